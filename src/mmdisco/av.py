@@ -1,0 +1,40 @@
+"""One value per modality. Knows nothing of what the values are, not even tensors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class AV(Generic[A]):
+    """The audio's value and the video's, always in this order."""
+
+    audio: A
+    video: A
+
+    def map(self, fn: Callable[[A], R]) -> "AV[R]":
+        """Apply ``fn`` to the audio's value, then to the video's."""
+        return AV(fn(self.audio), fn(self.video))
+
+    def swap(self) -> "AV[A]":
+        """Exchange the modalities."""
+        return AV(self.video, self.audio)
+
+
+@overload
+def each(fn: Callable[[A, B], R], first: AV[A], second: AV[B], /) -> AV[R]: ...
+@overload
+def each(fn: Callable[[A, B, C], R], first: AV[A], second: AV[B], third: AV[C], /) -> AV[R]: ...
+@overload
+def each(
+    fn: Callable[[A, B, C, D], R], first: AV[A], second: AV[B], third: AV[C], fourth: AV[D], /
+) -> AV[R]: ...
+def each(fn: Callable[..., R], /, *values: AV[Any]) -> AV[R]:
+    """Apply ``fn`` to the audio's values of all arguments, then to the video's, as ``map`` does."""
+    return AV(fn(*(value.audio for value in values)), fn(*(value.video for value in values)))
