@@ -1,0 +1,6 @@
+"""``python -m mmdisco``: the command line."""
+
+from mmdisco.cli import main
+
+if __name__ == "__main__":
+    main()

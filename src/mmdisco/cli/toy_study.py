@@ -1,0 +1,93 @@
+"""What ``mmdisco toy`` does with its arguments."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mmdisco.errors import UserError
+from mmdisco.files import write_text
+from mmdisco.toy.cell import Cell, Recipe
+from mmdisco.toy.figures import draw_guidance, draw_losses
+from mmdisco.toy.report import table, with_gap, write_report
+from mmdisco.toy.runner import run_cells
+from mmdisco.toy.studies import Selection, quick, study
+
+QUICK_PROBLEMS = ("8gaussians", "moons")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The arguments, as given; ``options`` replace settings of the study's recipe."""
+
+    study: str
+    problems: tuple[str, ...]
+    settings: tuple[str, ...]
+    losses: tuple[str, ...]
+    seeds: int
+    options: dict[str, Any]
+    quick: bool
+
+    def change(self, recipe: Recipe) -> Recipe:
+        """The study's recipe with the options in it."""
+        return replace(quick(recipe) if self.quick else recipe, **self.options)
+
+    def selection(self) -> Selection:
+        """The cells asked for; the quick form has a narrower default."""
+        if not self.quick:
+            return Selection(self.problems, self.settings, self.losses, self.seeds)
+        planes = QUICK_PROBLEMS if self.study == "losses" else ()
+        return Selection(self.problems or planes, self.settings or ("ind",), self.losses, seeds=1)
+
+
+def carry_out(order: Order, out: Path | None, jobs: int) -> Iterator[str]:
+    """Run the study and write its report.
+
+    Yields:
+        What to print: the table, then the path of everything written.
+    """
+    if jobs < 1:
+        raise UserError(f"{jobs} jobs: ask for at least 1")
+    chosen = study(order.study)
+    cells = chosen.cells(order.selection(), order.change)
+    name = f"{order.study}-quick" if order.quick else order.study
+    folder = out or Path("runs") / "toy" / name
+    write_text(folder / ".gitignore", "cells/\nruns/\n")
+    begin = time.monotonic()
+    rows = _run(cells, folder, jobs)
+    recipe = order.change(chosen.recipe)
+    write_report(folder, chosen.title, recipe, rows, seconds=time.monotonic() - begin)
+    pictures = (draw_guidance(folder, cells), draw_losses(folder, cells))
+    yield table(with_gap(rows))
+    for path in (folder / "results.json", folder / "table.md", *pictures):
+        if path is not None:
+            yield str(path)
+
+
+def _run(cells: list[Cell], folder: Path, jobs: int) -> list[dict[str, Any]]:
+    found: dict[Cell, list[dict[str, Any]]] = {}
+    columns = (
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("toy study", total=len(cells))
+        for cell, rows in run_cells(cells, folder, jobs):
+            found[cell] = rows
+            said = f"{cell.problem} {cell.setting} {cell.loss}, seed {cell.seed}"
+            progress.update(task, advance=1, description=said)
+    return [row for cell in cells for row in found[cell]]

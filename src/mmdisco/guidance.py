@@ -1,0 +1,163 @@
+"""Joint guidance: two separate scores and a discriminator's gradient make the joint score.
+
+    ∇ log q(x_t, y_t) = ∇ log p(x_t) + ∇_x h(x_t, y_t)      (MMDisCo, Hayakawa et al. 2025)
+    ε̂_x = ε_base(x_t) − s_x σ_t ∇_x h(x_t, y_t)             and the same in y
+
+h is the discriminator's logit; s = 1 is the theory. Wrappers of denoisers; knows no loop and no
+random numbers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmdisco.av import AV, each
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.models import Conditioning, JointDenoiser
+from mmdisco.schedule import NoiseLevel, over
+from mmdisco.shapes import Latent, Logit, PerSample
+
+
+@dataclass(frozen=True)
+class LogRatio:
+    """A discriminator's logit h at a batch of pairs, and ∇h with respect to both latents."""
+
+    logit: Logit
+    gradient: AV[Tensor]
+
+
+def differentiate(
+    log_ratio: Callable[[AV[Tensor]], Tensor],
+    z_t: AV[Tensor],
+    *,
+    create_graph: bool = False,
+) -> LogRatio:
+    """h and ∇h of each pair: the one place that differentiates a logit.
+
+    Args:
+        log_ratio: The logit of each pair, shape (b,), as a function of the latents. Pairs must not
+            see one another: one backward pass serves the whole batch.
+        z_t: Noisy latents; not changed, and no gradient flows into them.
+        create_graph: Whether the result can be differentiated again, as training needs.
+    """
+    with torch.enable_grad():
+        leaves = z_t.map(lambda x: x.detach().requires_grad_())
+        logit = log_ratio(leaves)
+        # the zero gives a logit that ignores a latent a gradient of 0 where there would be an error
+        total = logit.sum() + 0 * (leaves.audio.sum() + leaves.video.sum())
+        audio, video = torch.autograd.grad(
+            total, (leaves.audio, leaves.video), create_graph=create_graph
+        )
+    return LogRatio(logit if create_graph else logit.detach(), AV(audio, video))
+
+
+def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:
+    """ε̂ − s σ ∇h: the method's one line."""
+    return eps - over(scale * level.sigma, eps) * gradient
+
+
+class JointScale(ABC):
+    """The weight s of the discriminator's gradient in one modality, by noise level."""
+
+    @abstractmethod
+    def at(self, level: NoiseLevel) -> PerSample:
+        """The weight of each sample."""
+
+
+@dataclass(frozen=True)
+class ConstantScale(JointScale):
+    """The same weight at every level; 1 is the theory, 0 the bases alone."""
+
+    scale: float = 1.0
+
+    def at(self, level: NoiseLevel) -> PerSample:
+        """``scale``, whatever the level."""
+        return torch.full_like(level.sigma, self.scale)
+
+
+@dataclass(frozen=True)
+class IntervalScale(JointScale):
+    """A weight inside an interval of log-SNR and 0 outside it (Kynkäänniemi et al. 2024).
+
+    The ends belong to the interval. Where every sample of both modalities lies outside, the
+    discriminator is not run.
+    """
+
+    scale: float
+    low: float
+    high: float
+
+    def at(self, level: NoiseLevel) -> PerSample:
+        """``scale`` where low ≤ ln(α²/σ²) ≤ high."""
+        inside = (level.log_snr >= self.low) & (level.log_snr <= self.high)
+        return self.scale * inside.to(level.sigma.dtype)
+
+
+@dataclass(frozen=True)
+class JointGuidance(JointDenoiser):
+    """A base corrected by the gradient of a discriminator's logit.
+
+    Attributes:
+        base: Two independent models, or one that is joint already.
+        discriminator: Log ratio of real pairs against the base's own.
+        scale: s of either modality.
+    """
+
+    base: JointDenoiser
+    discriminator: Discriminator
+    scale: AV[JointScale]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """ε_base − s σ ∇h in both modalities, from one gradient."""
+        eps = self.base.predict_noise(z_t, level, cond)
+        scale = each(lambda weight, at: weight.at(at), self.scale, level)
+        if not (scale.audio.any() or scale.video.any()):
+            return eps
+        text = cond.map(lambda one: one.pooled)
+        ratio = differentiate(lambda z: self.discriminator(z, level, text), z_t)
+        return each(guide, eps, ratio.gradient, level, scale)
+
+
+@dataclass(frozen=True)
+class ClassifierFree(JointDenoiser):
+    """null + w (cond − null) in each modality (Ho & Salimans 2021, Eq. 6 with w = 1 + their w).
+
+    Around a ``JointGuidance`` it guides base and discriminator at once.
+
+    Attributes:
+        denoiser: Run twice, with the captions and with the empty ones.
+        null: The encoded empty caption, batch size 1.
+        scale: w of either modality; 1 is no guidance.
+    """
+
+    denoiser: JointDenoiser
+    null: AV[Conditioning]
+    scale: AV[float]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """The extrapolated noise; one evaluation where both weights are 1."""
+        with_caption = self.denoiser.predict_noise(z_t, level, cond)
+        if self.scale == AV(1.0, 1.0):
+            return with_caption
+        batch_size = len(z_t.audio)
+        null = self.null.map(lambda one: _repeat(one, batch_size))
+        without = self.denoiser.predict_noise(z_t, level, null)
+        return each(_extrapolate, with_caption, without, self.scale)
+
+
+def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
+    return null + scale * (cond - null)
+
+
+def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:
+    return Conditioning(
+        cond.pooled.expand(batch_size, -1),
+        tuple(one.expand(batch_size, *one.shape[1:]) for one in cond.native),
+    )

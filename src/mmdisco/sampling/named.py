@@ -1,0 +1,85 @@
+"""The solvers that a command line can name. The only strings that choose one."""
+
+from collections.abc import Callable
+
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+
+from mmdisco.errors import UserError
+from mmdisco.sampling.solvers import FlowSolver, Solver, VESolver, VPSolver
+
+
+def ddim(eta: float = 0.0) -> Solver:
+    """DDIM (Song et al. 2021); η = 1 adds as much noise as DDPM.
+
+    Args:
+        eta: η in Eq. 16, from 0 (deterministic) to 1.
+    """
+    options = (("eta", eta),) if eta else ()
+    return VPSolver(DDIMScheduler(clip_sample=False), options)
+
+
+def ddpm() -> Solver:
+    """Ancestral sampling with the posterior variance (Ho et al. 2020, Eq. 7)."""
+    return VPSolver(DDPMScheduler(clip_sample=False))
+
+
+def dpm_solver_2m() -> Solver:
+    """DPM-Solver++ 2M (Lu et al. 2022)."""
+    return VPSolver(DPMSolverMultistepScheduler())
+
+
+def dpm_solver_2s() -> Solver:
+    """DPM-Solver++ 2S, its singlestep form; an evaluation at every level all the same."""
+    return VPSolver(DPMSolverSinglestepScheduler(lower_order_final=True))
+
+
+def unipc() -> Solver:
+    """UniPC of order 2 (Zhao et al. 2023)."""
+    return VPSolver(UniPCMultistepScheduler())
+
+
+def euler() -> Solver:
+    """Euler steps in σ/α (Karras et al. 2022, Algorithm 1 with order 1)."""
+    return VESolver(EulerDiscreteScheduler())
+
+
+def euler_ancestral() -> Solver:
+    """Euler steps to a lower level, noised back to the wanted one."""
+    return VESolver(EulerAncestralDiscreteScheduler())
+
+
+def flow_euler() -> Solver:
+    """Euler steps along the flow-matching path."""
+    return FlowSolver(FlowMatchEulerDiscreteScheduler())
+
+
+SOLVERS: dict[str, Callable[[], Solver]] = {
+    "ddim": ddim,
+    "ddpm": ddpm,
+    "dpm++2m": dpm_solver_2m,
+    "dpm++2s": dpm_solver_2s,
+    "unipc": unipc,
+    "euler": euler,
+    "euler-ancestral": euler_ancestral,
+    "flow-euler": flow_euler,
+}
+
+
+def solver(name: str) -> Solver:
+    """The solver of a name.
+
+    Raises:
+        UserError: The name is none of ``SOLVERS``.
+    """
+    if name not in SOLVERS:
+        raise UserError(f"unknown solver {name!r}: choose one of {', '.join(SOLVERS)}")
+    return SOLVERS[name]()

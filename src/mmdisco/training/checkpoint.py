@@ -1,0 +1,99 @@
+"""A training run's state as one safetensors file, so that it is whole or not there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmdisco.errors import UserError
+from mmdisco.files import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on as if it had never stopped.
+
+    Attributes:
+        step: Steps done.
+        settings: What must not change between a run and its resumption.
+        tensors: Named ``group.name``: network, average, optimiser and the level law.
+    """
+
+    step: int
+    settings: Mapping[str, object]
+    tensors: Mapping[str, Tensor]
+
+    def save(self, path: Path) -> None:
+        """Write beside and rename."""
+        # one entry: safetensors keeps several in no fixed order, and equal runs give equal files
+        run = json.dumps({"step": self.step, "settings": self.settings})
+        write_tensors(path, self.tensors, {"run": run})
+
+    @staticmethod
+    def load(path: Path) -> "Checkpoint":
+        """Read a checkpoint.
+
+        Raises:
+            UserError: The file is damaged or is none.
+        """
+        tensors = read_tensors(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        if "run" not in metadata:
+            raise UserError(f"{path} is no training checkpoint: delete it to start anew")
+        run = json.loads(metadata["run"])
+        return Checkpoint(run["step"], run["settings"], tensors)
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one group, without the prefix."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self.tensors.items()
+            if key.startswith(prefix)
+        }
+
+
+def grouped(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the prefix of a group."""
+    return {f"{name}.{key}": value for key, value in tensors.items()}
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Load weights, all of them and of the right shape, or change nothing.
+
+    Raises:
+        UserError: A name or a shape does not fit.
+    """
+    own = network.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        if name not in weights or name not in own:
+            side = "lacks" if name in own else "has an unknown"
+            raise UserError(f"{source} {side} {name}: it holds another network, give another file")
+        if own[name].shape != weights[name].shape:
+            raise UserError(
+                f"{source}: {name} is {tuple(weights[name].shape)}, this network's is "
+                f"{tuple(own[name].shape)}; give the settings it was trained with or another file"
+            )
+    network.load_state_dict(dict(weights))
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors."""
+    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, own in state.items() for name, value in own.items()}
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Undo ``optimizer_tensors``."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    record = optimizer.state_dict()
+    record["state"] = state
+    optimizer.load_state_dict(record)

@@ -1,0 +1,144 @@
+"""Pairs on disk: shards of latents and encoded captions. Knows no model.
+
+A store is a folder of ``shard-00000.safetensors`` files and a ``store.json`` that lists them with
+their lengths. The list is written last, so a shard that a crash left unlisted is made again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from mmdisco.av import AV
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, read_tensors, write_json, write_tensors
+from mmdisco.models import Conditioning
+from mmdisco.training.pairs import Pairs, PairSource
+
+KINDS = ("real", "fake")
+
+
+class PairStore(PairSource):
+    """Real or generated pairs in a folder, appended a shard at a time.
+
+    Args:
+        folder: Made with the first shard.
+        kind: ``real`` or ``fake``; a folder of the other kind is refused.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder = folder
+        self._kind = kind
+        self._loaded: Pairs | None = None
+        index = folder / "store.json"
+        self._lengths: list[int] = []
+        if index.is_file():
+            record = read_json(index)
+            if record["kind"] != kind:
+                raise UserError(
+                    f"{folder} holds {record['kind']} pairs, {kind} ones are wanted: "
+                    "give another folder"
+                )
+            self._lengths = list(record["lengths"])
+
+    def __len__(self) -> int:
+        return sum(self._lengths)
+
+    @property
+    def shards(self) -> int:
+        """How many shards are complete."""
+        return len(self._lengths)
+
+    def append(self, pairs: Pairs) -> None:
+        """Add a shard.
+
+        Raises:
+            UserError: A latent is not finite, or the folder cannot be written.
+        """
+        tensors = _tensors(pairs)
+        for name, tensor in tensors.items():
+            if not bool(tensor.isfinite().all()):
+                raise UserError(f"{name} has values that are not finite: nothing was stored")
+        write_tensors(self._shard(self.shards), tensors, {"kind": self._kind})
+        self._lengths.append(len(pairs))
+        write_json(self._folder / "store.json", {"kind": self._kind, "lengths": self._lengths})
+        self._loaded = None
+
+    def read(self) -> Pairs:
+        """All pairs, in order.
+
+        Raises:
+            UserError: The store is empty, or a shard is damaged or holds values not finite.
+        """
+        if not self._lengths:
+            raise UserError(f"{self._folder} holds no {self._kind} pairs: fill it first")
+        shards: list[dict[str, Tensor]] = []
+        for index, length in enumerate(self._lengths):
+            path = self._shard(index)
+            tensors = read_tensors(path)
+            for name, tensor in tensors.items():
+                if len(tensor) != length or not bool(tensor.isfinite().all()):
+                    raise UserError(
+                        f"{path}: {name} has values that are not finite, or not {length} rows; "
+                        "make the store again"
+                    )
+            shards.append(tensors)
+        return _pairs({name: torch.cat([one[name] for one in shards]) for name in shards[0]})
+
+    def draw(self, count: int, generator: Generator) -> Pairs:
+        """Pairs with replacement; the store is read into memory at the first draw."""
+        if self._loaded is None:
+            self._loaded = self.read()
+        index = torch.randint(len(self), (count,), generator=generator)
+        return take(self._loaded, index)
+
+    def _shard(self, index: int) -> Path:
+        return self._folder / f"shard-{index:05d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Repaired(PairSource):
+    """Halves of a source's pairs put together anew.
+
+    Two independent bases without captions make every combination of their samples equally likely,
+    so a store of n pairs holds n² fakes.
+    """
+
+    pairs: PairSource
+
+    def draw(self, count: int, generator: Generator) -> Pairs:
+        """Two draws, the audio of one beside the video of the other."""
+        audio, video = (self.pairs.draw(count, generator) for _ in range(2))
+        return Pairs(AV(audio.z_0.audio, video.z_0.video), AV(audio.cond.audio, video.cond.video))
+
+
+def take(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
+    """The pairs of the given positions."""
+    chosen = torch.as_tensor(index)
+
+    def of(cond: Conditioning) -> Conditioning:
+        return Conditioning(cond.pooled[chosen], tuple(one[chosen] for one in cond.native))
+
+    return Pairs(pairs.z_0.map(lambda x: x[chosen]), pairs.cond.map(of))
+
+
+def _tensors(pairs: Pairs) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name in ("audio", "video"):
+        cond: Conditioning = getattr(pairs.cond, name)
+        tensors[f"{name}.z_0"] = getattr(pairs.z_0, name)
+        tensors[f"{name}.pooled"] = cond.pooled
+        tensors |= {f"{name}.native.{i}": one for i, one in enumerate(cond.native)}
+    return tensors
+
+
+def _pairs(tensors: dict[str, Tensor]) -> Pairs:
+    def cond(name: str) -> Conditioning:
+        prefix = f"{name}.native."
+        count = sum(key.startswith(prefix) for key in tensors)
+        native = tuple(tensors[f"{prefix}{i}"] for i in range(count))
+        return Conditioning(tensors[f"{name}.pooled"], native)
+
+    return Pairs(AV(tensors["audio.z_0"], tensors["video.z_0"]), AV(cond("audio"), cond("video")))

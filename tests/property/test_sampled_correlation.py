@@ -1,0 +1,131 @@
+"""A thousand steps with the exact log ratio sample the joint's own correlation."""
+
+import pytest
+import torch
+
+from mmdisco.av import AV, each
+from mmdisco.guidance import ConstantScale, JointGuidance
+from mmdisco.models import Conditioning, IndependentPair
+from mmdisco.path import IndexPath, LogSNRPath
+from mmdisco.sampling import NoiseSource, Sampler, UniformLogSNR, UniformTime
+from mmdisco.sampling.named import ddim, euler, flow_euler, solver
+from mmdisco.schedule import cosine, flow_matching, linear, over, variance_exploding
+from mmdisco.toy.exact import ExactLogRatio, MixtureDenoiser
+from mmdisco.toy.mixture import gaussian
+from mmdisco.toy.problems import in_distribution
+
+COVARIANCE = [[2.25, 0.81], [0.81, 0.36]]  # deviations 1.5 and 0.6, correlation 0.9
+SCHEDULES = {
+    "linear": linear(),
+    "cosine": cosine(),
+    "ve": variance_exploding(),
+    "flow": flow_matching(),
+}
+
+
+def sampled_covariance(path, solvers, *, steps, count=2000, corrections=0, grid=None):
+    joint = gaussian(COVARIANCE)
+    bases = in_distribution(joint)
+    pair = IndependentPair(bases.map(lambda law: MixtureDenoiser(law, linear())))
+    denoiser = JointGuidance(
+        pair, ExactLogRatio(joint, bases), AV(ConstantScale(), ConstantScale())
+    )
+    sampler = Sampler(path, solvers, steps, grid or UniformTime(), corrections)
+    noise = NoiseSource.shared(0)
+    shape = torch.Size([count, 1])
+    # noise of exactly unit covariance: the whole run is linear, so no sampling error is left
+    eps = whitened(noise.draw(AV(shape, shape), torch.float64))
+    first = path.levels(torch.ones(count, dtype=torch.float64))
+    z = each(lambda x, level: over(level.magnitude, x) * x, eps, first)
+    cond = AV(Conditioning.none(count), Conditioning.none(count))
+    z = sampler.sample(denoiser, z, cond, noise)
+    return torch.cov(torch.cat([z.audio, z.video], dim=1).double().T)
+
+
+def whitened(eps):
+    both = torch.cat([eps.audio, eps.video], dim=1)
+    both = both - both.mean(dim=0)
+    both = both @ torch.linalg.cholesky(torch.linalg.inv(torch.cov(both.T)))
+    return AV(both[:, :1], both[:, 1:])
+
+
+def correlation(covariance):
+    return float(covariance[0, 1] / (covariance[0, 0] * covariance[1, 1]).sqrt())
+
+
+@pytest.mark.parametrize(
+    ("audio", "video", "kind"),
+    [
+        ("linear", "linear", IndexPath),
+        ("cosine", "cosine", IndexPath),
+        ("ve", "ve", IndexPath),
+        ("flow", "flow", IndexPath),
+        ("linear", "cosine", IndexPath),
+        ("linear", "flow", IndexPath),
+        ("cosine", "ve", LogSNRPath),
+        ("linear", "flow", LogSNRPath),
+        ("ve", "flow", LogSNRPath),
+    ],
+)
+def test_thousand_steps_sample_the_true_correlation(audio, video, kind):
+    path = kind(AV(SCHEDULES[audio], SCHEDULES[video]))
+    covariance = sampled_covariance(path, AV(ddim(), ddim()), steps=1000, count=64)
+    assert abs(correlation(covariance) - 0.9) < 0.005
+    assert abs(float(covariance[0, 0]) ** 0.5 - 1.5) < 0.02
+    assert abs(float(covariance[1, 1]) ** 0.5 - 0.6) < 0.01
+
+
+def test_each_side_may_use_a_solver_of_its_own():
+    path = IndexPath(AV(linear(), flow_matching()))
+    covariance = sampled_covariance(path, AV(euler(), flow_euler()), steps=500, count=64)
+    assert abs(correlation(covariance) - 0.9) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("ddim", 200),
+        ("euler", 200),
+        ("flow-euler", 200),
+        ("dpm++2m", 50),
+        ("dpm++2s", 50),
+        ("unipc", 50),
+    ],
+)
+def test_every_deterministic_solver_reaches_the_joint(name, steps):
+    path = LogSNRPath(AV(linear(), cosine()))
+    own = AV(solver(name), solver(name))
+    covariance = sampled_covariance(path, own, steps=steps, count=64, grid=UniformLogSNR())
+    assert abs(correlation(covariance) - 0.9) < 0.01
+
+
+@pytest.mark.parametrize("name", ["ddpm", "euler-ancestral"])
+def test_solvers_that_add_noise_reach_the_joint(name):
+    path = IndexPath(AV(linear(), linear()))
+    covariance = sampled_covariance(path, AV(solver(name), solver(name)), steps=200, count=4000)
+    assert abs(correlation(covariance) - 0.9) < 0.02
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++2m", "euler"])
+def test_corrections_keep_the_joint(name):
+    path = IndexPath(AV(linear(), linear()))
+    covariance = sampled_covariance(
+        path,
+        AV(solver(name), solver(name)),
+        steps=60,
+        count=4000,
+        corrections=1,
+        grid=UniformLogSNR(),
+    )
+    assert abs(correlation(covariance) - 0.9) < 0.02
+    assert abs(float(covariance[0, 0]) ** 0.5 - 1.5) < 0.06
+
+
+def test_error_of_ddim_halves_with_the_step():
+    path = IndexPath(AV(flow_matching(), flow_matching()))
+    true = torch.tensor(COVARIANCE).double()
+    errors = [
+        float((sampled_covariance(path, AV(ddim(), ddim()), steps=n, count=64) - true).norm())
+        for n in (100, 200)
+    ]
+    assert 1.7 < errors[0] / errors[1] < 2.3
