@@ -5,7 +5,8 @@ Knows JSON and safetensors; knows nothing of what they hold.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,35 @@ from torch import Tensor
 from mmdisco.errors import UserError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a sibling of ``path``, then rename it into place.
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """A file beside ``path``, of the same suffix, that takes its place once the block succeeds.
+
+    Folders on the way are made. After an error, or a kill, ``path`` is as it was.
 
     Raises:
         UserError: The place cannot be written to.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        with beside.open("rb") as file:
-            # without this a power cut can leave the new name on an empty file
-            os.fsync(file.fileno())
-        beside.replace(path)
+        try:
+            yield beside
+            with beside.open("rb") as file:
+                # without this a power cut can leave the new name on an empty file
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}") from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
-    write_whole(path, lambda beside: _write(beside, text))
+    with replacing(path) as beside:
+        beside.write_text(text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -63,7 +70,8 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, whole."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda beside: save_file(contiguous, beside, dict(metadata)))
+    with replacing(path) as beside:
+        save_file(contiguous, beside, dict(metadata))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -78,7 +86,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not there") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -63,6 +63,11 @@ class IndependentPair(JointDenoiser):
 
     bases: AV[Denoiser]
 
+    @property
+    def schedules(self) -> AV[NoiseSchedule]:
+        """The schedule of either model."""
+        return self.bases.map(lambda base: base.schedule)
+
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:

@@ -1,6 +1,6 @@
 """The study's two pictures: what guidance does, and what each loss teaches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmdisco.files import read_tensors, write_whole
+from mmdisco.files import read_tensors, replacing
 from mmdisco.toy.cell import Cell
 from mmdisco.toy.measure import EXTENT, total_variation
 from mmdisco.toy.problems import problem
@@ -65,12 +65,9 @@ def _grid(out: Path, cells: Sequence[Cell], name: str, losses: tuple[str, ...]) 
         axis.set_title(f"{CAPTIONS[loss]}\n{SETTINGS[setting]}", fontsize=8)
     figure.tight_layout(pad=0.4)
     path = out / name
-    write_whole(path, _saver(figure))
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=110)
     return path
-
-
-def _saver(figure: Figure) -> Callable[[Path], None]:
-    return lambda beside: figure.savefig(beside, dpi=110, format="png")
 
 
 def _any(first: dict[tuple[str, str, str], Cell], setting: str, loss: str) -> bool:

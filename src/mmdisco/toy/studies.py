@@ -38,7 +38,8 @@ class Study:
     Attributes:
         title: A line for the report.
         recipe: Training and sampling of its cells.
-        problems, settings, losses: What it varies, the references apart.
+        problems, settings, losses: What it varies.
+        references: Of ``REFERENCES``, beside the losses.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Study:
     problems: tuple[str, ...]
     settings: tuple[str, ...] = ("ind", "ood")
     losses: tuple[str, ...] = LOSSES
+    references: tuple[str, ...] = REFERENCES
 
     def cells(self, selection: Selection, change: Callable[[Recipe], Recipe]) -> list[Cell]:
         """All cells, references first.
@@ -57,7 +59,7 @@ class Study:
         recipe = change(self.recipe)
         return [
             Cell(problem, setting, loss, seed, recipe)
-            for loss in (*REFERENCES, *(selection.losses or self.losses))
+            for loss in (*self.references, *(selection.losses or self.losses))
             for problem in selection.problems or self.problems
             for setting in selection.settings or self.settings
             for seed in range(selection.seeds)
@@ -93,13 +95,14 @@ STUDIES: dict[str, Study] = {
     "losses": Study("Loss functions, in and out of distribution", Recipe(), PLANES),
     "budget": Study(
         "A longer budget, both losses",
-        Recipe(steps=8000, width=128, evaluations=(Evaluation("ddpm", 250), Evaluation())),
+        Recipe(steps=6000, width=128, evaluations=(Evaluation("ddpm", 250), Evaluation())),
         ("8gaussians", "moons"),
         losses=("both",),
+        references=(),
     ),
     "two-level": Study(
         "One network with two noise levels: joint and one-sided generation",
-        Recipe(steps=5000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
+        Recipe(steps=4000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
         ("8gaussians", "moons"),
         losses=("both",),
     ),
@@ -107,7 +110,9 @@ STUDIES: dict[str, Study] = {
         "Solvers, steps and corrections",
         Recipe(evaluations=_SAMPLERS),
         ("8gaussians", "moons"),
+        settings=("ind",),
         losses=("both",),
+        references=("bases",),
     ),
     "vectors": Study(
         "Pairs of vectors in R⁸",
@@ -119,6 +124,7 @@ STUDIES: dict[str, Study] = {
         "Bases that were trained, fakes that they made",
         Recipe(trained_bases=True),
         ("8gaussians", "moons"),
+        losses=("disc", "both"),
     ),
 }
 

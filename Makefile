@@ -1,0 +1,46 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	@echo "--- running the quick form of the toy study (under a minute)"
+	$(BIN)/mmdisco toy --quick --out demo
+
+test: $(VENV)/.installed-dev lint
+	@echo "--- tests"
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	@echo "--- format, lint, types, import contracts"
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+# torch alone and first: what follows then keeps the build that was chosen for this machine
+$(VENV)/bin/python:
+	@echo "--- creating the virtual environment $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	@echo "--- installing torch"
+	$(PIP) torch
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "--- installing mmdisco"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "--- installing linters, type checker and test tools"
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo runs dist build

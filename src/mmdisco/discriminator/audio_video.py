@@ -1,0 +1,176 @@
+"""The discriminator of sound and video: a tower for each, and a fusion in time.
+
+Knows levels and captions, and hands the towers and the fusion one embedding; knows no loss, no
+sampler and no base model.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmdisco.av import AV, each
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.discriminator.blocks import Tower
+from mmdisco.discriminator.convolutions import (
+    Latents,
+    SpectrogramLatents,
+    VideoLatents,
+    WaveformLatents,
+)
+from mmdisco.discriminator.embeddings import LevelEmbedding
+from mmdisco.discriminator.fusion import (
+    AdditiveFusionConfig,
+    FusionConfig,
+    Sources,
+    TimeFusionConfig,
+)
+from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.errors import UserError
+from mmdisco.schedule import NoiseLevel
+from mmdisco.shapes import Logit, Text, Vector
+
+_AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents}
+_VIDEO = {"video": VideoLatents}
+_FUSION = {"time": TimeFusionConfig, "additive": AdditiveFusionConfig}
+
+
+@dataclass(frozen=True)
+class AudioVideoConfig:
+    """Shape of an ``AudioVideoDiscriminator``.
+
+    Attributes:
+        audio: The sound's latents.
+        video: The video's latents.
+        width: Channels of a tower's first level, C in the paper.
+        depth: Residual blocks a level, L in the paper.
+        multipliers: Channels of each level, in units of ``width``.
+        fusion: How the two sequences of features become one logit.
+    """
+
+    audio: SpectrogramLatents | WaveformLatents
+    video: VideoLatents
+    width: int = 128
+    depth: int = 4
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    fusion: FusionConfig = field(default_factory=TimeFusionConfig)
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise UserError(
+                f"discriminator multipliers {self.multipliers}: give one or more, each at least 1"
+            )
+
+    def to_record(self) -> dict[str, Any]:
+        """The configuration in JSON's types."""
+        return {
+            "audio": _to_record(self.audio, _AUDIO),
+            "video": _to_record(self.video, _VIDEO),
+            "width": self.width,
+            "depth": self.depth,
+            "multipliers": list(self.multipliers),
+            "fusion": _to_record(self.fusion, _FUSION),
+        }
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "AudioVideoConfig":
+        """Undo ``to_record``.
+
+        Raises:
+            UserError: The record describes no such configuration.
+        """
+        try:
+            parts: dict[str, Any] = {
+                "audio": _from_record(record["audio"], _AUDIO),
+                "video": _from_record(record["video"], _VIDEO),
+                "fusion": _from_record(record["fusion"], _FUSION),
+                "multipliers": tuple(record["multipliers"]),
+            }
+            numbers = {key: value for key, value in record.items() if key not in parts}
+            return AudioVideoConfig(**parts, **numbers)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"no configuration of an audio-video discriminator: {error}") from error
+
+
+def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dict[str, Any]:
+    (kind,) = (name for name, one in kinds.items() if type(config) is one)
+    return {"kind": kind, **dataclasses.asdict(config)}
+
+
+def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
+    return kinds[record["kind"]](**{key: record[key] for key in record if key != "kind"})
+
+
+class AudioVideoDiscriminator(Discriminator):
+    """Log ratio of pairs of sound and video latents.
+
+    Both noise levels and a modality's own caption reach every block of its tower; the levels and
+    both captions reach every layer of the fusion. Latents of any length and, down to the size that
+    the pools average into one, of any extent in space. A video is (b, c, f, h, w), a sound
+    (b, c, l, m) or (b, c, l).
+    """
+
+    def __init__(self, config: AudioVideoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.level = LevelEmbedding(config.width)
+        self.audio_text = _text_embedding(config.audio.text_width, config.width)
+        self.video_text = _text_embedding(config.video.text_width, config.width)
+        self.audio = _tower(config.audio, config)
+        self.video = _tower(config.video, config)
+        self.fusion = config.fusion.build(
+            Sources(self.audio.features, AV(self.audio.rate, self.video.rate), config.width)
+        )
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """The log ratio of each pair; see ``Discriminator``.
+
+        Raises:
+            UserError: A latent or a caption does not fit the configuration.
+        """
+        z = each(NoiseLevel.to_vp, level, z_t)
+        _check_text("audio", text.audio, self.config.audio)
+        _check_text("video", text.video, self.config.video)
+        levels = self.level(level)
+        audio_text, video_text = self.audio_text(text.audio), self.video_text(text.video)
+        features = AV(
+            self.audio(z.audio, levels + audio_text), self.video(z.video, levels + video_text)
+        )
+        return self.fusion(features, levels + audio_text + video_text)
+
+
+class NoText(nn.Module):
+    """The embedding of captions of width 0: zeros, without parameters."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, text: Text) -> Vector:
+        """(b, 0) to zeros (b, width)."""
+        return text.new_zeros(text.shape[0], self.width)
+
+
+def _text_embedding(text_width: int, width: int) -> nn.Module:
+    return nn.Linear(text_width, width) if text_width > 0 else NoText(width)
+
+
+def _tower(latents: Latents, config: AudioVideoConfig) -> Tower:
+    return Tower(
+        latents,
+        width=config.width,
+        depth=config.depth,
+        multipliers=config.multipliers,
+        embedding=config.width,
+    )
+
+
+def _check_text(modality: str, text: Text, latents: Latents) -> None:
+    if text.shape[1] != latents.text_width:
+        raise UserError(
+            f"{modality} captions of width {text.shape[1]}: this discriminator reads "
+            f"{latents.text_width}"
+        )

@@ -1,0 +1,1 @@
+"""Clips in memory and in files. Knows no model and no latent."""

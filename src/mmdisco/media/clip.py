@@ -1,0 +1,93 @@
+"""Records of one clip: frames and a waveform with their rates. Knows no file and no model.
+
+The canonical layout is the same everywhere outside networks: frames are float32 in [0, 1], shape
+(frames, height, width, 3); sound is one channel of float32 in [−1, 1], shape (samples,). Frame i is
+shown at exactly i/fps seconds, sample j at j/sample_rate.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdisco.errors import UserError
+
+Frames = npt.NDArray[np.float32]
+Waveform = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Video:
+    """A picture track.
+
+    Attributes:
+        frames: (frames, height, width, 3), RGB in [0, 1]; at least one frame.
+        fps: Frames a second, exact.
+    """
+
+    frames: Frames
+    fps: Fraction
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[3] != 3:
+            raise ValueError(f"frames must be (frames, height, width, 3), not {self.frames.shape}")
+        if 0 in self.frames.shape:
+            raise UserError("the video has no frames")
+        if self.fps <= 0:
+            raise ValueError(f"fps must be positive, not {self.fps}")
+
+    @property
+    def seconds(self) -> Fraction:
+        """Duration: the last frame is shown for 1/fps like the others."""
+        return len(self.frames) / self.fps
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """When each frame is shown, in seconds, shape (frames,)."""
+        return np.arange(len(self.frames)) / float(self.fps)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Audio:
+    """A sound track of one channel.
+
+    Attributes:
+        waveform: (samples,), in [−1, 1]; at least one sample. All zeros is a silent track, which is
+            not the same as no track.
+        sample_rate: Samples a second.
+    """
+
+    waveform: Waveform
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        if self.waveform.ndim != 1:
+            raise ValueError(f"a waveform must be (samples,), not {self.waveform.shape}")
+        if not len(self.waveform):
+            raise UserError("the sound has no samples")
+        if self.sample_rate <= 0:
+            raise ValueError(f"sample_rate must be positive, not {self.sample_rate}")
+
+    @property
+    def seconds(self) -> Fraction:
+        """Duration."""
+        return Fraction(len(self.waveform), self.sample_rate)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether every sample is below the last bit of 16-bit sound."""
+        return bool(np.abs(self.waveform).max() < 2**-15)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AudioVideo:
+    """A sound and a picture track that start together."""
+
+    audio: Audio
+    video: Video
+
+
+def samples_for(video: Video, sample_rate: int) -> int:
+    """How many samples last as long as the video, rounded to the nearest."""
+    return round(video.seconds * sample_rate)

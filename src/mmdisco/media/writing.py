@@ -1,0 +1,99 @@
+"""Writes clips: H.264 and AAC in mp4 (also mov and mkv), 16-bit wav.
+
+Every file appears complete or not at all: it is written beside its place under another name and
+then moved there.
+"""
+
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.container import OutputContainer
+
+from mmdisco.errors import UserError
+from mmdisco.files import replacing
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+
+_CONTAINERS = (".mp4", ".mov", ".mkv")
+_QUALITY = {"crf": "14"}  # small differences of colour stay visible
+_AUDIO_BITS = 128_000
+
+
+def write_clip(path: Path, clip: AudioVideo, magnify: int = 1) -> None:
+    """Write picture and sound; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
+
+    Args:
+        path: Ends in .mp4, .mov or .mkv.
+        clip: What to write. An odd height or width is extended by repeating the last row or column,
+            since H.264 as players know it holds even sizes only.
+        magnify: How many pixels wide and high every pixel becomes. Colour is stored at half the
+            resolution, so tiny pictures keep their colours only if magnified.
+
+    Raises:
+        UserError: The name ends otherwise, or the file cannot be written.
+    """
+    _write(path, clip.video, clip.audio, magnify)
+
+
+def write_video(path: Path, video: Video, magnify: int = 1) -> None:
+    """Write a picture without a sound track, otherwise as ``write_clip``."""
+    _write(path, video, None, magnify)
+
+
+def write_audio(path: Path, audio: Audio) -> None:
+    """Write 16-bit wav.
+
+    Raises:
+        UserError: The name does not end in .wav, or the file cannot be written.
+    """
+    if path.suffix.lower() != ".wav":
+        raise UserError(f"cannot write {path}: the name must end in .wav")
+    pcm = np.round(np.clip(audio.waveform, -1, 1) * 32767).astype("<i2")
+    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(audio.sample_rate)
+        file.writeframes(pcm.tobytes())
+
+
+def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
+    if path.suffix.lower() not in _CONTAINERS:
+        raise UserError(f"cannot write {path}: the name must end in {', '.join(_CONTAINERS)}")
+    try:
+        with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+            _add_tracks(container, video, audio, magnify)
+    except av.error.FFmpegError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _add_tracks(
+    container: OutputContainer, video: Video, audio: Audio | None, magnify: int
+) -> None:
+    frames = _even(video.frames.repeat(magnify, axis=1).repeat(magnify, axis=2))
+    picture = container.add_stream("libx264", rate=video.fps, options=_QUALITY)
+    picture.height, picture.width, picture.pix_fmt = *frames.shape[1:3], "yuv420p"
+    picture.time_base = 1 / video.fps
+    sound = None
+    if audio is not None:
+        sound = container.add_stream("aac", rate=audio.sample_rate, layout="mono")
+        sound.bit_rate = _AUDIO_BITS
+    for index, pixels in enumerate(np.round(np.clip(frames, 0, 1) * 255).astype(np.uint8)):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts, frame.time_base = index, 1 / video.fps
+        container.mux(picture.encode(frame))
+    container.mux(picture.encode())
+    if audio is not None and sound is not None:
+        block = av.AudioFrame.from_ndarray(audio.waveform[None], format="fltp", layout="mono")
+        block.sample_rate = audio.sample_rate
+        block.pts, block.time_base = 0, Fraction(1, audio.sample_rate)
+        container.mux(sound.encode(block))
+        container.mux(sound.encode())
+
+
+def _even(frames: Frames) -> Frames:
+    """Frames extended at the bottom and the right to even sizes."""
+    height, width = frames.shape[1:3]
+    return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -1,0 +1,1 @@
+"""Sounding objects: procedural clips whose sound follows from what is seen, endless and seeded."""

@@ -1,0 +1,237 @@
+"""What happens in a clip of "sounding objects": kind, colour, size and the instants of contact.
+
+A scene is drawn from a random generator and holds everything that pixels and sound are made from,
+so that both agree by construction. Knows no pixel and no sample.
+
+All motion is uniformly accelerated: between contacts P seconds apart the striker (ball, mallet,
+pendulum) leaves the surface with speed v = ½ a P, at most √(2 a H), and rests at distance H if it
+gets there. Contact instants can therefore be solved for between frames.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Choice = TypeVar("Choice", bound=Enum)
+
+FRAME_RATE: Final = Fraction(10)
+FRAMES: Final = 16
+SIDE: Final = 64
+SAMPLE_RATE: Final = 16_000
+SAMPLES: Final = 25_600
+SECONDS: Final = 1.6
+
+FIRST_EVENT: Final = 0.12
+LAST_EVENT: Final = 1.40
+LEAST_GAP: Final = 0.28
+MOST_EVENTS: Final = 4
+
+# Of the frames in a clip the last is shown at 1.5 s; a contact after LAST_EVENT could be heard but
+# not seen, so the next one has to come after the clip.
+_AFTER_THE_CLIP: Final = 1.62
+
+
+class Kind(Enum):
+    """What makes the sound."""
+
+    BALL = "ball"
+    DRUM = "drum"
+    LAMP = "lamp"
+    BELL = "bell"
+
+
+class Colour(Enum):
+    """The colour of the sounding thing, and with it the timbre: see ``objects.sound``."""
+
+    RED = "red"
+    YELLOW = "yellow"
+    GREEN = "green"
+    BLUE = "blue"
+
+
+class Size(Enum):
+    """How big the sounding thing is, and with it how low it sounds."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+# Radii in pixels. The gaps between the ranges make the class of a radius a matter of measurement,
+# not of taste.
+RADII: Final = {Size.SMALL: (5.5, 6.3), Size.MEDIUM: (8.0, 9.0), Size.LARGE: (11.2, 12.2)}
+
+# Pixels/s² of each striker, and the range of its rest distance in pixels.
+ACCELERATION: Final = {Kind.BALL: 330.0, Kind.DRUM: 500.0, Kind.BELL: 450.0}
+_REST: Final = {Kind.DRUM: (10.0, 22.0), Kind.BELL: (9.5, 18.0)}
+_FALL: Final = (0.5, 0.86)  # seconds a ball would fly if it came back as fast as it arrives
+_BOUNCE: Final = (0.65, 0.97)  # length of a flight against the one before
+_COUNTS: Final = (0.3, 0.3, 0.25, 0.15)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One contact, or one flash.
+
+    Attributes:
+        time: Seconds after the first frame.
+        speed: Speed of the contact, or brightness of the flash, against the greatest of its kind;
+            in (0, 1].
+    """
+
+    time: float
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """What differs from clip to clip and makes no sound.
+
+    Attributes:
+        place: Where the thing stands, in [0, 1] from leftmost to rightmost.
+        drift: Sideways speed of a ball, pixels/s.
+        brightness: Factor of the background, around 1.
+        warmth: Tint of the background, in [−1, 1].
+    """
+
+    place: float
+    drift: float
+    brightness: float
+    warmth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The ground truth of one clip.
+
+    Attributes:
+        kind: What makes the sound.
+        colour: Its colour and timbre.
+        size: Its size class.
+        radius: Its size in pixels, within ``RADII[size]``.
+        events: In order of time; one to ``MOST_EVENTS``.
+        rest: Distance at which the striker rests, in pixels; 0 for a lamp.
+        following: When the next contact would be, after the clip; infinite if none.
+        backdrop: The rest of the picture.
+    """
+
+    kind: Kind
+    colour: Colour
+    size: Size
+    radius: float
+    events: tuple[Event, ...]
+    rest: float
+    following: float
+    backdrop: Backdrop
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a scene; ``None`` leaves it free."""
+
+    kind: Kind | None = None
+    colour: Colour | None = None
+    size: Size | None = None
+    count: int | None = None
+
+
+def size_of(radius: float) -> Size:
+    """The size class whose middle is nearest in ratio."""
+    return min(RADII, key=lambda size: abs(math.log(radius / math.sqrt(math.prod(RADII[size])))))
+
+
+def draw_scene(rng: np.random.Generator, wish: Wish) -> Scene:
+    """Draw what ``wish`` leaves free, every part independently of the others."""
+    kind = wish.kind or _choose(rng, Kind)
+    colour = wish.colour or _choose(rng, Colour)
+    size = wish.size or _choose(rng, Size)
+    count = wish.count or 1 + int(rng.choice(len(_COUNTS), p=_COUNTS))
+    events, rest, following = _DRAW[kind](rng, kind, count)
+    backdrop = Backdrop(
+        place=rng.uniform(),
+        drift=rng.uniform(-7, 7),
+        brightness=rng.uniform(0.92, 1.06),
+        warmth=rng.uniform(-1, 1),
+    )
+    radius = rng.uniform(*RADII[size])
+    return Scene(kind, colour, size, radius, events, rest, following, backdrop)
+
+
+def distance(scene: Scene, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Distance of the striker from what it strikes at ``times``, in pixels, of the same shape."""
+    acceleration = ACCELERATION[scene.kind]
+    contacts = np.array([-math.inf, *(event.time for event in scene.events), scene.following])
+    after = np.searchsorted(contacts[1:-1], times, side="right") + 1
+    since, until = times - contacts[after - 1], contacts[after] - times
+    x = np.minimum(since, until)
+    speed = _launch_speed(since + until, acceleration, scene.rest)
+    x = np.minimum(x, speed / acceleration)
+    return speed * x - acceleration / 2 * x**2
+
+
+def _launch_speed(
+    flight: npt.NDArray[np.float64], acceleration: float, rest: float
+) -> npt.NDArray[np.float64]:
+    """v = ½ a P of a flight of P seconds, at most what reaches the rest distance."""
+    return np.minimum(acceleration * flight / 2, math.sqrt(2 * acceleration * rest))
+
+
+def _choose(rng: np.random.Generator, options: type[Choice]) -> Choice:
+    members = list(options)
+    return members[int(rng.integers(len(members)))]
+
+
+_Draft = tuple[tuple[Event, ...], float, float]
+
+
+def _free_times(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
+    """Uniform over all sets of ``count`` instants that keep the least gap."""
+    gaps = LEAST_GAP * np.arange(count)
+    slack = LAST_EVENT - FIRST_EVENT - gaps[-1]
+    return FIRST_EVENT + np.sort(rng.uniform(0, slack, count)) + gaps
+
+
+def _draw_ball(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+    """A dropped ball whose flights get shorter; drawn until it bounces ``count`` times."""
+    while True:
+        first, fall = rng.uniform(FIRST_EVENT, LAST_EVENT), rng.uniform(*_FALL)
+        times, flights = [first], [fall]
+        while times[-1] <= LAST_EVENT:
+            least = min(1.0, max(_BOUNCE[0], (LEAST_GAP + 0.02) / flights[-1]))
+            flights.append(flights[-1] * rng.uniform(least, max(least, _BOUNCE[1])))
+            times.append(times[-1] + flights[-1])
+        if len(times) == count + 1 and times[-1] > _AFTER_THE_CLIP:
+            break
+    events = tuple(Event(t, p / _FALL[1]) for t, p in zip(times[:-1], flights, strict=False))
+    return events, ACCELERATION[kind] * fall**2 / 8, times[-1]
+
+
+def _draw_struck(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+    """A mallet or pendulum that strikes at free times from a height of its own."""
+    times, rest = _free_times(rng, count), rng.uniform(*_REST[kind])
+    waits = np.diff(times, prepend=-math.inf)
+    speeds = _launch_speed(waits, ACCELERATION[kind], rest)
+    fastest = math.sqrt(2 * ACCELERATION[kind] * _REST[kind][1])
+    events = tuple(Event(float(t), float(v) / fastest) for t, v in zip(times, speeds, strict=True))
+    return events, rest, math.inf
+
+
+def _draw_lamp(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+    """Flashes at free times, each of its own brightness."""
+    del kind
+    times = _free_times(rng, count)
+    return tuple(Event(float(t), rng.uniform(0.5, 1.0)) for t in times), 0.0, math.inf
+
+
+_DRAW: Final[dict[Kind, Callable[[np.random.Generator, Kind, int], _Draft]]] = {
+    Kind.BALL: _draw_ball,
+    Kind.DRUM: _draw_struck,
+    Kind.LAMP: _draw_lamp,
+    Kind.BELL: _draw_struck,
+}
