@@ -95,5 +95,6 @@ def _denoising_error(
 ) -> Tensor:
     x_0 = law.sample(batch_size, generator).float()
     eps = torch.randn(x_0.shape, generator=generator)
-    level = schedule.level(torch.randint(len(schedule.times), (batch_size,), generator=generator))
+    row = torch.randint(len(schedule.times), (batch_size,), generator=generator)
+    level = schedule.level(schedule.times[row])
     return (network(level.add_noise(x_0, eps), level) - eps).square().mean()

@@ -54,10 +54,10 @@ class Recipe:
         evaluations: Ways of sampling.
     """
 
-    steps: int = 2000
+    steps: int = 2500
     width: int = 96
     batch_size: int = 192
-    learning_rate: float = 4e-3
+    learning_rate: float = 6e-3
     denoising: float = 10.0
     time_power: float = 1.5
     independent: float = 0.0

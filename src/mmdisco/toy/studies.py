@@ -78,7 +78,6 @@ _SAMPLERS = (
     Evaluation("ddim", 20),
     Evaluation("ddim", 100),
     Evaluation("ddpm", 50),
-    Evaluation("ddpm", 250),
     *(
         Evaluation(solver, steps, "log-snr")
         for solver in ("dpm++2m", "dpm++2s", "unipc")
@@ -88,7 +87,6 @@ _SAMPLERS = (
     Evaluation("euler", 20, "log-snr"),
     Evaluation("flow-euler", 20, "log-snr"),
     Evaluation("ddim", 50, corrections=1),
-    Evaluation("ddpm", 50, corrections=1),
 )
 
 STUDIES: dict[str, Study] = {
@@ -102,7 +100,7 @@ STUDIES: dict[str, Study] = {
     ),
     "two-level": Study(
         "One network with two noise levels: joint and one-sided generation",
-        Recipe(steps=4000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
+        Recipe(steps=3000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
         ("8gaussians", "moons"),
         losses=("both",),
     ),
@@ -123,7 +121,7 @@ STUDIES: dict[str, Study] = {
     "bases": Study(
         "Bases that were trained, fakes that they made",
         Recipe(trained_bases=True),
-        ("8gaussians", "moons"),
+        ("moons",),
         losses=("disc", "both"),
     ),
 }
