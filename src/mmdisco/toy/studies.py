@@ -95,6 +95,7 @@ STUDIES: dict[str, Study] = {
         "A longer budget, both losses",
         Recipe(steps=6000, width=128, evaluations=(Evaluation("ddpm", 250), Evaluation())),
         ("8gaussians", "moons"),
+        settings=("ind",),
         losses=("both",),
         references=(),
     ),
@@ -102,6 +103,7 @@ STUDIES: dict[str, Study] = {
         "One network with two noise levels: joint and one-sided generation",
         Recipe(steps=3000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
         ("8gaussians", "moons"),
+        settings=("ind",),
         losses=("both",),
     ),
     "samplers": Study(
@@ -114,15 +116,17 @@ STUDIES: dict[str, Study] = {
     ),
     "vectors": Study(
         "Pairs of vectors in R⁸",
-        Recipe(steps=6000, width=192, octaves=0),
+        Recipe(steps=4000, width=192, octaves=0, learning_rate=4e-3),
         ("vectors",),
         settings=("ind",),
+        losses=("disc", "both"),
     ),
     "bases": Study(
         "Bases that were trained, fakes that they made",
         Recipe(trained_bases=True),
-        ("moons",),
-        losses=("disc", "both"),
+        ("8gaussians", "moons"),
+        settings=("ind",),
+        losses=("both",),
     ),
 }
 
