@@ -88,6 +88,7 @@ def test_each_side_may_use_a_solver_of_its_own():
         ("euler", 200),
         ("flow-euler", 200),
         ("dpm++2m", 50),
+        ("dpm++3m", 50),
         ("dpm++2s", 50),
         ("unipc", 50),
     ],

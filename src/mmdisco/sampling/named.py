@@ -37,6 +37,11 @@ def dpm_solver_2m() -> Solver:
     return VPSolver(DPMSolverMultistepScheduler())
 
 
+def dpm_solver_3m() -> Solver:
+    """DPM-Solver++ 3M: third order, at the same cost a step."""
+    return VPSolver(DPMSolverMultistepScheduler(solver_order=3))
+
+
 def dpm_solver_2s() -> Solver:
     """DPM-Solver++ 2S, its singlestep form; an evaluation at every level all the same."""
     return VPSolver(DPMSolverSinglestepScheduler(lower_order_final=True))
@@ -66,6 +71,7 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "ddim": ddim,
     "ddpm": ddpm,
     "dpm++2m": dpm_solver_2m,
+    "dpm++3m": dpm_solver_3m,
     "dpm++2s": dpm_solver_2s,
     "unipc": unipc,
     "euler": euler,

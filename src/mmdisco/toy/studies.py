@@ -80,7 +80,7 @@ _SAMPLERS = (
     Evaluation("ddpm", 50),
     *(
         Evaluation(solver, steps, "log-snr")
-        for solver in ("dpm++2m", "dpm++2s", "unipc")
+        for solver in ("dpm++2m", "dpm++3m", "dpm++2s", "unipc")
         for steps in (10, 20)
     ),
     Evaluation("dpm++2m", 20, "time"),
