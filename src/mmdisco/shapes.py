@@ -4,12 +4,11 @@
 bins. Time is axis 2 of every audio or video latent. ``*rest`` stands for any shape of one sample.
 """
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 Latent = Float[Tensor, "b *rest"]
 AudioLatent = Float[Tensor, "b c l m"] | Float[Tensor, "b c l"]
-VideoLatent = Float[Tensor, "b c f h w"]
 Vector = Float[Tensor, "b d"]
 PerSample = Float[Tensor, "b"]
 Table = Float[Tensor, "n"]
@@ -20,4 +19,3 @@ Components = Float[Tensor, "k d"]
 Covariance = Float[Tensor, "d d"]
 Shares = Float[Tensor, "k"]
 Seconds = Float[Tensor, "tokens"]
-Labels = Int[Tensor, "b"]

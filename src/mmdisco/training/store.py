@@ -17,8 +17,6 @@ from mmdisco.files import read_json, read_tensors, write_json, write_tensors
 from mmdisco.models import Conditioning
 from mmdisco.training.pairs import Pairs, PairSource
 
-KINDS = ("real", "fake")
-
 
 class PairStore(PairSource):
     """Real or generated pairs in a folder, appended a shard at a time.
