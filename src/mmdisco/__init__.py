@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from mmdisco.models import Conditioning, Denoiser, IndependentPair, JointDenoiser
     from mmdisco.path import IndexPath, LogSNRPath, NoisePath
+    from mmdisco.request import generate
     from mmdisco.sampling import NoiseSource, Sampler, UniformLogSNR, UniformTime
     from mmdisco.sampling.named import solver
     from mmdisco.schedule import NoiseLevel, NoiseSchedule
@@ -37,6 +38,7 @@ _HOMES = {
     ),
     "mmdisco.models": ("Conditioning", "Denoiser", "IndependentPair", "JointDenoiser"),
     "mmdisco.path": ("IndexPath", "LogSNRPath", "NoisePath"),
+    "mmdisco.request": ("generate",),
     "mmdisco.sampling": ("NoiseSource", "Sampler", "UniformLogSNR", "UniformTime"),
     "mmdisco.sampling.named": ("solver",),
     "mmdisco.schedule": ("NoiseLevel", "NoiseSchedule"),
@@ -66,6 +68,7 @@ __all__ = [
     "UniformTime",
     "UserError",
     "each",
+    "generate",
     "prediction",
     "schedule",
     "solver",

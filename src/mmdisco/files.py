@@ -3,6 +3,7 @@
 Knows JSON and safetensors; knows nothing of what they hold.
 """
 
+import errno
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -26,7 +27,7 @@ def replacing(path: Path) -> Generator[Path]:
     Raises:
         UserError: The place cannot be written to.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -38,14 +39,34 @@ def replacing(path: Path) -> Generator[Path]:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}") from error
+        raise _cannot_write(path, error) from error
+
+
+def expect_writable(path: Path) -> None:
+    """Make sure, before work is spent on a file, that ``replacing`` will be able to put it there.
+
+    Makes no folder and leaves nothing behind.
+
+    Raises:
+        UserError: The place cannot be written to.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(folder for folder in path.parents if folder.exists())
+        beside = folder / _beside(path).name
+        try:
+            beside.touch()
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
     with replacing(path) as beside:
-        beside.write_text(text)
+        beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -60,7 +81,7 @@ def read_json(path: Path) -> Any:
         UserError: There is no such file, or it does not hold JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -72,6 +93,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as beside:
         save_file(contiguous, beside, dict(metadata))
+        beside.chmod(0o644)  # the library writes for the owner alone, and a wheel keeps that
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -86,3 +108,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not there") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}")

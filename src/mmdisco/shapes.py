@@ -9,6 +9,8 @@ from torch import Tensor
 
 Latent = Float[Tensor, "b *rest"]
 AudioLatent = Float[Tensor, "b c l m"] | Float[Tensor, "b c l"]
+VideoLatent = Float[Tensor, "b c f h w"]
+Clips = Float[Tensor, "b f h w 3"]
 Vector = Float[Tensor, "b d"]
 PerSample = Float[Tensor, "b"]
 Table = Float[Tensor, "n"]

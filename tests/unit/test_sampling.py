@@ -26,7 +26,7 @@ from mmdisco.sampling import (
 )
 from mmdisco.sampling.grid import LeadingTime
 from mmdisco.sampling.named import SOLVERS, ddim, solver
-from mmdisco.schedule import flow_matching, linear
+from mmdisco.schedule import cosine, flow_matching, linear, over
 from mmdisco.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.toy.problems import problem
 
@@ -129,6 +129,24 @@ def test_seed_changes_the_sample_and_repeats_it(name):
     first, again, other = (run(sampler, guided(), [seed], width=1) for seed in (1, 1, 2))
     assert torch.equal(first.audio, again.audio)
     assert not torch.equal(first.audio, other.audio)
+
+
+class Knowing(JointDenoiser):
+    """A denoiser that always sees x_0 = 0.5."""
+
+    def predict_noise(self, z_t, level, cond):
+        def eps(x, at):
+            return (x - 0.5 * over(at.alpha, x)) / over(at.sigma, x)
+
+        return AV(eps(z_t.audio, level.audio), eps(z_t.video, level.video))
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "flow-euler"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_few_steps_from_hardly_any_signal_end_at_the_known_sample(name, steps):
+    sampler = Sampler(path(cosine(shift=0.15)), AV(solver(name), solver(name)), steps)
+    z_0 = run(sampler, Knowing(), [0])
+    assert_close(z_0.audio, torch.full_like(z_0.audio, 0.5), rtol=0, atol=5e-3)
 
 
 def test_modalities_draw_unrelated_noise():

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.evaluate_embedded import evaluate_embedded
+from mmdisco.cli.generate import generate
 from mmdisco.cli.toy import toy
 from mmdisco.errors import UserError
 
@@ -16,6 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(generate)
+app.command()(evaluate_embedded)
 app.command()(toy)
 
 
@@ -37,6 +41,6 @@ def main() -> None:
         sys.stderr.write(f"mmdisco: {' '.join(str(error).split())}\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("mmdisco: stopped; the same command goes on from here\n")
+        sys.stderr.write("mmdisco: stopped; give the same command again to go on\n")
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -3,6 +3,7 @@
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import (
+    FlatLatents,
     SpectrogramLatents,
     VideoLatents,
     WaveformLatents,
@@ -15,6 +16,7 @@ __all__ = [
     "AudioVideoConfig",
     "AudioVideoDiscriminator",
     "Discriminator",
+    "FlatLatents",
     "SpectrogramLatents",
     "TimeFusionConfig",
     "VectorConfig",

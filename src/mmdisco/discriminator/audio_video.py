@@ -15,6 +15,7 @@ from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.blocks import Tower
 from mmdisco.discriminator.convolutions import (
+    FlatLatents,
     Latents,
     SpectrogramLatents,
     VideoLatents,
@@ -32,8 +33,8 @@ from mmdisco.errors import UserError
 from mmdisco.schedule import NoiseLevel
 from mmdisco.shapes import Logit, Text, Vector
 
-_AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents}
-_VIDEO = {"video": VideoLatents}
+_AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat": FlatLatents}
+_VIDEO = {"video": VideoLatents, "flat": FlatLatents}
 _FUSION = {"time": TimeFusionConfig, "additive": AdditiveFusionConfig}
 
 
@@ -50,8 +51,8 @@ class AudioVideoConfig:
         fusion: How the two sequences of features become one logit.
     """
 
-    audio: SpectrogramLatents | WaveformLatents
-    video: VideoLatents
+    audio: SpectrogramLatents | WaveformLatents | FlatLatents
+    video: VideoLatents | FlatLatents
     width: int = 128
     depth: int = 4
     multipliers: tuple[int, ...] = (1, 2, 4)
@@ -101,7 +102,12 @@ def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dic
 
 
 def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
-    return kinds[record["kind"]](**{key: record[key] for key in record if key != "kind"})
+    # JSON has lists where the dataclasses have tuples
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+    }
+    kind = values.pop("kind")
+    return kinds[str(kind)](**values)
 
 
 class AudioVideoDiscriminator(Discriminator):
@@ -110,7 +116,7 @@ class AudioVideoDiscriminator(Discriminator):
     Both noise levels and a modality's own caption reach every block of its tower; the levels and
     both captions reach every layer of the fusion. Latents of any length and, down to the size that
     the pools average into one, of any extent in space. A video is (b, c, f, h, w), a sound
-    (b, c, l, m) or (b, c, l).
+    (b, c, l, m) or (b, c, l). Flat latents are bound to their extent in space.
     """
 
     def __init__(self, config: AudioVideoConfig) -> None:

@@ -83,7 +83,8 @@ class Tower(nn.Module):
         self.features = width * multipliers[-1]
         self.rate = latents.rate / self.smallest[0]
         channels = width * multipliers[0]
-        self.first = latents.wide(latents.channels, channels, unpooled)
+        self.read = latents.reader()
+        self.first = latents.wide(self.read.values, channels, unpooled)
         blocks: list[ResBlock] = []
         for level, multiplier in enumerate(multipliers):
             if level > 0:
@@ -100,6 +101,7 @@ class Tower(nn.Module):
         Raises:
             UserError: An axis is shorter than what the pools average into one.
         """
+        x = self.read(x)
         if any(size < least for size, least in zip(x.shape[2:], self.smallest, strict=True)):
             raise UserError(
                 f"latent of {tuple(x.shape[2:])} (time, then space) is too small for the "

@@ -5,6 +5,7 @@ once a batch of frames, a batch of tracks through time and a matrix of pixels, a
 that every convolution runs in the kernel that suits it and no layout is copied.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
+
+FLAT_CHANNELS = 24
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Latents(ABC):
         check_sizes(self)
 
     @abstractmethod
+    def reader(self) -> "Reader":
+        """What stands before a tower: from the latent to what its convolutions take."""
+
+    @abstractmethod
     def window(self) -> tuple[int, ...]:
         """The pool between two levels of a tower: its size on the time axis and each after it."""
 
@@ -49,6 +57,10 @@ class Latents(ABC):
 @dataclass(frozen=True)
 class VideoLatents(Latents):
     """Latents (b, c, f, h, w). Time is never pooled."""
+
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
 
     def window(self) -> tuple[int, ...]:
         """Half the height and half the width."""
@@ -66,6 +78,10 @@ class VideoLatents(Latents):
 @dataclass(frozen=True)
 class SpectrogramLatents(Latents):
     """Latents (b, c, l, m). Time is never pooled."""
+
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
 
     def window(self) -> tuple[int, ...]:
         """Half the mel bins."""
@@ -91,6 +107,10 @@ class WaveformLatents(Latents):
 
     time_pool: int = 1
 
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
+
     def window(self) -> tuple[int, ...]:
         """The one axis there is."""
         return (self.time_pool,)
@@ -102,6 +122,97 @@ class WaveformLatents(Latents):
     def pool(self, window: tuple[int, ...]) -> nn.Module:
         """Of time."""
         return nn.AvgPool1d(window[0])
+
+
+@dataclass(frozen=True)
+class FlatLatents(Latents):
+    """Small latents (b, c, time, *space) of one extent, each step of which is read as one vector.
+
+    At a few hundred values a step, dense maps of all of them cost less than convolutions
+    throughout, and what is where counts. Two convolutions come first: they know a thing in any
+    place.
+
+    Attributes:
+        space: The axes after time: height and width of a video, both even, or the bins of a sound.
+    """
+
+    space: tuple[int, ...] = ()
+
+    def reader(self) -> "Reader":
+        """Two convolutions, then all that a step holds in one vector."""
+        return FlatReader(self.channels, self.space)
+
+    def window(self) -> tuple[int, ...]:
+        """Nothing is pooled."""
+        return (1,)
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """In time."""
+        return WaveformConvolution(channels, out_channels, window)
+
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """Of time."""
+        return nn.AvgPool1d(window[0])
+
+
+class Reader(nn.Module, ABC):
+    """What stands before a tower.
+
+    Attributes:
+        values: Channels of what it gives.
+    """
+
+    values: int
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """The latent (b, c, time, *space) to (b, values, time, *rest)."""
+
+
+class AsItIs(Reader):
+    """No reader."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.values = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The latent itself."""
+        return x
+
+
+class FlatReader(Reader):
+    """Convolutions of 3 × 3 taps, the second of every other place; their result beside the latent.
+
+    A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
+    """
+
+    def __init__(self, channels: int, space: tuple[int, ...]) -> None:
+        super().__init__()
+        self.space = space
+        stride = (2, 2) if len(space) > 1 else (1, 2)
+        self.first = nn.Conv2d(channels, FLAT_CHANNELS, 3, padding=1)
+        self.second = nn.Conv2d(FLAT_CHANNELS, 2 * FLAT_CHANNELS, 3, stride=stride, padding=1)
+        places = math.prod(space)
+        self.values = places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, time, *space) to (b, values, time).
+
+        Raises:
+            UserError: The extent in space is another.
+        """
+        if tuple(x.shape[3:]) != self.space:
+            raise UserError(
+                f"latent of {tuple(x.shape[3:])} in space: this discriminator reads {self.space}"
+            )
+        batch, steps = x.shape[0], x.shape[2]
+        by_step = x.transpose(1, 2)
+        by_frame = len(self.space) > 1
+        images = by_step.flatten(0, 1) if by_frame else x
+        seen = functional.silu(self.second(functional.silu(self.first(images))))
+        seen = seen.unflatten(0, (batch, steps)) if by_frame else seen.transpose(1, 2)
+        return torch.cat([by_step.flatten(2), seen.flatten(2)], 2).transpose(1, 2)
 
 
 class WaveformConvolution(nn.Module):

@@ -44,6 +44,7 @@ class Selection:
 
 
 WHOLE = Selection()
+UNSTATED_RATE = Fraction(25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ def tracks(path: Path) -> Tracks:
     """Say which tracks the file at ``path`` has."""
     with _opened(path) as container:
         return Tracks(bool(container.streams.audio), bool(container.streams.video))
+
+
+def frame_rate(path: Path) -> Fraction:
+    """The average frames a second of the first picture track, which ``read_video`` keeps.
+
+    Raises:
+        UserError: There is no picture track, or the file cannot be read.
+    """
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise UserError(f"{path} has no picture track")
+        return container.streams.video[0].average_rate or UNSTATED_RATE
 
 
 def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
@@ -85,7 +98,7 @@ def read_video(path: Path, selection: Selection = WHOLE) -> Video:
         if not container.streams.video:
             raise UserError(f"{path} has no picture track")
         stream = container.streams.video[0]
-        fps = selection.fps or stream.average_rate or Fraction(25)
+        fps = selection.fps or stream.average_rate or UNSTATED_RATE
         frames = [_pixels(frame, selection.size) for frame in _at_rate(container, selection, fps)]
         if not frames:
             raise UserError(f"{path} has no frames{_where(selection)}")

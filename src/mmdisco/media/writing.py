@@ -7,15 +7,22 @@ then moved there.
 import wave
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import av
 import av.error
 import numpy as np
+import numpy.typing as npt
 from av.container import OutputContainer
 
 from mmdisco.errors import UserError
 from mmdisco.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+
+# Samples a second: all that AAC has.
+SOUND_RATES: Final = frozenset(
+    (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+)
 
 _CONTAINERS = (".mp4", ".mov", ".mkv")
 _QUALITY = {"crf": "14"}  # small differences of colour stay visible
@@ -43,6 +50,16 @@ def write_video(path: Path, video: Video, magnify: int = 1) -> None:
     _write(path, video, None, magnify)
 
 
+def expect_container(path: Path) -> None:
+    """Make sure, before anything is made, that the name is one ``write_clip`` can write.
+
+    Raises:
+        UserError: It ends otherwise.
+    """
+    if path.suffix.lower() not in _CONTAINERS:
+        raise UserError(f"cannot write {path}: the name must end in {', '.join(_CONTAINERS)}")
+
+
 def write_audio(path: Path, audio: Audio) -> None:
     """Write 16-bit wav.
 
@@ -60,8 +77,7 @@ def write_audio(path: Path, audio: Audio) -> None:
 
 
 def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
-    if path.suffix.lower() not in _CONTAINERS:
-        raise UserError(f"cannot write {path}: the name must end in {', '.join(_CONTAINERS)}")
+    expect_container(path)
     try:
         with replacing(path) as temporary, av.open(str(temporary), "w") as container:
             _add_tracks(container, video, audio, magnify)
@@ -72,16 +88,17 @@ def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
 def _add_tracks(
     container: OutputContainer, video: Video, audio: Audio | None, magnify: int
 ) -> None:
-    frames = _even(video.frames.repeat(magnify, axis=1).repeat(magnify, axis=2))
     picture = container.add_stream("libx264", rate=video.fps, options=_QUALITY)
-    picture.height, picture.width, picture.pix_fmt = *frames.shape[1:3], "yuv420p"
+    height, width, _ = _pixels(video.frames[0], magnify).shape
+    picture.height, picture.width, picture.pix_fmt = height, width, "yuv420p"
     picture.time_base = 1 / video.fps
     sound = None
     if audio is not None:
         sound = container.add_stream("aac", rate=audio.sample_rate, layout="mono")
         sound.bit_rate = _AUDIO_BITS
-    for index, pixels in enumerate(np.round(np.clip(frames, 0, 1) * 255).astype(np.uint8)):
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+    for index, values in enumerate(video.frames):
+        # one by one: all frames of a large film at once would fill the memory several times
+        frame = av.VideoFrame.from_ndarray(_pixels(values, magnify), format="rgb24")
         frame.pts, frame.time_base = index, 1 / video.fps
         container.mux(picture.encode(frame))
     container.mux(picture.encode())
@@ -93,7 +110,9 @@ def _add_tracks(
         container.mux(sound.encode())
 
 
-def _even(frames: Frames) -> Frames:
-    """Frames extended at the bottom and the right to even sizes."""
-    height, width = frames.shape[1:3]
-    return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def _pixels(frame: Frames, magnify: int) -> npt.NDArray[np.uint8]:
+    """A frame in bytes, magnified, extended at the bottom and the right to even sizes."""
+    large = np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8)
+    large = large.repeat(magnify, axis=0).repeat(magnify, axis=1)
+    height, width, _ = large.shape
+    return np.pad(large, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -194,7 +194,10 @@ def _on_table(scheduler: Any, levels: NoiseLevel) -> Any:
         "use_lu_lambdas": False,
     }
     known = {name: value for name, value in settings.items() if name in names}
-    fresh = type(scheduler).from_config(scheduler.config, **known)
+    fresh: Any = type(scheduler).from_config(scheduler.config, **known)
+    # from betas in single precision, the scheduler's own product comes to nothing where few steps
+    # begin at a level of hardly any signal
+    fresh.alphas_cumprod = alphas_cumprod.to(torch.float32)
     if "timestep_spacing" in names:
         fresh.set_timesteps(steps)
     else:

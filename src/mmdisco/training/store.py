@@ -127,7 +127,8 @@ def _tensors(pairs: Pairs) -> dict[str, Tensor]:
     for name in ("audio", "video"):
         cond: Conditioning = getattr(pairs.cond, name)
         tensors[f"{name}.z_0"] = getattr(pairs.z_0, name)
-        tensors[f"{name}.pooled"] = cond.pooled
+        # two models may share one text encoder, and a file may not hold one tensor twice
+        tensors[f"{name}.pooled"] = cond.pooled.clone()
         tensors |= {f"{name}.native.{i}": one for i, one in enumerate(cond.native)}
     return tensors
 

@@ -1,0 +1,55 @@
+"""Packs what a run has trained so far into the folder that ``mmdisco`` loads a pair from."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from train_bases import CONFIGS as DENOISERS
+from train_discriminator import CONFIGS as DISCRIMINATORS
+
+from mmdisco.embedded.weights import pack
+from mmdisco.objects.captions import vocabulary
+
+# what generation begins with; found with sweep.py
+SAMPLING: dict[str, Any] = {
+    "steps": 20,
+    "solver": "dpm++2m",
+    "guidance_scale": [1.5, 1.5],
+    "joint_scale": [1.0, 1.0],
+    "video_to_audio": 1.0,
+    "audio_to_video": 1.0,
+}
+NETWORKS = (
+    "text_encoder",
+    "audio_autoencoder",
+    "video_autoencoder",
+    "audio_denoiser",
+    "video_denoiser",
+    "audio_features",
+    "video_features",
+    "discriminator",
+    "additive",
+)
+LICENCE = {"license": "apache-2.0"}
+
+
+def pack_pair(out: Path, folder: Path, sampling: dict[str, Any] = SAMPLING) -> None:
+    """Pack every network that ``out`` has into ``folder``."""
+    files = {name: out / f"{name}.safetensors" for name in NETWORKS}
+    config: dict[str, Any] = {
+        "audio_denoiser": DENOISERS["audio"].to_record(),
+        "video_denoiser": DENOISERS["video"].to_record(),
+        **{name: one.to_record() for name, one in DISCRIMINATORS.items()},
+        "words": list(vocabulary()),
+        "sampling": sampling,
+    }
+    there = {name: path for name, path in files.items() if path.exists()}
+    pack(there, config, folder, LICENCE)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Pack the embedded pair.")
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    pack_pair(options.out, options.folder or options.out / "pair")

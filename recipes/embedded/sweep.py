@@ -1,0 +1,47 @@
+"""Alignment and faithfulness over joint scales, guidance scales, steps and solvers.
+
+``python recipes/embedded/sweep.py --given nothing --scale 0 1 2 4`` measures every combination of
+what is given and prints the table of ``mmdisco evaluate-embedded`` for it. With this the settings
+in ``pack_pair.py`` are chosen; on another part of the data than the table of record uses.
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+from mmdisco.av import AV
+from mmdisco.embedded.evaluation import Row
+from mmdisco.embedded.runner import Job, run
+
+
+def main() -> None:
+    """Measure all combinations."""
+    parser = argparse.ArgumentParser(description="Sweep the settings of the embedded pair.")
+    parser.add_argument("--given", choices=("nothing", "audio", "video"), default="nothing")
+    parser.add_argument("--scale", nargs="+", default=["1"], help="both sides, or audio,video")
+    parser.add_argument("--guidance", nargs="+", default=["1.5"], help="both, or audio,video")
+    parser.add_argument("--steps", nargs="+", type=int, default=[20])
+    parser.add_argument("--solver", nargs="+", default=["dpm++2m"])
+    parser.add_argument("--discriminator", default="discriminator")
+    parser.add_argument("--seed", type=int, default=100, help="of the sampling noise")
+    parser.add_argument("--clips", type=int, default=128)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--weights", type=Path, default=Path("runs/embedded/pair"))
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded/sweep"))
+    o = parser.parse_args()
+    todo = [Job(o.weights, o.out, None, 0, o.clips)]
+    for scale, guidance, steps, solver in itertools.product(o.scale, o.guidance, o.steps, o.solver):
+        name = f"{o.given} given, s {scale}, w {guidance}, {steps} {solver}, {o.discriminator}"
+        row = Row(name, o.given, _both(scale), steps, solver, _both(guidance), o.discriminator)
+        todo.append(Job(o.weights, o.out, row, o.seed, o.clips))
+    sys.stdout.write(run(todo, o.jobs) + "\n")
+
+
+def _both(text: str) -> AV[float]:
+    first, _, second = text.partition(",")
+    return AV(float(first), float(second or first))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Trains the discriminator of the embedded pair, or the additive control, in the same way."""
+
+import argparse
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from fit import progress
+from make_fakes import Mixed, RepairedWithinCaption, caption_of
+
+from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminator.convolutions import FlatLatents
+from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
+from mmdisco.embedded.weights import Folder
+from mmdisco.files import write_tensors
+from mmdisco.path import IndexPath
+from mmdisco.pipeline import guided_base
+from mmdisco.training.levels import LevelLaw, PowerLaw
+from mmdisco.training.losses import Objective
+from mmdisco.training.store import PairStore
+from mmdisco.training.trainer import TrainConfig, Trainer
+
+CONFIG = AudioVideoConfig(
+    audio=FlatLatents(channels=4, rate=20.0, text_width=64, space=(16,)),
+    video=FlatLatents(channels=4, rate=10.0, text_width=64, space=(8, 8)),
+    width=128,
+    depth=1,
+    multipliers=(1,),
+    fusion=TimeFusionConfig(width=128, layers=3, heads=4),
+)
+CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is tried out.
+
+    Attributes:
+        steps: Updates.
+        denoising: λ.
+        shuffled: Share of fakes that are real clips re-paired within their caption.
+        learning_rate: Peak.
+        power: Of the law of noise levels; above 1 dwells on low noise.
+        batch_size: Real pairs a step.
+    """
+
+    steps: int = 5000
+    denoising: float = 50.0
+    shuffled: float = 0.0
+    learning_rate: float = 2e-3
+    power: float = 1.0
+    batch_size: int = 32
+
+
+def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
+    """Train one network and write ``<name>.safetensors`` into ``run``."""
+    target = run / f"{name}.safetensors"
+    if target.exists():
+        return
+    torch.manual_seed(seed)
+    folder = Folder(out / "pair")
+    model, sampling = folder.model(), folder.sampling()
+    real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
+    meanings = [caption_of(seed, index).named for index in range(len(real))]
+    fakes = RepairedWithinCaption.of(fake.read(), meanings[: len(fake)])
+    shuffled = RepairedWithinCaption.of(real.read(), meanings)
+    trainer = Trainer(
+        base=guided_base(model, sampling.guidance_scale),
+        levels=LevelLaw(
+            IndexPath(model.schedules), PowerLaw(recipe.power), independent=0.35, one_sided=0.3
+        ),
+        objective=Objective(1.0, recipe.denoising),
+        config=TrainConfig(
+            steps=recipe.steps,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            warmup=200,
+            weight_decay=0.01,
+            clip=1.0,
+            ema=0.998,
+            caption_dropout=0.0,
+            seed=seed,
+            checkpoint_every=250,
+        ),
+        null=model.encode_prompts([""]),
+    )
+    network = AudioVideoDiscriminator(CONFIGS[name])
+    source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
+    steps = trainer.steps(network, real, source, run / f"{name}_training")
+    # a resumed run yields fewer steps than the recipe has
+    last = deque(zip(progress(range(recipe.steps), name), steps, strict=False), maxlen=1).pop()
+    write_tensors(target, last[1].state_dict(), {})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train a discriminator of the embedded pair.")
+    parser.add_argument("name", choices=tuple(CONFIGS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--run", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--threads", type=int, default=1)
+    for field, value in vars(Recipe()).items():
+        parser.add_argument(f"--{field.replace('_', '-')}", type=type(value), default=value)
+    options = vars(parser.parse_args())
+    torch.set_num_threads(options.pop("threads"))
+    name, seed, out, run = (options.pop(key) for key in ("name", "seed", "out", "run"))
+    train(name, Recipe(**options), seed, out, run)

@@ -1,0 +1,104 @@
+"""Writes what README and docs say of the embedded pair: tables, pictures, model card.
+
+Run after ``run.py``: copies the results of the evaluation to ``docs/embedded``, puts the short
+table into README.md and the model card between their marks, and draws clips with and without
+guidance from the packaged weights.
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmdisco.av import AV
+from mmdisco.embedded.models import SECONDS
+from mmdisco.embedded.weights import PACKAGED, Folder
+from mmdisco.files import read_json, write_text
+from mmdisco.guidance import ConstantScale
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.pictures import draw_clips
+from mmdisco.pipeline import Generation, Jointly, Settings, generate
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- figures of the embedded pair -->", "<!-- end of figures -->"
+PROMPTS = ("a red ball bouncing", "a drum being hit twice", "a blue bell rings", "a lamp flashing")
+COLUMNS = {
+    "event F1": "paired event_f1",
+    "re-paired": "re-paired event_f1",
+    "gap closed: events": "gap event_f1",
+    "material": "gap material",
+    "size": "gap size",
+    "Fréchet video": "frechet_video",
+    "Fréchet audio": "frechet_audio",
+}
+
+
+def main() -> None:
+    """Write everything."""
+    parser = argparse.ArgumentParser(description="Write the documents of the embedded pair.")
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    docs = ROOT / "docs" / "embedded"
+    for name in ("results.json", "tables.md"):
+        shutil.copyfile(options.out / "evaluation" / name, docs / name)
+    table = short_table(read_json(docs / "results.json"))
+    for path in (ROOT / "README.md", PACKAGED / "README.md"):
+        between_marks(path, table)
+    draw(docs / "guidance.png", PROMPTS[:1])
+    draw(docs / "clips.png", PROMPTS)
+
+
+def short_table(results: dict[str, Any]) -> str:
+    """The figures that matter most, as Markdown."""
+    lines = [
+        "| | " + " | ".join(COLUMNS) + " |",
+        "| --- |" + " --- |" * len(COLUMNS),
+    ]
+    for name, row in results["figures"].items():
+        cells = [
+            text(row[key], percent=title in ("material", "size") or "gap" in title)
+            for title, key in COLUMNS.items()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    conditions = ", ".join(f"{key} {value}" for key, value in results["conditions"].items())
+    return "\n".join([*lines, "", f"Mean ± standard deviation over seeds; {conditions}."])
+
+
+def text(spread: dict[str, float], *, percent: bool) -> str:
+    """Mean ± deviation."""
+    if percent:
+        return f"{100 * spread['mean']:.0f} ± {100 * spread['deviation']:.0f} %"
+    digits = 2 if spread["mean"] < 10 else 1
+    return f"{spread['mean']:.{digits}f} ± {spread['deviation']:.{digits}f}"
+
+
+def between_marks(path: Path, block: str) -> None:
+    """Replace what stands between the marks of ``path``."""
+    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    whole = path.read_text()
+    if not pattern.search(whole):
+        raise SystemExit(f"{path} has no marks {BEGIN} … {END}")
+    write_text(path, pattern.sub(lambda _: f"{BEGIN}\n\n{block}\n\n{END}", whole))
+
+
+def draw(path: Path, prompts: tuple[str, ...]) -> None:
+    """Clips of the same noise, guided and from the bases alone."""
+    folder = Folder()
+    guided = folder.sampling().settings
+    off = AV(ConstantScale(0.0), ConstantScale(0.0))
+    alone = Settings(guided.steps, guided.solvers, guided.guidance_scale, off, guided.grid)
+    clips: dict[str, AudioVideo] = {}
+    model, discriminator = folder.model(), folder.discriminator()
+    for seed, prompt in enumerate(prompts):
+        for words, settings in (("side by side", alone), ("guided", guided)):
+            generation = Generation(model, discriminator, settings, Jointly(), SECONDS)
+            (clips[f"{prompt} (seed {seed}): {words}"],) = generate(generation, [prompt], [seed])
+    draw_clips(path, clips)
+
+
+if __name__ == "__main__":
+    main()

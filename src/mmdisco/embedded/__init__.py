@@ -1,0 +1,1 @@
+"""The embedded pair: two miniature latent diffusion models that ship with the package."""

@@ -1,0 +1,108 @@
+"""Autoencoders of the embedded pair: media in the canonical layout ↔ latents in theirs.
+
+Both are diffusers' ``AutoencoderKL``, as AudioLDM and AnimateDiff use it, at a size that a laptop
+runs at once. Latents have mean 0 and standard deviation 1 in every channel over the training clips.
+Knows no denoiser and no caption.
+"""
+
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from torch import FloatTensor, Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from mmdisco.shapes import AudioLatent, Clips, Latent
+
+LATENT_CHANNELS = 4
+FRAMES_AT_ONCE = 64
+
+# Pixels of a 2 × 2 square become channels before the first convolution: the layers at full
+# resolution would cost more than all the others together.
+SQUARE = 2
+
+
+def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
+    """Squares of ``channels`` pixels ↔ latents, half of either axis between two ``widths``."""
+    levels = len(widths)
+    # diffusers annotates all three as tuples of one
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": widths,
+    }
+    return AutoencoderKL(
+        in_channels=channels * SQUARE**2,
+        out_channels=channels * SQUARE**2,
+        **blocks,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
+
+
+def build_video_autoencoder() -> AutoencoderKL:
+    """Frames (b, 3, 64, 64) in [−1, 1], in squares ↔ (b, 4, 8, 8)."""
+    return build_autoencoder(3, (24, 48, 64))
+
+
+def build_audio_autoencoder() -> AutoencoderKL:
+    """Spectrograms (b, 1, 128, 64), time before mel, in squares ↔ (b, 4, 32, 16)."""
+    return build_autoencoder(1, (24, 48))
+
+
+class Standardised(nn.Module):
+    """An autoencoder with the mean and the standard deviation of each channel of its latents.
+
+    Args:
+        network: The autoencoder; its latents are the mode of its posterior.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: AutoencoderKL) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
+        self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (b, c, h, w) to standardised latents."""
+        squares = pixel_unshuffle(images, SQUARE)
+        mode = cast(AutoencoderKLOutput, self.network.encode(squares)).latent_dist.mode()
+        return (mode - self.mean[:, None, None]) / self.deviation[:, None, None]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Undo ``encode``."""
+        raw = latents * self.deviation[:, None, None] + self.mean[:, None, None]
+        decoded = cast(DecoderOutput, self.network.decode(cast(FloatTensor, raw)))
+        return pixel_shuffle(decoded.sample, SQUARE)
+
+
+def encode_frames(autoencoder: Standardised, frames: Clips) -> Latent:
+    """Frames (b, f, h, w, 3) in [0, 1] to latents (b, c, f, h, w)."""
+    images = frames.flatten(0, 1).movedim(3, 1) * 2 - 1
+    parts = [autoencoder.encode(part) for part in images.split(FRAMES_AT_ONCE)]
+    return torch.cat(parts).unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
+def decode_frames(autoencoder: Standardised, latents: Latent) -> Clips:
+    """Latents (b, c, f, h, w) to frames (b, f, h, w, 3) in [0, 1]."""
+    flat = latents.transpose(1, 2).flatten(0, 1)
+    images = torch.cat([autoencoder.decode(part) for part in flat.split(FRAMES_AT_ONCE)])
+    frames = ((images + 1) / 2).clamp(0, 1).movedim(1, 3)
+    return frames.unflatten(0, (latents.shape[0], latents.shape[2]))
+
+
+def encode_mel(autoencoder: Standardised, mel: AudioLatent) -> Latent:
+    """Log-mel spectrograms (b, 1, l, m) to latents (b, c, l/4, m/4)."""
+    return autoencoder.encode(mel)
+
+
+def decode_mel(autoencoder: Standardised, latents: Latent) -> AudioLatent:
+    """Undo ``encode_mel``."""
+    return autoencoder.decode(latents)

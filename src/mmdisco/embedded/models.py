@@ -1,0 +1,176 @@
+"""The two base models of the embedded pair, each behind the interface of every base model.
+
+Sound: 1.6 s of 16 kHz as a log-mel spectrogram, its latents (4, 32, 16), back through Griffin-Lim.
+Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. All
+conversions between media and latents of the pair are here and in ``autoencoders``.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdisco.embedded.autoencoders import (
+    Standardised,
+    decode_frames,
+    decode_mel,
+    encode_frames,
+    encode_mel,
+)
+from mmdisco.embedded.denoiser import ConvolutionTransformer, VelocityDenoiser
+from mmdisco.embedded.text import TextEncoder
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Audio, Video
+from mmdisco.mel import MelScale
+from mmdisco.models import BaseModel, Conditioning
+from mmdisco.schedule import NoiseLevel, NoiseSchedule, cosine
+from mmdisco.shapes import Latent
+
+SECONDS = 1.6
+FPS = Fraction(10)
+FRAMES = 16
+SIDE = 64
+SAMPLE_RATE = 16_000
+SAMPLES = 25_600
+
+AUDIO_SHAPE = torch.Size([4, 32, 16])
+VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
+
+
+def audio_schedule() -> NoiseSchedule:
+    """Cosine, moved towards noise: neighbouring steps of a spectrogram tell of each other."""
+    return cosine(shift=0.20)
+
+
+def video_schedule() -> NoiseSchedule:
+    """Cosine, moved further: what a clip shows is decided while every frame is nearly all noise.
+
+    Sixteen frames of one thing outvote much noise together, so its colour is settled where the
+    signal is 40 dB below; a schedule with few levels there lets every frame settle on its own.
+    """
+    return cosine(shift=0.15)
+
+
+class EmbeddedAudio(BaseModel[Audio]):
+    """The sound model of the embedded pair."""
+
+    def __init__(
+        self, network: ConvolutionTransformer, autoencoder: Standardised, text: TextEncoder
+    ) -> None:
+        self._denoiser = VelocityDenoiser(network, audio_schedule())
+        self._autoencoder = autoencoder
+        self._text = text
+        self._scale = MelScale()
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """See ``audio_schedule``."""
+        return self._denoiser.schedule
+
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """ε of each spectrogram's latent (b, 4, 32, 16)."""
+        return self._denoiser.predict_noise(x_t, level, cond)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
+        """One vector a prompt."""
+        with torch.no_grad():
+            return Conditioning(self._text(prompts))
+
+    def latent_shape(self, seconds: float) -> torch.Size:
+        """(4, 32, 16).
+
+        Raises:
+            UserError: ``seconds`` is not 1.6, the one length of this model.
+        """
+        _check_seconds(seconds)
+        return AUDIO_SHAPE
+
+    def encode(self, media: Sequence[Audio]) -> Latent:
+        """Latents of sounds of 1.6 s at 16 kHz.
+
+        Raises:
+            UserError: A sound has another rate or length.
+        """
+        for audio in media:
+            if audio.sample_rate != SAMPLE_RATE or len(audio.waveform) != SAMPLES:
+                raise UserError(
+                    f"sound of {len(audio.waveform)} samples at {audio.sample_rate} Hz: the "
+                    f"embedded pair takes {SAMPLES} at {SAMPLE_RATE}"
+                )
+        waveforms = torch.from_numpy(np.stack([audio.waveform for audio in media]))
+        with torch.no_grad():
+            return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
+
+    def decode(self, x_0: Latent) -> list[Audio]:
+        """Sounds of latents, by the autoencoder and Griffin-Lim."""
+        with torch.no_grad():
+            waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
+        return [Audio(waveform, SAMPLE_RATE) for waveform in _arrays(waveforms)]
+
+
+class EmbeddedVideo(BaseModel[Video]):
+    """The video model of the embedded pair."""
+
+    def __init__(
+        self, network: ConvolutionTransformer, autoencoder: Standardised, text: TextEncoder
+    ) -> None:
+        self._denoiser = VelocityDenoiser(network, video_schedule())
+        self._autoencoder = autoencoder
+        self._text = text
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """See ``video_schedule``."""
+        return self._denoiser.schedule
+
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """ε of each video's latent (b, 4, 16, 8, 8)."""
+        return self._denoiser.predict_noise(x_t, level, cond)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
+        """One vector a prompt."""
+        with torch.no_grad():
+            return Conditioning(self._text(prompts))
+
+    def latent_shape(self, seconds: float) -> torch.Size:
+        """(4, 16, 8, 8).
+
+        Raises:
+            UserError: ``seconds`` is not 1.6, the one length of this model.
+        """
+        _check_seconds(seconds)
+        return VIDEO_SHAPE
+
+    def encode(self, media: Sequence[Video]) -> Latent:
+        """Latents of 16 frames of 64×64 at 10 fps.
+
+        Raises:
+            UserError: A video has another rate, size or length.
+        """
+        for video in media:
+            if video.fps != FPS or video.frames.shape != (FRAMES, SIDE, SIDE, 3):
+                frames, height, width, _ = video.frames.shape
+                raise UserError(
+                    f"video of {frames} frames of {width}×{height} at {video.fps} fps: the "
+                    f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}"
+                )
+        frames = torch.from_numpy(np.stack([video.frames for video in media]))
+        with torch.no_grad():
+            return encode_frames(self._autoencoder, frames)
+
+    def decode(self, x_0: Latent) -> list[Video]:
+        """Videos of latents."""
+        with torch.no_grad():
+            frames = decode_frames(self._autoencoder, x_0)
+        return [Video(one, FPS) for one in _arrays(frames)]
+
+
+def _check_seconds(seconds: float) -> None:
+    if abs(seconds - SECONDS) > 1e-6:
+        raise UserError(f"{seconds} seconds: the embedded pair makes clips of {SECONDS} only")
+
+
+def _arrays(batch: Tensor) -> list[np.ndarray]:
+    return [np.ascontiguousarray(one) for one in batch.numpy()]

@@ -1,0 +1,192 @@
+"""Runs the evaluation of the embedded pair: cells in processes, each kept when it is done."""
+
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from mmdisco.av import AV
+from mmdisco.embedded.evaluation import Bench, Cell, Row, joined, rows
+from mmdisco.embedded.table import REAL, summary, tables
+from mmdisco.embedded.weights import PACKAGED, Folder
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, read_tensors, write_json, write_tensors, write_text
+from mmdisco.metrics.frechet import FeatureStatistics
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to be made.
+
+    Attributes:
+        weights: Folder of the pair.
+        out: Folder of the results.
+        row: ``None`` for real pairs through the autoencoders.
+        seed: Of the sampling noise.
+        clips: How many.
+    """
+
+    weights: Path
+    out: Path
+    row: Row | None
+    seed: int
+    clips: int
+
+    @property
+    def name(self) -> str:
+        """The row's name."""
+        return self.row.name if self.row else REAL
+
+    @property
+    def file(self) -> Path:
+        """Where the cell's record is kept."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
+        return self.out / "cells" / f"{slug}-seed{self.seed}.json"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the cell depends on."""
+        return {
+            "row": asdict(self.row) if self.row else REAL,
+            "seed": self.seed,
+            "clips": self.clips,
+            "weights": Folder(self.weights).config["sha256"],
+        }
+
+
+def evaluate(
+    out: Path, weights: Path | None, names: Sequence[str], *, clips: int, seeds: int, jobs: int
+) -> str:
+    """Make all cells that are not there, write ``results.json`` and ``tables.md``.
+
+    Returns:
+        The tables.
+
+    Raises:
+        UserError: No such row, or numbers that make no table.
+    """
+    if min(clips // 16, seeds, jobs) < 1:
+        raise UserError("evaluate at least 16 clips, 1 seed, 1 job")
+    folder = weights or PACKAGED
+    wanted = rows(Folder(folder).sampling())
+    known = [row.name for row in wanted]
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown row {name!r}: choose of {', '.join(known)}")
+    chosen = [row for row in wanted if not names or row.name in names]
+    todo = [Job(folder, out, None, 0, clips)] + [
+        Job(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
+    ]
+    return run(todo, jobs)
+
+
+def run(todo: Sequence[Job], jobs: int) -> str:
+    """Make the cells of ``todo`` that are not there yet, then sum up all of them."""
+    out, weights = todo[0].out, todo[0].weights
+    _reference(out, weights)
+    missing = [job for job in todo if not _is_done(job)]
+    if missing:
+        with get_context("spawn").Pool(min(jobs, len(missing))) as pool:
+            console = Console(stderr=True)
+            done = pool.imap_unordered(_make, missing)
+            for _ in track(done, "cells", total=len(missing), console=console):
+                pass
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for job in todo:
+        cells.setdefault(job.name, []).append(read_json(job.file)["figures"])
+    figures = summary(cells)
+    text = tables(figures)
+    note = _note(todo)
+    write_json(
+        out / "results.json",
+        {
+            "conditions": note,
+            "figures": {
+                name: {key: asdict(spread) for key, spread in row.items()}
+                for name, row in figures.items()
+            },
+        },
+    )
+    line = ", ".join(f"{key} {value}" for key, value in note.items())
+    write_text(out / "tables.md", f"{text}\n\n{line}\n")
+    return f"{text}\n\n{line}"
+
+
+def _note(todo: Sequence[Job]) -> Mapping[str, Any]:
+    packages = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
+    return {
+        "clips a row and seed": todo[0].clips,
+        "seeds": sorted({job.seed for job in todo}),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def _is_done(job: Job) -> bool:
+    if not job.file.is_file():
+        return False
+    record = read_json(job.file)
+    # through JSON, for its tuples are lists
+    return record["settings"] == _plain(job.settings)
+
+
+def _make(job: Job) -> None:
+    torch.set_num_threads(1)
+    bench = Bench.load(Folder(job.weights))
+    clips = (
+        bench.generated(job.row, job.seed, job.clips) if job.row else bench.reconstructed(job.clips)
+    )
+    cell: Cell = joined(list(bench.read(clips)))
+    figures = cell.record(_reference(job.out, job.weights), job.seed)
+    write_json(job.file, {"settings": _plain(job.settings), "figures": figures})
+
+
+def _reference(out: Path, weights: Path) -> AV[FeatureStatistics]:
+    """Statistics of real clips, made once."""
+    file = out / "reference.safetensors"
+    if not file.is_file():
+        bench = Bench.load(Folder(weights))
+        console = Console(stderr=True)
+        parts = list(track(bench.reference(), "real clips", total=64, console=console))
+        whole = AV(_merged([part.audio for part in parts]), _merged([part.video for part in parts]))
+        write_tensors(file, {**_pack("audio", whole.audio), **_pack("video", whole.video)}, {})
+    kept = read_tensors(file)
+    return AV(_unpack("audio", kept), _unpack("video", kept))
+
+
+def _merged(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.merge(part)
+    return whole
+
+
+def _pack(name: str, one: FeatureStatistics) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{key}": torch.as_tensor(np.asarray(value)) for key, value in asdict(one).items()
+    }
+
+
+def _unpack(name: str, kept: Mapping[str, torch.Tensor]) -> FeatureStatistics:
+    values = {
+        key.removeprefix(f"{name}."): value.numpy()
+        for key, value in kept.items()
+        if key.startswith(f"{name}.")
+    }
+    return FeatureStatistics(count=int(values.pop("count")), **values)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON would give it back."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

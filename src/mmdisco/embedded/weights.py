@@ -1,0 +1,162 @@
+"""The embedded pair on disk: a folder of safetensors files and ``config.json``.
+
+The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
+words, the settings found best and the SHA-256 of every file, so a damaged one is named.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import nn
+
+from mmdisco.av import AV
+from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.embedded.autoencoders import (
+    Standardised,
+    build_audio_autoencoder,
+    build_video_autoencoder,
+)
+from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.embedded.models import EmbeddedAudio, EmbeddedVideo
+from mmdisco.embedded.text import TextEncoder
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, read_tensors, write_json, write_tensors
+from mmdisco.guidance import ConstantScale
+from mmdisco.models import ModelPair
+from mmdisco.pipeline import Settings
+from mmdisco.sampling.named import solver
+
+PACKAGED: Final = Path(__file__).parent / "weights"
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The settings that generation begins with, by name.
+
+    Attributes:
+        steps: Evaluations of the bases.
+        solver: A name of ``sampling.named``.
+        guidance_scale: w of classifier-free guidance.
+        joint_scale: s of joint generation.
+        video_to_audio: s where the video is given.
+        audio_to_video: s where the audio is given.
+    """
+
+    steps: int
+    solver: str
+    guidance_scale: AV[float]
+    joint_scale: AV[float]
+    video_to_audio: float
+    audio_to_video: float
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of joint generation."""
+        return Settings(
+            self.steps,
+            AV(solver(self.solver), solver(self.solver)),
+            self.guidance_scale,
+            self.joint_scale.map(ConstantScale),
+        )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the pair's weights.
+
+    Raises:
+        UserError: A file is missing, damaged or of another shape, at the first use of it.
+    """
+
+    path: Path = PACKAGED
+
+    def text(self) -> TextEncoder:
+        """The text encoder."""
+        return self.load("text_encoder", TextEncoder(self.config["words"]))
+
+    def model(self) -> ModelPair:
+        """Both bases."""
+        text = self.text()
+        return ModelPair(
+            audio=EmbeddedAudio(
+                self._denoiser("audio_denoiser"),
+                self.load("audio_autoencoder", Standardised(build_audio_autoencoder())),
+                text,
+            ),
+            video=EmbeddedVideo(
+                self._denoiser("video_denoiser"),
+                self.load("video_autoencoder", Standardised(build_video_autoencoder())),
+                text,
+            ),
+        )
+
+    def discriminator(self, name: str = "discriminator") -> AudioVideoDiscriminator:
+        """The discriminator, or the additive control by its name."""
+        config = AudioVideoConfig.from_record(self.config[name])
+        return self.load(name, AudioVideoDiscriminator(config))
+
+    def sampling(self) -> Sampling:
+        """The settings found best."""
+        record = self.config["sampling"]
+        return Sampling(
+            steps=record["steps"],
+            solver=record["solver"],
+            guidance_scale=AV(*map(float, record["guidance_scale"])),
+            joint_scale=AV(*map(float, record["joint_scale"])),
+            video_to_audio=float(record["video_to_audio"]),
+            audio_to_video=float(record["audio_to_video"]),
+        )
+
+    def load(self, name: str, network: Network) -> Network:
+        """``network`` with the weights of ``name``, frozen, in single precision."""
+        path = self.path / f"{name}.safetensors"
+        if path.is_file() and _sha256(path) != self.config["sha256"].get(name):
+            raise UserError(
+                f"{path} is damaged: its checksum is not the one in config.json; install "
+                "mmdisco again"
+            )
+        weights = {key: value.float() for key, value in read_tensors(path).items()}
+        own = network.state_dict()
+        if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+            raise UserError(f"{path} holds another network: install mmdisco again")
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)  # noqa: FBT003
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """``config.json``."""
+        return read_json(self.path / "config.json")
+
+    def _denoiser(self, name: str) -> ConvolutionTransformer:
+        config = DenoiserConfig.from_record(self.config[name])
+        return self.load(name, ConvolutionTransformer(config))
+
+
+def pack(
+    networks: Mapping[str, Path], config: Mapping[str, Any], folder: Path, metadata: dict[str, str]
+) -> None:
+    """Write a folder: every network in half precision, then ``config.json`` with the checksums.
+
+    Args:
+        networks: Name to the file of its weights.
+        config: All of ``config.json`` but the checksums.
+        folder: Where to.
+        metadata: Kept in every safetensors file.
+    """
+    sums: dict[str, str] = {}
+    for name, source in networks.items():
+        target = folder / f"{name}.safetensors"
+        halves = {key: value.to(torch.float16) for key, value in read_tensors(source).items()}
+        write_tensors(target, halves, metadata)
+        sums[name] = _sha256(target)
+    write_json(folder / "config.json", {**config, "sha256": sums})
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

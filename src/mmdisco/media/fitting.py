@@ -1,0 +1,30 @@
+"""Clips of another length: cut at the end, or filled with silence or the last frame."""
+
+import numpy as np
+
+from mmdisco.media.clip import Audio, Video
+
+
+def cut_audio(audio: Audio, seconds: float) -> Audio:
+    """At most the first ``seconds``, at least one sample."""
+    samples = max(1, round(seconds * audio.sample_rate))
+    return Audio(audio.waveform[:samples], audio.sample_rate)
+
+
+def cut_video(video: Video, seconds: float) -> Video:
+    """At most the first ``seconds``, at least one frame."""
+    frames = max(1, round(seconds * video.fps))
+    return Video(video.frames[:frames], video.fps)
+
+
+def fit_audio(audio: Audio, samples: int) -> Audio:
+    """Exactly ``samples``: cut at the end, or silence after it."""
+    waveform = audio.waveform[:samples]
+    return Audio(np.pad(waveform, (0, samples - len(waveform))), audio.sample_rate)
+
+
+def fit_video(video: Video, frames: int) -> Video:
+    """Exactly ``frames``: cut at the end, or the last frame held."""
+    kept = video.frames[:frames]
+    held = np.repeat(kept[-1:], frames - len(kept), axis=0)
+    return Video(np.concatenate([kept, held]), video.fps)

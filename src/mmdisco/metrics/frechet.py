@@ -1,0 +1,113 @@
+"""Fréchet distance of two sets of features, each taken as a Gaussian (Heusel et al. 2017, eq. 6).
+
+Knows no network and no clip. The statistics are sums, so that clips may come in batches and from
+several runs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdisco.errors import UserError
+
+Features = npt.NDArray[np.floating]  # (clips, dimensions)
+Sums = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FeatureStatistics:
+    """All that the distance needs of a set of features.
+
+    Attributes:
+        count: Clips.
+        total: Sum of their features, (dimensions,).
+        products: Sum of the outer products of each feature vector with itself,
+            (dimensions, dimensions).
+    """
+
+    count: int
+    total: Sums
+    products: Sums
+
+    def __post_init__(self) -> None:
+        if self.total.ndim != 1 or self.products.shape != 2 * self.total.shape:
+            raise ValueError(
+                f"total and products must be (d,) and (d, d), not {self.total.shape} and "
+                f"{self.products.shape}"
+            )
+
+    @staticmethod
+    def of(features: Features) -> "FeatureStatistics":
+        """Statistics of a batch (clips, dimensions), which may be empty.
+
+        Raises:
+            UserError: A feature is not finite.
+        """
+        if features.ndim != 2:
+            raise ValueError(f"features must be (clips, dimensions), not {features.shape}")
+        if not np.isfinite(features).all():
+            raise UserError("a clip has features that are not finite: leave broken clips out")
+        exact = features.astype(np.float64)
+        return FeatureStatistics(len(exact), exact.sum(0), exact.T @ exact)
+
+    def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
+        """Statistics of both sets together; any order gives the same, to rounding."""
+        _check_dimensions(self, other)
+        return FeatureStatistics(
+            self.count + other.count, self.total + other.total, self.products + other.products
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a feature vector."""
+        return len(self.total)
+
+    @property
+    def mean(self) -> Sums:
+        """(dimensions,); of at least one clip."""
+        return self.total / self.count
+
+    @property
+    def covariance(self) -> Sums:
+        """(dimensions, dimensions), unbiased; of at least two clips."""
+        centred = self.products - np.outer(self.total, self.total) / self.count
+        return centred / (self.count - 1)
+
+
+def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """|μ₁ − μ₂|² + tr(S₁ + S₂ − 2 (S₁ S₂)^½), at least 0 (Dowson and Landau 1982).
+
+    With few clips it is biased upwards: compare sets of equal size only.
+
+    Raises:
+        UserError: A set has too few clips for its covariance to have full rank.
+    """
+    _check_dimensions(first, second)
+    for one in (first, second):
+        if one.count <= one.dimensions:
+            raise UserError(
+                f"a Fréchet distance of {one.dimensions} features needs at least "
+                f"{one.dimensions + 1} clips, not {one.count}: give more clips"
+            )
+    between = first.mean - second.mean
+    spreads = np.trace(first.covariance) + np.trace(second.covariance)
+    shared = _trace_of_root(first.covariance, second.covariance)
+    return max(float(between @ between + spreads - 2 * shared), 0.0)
+
+
+def _trace_of_root(first: Sums, second: Sums) -> float:
+    """tr (S₁ S₂)^½, which is tr (S₁^½ S₂ S₁^½)^½: the two products have the same eigenvalues.
+
+    Only the second is symmetric, and a symmetric root stays real where rounding makes a vanishing
+    eigenvalue negative.
+    """
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    shared = np.linalg.eigvalsh(root @ second @ root)
+    return float(np.sqrt(np.maximum(shared, 0)).sum())
+
+
+def _check_dimensions(first: FeatureStatistics, second: FeatureStatistics) -> None:
+    if first.dimensions != second.dimensions:
+        raise ValueError(f"features have {first.dimensions} and {second.dimensions} dimensions")

@@ -1,0 +1,180 @@
+"""What a clip was made of, as the JSON file beside it: enough to make it again.
+
+Knows requests and files; samples nothing.
+"""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.av import AV
+from mmdisco.embedded.weights import Folder
+from mmdisco.errors import UserError
+from mmdisco.files import read_json
+from mmdisco.request import Prepared, Request
+
+MAKER: Final = "mmdisco generate"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that decides a clip beside its request.
+
+    Attributes:
+        versions: Of the libraries.
+        threads: Of the arithmetic; another number rounds otherwise.
+        weights: SHA-256 of every file of the weights, from ``config.json``.
+        given: SHA-256 of the given file, if there is one.
+    """
+
+    versions: Mapping[str, str]
+    threads: int
+    weights: Mapping[str, str]
+    given: str | None
+
+    @staticmethod
+    def of(request: Request, folder: Folder) -> "Surroundings":
+        """Those of the present.
+
+        Raises:
+            UserError: The given file cannot be read.
+        """
+        versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers")}
+        return Surroundings(
+            versions={**versions, "python": platform.python_version()},
+            threads=torch.get_num_threads(),
+            weights=folder.config["sha256"],
+            given=None if request.given is None else _sha256(request.given),
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a record asks for.
+
+    Attributes:
+        request: That of the whole batch, with every setting in it.
+        sample: Which of the batch the record is of, from 0.
+        surroundings: As they were.
+    """
+
+    request: Request
+    sample: int
+    surroundings: Surroundings
+
+    def changes(self, now: Surroundings) -> list[str]:
+        """Why the clip may come out otherwise today, a line each.
+
+        Raises:
+            UserError: The given file is another: the clip cannot be made again.
+        """
+        then = self.surroundings
+        if then.given != now.given:
+            raise UserError(
+                f"{self.request.given} has changed since: this clip cannot be made again"
+            )
+        others = [
+            f"{name} was {old} and is {now.versions.get(name)}"
+            for name, old in then.versions.items()
+            if now.versions.get(name) != old
+        ]
+        if then.threads != now.threads:
+            others.append(f"OMP_NUM_THREADS was {then.threads} and is {now.threads}")
+        if then.weights != now.weights:
+            others.append("the weights are of another version")
+        return [f"{other}: the clip may come out otherwise" for other in others]
+
+
+def describe(
+    prepared: Prepared, surroundings: Surroundings, sample: int, seconds: float
+) -> dict[str, Any]:
+    """The record of one sample, for JSON.
+
+    Args:
+        prepared: The run.
+        surroundings: Of the run.
+        sample: Which of the batch, from 0.
+        seconds: How long the whole batch took.
+    """
+    request, sampling = prepared.request, prepared.sampling
+    given = request.given
+    return {
+        "made_by": MAKER,
+        "versions": dict(surroundings.versions),
+        "threads": surroundings.threads,
+        "prompt": request.prompt,
+        "seed": prepared.seeds[sample],
+        "sample": sample,
+        "samples": request.samples,
+        "task": request.task,
+        "given": given and {"path": str(given.resolve()), "sha256": surroundings.given},
+        "steps": sampling.steps,
+        "scheduler": sampling.solver,
+        "guidance_scale": _sides(sampling.guidance_scale),
+        "joint_scale": _sides(sampling.joint_scale),
+        "weights": dict(surroundings.weights),
+        "seconds": round(seconds, 2),
+    }
+
+
+def read_record(path: Path) -> Record:
+    """Read what ``describe`` gave.
+
+    Raises:
+        UserError: The file cannot be read, or is no record.
+    """
+    values = read_json(path)
+    try:
+        if values["made_by"] != MAKER:
+            raise ValueError(values["made_by"])
+        task, given = values["task"], values["given"]
+        file = None if given is None else Path(given["path"])
+        sample, samples = int(values["sample"]), int(values["samples"])
+        if sample not in range(samples) or (file is None) != (task == "joint"):
+            raise ValueError(task)
+        return Record(
+            request=Request(
+                prompt=str(values["prompt"]),
+                seed=int(values["seed"]) - sample,
+                samples=samples,
+                video=file if task == "video to audio" else None,
+                audio=file if task == "audio to video" else None,
+                joint_scale=_both(values["joint_scale"]),
+                guidance_scale=_both(values["guidance_scale"]),
+                steps=int(values["steps"]),
+                scheduler=str(values["scheduler"]),
+            ),
+            sample=sample,
+            surroundings=Surroundings(
+                versions=dict(values["versions"]),
+                threads=int(values["threads"]),
+                weights=dict(values["weights"]),
+                given=None if given is None else str(given["sha256"]),
+            ),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path} is no record of a clip: give the .json file that lies beside one"
+        ) from error
+
+
+def _sides(scale: AV[float]) -> dict[str, float]:
+    return {"audio": scale.audio, "video": scale.video}
+
+
+def _both(record: Mapping[str, float]) -> AV[float]:
+    return AV(float(record["audio"]), float(record["video"]))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,284 @@
+"""What may be asked of the embedded pair, and how it becomes a run.
+
+A ``Request`` is checked when it is made; ``prepare`` reads the given file and the weights and fills
+in what the request leaves open. The command and ``mmdisco.generate`` both come through here. Writes
+no files and shows no progress.
+"""
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, cast
+
+from torch import Tensor
+
+from mmdisco.av import AV
+from mmdisco.embedded.given import read_given_audio, read_given_video
+from mmdisco.embedded.models import SECONDS
+from mmdisco.embedded.text import TextEncoder, Unknown
+from mmdisco.embedded.weights import Folder, Sampling
+from mmdisco.errors import UserError
+from mmdisco.media.clip import AudioVideo
+from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
+
+MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
+MOST_STEPS: Final = 1000  # as many as the schedules have levels
+
+_CONFIGURED: Final = {
+    *("words", "audio_denoiser", "video_denoiser", "discriminator", "sampling", "sha256")
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a user may ask for. ``None`` leaves a setting to the pair, which knows its best.
+
+    Attributes:
+        prompt: What the clip shows and sounds like. May be empty where a file is given, and then
+            asks for nothing in particular.
+        seed: Of the first sample; sample i has seed + i.
+        samples: How many clips, all made in one batch.
+        video: A file to make sound for: its first 1.6 s, the last frame held if it is shorter.
+        audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter.
+        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
+            given side has no meaning.
+        guidance_scale: w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the bases.
+        scheduler: A name of ``sampling.named``.
+
+    Raises:
+        UserError: A value is out of its range, or two of them exclude each other.
+    """
+
+    prompt: str = ""
+    seed: int = 0
+    samples: int = 1
+    video: Path | None = None
+    audio: Path | None = None
+    joint_scale: AV[float] | None = None
+    guidance_scale: AV[float] | None = None
+    steps: int | None = None
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.video is not None and self.audio is not None:
+            raise UserError("a video and a sound are given: give one, and the other is made for it")
+        if self.given is None and not self.prompt.strip():
+            raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
+        if any("\ud800" <= letter <= "\udfff" for letter in self.prompt):
+            raise UserError("the prompt is no text: write it in UTF-8")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}: give 0 or more")
+        _check_count("samples", self.samples, MOST_SAMPLES)
+        if self.steps is not None:
+            _check_count("steps", self.steps, MOST_STEPS)
+        _check_finite("joint", self.joint_scale)
+        _check_finite("guidance", self.guidance_scale)
+
+    @property
+    def given(self) -> Path | None:
+        """The file that one side comes from, if there is one."""
+        return self.audio if self.video is None else self.video
+
+    @property
+    def task(self) -> str:
+        """What is made, in words."""
+        if self.given is None:
+            return "joint"
+        return "audio to video" if self.video is None else "video to audio"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with all it needs.
+
+    Attributes:
+        request: As it was made.
+        sampling: The request's settings and, where it has none, the pair's; ``joint_scale`` is that
+            of the request's task.
+        generation: Models, settings and the given side.
+        prompts: One a clip.
+        seeds: One a clip.
+        warnings: What will be otherwise than the request has it, a line each.
+    """
+
+    request: Request
+    sampling: Sampling
+    generation: Generation
+    prompts: list[str]
+    seeds: list[int]
+    warnings: list[str]
+
+    def run(self) -> Iterator[AV[Tensor]]:
+        """Sample; yields the latents after each step."""
+        return self.generation.run(self.prompts, self.seeds)
+
+    def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
+        """Clips of the last latents of ``run``.
+
+        Raises:
+            UserError: The run left the range of numbers.
+        """
+        if not (z_0.audio.isfinite().all() and z_0.video.isfinite().all()):
+            raise UserError(
+                "the run left the range of numbers: ask for more steps or smaller scales"
+            )
+        return self.generation.clips(z_0)
+
+
+def prepare(request: Request, folder: Folder) -> Prepared:
+    """Read the given file and the weights, and choose what the request leaves open.
+
+    Raises:
+        UserError: The prompt means nothing to the pair, the scheduler is unknown, or a file cannot
+            be used.
+    """
+    # what is quick to refuse comes first
+    sampling = chosen(request, folder.sampling())
+    settings = sampling.settings
+    ignored = _ignored(request, folder.text())
+    task = _task(request)
+    generation = Generation(folder.model(), folder.discriminator(), settings, task, SECONDS)
+    return Prepared(
+        request=request,
+        sampling=sampling,
+        generation=generation,
+        prompts=[request.prompt] * request.samples,
+        seeds=[request.seed + index for index in range(request.samples)],
+        warnings=ignored,
+    )
+
+
+def folder_of(path: Path | None) -> Folder:
+    """The weights at ``path``, those of the package without one.
+
+    Raises:
+        UserError: They are not there, or of no such pair.
+    """
+    folder = Folder() if path is None else Folder(path)
+    config = cast(object, folder.config)
+    if not isinstance(config, dict) or not config.keys() >= _CONFIGURED:
+        raise UserError(f"{folder.path} holds no weights of such a pair: choose another folder")
+    return folder
+
+
+def chosen(request: Request, sampling: Sampling) -> Sampling:
+    """``sampling`` with the settings of ``request``; its ``joint_scale`` is that of the task."""
+    guidance, joint = request.guidance_scale, request.joint_scale
+    best = best_joint_scale(request, sampling)
+    return replace(
+        sampling,
+        steps=sampling.steps if request.steps is None else request.steps,
+        solver=sampling.solver if request.scheduler is None else request.scheduler,
+        guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
+        joint_scale=best if joint is None else _where_made(request, joint.map(float)),
+    )
+
+
+def best_joint_scale(request: Request, sampling: Sampling) -> AV[float]:
+    """The pair's own s for the task of ``request``; 0 on a given side."""
+    if request.given is None:
+        return sampling.joint_scale
+    return _where_made(request, AV(sampling.video_to_audio, sampling.audio_to_video))
+
+
+def generate(  # noqa: PLR0913 - the options of the command
+    prompt: str = "",
+    *,
+    seed: int = 0,
+    samples: int = 1,
+    video: Path | str | None = None,
+    audio: Path | str | None = None,
+    joint_scale: AV[float] | None = None,
+    guidance_scale: AV[float] | None = None,
+    steps: int | None = None,
+    scheduler: str | None = None,
+    weights: Path | str | None = None,
+) -> list[AudioVideo]:
+    """Make clips of 1.6 s with the embedded pair: 16 frames of 64×64, 25,600 samples at 16 kHz.
+
+    Words of the prompt that the pair does not know are ignored, with a warning. Of the settings,
+    ``None`` is what was found best.
+
+    Args:
+        prompt: What the clip shows and sounds like; may be empty where a file is given.
+        seed: Of the first sample; sample i has seed + i.
+        samples: How many clips, all made in one batch.
+        video: A file to make sound for: its first 1.6 s, the last frame held if it is shorter. The
+            clips have its picture at its own rate and size.
+        audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter. The
+            clips have its sound at its own rate.
+        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone.
+        guidance_scale: w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the bases.
+        scheduler: A name of ``mmdisco.sampling.named``.
+        weights: Folder of another pair of this kind.
+
+    Returns:
+        A clip for every sample.
+
+    Raises:
+        UserError: A value is out of its range, the prompt means nothing to the pair, or a file
+            cannot be used.
+    """
+    request = Request(
+        prompt=prompt,
+        seed=seed,
+        samples=samples,
+        video=None if video is None else Path(video),
+        audio=None if audio is None else Path(audio),
+        joint_scale=joint_scale,
+        guidance_scale=guidance_scale,
+        steps=steps,
+        scheduler=scheduler,
+    )
+    prepared = prepare(request, folder_of(None if weights is None else Path(weights)))
+    for line in prepared.warnings:
+        warnings.warn(line, stacklevel=2)
+    return prepared.clips(deque(prepared.run(), maxlen=1).pop())
+
+
+def _task(request: Request) -> Task:
+    if request.video is not None:
+        seen, shown = read_given_video(request.video)
+        return SoundFor([seen] * request.samples, [shown] * request.samples)
+    if request.audio is not None:
+        heard, played = read_given_audio(request.audio)
+        return VideoFor([heard] * request.samples, [played] * request.samples)
+    return Jointly()
+
+
+def _where_made(request: Request, scale: AV[float]) -> AV[float]:
+    return AV(
+        audio=scale.audio if request.audio is None else 0.0,
+        video=scale.video if request.video is None else 0.0,
+    )
+
+
+def _ignored(request: Request, text: TextEncoder) -> list[str]:
+    if not request.prompt.strip():
+        return []  # nothing is asked for, which a given file allows
+    strange = text.unknown(request.prompt)
+    if not strange:
+        return []
+    return [f"ignored, for this pair does not know: {', '.join(map(_with_nearest, strange))}"]
+
+
+def _with_nearest(unknown: Unknown) -> str:
+    near = " or ".join(repr(word) for word in unknown.nearest)
+    return f"{unknown.word!r} (nearest: {near})" if near else repr(unknown.word)
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if count < 1:
+        raise UserError(f"{count} {name}: ask for at least 1")
+    if count > most:
+        raise UserError(f"{count} {name}: ask for at most {most}")
+
+
+def _check_finite(name: str, scale: AV[float] | None) -> None:
+    if scale is not None and not (math.isfinite(scale.audio) and math.isfinite(scale.video)):
+        raise UserError(f"{name} scale {scale.audio} and {scale.video}: give finite numbers")

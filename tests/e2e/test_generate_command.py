@@ -1,0 +1,393 @@
+"""``mmdisco generate`` by its command line: what it writes, repeats and refuses."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import wave
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from mmdisco.av import AV
+from mmdisco.cli import main
+from mmdisco.cli.generate_order import Wish
+from mmdisco.embedded.weights import Folder
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.reading import read_audio, read_clip, read_video
+from mmdisco.media.writing import write_audio, write_clip, write_video
+from mmdisco.objects.dataset import example
+
+PROMPT = "a red ball bouncing"
+
+
+class Ended:
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out.splitlines(), err
+
+
+@pytest.fixture
+def run(tiny_pair, tmp_path, monkeypatch, capsys):
+    """The command in the folder ``tmp_path``, with the tiny pair unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        weights = () if "--weights" in arguments else ("--weights", tiny_pair)
+        words = ["mmdisco", "generate", *arguments, *weights]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        said = capsys.readouterr()
+        return Ended(stopped.value.code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """What a user may give: a film of 2 s with sound, 20 fps and 96×80, and things less fit."""
+    folder = tmp_path_factory.mktemp("files")
+    clip = example(0, 0).clip
+    frames = np.tile(clip.video.frames, (3, 2, 2, 1))[:40, :80, :96]
+    write_clip(folder / "film.mp4", AudioVideo(clip.audio, Video(frames, Fraction(20))))
+    write_video(folder / "silent film.mp4", clip.video)
+    write_audio(folder / "sound.wav", clip.audio)
+    (folder / "text.mp4").write_text("no film")
+    (folder / "folder.mp4").mkdir()
+    with wave.open(str(folder / "empty.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+    with av.open(str(folder / "empty.mp4"), "w") as container:
+        container.add_stream("aac", rate=16_000, layout="mono")
+    return folder
+
+
+@pytest.fixture
+def film(files, tmp_path):
+    return shutil.copy(files / "film.mp4", tmp_path / "film.mp4")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same(one, other):
+    """Whether two files have the same pictures and the same sound."""
+    a, b = read_clip(one), read_clip(other)
+    return np.array_equal(a.video.frames, b.video.frames) and np.array_equal(
+        a.audio.waveform, b.audio.waveform
+    )
+
+
+def test_a_prompt_becomes_a_clip_a_picture_and_a_record(run, tmp_path):
+    done = run(PROMPT, "--out", "new/clip.mp4")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == ["new/clip.mp4", "new/clip.png", "new/clip.json"]
+    assert names(tmp_path / "new") == ["clip.json", "clip.mp4", "clip.png"]
+    clip = read_clip(tmp_path / "new" / "clip.mp4")
+    assert (clip.video.frames.shape, clip.video.fps) == ((16, 256, 256, 3), 10)
+    assert clip.audio.seconds == clip.video.seconds == Fraction(8, 5)
+    assert (tmp_path / "new" / "clip.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((tmp_path / "new" / "clip.json").read_text())
+    assert record["versions"].keys() >= {"mmdisco", "torch", "diffusers"}
+    told = ("prompt", "seed", "samples", "task", "given", "steps", "scheduler")
+    assert [record[key] for key in told] == [PROMPT, 0, 1, "joint", None, 8, "ddim"]
+    assert record["joint_scale"] == {"audio": 1.0, "video": 1.0}
+    assert record["guidance_scale"] == {"audio": 1.5, "video": 1.5}
+    assert re.fullmatch("[0-9a-f]{64}", record["weights"]["discriminator"])
+    assert record["seconds"] > 0
+
+
+def test_files_are_named_after_the_prompt(run, tmp_path):
+    done = run("A red ball, bouncing!")
+    assert done.out[0] == "a-red-ball-bouncing.mp4"
+    assert names(tmp_path) == [f"a-red-ball-bouncing.{end}" for end in ("json", "mp4", "png")]
+
+
+@pytest.mark.parametrize("prompt", ["ball " * 100, "ball $x$ ${", "ball 球", "ball\nbell"])
+def test_any_prompt_of_a_known_word_can_be_written(prompt, run):
+    done = run(prompt)
+    assert done.status == 0, done.err
+    assert len(done.out) == 3
+
+
+def test_samples_are_numbered_and_have_seeds_of_their_own(run, tmp_path):
+    done = run(PROMPT, "--samples", 2, "--seed", 5, "--out", "c.mkv", "--wav")
+    assert done.out == [f"c-{i}.{end}" for i in (0, 1) for end in ("mkv", "wav", "png", "json")]
+    seeds = [json.loads((tmp_path / f"c-{i}.json").read_text())["seed"] for i in (0, 1)]
+    assert seeds == [5, 6]
+    assert not same(tmp_path / "c-0.mkv", tmp_path / "c-1.mkv")
+    with wave.open(str(tmp_path / "c-1.wav")) as file:
+        assert (file.getnframes(), file.getframerate()) == (25_600, 16_000)
+
+
+def test_sound_is_put_to_the_first_seconds_of_a_given_video(run, film, tmp_path):
+    done = run("--video", film)
+    assert (done.status, done.out[0]) == (0, "clip.mp4")
+    made, given = read_clip(tmp_path / "clip.mp4"), read_clip(film)
+    assert (made.video.frames.shape, made.video.fps) == ((32, 160, 192, 3), 20)
+    assert np.abs(made.video.frames[:, ::2, ::2] - given.video.frames[:32]).mean() < 0.02
+    assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
+    assert not np.allclose(made.audio.waveform, given.audio.waveform[:25_600], atol=0.1)
+    record = json.loads((tmp_path / "clip.json").read_text())
+    assert record["task"] == "video to audio"
+    assert record["given"]["path"] == str(film)
+    assert record["joint_scale"] == {"audio": 1.0, "video": 0.0}
+
+
+def test_picture_of_its_own_size_is_not_magnified(run, tmp_path):
+    write_video(
+        tmp_path / "v.mp4", Video(np.full((16, 300, 200, 3), 0.5, np.float32), Fraction(10))
+    )
+    run("--video", "v.mp4", "--out", "o.mp4")
+    assert read_video(tmp_path / "o.mp4").frames.shape == (16, 300, 200, 3)
+
+
+def test_short_video_is_held_until_the_sound_ends(run, tmp_path):
+    levels = np.linspace(0.2, 0.8, 6, dtype=np.float32)[:, None, None, None]
+    write_video(tmp_path / "v.mp4", Video(np.tile(levels, (1, 64, 64, 3)), Fraction(10)))
+    run("--video", "v.mp4", "--out", "o.mp4")
+    made = read_clip(tmp_path / "o.mp4")
+    assert len(made.video.frames) == 16
+    np.testing.assert_allclose(made.video.frames[6:].mean((1, 2, 3)), 0.8, atol=0.02)
+    assert made.audio.seconds == Fraction(8, 5)
+
+
+def test_picture_is_put_to_a_given_sound(run, tmp_path):
+    t = np.arange(3 * 44_100) / 44_100
+    given = (0.5 * np.sin(2 * np.pi * (300 + 200 * t) * t)).astype(np.float32)
+    write_audio(tmp_path / "a.wav", Audio(given, 44_100))
+    done = run(PROMPT, "--audio", "a.wav", "--out", "o.mp4", "--wav")
+    assert done.status == 0, done.err
+    made = read_clip(tmp_path / "o.mp4")
+    assert made.video.frames.shape == (16, 256, 256, 3)
+    assert made.audio.sample_rate == 44_100
+    assert np.corrcoef(made.audio.waveform, given[: len(made.audio.waveform)])[0, 1] > 0.99
+    kept = read_audio(tmp_path / "o.wav").waveform
+    np.testing.assert_allclose(kept, given[:70_560], atol=1e-4)
+
+
+def test_a_given_file_is_never_written_over(run, film, tmp_path):
+    before = film.read_bytes()
+    for name in ("clip.mp4", "clip.wav"):
+        copy = shutil.copy(film, tmp_path / name)
+        done = run("--video", copy, "--wav")
+        assert done.status == 2
+        assert f"{name} is the given file: choose another name with --out" in done.err
+        assert (tmp_path / name).read_bytes() == before
+        (tmp_path / name).unlink()
+
+
+def test_weights_of_the_guidance_are_told_by_side_or_for_both(run, tmp_path):
+    def made(*options):
+        assert run(PROMPT, *options, "--out", "c.mp4").status == 0
+        scales = json.loads((tmp_path / "c.json").read_text())["joint_scale"]
+        return (scales["audio"], scales["video"]), read_video(tmp_path / "c.mp4").frames
+
+    default, clip = made()
+    alone, bases = made("--no-guidance")
+    zero, unguided = made("--joint-scale", 0)
+    assert (default, alone, zero) == ((1.0, 1.0), (0.0, 0.0), (0.0, 0.0))
+    assert np.array_equal(bases, unguided)
+    assert not np.allclose(bases, clip, atol=0.05)
+    assert made("--joint-scale", 2, "--video-scale", 0.5)[0] == (2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wish", "scale"),
+    [
+        ({"joint_scale": 3.0}, AV(3.0, 3.0)),
+        ({"audio_scale": 3.0}, AV(3.0, 1.0)),
+        ({"video_scale": 3.0}, AV(1.0, 3.0)),
+        ({"joint_scale": 2.0, "audio_scale": 0.0}, AV(0.0, 2.0)),
+        ({"no_guidance": True}, AV(0.0, 0.0)),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_side_without_a_weight_of_its_own_has_the_common_or_the_best_one(wish, scale, tiny_pair):
+    assert Wish(prompt=PROMPT, **wish).request(Folder(tiny_pair)).joint_scale == scale
+
+
+def test_other_settings_reach_the_record_and_the_clip(run, tmp_path):
+    run(PROMPT, "--out", "a.mp4")
+    run(PROMPT, "--out", "b.mp4", "--steps", 9, "--scheduler", "euler", "--guidance-scale", 3)
+    record = json.loads((tmp_path / "b.json").read_text())
+    assert (record["steps"], record["scheduler"]) == (9, "euler")
+    assert record["guidance_scale"] == {"audio": 3.0, "video": 3.0}
+    assert not same(tmp_path / "a.mp4", tmp_path / "b.mp4")
+
+
+def test_record_makes_the_same_clip_again(run, tmp_path):
+    options = ("--steps", 9, "--scheduler", "euler-ancestral", "--audio-scale", 0.5)
+    run(PROMPT, "--seed", 7, "--samples", 3, *options, "--out", "c.mp4")
+    done = run("--repeat", "c-2.json")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == [f"c-2-again.{end}" for end in ("mp4", "png", "json")]
+    assert same(tmp_path / "c-2.mp4", tmp_path / "c-2-again.mp4")
+    first, second = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("c-2", "c-2-again")
+    )
+    assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+@pytest.mark.parametrize("side", ["--video", "--audio"])
+def test_record_of_one_side_needs_the_given_file_unchanged(side, run, film, tmp_path):
+    run(side, film, "--out", "o.mp4")
+    assert run("--repeat", "o.json", "--out", "p.mp4").status == 0
+    assert same(tmp_path / "o.mp4", tmp_path / "p.mp4")
+    film.write_bytes(film.read_bytes() + b"\0")
+    done = run("--repeat", "o.json", "--out", "q.mp4")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "film.mp4 has changed since" in done.err
+    film.unlink()
+    assert "cannot read" in run("--repeat", "o.json", "--out", "q.mp4").err
+    assert not (tmp_path / "q.mp4").exists()
+
+
+def test_record_of_other_weights_and_libraries_is_repeated_with_a_warning(run, tmp_path):
+    run(PROMPT, "--out", "c.mp4")
+    record = json.loads((tmp_path / "c.json").read_text())
+    record["weights"]["discriminator"] = "0" * 64
+    record["versions"]["torch"] = "0.1"
+    record["threads"] = 64
+    (tmp_path / "c.json").write_text(json.dumps(record))
+    done = run("--repeat", "c.json")
+    assert done.status == 0
+    assert len(done.out) == 3
+    assert "the weights are of another version" in done.err
+    assert "torch was 0.1 and is" in done.err
+    assert "OMP_NUM_THREADS was 64 and is 1: the clip may come out otherwise" in done.err
+
+
+def test_no_other_json_file_is_repeated(run, tmp_path):
+    run(PROMPT, "--out", "c.mp4")
+    record = json.loads((tmp_path / "c.json").read_text())
+    others = [
+        [record],
+        "record",
+        record | {"made_by": "mmdisco toy"},
+        {key: record[key] for key in record if key != "seed"},
+        record | {"sample": 1},
+        record | {"steps": None},
+        record | {"steps": float("inf")},
+        record | {"joint_scale": [1, 1]},
+        record | {"task": "video to audio"},
+        record | {"given": "film.mp4"},
+    ]
+    for other in others:
+        (tmp_path / "c.json").write_text(json.dumps(other))
+        done = run("--repeat", "c.json")
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert "c.json is no record of a clip: give the .json file that lies beside" in done.err
+
+
+def test_unknown_words_are_named_on_stderr_and_ignored(run, tmp_path):
+    run(PROMPT, "--out", "a.mp4")
+    done = run("a red baal bouncing ball quickly", "--out", "b.mp4")
+    assert done.status == 0
+    assert done.err.count("\n") == 1
+    assert "ignored, for this pair does not know: 'baal' (nearest: 'ball'" in done.err
+    assert "'quickly'" in done.err
+    assert same(tmp_path / "a.mp4", tmp_path / "b.mp4")
+
+
+def test_progress_is_shown_on_a_terminal(run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = run(PROMPT)
+    assert "8/8" in done.err
+    assert done.out == [f"a-red-ball-bouncing.{end}" for end in ("mp4", "png", "json")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the prompt is empty: describe a clip"),
+        ([""], "the prompt is empty: describe a clip"),
+        (["?!"], "the prompt is empty: describe a clip"),
+        (["xyzzy plugh"], "no word of 'xyzzy plugh' is known"),
+        ([PROMPT, "--steps", "0"], "0 steps: ask for at least 1"),
+        (
+            [PROMPT, "--steps", "2", "--guidance-scale", "1e38"],
+            "ask for more steps or smaller scales",
+        ),
+        ([PROMPT, "--samples", "0"], "0 samples: ask for at least 1"),
+        ([PROMPT, "--samples", "99999"], "99999 samples: ask for at most"),
+        ([PROMPT, "--seed", "-1"], "seed -1: give 0 or more"),
+        ([PROMPT, "--seed", "one"], "valid integer"),
+        ([PROMPT, "--scheduler", "magic"], "unknown solver 'magic': choose one of ddim"),
+        ([PROMPT, "--joint-scale", "nan"], "joint scale nan and nan: give finite numbers"),
+        ([PROMPT, "--guidance-scale", "inf"], "guidance scale inf and inf: give finite numbers"),
+        ([PROMPT, "--joint-scale", "1e38"], "ask for more steps or smaller scales"),
+        ([PROMPT, "--no-guidance", "--video-scale", "1"], "--no-guidance and a scale"),
+        (["--video", "film.mp4", "--video-scale", "1"], "--video-scale has no effect"),
+        (["--audio", "film.mp4", "--audio-scale", "1"], "--audio-scale has no effect"),
+        (["--video", "film.mp4", "--audio", "film.mp4"], "a video and a sound are given"),
+        (["--video", "missing.mp4"], "cannot read missing.mp4"),
+        (["--video", "text.mp4"], "cannot read text.mp4"),
+        (["--video", "."], "cannot read ."),
+        (["--video", "sound.wav"], "sound.wav has no picture track"),
+        (["--audio", "silent film.mp4"], "silent film.mp4 has no sound track"),
+        (["--audio", "empty.wav"], "empty.wav has no samples"),
+        (["--audio", "empty.mp4"], "empty.mp4"),
+        ([PROMPT, "--out", "clip.gif"], "cannot write clip.gif: the name must end in .mp4"),
+        ([PROMPT, "--out", "clip"], "cannot write clip: the name must end in .mp4"),
+        ([PROMPT, "--out", "text.mp4/clip.mp4"], "cannot write text.mp4/clip.mp4"),
+        ([PROMPT, "--out", "folder.mp4"], "cannot write folder.mp4: is a directory"),
+        ([PROMPT, "--out", f"{'x' * 300}.mp4"], "file name too long"),
+        ([PROMPT, "--weights", "nowhere"], "cannot read nowhere/config.json"),
+        ([PROMPT, "--repeat", "text.mp4"], "--repeat makes a clip again as it was: leave out"),
+        (["--repeat", "text.mp4"], "text.mp4 is not JSON"),
+        (["--repeat", "missing.json"], "cannot read missing.json"),
+        ([PROMPT, "--unknown"], "No such option"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_status_two_and_no_file(arguments, said, run, files, tmp_path):
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    done = run(*arguments)
+    assert done.status == 2
+    assert done.out == []
+    assert done.err.count("\n") == 1, done.err
+    assert said in done.err
+    assert names(tmp_path) == names(files)
+
+
+def test_damaged_weights_are_one_line_and_no_file(run, tiny_pair, tmp_path):
+    broken = shutil.copytree(tiny_pair, tmp_path / "pair") / "audio_denoiser.safetensors"
+    content = bytearray(broken.read_bytes())
+    content[-1] ^= 1
+    broken.write_bytes(content)
+    done = run(PROMPT, "--weights", "pair")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "pair/audio_denoiser.safetensors is damaged" in done.err
+    assert names(tmp_path) == ["pair"]
+
+
+def test_failed_run_leaves_the_files_of_an_earlier_one(run, tmp_path):
+    run(PROMPT)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run(PROMPT, "--steps", 2).status == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_help_does_not_wait_for_torch():
+    script = """
+import sys
+from mmdisco.cli import main
+sys.argv = ["mmdisco", "generate", "--help"]
+try:
+    main()
+except SystemExit as stopped:
+    assert not stopped.code
+assert "torch" not in sys.modules
+assert "numpy" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "--repeat" in done.stdout

@@ -1,0 +1,129 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from mmdisco.embedded.denoiser import LAYOUTS, ConvolutionTransformer, DenoiserConfig
+from mmdisco.embedded.models import FPS, SAMPLE_RATE, SECONDS
+from mmdisco.embedded.weights import Folder
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Audio, Video
+from mmdisco.objects.dataset import example
+
+
+@pytest.fixture(scope="module")
+def model(tiny_pair):
+    return Folder(tiny_pair).model()
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [example(0, index).clip for index in range(2)]
+
+
+def test_sound_goes_through_latents_at_its_rate_and_length(model, clips):
+    sounds = [clip.audio for clip in clips]
+    latents = model.encode_audio(sounds)
+    assert latents.shape == (2, *model.latent_shapes(SECONDS).audio) == (2, 4, 32, 16)
+    for sound, again in zip(sounds, model.decode_audio(latents), strict=True):
+        assert again.sample_rate == sound.sample_rate
+        assert again.waveform.shape == sound.waveform.shape
+        assert np.abs(again.waveform).max() <= 1
+
+
+def test_video_goes_through_latents_at_its_rate_size_and_length(model, clips):
+    videos = [clip.video for clip in clips]
+    latents = model.encode_video(videos)
+    assert latents.shape == (2, *model.latent_shapes(SECONDS).video) == (2, 4, 16, 8, 8)
+    for video, again in zip(videos, model.decode_video(latents), strict=True):
+        assert again.fps == video.fps
+        assert again.frames.shape == video.frames.shape
+        assert 0 <= again.frames.min() <= again.frames.max() <= 1
+
+
+def test_clip_is_encoded_alike_alone_and_in_a_batch(model, clips):
+    together = model.encode_video([clip.video for clip in clips])
+    alone = model.encode_video([clips[1].video])
+    torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=0)
+
+
+def test_frames_of_a_video_are_encoded_each_by_itself(model, clips):
+    frames = clips[0].video.frames
+    turned = Video(np.ascontiguousarray(frames[::-1]), FPS)
+    forwards, backwards = model.encode_video([clips[0].video, turned])
+    torch.testing.assert_close(forwards.flip(1), backwards, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [Audio(np.zeros(25_600, np.float32), 22_050), Audio(np.zeros(16_000, np.float32), SAMPLE_RATE)],
+    ids=["rate", "length"],
+)
+def test_sound_of_another_rate_or_length_is_refused(sound, model):
+    with pytest.raises(UserError, match="the embedded pair takes 25600 at 16000"):
+        model.encode_audio([sound])
+
+
+@pytest.mark.parametrize(
+    ("shape", "fps"),
+    [((16, 64, 64, 3), 25), ((15, 64, 64, 3), 10), ((16, 64, 96, 3), 10)],
+    ids=["rate", "length", "size"],
+)
+def test_video_of_another_rate_length_or_size_is_refused(shape, fps, model):
+    with pytest.raises(UserError, match="the embedded pair takes 16 of 64×64 at 10"):
+        model.encode_video([Video(np.zeros(shape, np.float32), Fraction(fps))])
+
+
+def test_other_lengths_are_refused(model):
+    with pytest.raises(UserError, match=r"2\.0 seconds: the embedded pair makes clips of 1\.6"):
+        model.latent_shapes(2.0)
+
+
+def test_both_models_read_the_prompt_and_words_count_in_any_order(model):
+    cond = model.encode_prompts(["a red ball bouncing", "bouncing RED ball, a!", ""])
+    for side in (cond.audio, cond.video):
+        assert side.pooled.shape == (3, 64)
+        torch.testing.assert_close(side.pooled[0], side.pooled[1])
+        assert not torch.allclose(side.pooled[0], side.pooled[2], atol=1e-2)
+
+
+@pytest.mark.parametrize("side", ["audio", "video"])
+def test_noise_prediction_listens_to_latent_level_and_caption(side, model, generator):
+    base = getattr(model, side)
+    x_t = torch.randn(1, *base.latent_shape(SECONDS), generator=generator)
+    times = torch.tensor([400.0, 700.0], dtype=torch.float64)
+    early, late = (base.schedule.level(t[None]) for t in times)
+    red, blue = (base.encode_prompts([prompt]) for prompt in ("a red ball", "a blue bell"))
+    eps = base.predict_noise(x_t, early, red)
+    assert eps.shape == x_t.shape
+    for other in ((-x_t, early, red), (x_t, late, red), (x_t, early, blue)):
+        assert not torch.allclose(base.predict_noise(*other), eps, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 4), (4, 5, 4, 6)], ids=["sound", "video"])
+def test_every_step_of_time_sees_every_other(shape, generator):
+    config = DenoiserConfig(shape, channels=8, width=16, layers=1, heads=2)
+    network = ConvolutionTransformer(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+    x_t = torch.randn(1, *shape, generator=generator).requires_grad_()
+    text = torch.randn(1, 64, generator=generator)
+    v = network(x_t, torch.tensor([500.0]), text)
+    assert v.shape == x_t.shape
+    v[:, :, 0].sum().backward()
+    assert (x_t.grad.abs().transpose(1, 2).flatten(2).amax((0, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 4), (4, 5, 4, 6)], ids=["sound", "video"])
+def test_images_and_tokens_lead_back_to_the_latents(shape, generator):
+    layout = LAYOUTS[len(shape)](shape)
+    x = torch.randn(2, *shape, generator=generator)
+    assert torch.equal(layout.latents(layout.images(x)), x)
+    tokens = torch.randn(2, layout.steps, layout.values, generator=generator)
+    assert torch.equal(layout.tokens(layout.small(tokens)), tokens)
+
+
+def test_configuration_survives_json():
+    config = DenoiserConfig((4, 32, 16), width=32, layers=2)
+    assert DenoiserConfig.from_record(config.to_record()) == config
