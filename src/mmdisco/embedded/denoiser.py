@@ -91,6 +91,10 @@ class Layout(ABC):
         """Undo ``tokens``."""
 
     @abstractmethod
+    def through_time(self, channels: int) -> nn.Module:
+        """A convolution through time, where those of the images do not reach it."""
+
+    @abstractmethod
     def rows(self, tokens: Tensor) -> Tensor:
         """Tokens (b, steps, d) to one vector for each row of the images, or one for all."""
 
@@ -118,6 +122,10 @@ class FrameLayout(Layout):
     def small(self, tokens: Tensor) -> Tensor:
         """One frame of each token."""
         return tokens.flatten(0, 1).unflatten(1, self.half)
+
+    def through_time(self, channels: int) -> nn.Module:
+        """Of every place by itself."""
+        return Tracks(self.steps, channels)
 
     def rows(self, tokens: Tensor) -> Tensor:
         """One vector a frame, (b · f, 1, d)."""
@@ -149,6 +157,10 @@ class SpectrogramLayout(Layout):
         """Undo ``tokens``."""
         return tokens.unflatten(2, self.half).transpose(1, 2)
 
+    def through_time(self, channels: int) -> nn.Module:
+        """None: time is an axis of the image."""
+        return nn.Identity()
+
     def rows(self, tokens: Tensor) -> Tensor:
         """One vector a column in time, (b, l, d)."""
         return tokens.repeat_interleave(2, 1)
@@ -169,15 +181,16 @@ class ConvolutionTransformer(nn.Module):
         self.text = nn.Linear(config.text_width, CONDITION)
         self.condition = nn.Linear(CONDITION, CONDITION)
         self.first = nn.Conv2d(values, channels, 3, padding=1)
-        self.seen = Block(channels, channels, CONDITION)
+        self.seen = Block(self.layout, channels, channels, CONDITION)
         self.shrink = nn.Conv2d(channels, WIDE, 3, stride=2, padding=1)
+        self.small_time = self.layout.through_time(WIDE)
         self.into = nn.Linear(self.layout.values, width)
         self.place = nn.Parameter(0.1 * torch.randn(self.layout.steps, width))
         self.modulation = nn.Linear(CONDITION, MODULATIONS * width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.out = nn.Linear(width, self.layout.values)
         self.grow = nn.Conv2d(WIDE, channels, 3, padding=1)
-        self.painted = Block(2 * channels, channels, width + CONDITION)
+        self.painted = Block(self.layout, 2 * channels, channels, width + CONDITION)
         self.last = nn.Conv2d(channels, values, 3, padding=1)
         _zero(self.modulation)
         _zero(self.last)
@@ -189,7 +202,7 @@ class ConvolutionTransformer(nn.Module):
         each_step = condition[:, None].expand(-1, self.layout.steps, -1)
         images = self.layout.images(x_t).contiguous(memory_format=torch.channels_last)
         seen = self.seen(self.first(images), self.layout.rows(each_step))
-        small = functional.silu(self.shrink(seen))
+        small = functional.silu(self.small_time(self.shrink(seen)))
         tokens = self.into(self.layout.tokens(small)) + self.place
         modulation = self.modulation(condition).unflatten(1, (MODULATIONS, 1, -1))
         for layer in self.layers:
@@ -202,13 +215,35 @@ class ConvolutionTransformer(nn.Module):
         return self.layout.latents(self.last(functional.silu(painted)))
 
 
-class Block(nn.Module):
-    """Two convolutions beside a skip, scaled and shifted in between."""
+class Tracks(nn.Module):
+    """A convolution of 3 taps through the frames of a video, at every place, added to its input.
 
-    def __init__(self, channels: int, out_channels: int, condition: int) -> None:
+    A thing moves by about one place of the latent a frame, so with the 3 × 3 taps before it this
+    knows the thing of a frame in the frames beside it: colours stay and paths are smooth.
+    """
+
+    def __init__(self, frames: int, channels: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.convolution = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Frames (b · f, c, h, w), with channels innermost in memory."""
+        _, channels, height, width = x.shape
+        # in that memory all places of a frame are one row of an image, a view
+        rows = x.movedim(1, -1).reshape(-1, self.frames, height * width, channels)
+        moved = self.convolution(rows.movedim(-1, 1)).movedim(1, -1)
+        return x + moved.reshape(-1, height, width, channels).movedim(-1, 1)
+
+
+class Block(nn.Module):
+    """Two convolutions, and one through time, beside a skip; scaled and shifted in between."""
+
+    def __init__(self, layout: Layout, channels: int, out_channels: int, condition: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.wide = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.time = layout.through_time(out_channels)
         self.inner_norm = nn.GroupNorm(GROUPS, out_channels)
         self.modulation = nn.Linear(condition, 2 * out_channels)
         self.last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -219,7 +254,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
         """Images (n, c, height, width); ``rows`` is (n, height or 1, condition)."""
-        branch = self.wide(functional.silu(self.norm(x)))
+        branch = self.time(self.wide(functional.silu(self.norm(x))))
         # (n, rows, 2 c) -> two of (n, c, rows, 1)
         scale, shift = self.modulation(rows).transpose(1, 2)[..., None].chunk(2, 1)
         branch = functional.silu(self.inner_norm(branch) * (1 + scale) + shift)
