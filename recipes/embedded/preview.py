@@ -32,7 +32,7 @@ if __name__ == "__main__":
     base = guided_base(model, AV(*o.cfg))
     readings, drawn = [], {}
     for start in range(0, o.clips, 16):
-        wanted = [held_out(i) for i in range(start, min(start + 16, o.clips))]
+        wanted = [held_out(8 * i) for i in range(start, min(start + 16, o.clips))]
         noise = NoiseSource.from_seeds([start + i for i in range(len(wanted))])
         count = len(wanted)
         shapes = model.latent_shapes(1.6).map(lambda s, n=count: torch.Size([n, *s]))
@@ -44,8 +44,8 @@ if __name__ == "__main__":
         )
         clips = Jointly().finish(model, z, 1.6)
         readings += [read(c, w.caption.named) for c, w in zip(clips, wanted, strict=True)]
-        drawn |= {w.caption.text: c for c, w in zip(clips[::4], wanted[::4], strict=True)}
+        drawn |= {w.caption.text: c for c, w in zip(clips, wanted, strict=True)}
     figures = {k: round(v["value"], 3) for k, v in as_record(agreement(readings)).items()}
     sys.stdout.write(json.dumps({**vars(o), "folder": "", "picture": "", **figures}) + "\n")
     if o.picture:
-        draw_clips(o.picture, dict(list(drawn.items())[:8]))
+        draw_clips(o.picture, dict(list(drawn.items())[:16]))

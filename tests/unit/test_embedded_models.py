@@ -119,7 +119,7 @@ def test_every_step_of_time_sees_every_other(shape, generator):
 def test_images_and_tokens_lead_back_to_the_latents(shape, generator):
     layout = LAYOUTS[len(shape)](shape)
     x = torch.randn(2, *shape, generator=generator)
-    assert torch.equal(layout.latents(layout.images(x)), x)
+    assert torch.equal(layout.latents(layout.images(x)[:, :4]), x)
     tokens = torch.randn(2, layout.steps, layout.values, generator=generator)
     assert torch.equal(layout.tokens(layout.small(tokens)), tokens)
 

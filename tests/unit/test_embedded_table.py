@@ -1,5 +1,7 @@
 """From cells to figures."""
 
+import math
+
 import pytest
 
 from mmdisco.embedded.table import REAL, Spread, summary, tables
@@ -58,3 +60,11 @@ def test_every_row_stands_in_both_tables():
     assert text.count("| joint |") == 2
     assert "| 12.0 |" in text
     assert "24.0" in text
+
+
+def test_a_figure_over_no_clips_is_not_a_number_but_spoils_no_other():
+    empty = _cell(0.5, 0.2)
+    empty["paired"]["caption_size"]["value"] = None
+    figures = summary({REAL: [_cell(0.9, 0.3)], "joint": [empty]})
+    assert math.isnan(figures["joint"]["paired caption_size"].mean)
+    assert figures["joint"]["paired size"].mean == pytest.approx(0.5)

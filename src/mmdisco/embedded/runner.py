@@ -1,5 +1,6 @@
 """Runs the evaluation of the embedded pair: cells in processes, each kept when it is done."""
 
+import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def run(todo: Sequence[Job], jobs: int) -> str:
         {
             "conditions": note,
             "figures": {
-                name: {key: asdict(spread) for key, spread in row.items()}
+                name: {key: _plain(asdict(spread)) for key, spread in row.items()}
                 for name, row in figures.items()
             },
         },
@@ -147,7 +148,7 @@ def _make(job: Job) -> None:
     )
     cell: Cell = joined(list(bench.read(clips)))
     figures = cell.record(_reference(job.out, job.weights), job.seed)
-    write_json(job.file, {"settings": _plain(job.settings), "figures": figures})
+    write_json(job.file, {"settings": _plain(job.settings), "figures": _plain(figures)})
 
 
 def _reference(out: Path, weights: Path) -> AV[FeatureStatistics]:
@@ -186,7 +187,9 @@ def _unpack(name: str, kept: Mapping[str, torch.Tensor]) -> FeatureStatistics:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON would give it back."""
+    """``value`` as JSON would give it back; what is not a number becomes null."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

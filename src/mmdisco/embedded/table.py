@@ -45,14 +45,14 @@ def _row(records: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> dict[
     figures: dict[str, Spread] = {}
     for pairing in ("paired", "re-paired", "shuffled"):
         for name in records[0][pairing]:
-            values = [record[pairing][name]["value"] for record in records]
+            values = [_number(record[pairing][name]["value"]) for record in records]
             figures[f"{pairing} {name}"] = Spread.of(values)
     for name in FIGURES:
         gaps = [
             gap_closed(
-                record["paired"][name]["value"],
-                record["re-paired"][name]["value"],
-                real[name]["value"],
+                _number(record["paired"][name]["value"]),
+                _number(record["re-paired"][name]["value"]),
+                _number(real[name]["value"]),
             )
             for record in records
         ]
@@ -60,6 +60,11 @@ def _row(records: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> dict[
     for name in ("frechet_video", "frechet_audio"):
         figures[name] = Spread.of([record[name] for record in records])
     return figures
+
+
+def _number(value: float | None) -> float:
+    """JSON has no "not a number": a figure over no clips is null."""
+    return float("nan") if value is None else value
 
 
 _COLUMNS: Final = (

@@ -133,8 +133,11 @@ def repaired(readings: Sequence[Reading], seed: int) -> list[Reading]:
 
 
 def gap_closed(guided: float, control: float, real: float) -> float:
-    """(guided − re-paired guided) / (real − the same re-paired guided): 0 is chance, 1 is real."""
-    return (guided - control) / (real - control)
+    """(guided − re-paired guided) / (real − the same re-paired guided): 0 is chance, 1 is real.
+
+    Not a number where real pairs agree no better than re-paired ones: there is no gap.
+    """
+    return (guided - control) / (real - control) if real != control else float("nan")
 
 
 def as_record(figures: Agreement) -> dict[str, dict[str, float]]:
