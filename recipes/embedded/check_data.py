@@ -30,7 +30,7 @@ from mmdisco.metrics.pairing import (
     repaired,
     shuffled,
 )
-from mmdisco.objects.dataset import Example, example, example_of
+from mmdisco.objects.dataset import Example, caption_of, example_of
 
 CLIPS_PER_CAPTION = 8
 COLUMNS = (
@@ -81,7 +81,7 @@ def measure(options: Options) -> tuple[dict[str, Any], dict[str, AudioVideo]]:
     started = time.perf_counter()
     examples = [
         example_of(
-            example(options.seed, index // CLIPS_PER_CAPTION).caption.named, options.seed + 1, index
+            caption_of(options.seed, index // CLIPS_PER_CAPTION).named, options.seed + 1, index
         )
         for index in range(options.clips)
     ]

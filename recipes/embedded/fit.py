@@ -16,6 +16,7 @@ import numpy as np
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
+from mmdisco.sampling.noise import generator_of
 from mmdisco.training.checkpoint import (
     Checkpoint,
     grouped,
@@ -102,12 +103,10 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
     network.train()
     began, losses = time.monotonic(), []
     for step in range(start, schedule.steps):
-        state = np.random.SeedSequence([schedule.seed, step]).generate_state(1, np.uint64)[0]
-        generator = Generator().manual_seed(int(state >> np.uint64(1)))
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
-        loss = loss_of(step, generator)
+        loss = loss_of(step, generator_of(schedule.seed, step))
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         optimizer.step()

@@ -5,7 +5,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from fit import progress
 from torch import Generator, Tensor
@@ -13,8 +12,8 @@ from torch import Generator, Tensor
 from mmdisco.av import AV
 from mmdisco.embedded.weights import Folder
 from mmdisco.models import Conditioning
-from mmdisco.objects.captions import Caption, draw_caption, draw_named
-from mmdisco.objects.scene import Wish, draw_scene
+from mmdisco.objects.dataset import caption_of
+from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.sampling import Sampler
@@ -52,13 +51,6 @@ def make(seed: int, shards: int, out: Path) -> PairStore:
     for _ in zip(progress(todo, "fakes"), made, strict=True):
         pass
     return store
-
-
-def caption_of(seed: int, index: int) -> Caption:
-    """The caption of ``example(seed, index)``, without making the clip."""
-    rng = np.random.default_rng((seed, index))
-    scene = draw_scene(rng, Wish())
-    return draw_caption(draw_named(scene, rng), rng)
 
 
 def _rows(shard: int) -> range:

@@ -10,7 +10,7 @@ from train_discriminator import CONFIGS as DISCRIMINATORS
 from mmdisco.embedded.weights import pack
 from mmdisco.objects.captions import vocabulary
 
-# what generation begins with; found with sweep.py
+# what generation begins with until sweep.py has found better
 SAMPLING: dict[str, Any] = {
     "steps": 20,
     "solver": "dpm++2m",

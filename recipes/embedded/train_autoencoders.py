@@ -5,6 +5,7 @@ Run by ``run.py``; alone: ``python recipes/embedded/train_autoencoders.py video 
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,25 +49,20 @@ def train(modality: str, seed: int, out: Path) -> None:
 
     def loss_of(step: int, generator: Generator) -> Tensor:
         del step
-        images = pool[torch.randint(len(pool), (batch,), generator=generator)]
-        images = images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
-        return reconstruction(network, images, generator)
+        chosen = pool[torch.randint(len(pool), (batch,), generator=generator)]
+        return reconstruction(network, as_images(chosen), generator)
 
     trained = fit(
         network,
         loss_of,
-        SCHEDULES[modality],
+        replace(SCHEDULES[modality], seed=seed),
         out / f"{modality}_autoencoder_training.safetensors",
         f"{modality} autoencoder",
     )
     whole = Standardised(trained)
     with torch.no_grad():
-        latents = torch.cat(
-            [
-                whole.encode(part.float() / 127.5 - 1 if part.dtype == torch.uint8 else part)
-                for part in pool[:: max(1, len(pool) // 2000)].split(64)
-            ]
-        )
+        some = pool[:: max(1, len(pool) // 2000)]
+        latents = torch.cat([whole.encode(as_images(part)) for part in some.split(64)])
     whole.mean = latents.mean((0, 2, 3))
     whole.deviation = latents.std((0, 2, 3))
     write_tensors(target, whole.state_dict(), {})
@@ -82,6 +78,11 @@ def reconstruction(network: AutoencoderKL, images: Tensor, generator: Generator)
     weight = 1 + FOREGROUND * (squares - usual).abs()
     loss = (weight * (error + 2 * error.square())).mean()
     return loss + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+
+
+def as_images(pool: Tensor) -> Tensor:
+    """Frames in [−1, 1] from bytes; spectrograms as they are."""
+    return pool.float() / 127.5 - 1 if pool.dtype == torch.uint8 else pool
 
 
 def frames(seed: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Trains the denoisers of the embedded pair, each on the latents of its own modality alone."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -63,7 +64,7 @@ def train(modality: str, seed: int, out: Path) -> None:
     trained = fit(
         network,
         loss_of,
-        TRAININGS[modality],
+        replace(TRAININGS[modality], seed=seed),
         out / f"{modality}_denoiser_training.safetensors",
         f"{modality} denoiser",
     )

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 from fit import progress
-from make_fakes import Mixed, RepairedWithinCaption, caption_of
+from make_fakes import Mixed, RepairedWithinCaption
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.convolutions import FlatLatents
 from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
 from mmdisco.embedded.weights import Folder
 from mmdisco.files import write_tensors
+from mmdisco.objects.dataset import caption_of
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.training.levels import LevelLaw, PowerLaw

@@ -1,6 +1,7 @@
 """Trains the text encoder of the embedded pair to tell what a caption names and what it leaves."""
 
 import argparse
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
@@ -54,7 +55,13 @@ def train(seed: int, out: Path) -> None:
             torch.zeros(()),
         )
 
-    trained = fit(reader, loss_of, SCHEDULE, out / "text_encoder_training.safetensors", "text")
+    trained = fit(
+        reader,
+        loss_of,
+        replace(SCHEDULE, seed=seed),
+        out / "text_encoder_training.safetensors",
+        "text",
+    )
     write_tensors(target, trained.encoder.state_dict(), {})
 
 

@@ -20,7 +20,8 @@ from mmdisco.metrics.features import AudioFeatures, VideoFeatures, audio_feature
 from mmdisco.metrics.frechet import FeatureStatistics, frechet_distance
 from mmdisco.metrics.pairing import Reading, agreement, as_record, read, repaired, shuffled
 from mmdisco.models import ModelPair
-from mmdisco.objects.dataset import Example, example, example_of
+from mmdisco.objects.dataset import Example, caption_of, example, example_of
+from mmdisco.objects.scene import Wish
 from mmdisco.pipeline import Generation, Jointly, Settings, SoundFor, Task, VideoFor, generate
 from mmdisco.sampling.named import solver
 
@@ -89,8 +90,12 @@ def rows(sampling: Sampling) -> list[Row]:
 
 def held_out(index: int) -> Example:
     """A clip nothing was trained on; eight share what their captions say, to be re-paired."""
-    named = example(HELD_OUT, index // CLIPS_PER_CAPTION).caption.named
-    return example_of(named, HELD_OUT + 1, index)
+    return example_of(asked_of(index), HELD_OUT + 1, index)
+
+
+def asked_of(index: int) -> Wish:
+    """What the caption of ``held_out(index)`` says, without making the clip."""
+    return caption_of(HELD_OUT, index // CLIPS_PER_CAPTION).named
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ class Bench:
         """Look and listen, a batch at a time."""
         start = 0
         for clips in batches:
-            named = [held_out(start + offset).caption.named for offset in range(len(clips))]
+            named = [asked_of(start + offset) for offset in range(len(clips))]
             start += len(clips)
             audio, video = self.features
             yield Cell(

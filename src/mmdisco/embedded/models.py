@@ -5,8 +5,10 @@ Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder se
 conversions between media and latents of the pair are here and in ``autoencoders``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Generic
 
 import numpy as np
 import torch
@@ -19,12 +21,11 @@ from mmdisco.embedded.autoencoders import (
     encode_frames,
     encode_mel,
 )
-from mmdisco.embedded.denoiser import ConvolutionTransformer, VelocityDenoiser
 from mmdisco.embedded.text import TextEncoder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.mel import MelScale
-from mmdisco.models import BaseModel, Conditioning
+from mmdisco.models import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.schedule import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.shapes import Latent
 
@@ -47,30 +48,51 @@ def audio_schedule() -> NoiseSchedule:
 def video_schedule() -> NoiseSchedule:
     """Cosine, moved further: what a clip shows is decided while every frame is nearly all noise.
 
-    Sixteen frames of one thing outvote much noise together, so its colour is settled where the
-    signal is 40 dB below; a schedule with few levels there lets every frame settle on its own.
+    Sixteen frames of one thing outvote much noise together; a schedule with few levels where they
+    do so lets every frame settle on a colour of its own.
     """
     return cosine(shift=0.15)
 
 
-class EmbeddedAudio(BaseModel[Audio]):
-    """The sound model of the embedded pair."""
+class Codec(ABC, Generic[Medium]):
+    """Media of one modality to latents and back.
 
-    def __init__(
-        self, network: ConvolutionTransformer, autoencoder: Standardised, text: TextEncoder
-    ) -> None:
-        self._denoiser = VelocityDenoiser(network, audio_schedule())
-        self._autoencoder = autoencoder
+    Attributes:
+        shape: Of one latent.
+    """
+
+    shape: torch.Size
+
+    @abstractmethod
+    def encode(self, media: Sequence[Medium]) -> Latent:
+        """See ``BaseModel.encode``."""
+
+    @abstractmethod
+    def decode(self, x_0: Latent) -> list[Medium]:
+        """See ``BaseModel.decode``."""
+
+
+class EmbeddedModel(BaseModel[Medium]):
+    """Either model of the embedded pair: only their codecs differ.
+
+    Args:
+        denoiser: With its schedule.
+        codec: Of its modality.
+        text: Shared by both.
+    """
+
+    def __init__(self, denoiser: Denoiser, codec: Codec[Medium], text: TextEncoder) -> None:
+        self._denoiser = denoiser
+        self._codec = codec
         self._text = text
-        self._scale = MelScale()
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """See ``audio_schedule``."""
+        """That of the denoiser."""
         return self._denoiser.schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε of each spectrogram's latent (b, 4, 32, 16)."""
+        """ε of each latent."""
         return self._denoiser.predict_noise(x_t, level, cond)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
@@ -79,20 +101,40 @@ class EmbeddedAudio(BaseModel[Audio]):
             return Conditioning(self._text(prompts))
 
     def latent_shape(self, seconds: float) -> torch.Size:
-        """(4, 32, 16).
+        """That of the codec.
 
         Raises:
-            UserError: ``seconds`` is not 1.6, the one length of this model.
+            UserError: ``seconds`` is not 1.6, the one length of the pair.
         """
         _check_seconds(seconds)
-        return AUDIO_SHAPE
+        return self._codec.shape
 
-    def encode(self, media: Sequence[Audio]) -> Latent:
-        """Latents of sounds of 1.6 s at 16 kHz.
+    def encode(self, media: Sequence[Medium]) -> Latent:
+        """Latents of clips of 1.6 s.
 
         Raises:
-            UserError: A sound has another rate or length.
+            UserError: A clip has another rate, size or length.
         """
+        with torch.no_grad():
+            return self._codec.encode(media)
+
+    def decode(self, x_0: Latent) -> list[Medium]:
+        """Clips of latents."""
+        with torch.no_grad():
+            return self._codec.decode(x_0)
+
+
+class AudioCodec(Codec[Audio]):
+    """Sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
+
+    shape = AUDIO_SHAPE
+
+    def __init__(self, autoencoder: Standardised) -> None:
+        self._autoencoder = autoencoder
+        self._scale = MelScale()
+
+    def encode(self, media: Sequence[Audio]) -> Latent:
+        """Of 25,600 samples each."""
         for audio in media:
             if audio.sample_rate != SAMPLE_RATE or len(audio.waveform) != SAMPLES:
                 raise UserError(
@@ -100,55 +142,24 @@ class EmbeddedAudio(BaseModel[Audio]):
                     f"embedded pair takes {SAMPLES} at {SAMPLE_RATE}"
                 )
         waveforms = torch.from_numpy(np.stack([audio.waveform for audio in media]))
-        with torch.no_grad():
-            return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
+        return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
 
     def decode(self, x_0: Latent) -> list[Audio]:
-        """Sounds of latents, by the autoencoder and Griffin-Lim."""
-        with torch.no_grad():
-            waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
+        """Of 25,600 samples each."""
+        waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
         return [Audio(waveform, SAMPLE_RATE) for waveform in _arrays(waveforms)]
 
 
-class EmbeddedVideo(BaseModel[Video]):
-    """The video model of the embedded pair."""
+class VideoCodec(Codec[Video]):
+    """16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
 
-    def __init__(
-        self, network: ConvolutionTransformer, autoencoder: Standardised, text: TextEncoder
-    ) -> None:
-        self._denoiser = VelocityDenoiser(network, video_schedule())
+    shape = VIDEO_SHAPE
+
+    def __init__(self, autoencoder: Standardised) -> None:
         self._autoencoder = autoencoder
-        self._text = text
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """See ``video_schedule``."""
-        return self._denoiser.schedule
-
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε of each video's latent (b, 4, 16, 8, 8)."""
-        return self._denoiser.predict_noise(x_t, level, cond)
-
-    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """One vector a prompt."""
-        with torch.no_grad():
-            return Conditioning(self._text(prompts))
-
-    def latent_shape(self, seconds: float) -> torch.Size:
-        """(4, 16, 8, 8).
-
-        Raises:
-            UserError: ``seconds`` is not 1.6, the one length of this model.
-        """
-        _check_seconds(seconds)
-        return VIDEO_SHAPE
 
     def encode(self, media: Sequence[Video]) -> Latent:
-        """Latents of 16 frames of 64×64 at 10 fps.
-
-        Raises:
-            UserError: A video has another rate, size or length.
-        """
+        """Frame by frame."""
         for video in media:
             if video.fps != FPS or video.frames.shape != (FRAMES, SIDE, SIDE, 3):
                 frames, height, width, _ = video.frames.shape
@@ -157,14 +168,11 @@ class EmbeddedVideo(BaseModel[Video]):
                     f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}"
                 )
         frames = torch.from_numpy(np.stack([video.frames for video in media]))
-        with torch.no_grad():
-            return encode_frames(self._autoencoder, frames)
+        return encode_frames(self._autoencoder, frames)
 
     def decode(self, x_0: Latent) -> list[Video]:
-        """Videos of latents."""
-        with torch.no_grad():
-            frames = decode_frames(self._autoencoder, x_0)
-        return [Video(one, FPS) for one in _arrays(frames)]
+        """Frame by frame."""
+        return [Video(one, FPS) for one in _arrays(decode_frames(self._autoencoder, x_0))]
 
 
 def _check_seconds(seconds: float) -> None:

@@ -153,7 +153,10 @@ def _make(job: Job) -> None:
 
 def _reference(out: Path, weights: Path) -> AV[FeatureStatistics]:
     """Statistics of real clips, made once."""
-    file = out / "reference.safetensors"
+    sums = Folder(weights).config["sha256"]
+    # features of other networks cannot be compared
+    key = f"{sums['audio_features'][:8]}-{sums['video_features'][:8]}"
+    file = out / f"reference-{key}.safetensors"
     if not file.is_file():
         bench = Bench.load(Folder(weights))
         console = Console(stderr=True)

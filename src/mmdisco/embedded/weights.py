@@ -1,12 +1,13 @@
 """The embedded pair on disk: a folder of safetensors files and ``config.json``.
 
 The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
-words, the settings found best and the SHA-256 of every file, so a damaged one is named.
+words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,8 +21,14 @@ from mmdisco.embedded.autoencoders import (
     build_audio_autoencoder,
     build_video_autoencoder,
 )
-from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
-from mmdisco.embedded.models import EmbeddedAudio, EmbeddedVideo
+from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig, VelocityDenoiser
+from mmdisco.embedded.models import (
+    AudioCodec,
+    EmbeddedModel,
+    VideoCodec,
+    audio_schedule,
+    video_schedule,
+)
 from mmdisco.embedded.text import TextEncoder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, write_json, write_tensors
@@ -29,6 +36,7 @@ from mmdisco.guidance import ConstantScale
 from mmdisco.models import ModelPair
 from mmdisco.pipeline import Settings
 from mmdisco.sampling.named import solver
+from mmdisco.schedule import NoiseSchedule
 
 PACKAGED: Final = Path(__file__).parent / "weights"
 
@@ -83,16 +91,14 @@ class Folder:
     def model(self) -> ModelPair:
         """Both bases."""
         text = self.text()
+        sound = self.load("audio_autoencoder", Standardised(build_audio_autoencoder()))
+        picture = self.load("video_autoencoder", Standardised(build_video_autoencoder()))
         return ModelPair(
-            audio=EmbeddedAudio(
-                self._denoiser("audio_denoiser"),
-                self.load("audio_autoencoder", Standardised(build_audio_autoencoder())),
-                text,
+            audio=EmbeddedModel(
+                self._denoiser("audio_denoiser", audio_schedule()), AudioCodec(sound), text
             ),
-            video=EmbeddedVideo(
-                self._denoiser("video_denoiser"),
-                self.load("video_autoencoder", Standardised(build_video_autoencoder())),
-                text,
+            video=EmbeddedModel(
+                self._denoiser("video_denoiser", video_schedule()), VideoCodec(picture), text
             ),
         )
 
@@ -102,7 +108,7 @@ class Folder:
         return self.load(name, AudioVideoDiscriminator(config))
 
     def sampling(self) -> Sampling:
-        """The settings found best."""
+        """The settings that generation begins with."""
         record = self.config["sampling"]
         return Sampling(
             steps=record["steps"],
@@ -128,14 +134,14 @@ class Folder:
         network.load_state_dict(weights)
         return network.eval().requires_grad_(False)  # noqa: FBT003
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
         """``config.json``."""
         return read_json(self.path / "config.json")
 
-    def _denoiser(self, name: str) -> ConvolutionTransformer:
+    def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
         config = DenoiserConfig.from_record(self.config[name])
-        return self.load(name, ConvolutionTransformer(config))
+        return VelocityDenoiser(self.load(name, ConvolutionTransformer(config)), schedule)
 
 
 def pack(

@@ -31,9 +31,13 @@ class Example:
 def example(seed: int, index: int) -> Example:
     """Clip ``index`` of the data set ``seed``, with a caption that names what it likes."""
     rng = np.random.default_rng((seed, index))
-    scene = draw_scene(rng, Wish())
-    caption = draw_caption(draw_named(scene, rng), rng)
+    scene, caption = _described(rng)
     return Example(perform(scene, rng), scene, caption)
+
+
+def caption_of(seed: int, index: int) -> Caption:
+    """The caption of ``example(seed, index)``, without making the clip."""
+    return _described(np.random.default_rng((seed, index)))[1]
 
 
 def example_of(named: Wish, seed: int, index: int) -> Example:
@@ -46,6 +50,11 @@ def example_of(named: Wish, seed: int, index: int) -> Example:
 def examples(seed: int, first: int = 0) -> Iterator[Example]:
     """The data set ``seed`` from index ``first`` on; it does not end."""
     return (example(seed, index) for index in count(first))
+
+
+def _described(rng: np.random.Generator) -> tuple[Scene, Caption]:
+    scene = draw_scene(rng, Wish())
+    return scene, draw_caption(draw_named(scene, rng), rng)
 
 
 def perform(scene: Scene, rng: np.random.Generator) -> AudioVideo:

@@ -25,8 +25,8 @@ class NoiseSource:
         """A source for ``len(seeds)`` samples, each with its own seed."""
         return NoiseSource(
             AV(
-                audio=[_generator(seed, stream=0) for seed in seeds],
-                video=[_generator(seed, stream=1) for seed in seeds],
+                audio=[generator_of(seed, 0) for seed in seeds],
+                video=[generator_of(seed, 1) for seed in seeds],
             )
         )
 
@@ -51,7 +51,8 @@ def draw_normal(shape: torch.Size, generators: list[Generator], dtype: torch.dty
     return torch.stack([torch.randn(shape[1:], generator=one, dtype=dtype) for one in generators])
 
 
-def _generator(seed: int, stream: int) -> Generator:
-    # a hash of both, for seeds 0, 1, 2 … must give unrelated streams in either modality
+def generator_of(seed: int, stream: int) -> Generator:
+    """A generator of its own for every seed and every stream of it, such as a step of training."""
+    # a hash of both, for neighbouring seeds and streams must be unrelated
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

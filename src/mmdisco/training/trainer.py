@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.optim import AdamW
@@ -17,6 +16,7 @@ from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
 from mmdisco.files import write_text
 from mmdisco.models import Conditioning, JointDenoiser
+from mmdisco.sampling.noise import generator_of
 from mmdisco.schedule import NoiseLevel
 from mmdisco.training.checkpoint import (
     Checkpoint,
@@ -193,7 +193,7 @@ class _Running:
 
     def update(self, step: int, real: PairSource, fake: PairSource) -> None:
         config, trainer = self.config, self.trainer
-        generator = _generator(config.seed, step)
+        generator = generator_of(config.seed, step)
         draw = trainer.levels.draw(config.batch_size, generator)
         noised_real, noised_fake = (
             self._noise(source.draw(config.batch_size, generator), draw.levels, generator)
@@ -237,8 +237,3 @@ def _without(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditi
 
     native = tuple(mixed(own, empty) for own, empty in zip(cond.native, null.native, strict=True))
     return Conditioning(mixed(cond.pooled, null.pooled), native)
-
-
-def _generator(seed: int, step: int) -> Generator:
-    state = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
