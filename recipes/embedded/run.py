@@ -34,6 +34,7 @@ def main() -> None:
     _side_by_side([["train_bases.py", one, *common] for one in both])
     pack_pair(out, out / "pair")
     _side_by_side([["make_fakes.py", *common]])
+    _side_by_side([["ask_bases.py", *common, "--part", part, "2"] for part in ("0", "1")])
     names = ("discriminator", "additive")
     _side_by_side([["train_discriminator.py", one, "--run", str(out), *common] for one in names])
     pack_pair(out, out / "pair")

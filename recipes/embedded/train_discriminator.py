@@ -1,6 +1,7 @@
 """Trains the discriminator of the embedded pair, or the additive control, in the same way."""
 
 import argparse
+import hashlib
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
+from mmdisco.training.remembered import RememberedBase
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -44,30 +46,27 @@ class Recipe:
         learning_rate: Peak.
         power: Of the law of noise levels; above 1 dwells on low noise.
         batch_size: Real pairs a step.
+        period: Noised batches of real pairs, each of which the bases are run on once.
     """
 
     steps: int = 5000
-    denoising: float = 50.0
+    denoising: float = 1000.0
     shuffled: float = 0.0
     learning_rate: float = 2e-3
     power: float = 1.0
     batch_size: int = 32
+    period: int = 2000
 
 
-def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
-    """Train one network and write ``<name>.safetensors`` into ``run``."""
-    target = run / f"{name}.safetensors"
-    if target.exists():
-        return
-    torch.manual_seed(seed)
+def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
+    """Base, levels, losses and settings; what the base says is remembered in ``out/bases``."""
     folder = Folder(out / "pair")
     model, sampling = folder.model(), folder.sampling()
-    real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
-    meanings = [caption_of(seed, index).named for index in range(len(real))]
-    fakes = RepairedWithinCaption.of(fake.read(), meanings[: len(fake)])
-    shuffled = RepairedWithinCaption.of(real.read(), meanings)
-    trainer = Trainer(
-        base=guided_base(model, sampling.guidance_scale),
+    parts = ("text_encoder", "audio_denoiser", "video_denoiser")
+    told = [*(folder.config["sha256"][part] for part in parts), sampling.guidance_scale]
+    key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    return Trainer(
+        base=RememberedBase(guided_base(model, sampling.guidance_scale), out / "bases" / key),
         levels=LevelLaw(
             IndexPath(model.schedules), PowerLaw(recipe.power), independent=0.35, one_sided=0.3
         ),
@@ -82,10 +81,24 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
             ema=0.998,
             caption_dropout=0.0,
             seed=seed,
+            period=recipe.period,
             checkpoint_every=250,
         ),
         null=model.encode_prompts([""]),
     )
+
+
+def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
+    """Train one network and write ``<name>.safetensors`` into ``run``."""
+    target = run / f"{name}.safetensors"
+    if target.exists():
+        return
+    trainer = trainer_of(recipe, seed, out)
+    real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
+    meanings = [caption_of(seed, index).named for index in range(len(real))]
+    fakes = RepairedWithinCaption.of(fake.read(), meanings[: len(fake)])
+    shuffled = RepairedWithinCaption.of(real.read(), meanings)
+    torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")

@@ -9,7 +9,7 @@ from mmdisco.av import AV, each
 from mmdisco.discriminator.vector import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.files import read_tensors
-from mmdisco.models import Conditioning, IndependentPair
+from mmdisco.models import Conditioning, IndependentPair, JointDenoiser
 from mmdisco.path import IndexPath
 from mmdisco.sampling import Sampler
 from mmdisco.sampling.named import ddim
@@ -20,6 +20,7 @@ from mmdisco.training.fakes import generate_fake_pairs
 from mmdisco.training.levels import ImportanceLaw, LevelLaw, PowerLaw
 from mmdisco.training.losses import NoisedPairs, Objective, training_losses
 from mmdisco.training.pairs import Pairs, PairSource
+from mmdisco.training.remembered import RememberedBase
 from mmdisco.training.store import PairStore, Repaired
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -53,6 +54,18 @@ def noised(source, levels, generator):
     pairs = source.draw(len(levels.audio.sigma), generator)
     eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
     return NoisedPairs(pairs, eps, levels)
+
+
+class Counting(JointDenoiser):
+    """A base that counts how often it is asked."""
+
+    def __init__(self, base=BASE):
+        self.base = base
+        self.asked = 0
+
+    def predict_noise(self, z_t, level, cond):
+        self.asked += 1
+        return self.base.predict_noise(z_t, level, cond)
 
 
 # --- losses
@@ -169,6 +182,70 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(stop, tmp_path):
         assert first == second
 
 
+# --- a base that remembers
+
+
+def remembering(folder, base, **settings):
+    training = trainer(replace(SHORT, **settings))
+    return replace(training, base=RememberedBase(base, folder))
+
+
+def test_base_is_run_once_for_each_noised_batch_of_the_period(tmp_path):
+    counting = Counting()
+    training = remembering(tmp_path / "bases", counting, period=5)
+    fit(tmp_path / "first", training)
+    assert counting.asked == 5
+    fit(tmp_path / "second", training, network(seed=1))
+    assert counting.asked == 5
+
+
+def test_remembered_predictions_are_those_of_the_base(tmp_path, generator):
+    batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(16, generator=generator)), generator)
+    question = (batch.z_t, batch.level, batch.pairs.cond)
+    base = RememberedBase(BASE, tmp_path)
+    first, second = base.predict_noise(*question), base.predict_noise(*question)
+    assert_close(first.audio, BASE.predict_noise(*question).audio, atol=1e-3, rtol=1e-3)
+    assert torch.equal(first.audio, second.audio)
+    assert torch.equal(first.video, second.video)
+
+
+@pytest.mark.parametrize("part", ["sound", "picture", "level", "caption"])
+def test_another_question_is_not_answered_from_memory(part, tmp_path, generator):
+    batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(4, generator=generator)), generator)
+    z, level, cond = batch.z_t, batch.level, batch.pairs.cond
+    base = RememberedBase(counting := Counting(), tmp_path)
+    base.predict_noise(z, level, cond)
+    if part == "sound":
+        z = replace(z, audio=z.audio + 1e-6)
+    elif part == "picture":
+        z = replace(z, video=z.video + 1e-6)
+    elif part == "level":
+        level = replace(level, video=replace(level.video, t=level.video.t + 1))
+    else:
+        cond = replace(cond, audio=Conditioning(cond.audio.pooled, (torch.ones(4, 1),)))
+    base.predict_noise(z, level, cond)
+    assert counting.asked == 2
+
+
+def test_damaged_memory_is_made_again(tmp_path, generator):
+    batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(4, generator=generator)), generator)
+    question = (batch.z_t, batch.level, batch.pairs.cond)
+    base = RememberedBase(BASE, tmp_path)
+    first = base.predict_noise(*question)
+    (kept,) = tmp_path.rglob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-4])
+    assert torch.equal(base.predict_noise(*question).audio, first.audio)
+    assert torch.equal(read_tensors(kept)["audio"].float(), first.audio)
+
+
+def test_fakes_are_new_in_every_period(tmp_path):
+    training = trainer(replace(SHORT, period=5))
+    (draw, real), (_, again) = (training.real_batch(step, RealPairs(GOAL)) for step in (1, 6))
+    assert torch.equal(real.z_t.audio, again.z_t.audio)
+    fakes = [training.fake_batch(step, BasePairs(GOAL), draw.levels) for step in (1, 6)]
+    assert not torch.equal(fakes[0].z_t.audio, fakes[1].z_t.audio)
+
+
 def test_log_tells_both_losses_by_modality_and_level(tmp_path):
     fit(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -188,6 +265,7 @@ def test_log_tells_both_losses_by_modality_and_level(tmp_path):
         {"clip": 1e-3},
         {"ema": 0.0},
         {"seed": 1},
+        {"period": 3},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -185,16 +185,18 @@ class FlatReader(Reader):
     """Convolutions of 3 × 3 taps, the second of every other place; their result beside the latent.
 
     A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
+    Every step also sees the mean of all steps, scaled to the same noise: what a thing is made of
+    stays through a clip, and stands out of the mean while every single step is still noise.
     """
 
     def __init__(self, channels: int, space: tuple[int, ...]) -> None:
         super().__init__()
         self.space = space
         stride = (2, 2) if len(space) > 1 else (1, 2)
-        self.first = nn.Conv2d(channels, FLAT_CHANNELS, 3, padding=1)
+        self.first = nn.Conv2d(2 * channels, FLAT_CHANNELS, 3, padding=1)
         self.second = nn.Conv2d(FLAT_CHANNELS, 2 * FLAT_CHANNELS, 3, stride=stride, padding=1)
         places = math.prod(space)
-        self.values = places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
+        self.values = 2 * places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, time, *space) to (b, values, time).
@@ -207,6 +209,8 @@ class FlatReader(Reader):
                 f"latent of {tuple(x.shape[3:])} in space: this discriminator reads {self.space}"
             )
         batch, steps = x.shape[0], x.shape[2]
+        mean = x.mean(2, keepdim=True) * math.sqrt(steps)
+        x = torch.cat([x, mean.expand_as(x)], 1)
         by_step = x.transpose(1, 2)
         by_frame = len(self.space) > 1
         images = by_step.flatten(0, 1) if by_frame else x

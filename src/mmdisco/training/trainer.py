@@ -26,10 +26,10 @@ from mmdisco.training.checkpoint import (
     restore_optimizer,
 )
 from mmdisco.training.ema import MovingAverage
-from mmdisco.training.levels import LevelLaw
+from mmdisco.training.levels import LevelDraw, LevelLaw
 from mmdisco.training.losses import NoisedPairs, Objective, training_losses
 from mmdisco.training.meter import Meter
-from mmdisco.training.pairs import Pairs, PairSource
+from mmdisco.training.pairs import PairSource
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class TrainConfig:
         ema: Decay of the averaged weights, which are the result.
         caption_dropout: Share of pairs, real and fake alike, that see the empty caption.
         seed: Of every random number: step k draws from (seed, k) alone.
+        period: After so many steps the same noised real pairs come again, for a ``RememberedBase``;
+            0 is never. Fake pairs are always new.
         log_every: Steps a line of the log sums up.
         checkpoint_every: Steps between checkpoints; one more is written at the end.
     """
@@ -59,6 +61,7 @@ class TrainConfig:
     ema: float = 0.999
     caption_dropout: float = 0.1
     seed: int = 0
+    period: int = 0
     log_every: int = 100
     checkpoint_every: int = 1000
 
@@ -66,6 +69,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: give at least 1")
+        if self.period < 0:
+            raise UserError(f"period {self.period}: give at least 0")
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} {getattr(self, name)}: give a number above 0")
@@ -131,6 +136,28 @@ class Trainer:
                 run.save(done)
             yield run.average.network
 
+    def real_batch(self, step: int, real: PairSource) -> tuple[LevelDraw, NoisedPairs]:
+        """Noised real pairs of a step, and how their levels were drawn."""
+        period = self.config.period
+        generator = generator_of(self.config.seed, step % period if period else step)
+        draw = self.levels.draw(self.config.batch_size, generator)
+        return draw, self._noised(real, draw.levels, generator)
+
+    def fake_batch(self, step: int, fake: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
+        """Fake pairs of a step at the levels of the real ones."""
+        # streams that no real batch draws from
+        generator = generator_of(self.config.seed, self.config.steps + step)
+        return self._noised(fake, levels, generator)
+
+    def _noised(
+        self, source: PairSource, level: AV[NoiseLevel], generator: Generator
+    ) -> NoisedPairs:
+        pairs = source.draw(self.config.batch_size, generator)
+        eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
+        dropped = torch.rand(len(pairs), generator=generator) < self.config.caption_dropout
+        cond = each(lambda own, null: _without(own, null, dropped), pairs.cond, self.null)
+        return NoisedPairs(replace(pairs, cond=cond), eps, level)
+
     def learning_rate(self, step: int) -> float:
         """Warm-up, then half a cosine down to 0.5 % of the peak."""
         warm = min(1.0, (step + 1) / max(1, self.config.warmup))
@@ -193,12 +220,8 @@ class _Running:
 
     def update(self, step: int, real: PairSource, fake: PairSource) -> None:
         config, trainer = self.config, self.trainer
-        generator = generator_of(config.seed, step)
-        draw = trainer.levels.draw(config.batch_size, generator)
-        noised_real, noised_fake = (
-            self._noise(source.draw(config.batch_size, generator), draw.levels, generator)
-            for source in (real, fake)
-        )
+        draw, noised_real = trainer.real_batch(step, real)
+        noised_fake = trainer.fake_batch(step, fake, draw.levels)
         losses = training_losses(
             self.network, trainer.base, noised_real, noised_fake, trainer.objective
         )
@@ -221,12 +244,6 @@ class _Running:
         if (step + 1) % config.log_every == 0:
             self.lines.append(json.dumps({"step": step + 1, **self.meter.summary()}))
             self.meter = Meter()
-
-    def _noise(self, pairs: Pairs, level: AV[NoiseLevel], generator: Generator) -> NoisedPairs:
-        eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
-        dropped = torch.rand(len(pairs), generator=generator) < self.config.caption_dropout
-        cond = each(lambda own, null: _without(own, null, dropped), pairs.cond, self.trainer.null)
-        return NoisedPairs(replace(pairs, cond=cond), eps, level)
 
 
 def _without(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditioning:

@@ -1,0 +1,31 @@
+"""Runs the bases on every noised batch that discriminators will be trained on, ahead of training.
+
+Optional: training asks for what is not there. But two trainings side by side would both compute it,
+and processes that share the work with ``--part`` take half as long.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from fit import progress
+from train_discriminator import Recipe, trainer_of
+
+from mmdisco.training.store import PairStore
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Remember what the bases predict.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--part", type=int, nargs=2, default=[0, 1], help="which, of how many")
+    parser.add_argument("--period", type=int, default=Recipe().period)
+    parser.add_argument("--threads", type=int, default=1)
+    o = parser.parse_args()
+    torch.set_num_threads(o.threads)
+    part, parts = o.part
+    trainer = trainer_of(Recipe(period=o.period), o.seed, o.out)
+    real = PairStore(o.out / "real", "real")
+    for step in progress(range(part, o.period, parts), "bases"):
+        noised = trainer.real_batch(step, real)[1]
+        with torch.no_grad():
+            trainer.base.predict_noise(noised.z_t, noised.level, noised.pairs.cond)
