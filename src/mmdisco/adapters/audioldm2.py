@@ -1,0 +1,203 @@
+"""AudioLDM2 (Liu et al. 2024): sound from CLAP, Flan-T5 and GPT-2, in AudioLDM's own latents.
+
+Published size: 16 kHz, latents (8, l, 16) of 25 steps a second. The checkpoints for speech, which
+read phonemes, are another model and are refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from diffusers import AudioLDM2UNet2DConditionModel, AutoencoderKL
+from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from torch import Tensor
+from transformers import (
+    ClapTextModelWithProjection,
+    GPT2Model,
+    RobertaTokenizer,
+    SpeechT5HifiGan,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from mmdisco.adapters import parts as files
+from mmdisco.adapters.audioldm2_text import AudioLDM2Text
+from mmdisco.adapters.checkpoint import expect_complete
+from mmdisco.adapters.hub import find
+from mmdisco.adapters.matching import expect_latents, expect_text
+from mmdisco.adapters.parameterisation import Parameterisation
+from mmdisco.adapters.runtime import CPU, Runtime
+from mmdisco.adapters.saving import save_parts
+from mmdisco.adapters.sound_codec import SoundCodec
+from mmdisco.media.clip import Audio
+from mmdisco.models import BaseModel, Conditioning
+from mmdisco.schedule import NoiseLevel, NoiseSchedule
+from mmdisco.shapes import Latent
+
+NAME: Final = "AudioLDM2"
+SOURCE: Final = "cvssp/audioldm2"
+
+
+@dataclass(frozen=True)
+class AudioLDM2Parts:
+    """The components of a diffusers ``AudioLDM2Pipeline``, but the one that ranks its results.
+
+    Attributes:
+        unet: Predicts the noise; reads two sequences of vectors.
+        vae: Log-mel spectrograms to latents.
+        vocoder: Log-mel spectrograms to waveforms.
+        text: All that reads prompts.
+        scheduler: Its table of β and its prediction type count, nothing else.
+    """
+
+    unet: AudioLDM2UNet2DConditionModel
+    vae: AutoencoderKL
+    vocoder: SpeechT5HifiGan
+    text: AudioLDM2Text
+    scheduler: SchedulerMixin
+
+
+class AudioLDM2(BaseModel[Audio]):
+    """AudioLDM2 as a base model; classifier-free guidance is applied outside.
+
+    Args:
+        parts: Taken over: frozen, put in evaluation mode and on the device.
+        runtime: Where they compute.
+
+    Raises:
+        UserError: The parts do not belong together, or the runtime cannot be had.
+    """
+
+    def __init__(self, parts: AudioLDM2Parts, runtime: Runtime = CPU) -> None:
+        expect_latents(parts.unet, parts.vae, NAME)
+        text = parts.text
+        reads: int = text.projection.config["text_encoder_1_dim"]
+        expect_text(reads, text.t5.config.d_model, NAME)
+        self._parameterisation = Parameterisation.of(parts.scheduler)
+        self._codec = SoundCodec(parts.vae, parts.vocoder, runtime.device, NAME)
+        self._device = runtime.device
+        self.parts = parts
+        readers = (text.clap, text.t5, text.projection, text.language_model)
+        runtime.take((*readers, parts.unet, parts.vae, parts.vocoder), parts.vae)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path = SOURCE,
+        dtype: torch.dtype = torch.float32,
+        runtime: Runtime = CPU,
+        variant: str | None = None,
+    ) -> "AudioLDM2":
+        """Load a checkpoint.
+
+        Args:
+            source: A folder in diffusers' layout, or an id of the Hugging Face hub; what is cached
+                of an id is not downloaded again.
+            dtype: What the networks compute in; latents and clips are float32 always.
+            runtime: Where they compute.
+            variant: Variant of the weights, such as "fp16", wherever the checkpoint has it.
+
+        Raises:
+            UserError: Files are missing or damaged, or hold another model.
+        """
+        unet = files.diffusers_network("unet", variant)
+        vae = files.diffusers_network("vae", variant)
+        vocoder = files.transformers_network("vocoder", variant)
+        clap = files.transformers_network("text_encoder", variant)
+        t5 = files.transformers_network("text_encoder_2", variant)
+        projection = files.diffusers_network("projection_model", variant)
+        language_model = files.transformers_network("language_model", variant)
+        networks = (unet, vae, vocoder, clap, t5, projection, language_model)
+        clap_tokenizer = files.tokenizer("tokenizer", "vocab.json", "merges.txt")
+        t5_tokenizer = files.tokenizer("tokenizer_2", "spiece.model")
+        needed = (*networks, clap_tokenizer, t5_tokenizer, files.scheduler())
+        checkpoint = find(source, needed, dtype, SOURCE)
+        expect_complete([(checkpoint, needed)], NAME)
+        loaded = AudioLDM2Parts(
+            unet=checkpoint.network(unet, AudioLDM2UNet2DConditionModel),
+            vae=checkpoint.network(vae, AutoencoderKL),
+            vocoder=checkpoint.network(vocoder, SpeechT5HifiGan),
+            text=AudioLDM2Text(
+                clap=checkpoint.network(clap, ClapTextModelWithProjection),
+                clap_tokenizer=checkpoint.tokenizer(clap_tokenizer, RobertaTokenizer),
+                t5=checkpoint.network(t5, T5EncoderModel),
+                t5_tokenizer=checkpoint.tokenizer(t5_tokenizer, T5Tokenizer),
+                projection=checkpoint.network(projection, AudioLDM2ProjectionModel),
+                language_model=checkpoint.network(language_model, GPT2Model),
+            ),
+            scheduler=checkpoint.scheduler(files.scheduler()),
+        )
+        return cls(loaded, runtime)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the parts in diffusers' layout, for ``from_pretrained``.
+
+        Raises:
+            UserError: The folder holds something, or cannot be written.
+        """
+        parts, text = self.parts, self.parts.text
+        named = {
+            "unet": parts.unet,
+            "vae": parts.vae,
+            "vocoder": parts.vocoder,
+            "text_encoder": text.clap,
+            "tokenizer": text.clap_tokenizer,
+            "text_encoder_2": text.t5,
+            "tokenizer_2": text.t5_tokenizer,
+            "projection_model": text.projection,
+            "language_model": text.language_model,
+            "scheduler": parts.scheduler,
+        }
+        save_parts(folder, "AudioLDM2Pipeline", named)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """That of the scheduler's table."""
+        return self._parameterisation.schedule
+
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """ε̂ of each sound, (b, 8, l, 16) at the published size."""
+        unet = self.parts.unet
+        generated, hidden, mask = cond.native
+
+        def network(latent: Tensor, t: Tensor) -> Tensor:
+            return unet(
+                latent.to(unet.dtype),
+                t,
+                encoder_hidden_states=generated.to(self._device, unet.dtype),
+                encoder_hidden_states_1=hidden.to(self._device, unet.dtype),
+                encoder_attention_mask_1=mask.to(self._device),
+            ).sample
+
+        return self._parameterisation.predict_noise(network, x_t, level, self._device)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
+        """What ``AudioLDM2Text.encode`` says; CLAP's vector, (b, 512), is for a discriminator.
+
+        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
+        """
+        return self.parts.text.encode(prompts, self._device)
+
+    def latent_shape(self, seconds: float) -> torch.Size:
+        """(8, 25 · seconds, 16) at the published size.
+
+        Raises:
+            UserError: ``seconds`` is no multiple of 0.04, the length of a latent step.
+        """
+        return self._codec.shape(seconds)
+
+    def encode(self, media: Sequence[Audio]) -> Latent:
+        """Latents of sounds, each brought to the level of the training first: its peak at 0.5.
+
+        Raises:
+            UserError: A sound is not of 16 kHz, not of a multiple of 640 samples, or not as long as
+                the others.
+        """
+        return self._codec.encode(media)
+
+    def decode(self, x_0: Latent) -> list[Audio]:
+        """Sounds of 16 kHz, 640 samples a latent step."""
+        return self._codec.decode(x_0)

@@ -1,0 +1,79 @@
+"""Auffusion's vocoder, a HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), from its own checkpoint.
+
+The network is transformers' ``SpeechT5HifiGan``, which is HiFi-GAN with a mean and a scale before
+it; the checkpoint has none, holds the weights as direction and length, and has a name of its own
+for one layer. The folder's ``config.json`` is HiFi-GAN's.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from mmdisco.adapters.videocrafter2.tensors import state_dict
+from mmdisco.errors import UserError
+
+CHECKPOINT: Final = "vocoder.pt"
+
+
+def new_vocoder(config: Mapping[str, Any], path: Path) -> SpeechT5HifiGan:
+    """The network of a configuration, without its weights.
+
+    Args:
+        config: HiFi-GAN's.
+        path: Of the configuration, for messages.
+
+    Raises:
+        UserError: It is none, or one that the network cannot be.
+    """
+    try:
+        rates, kernels = list(config["upsample_rates"]), list(config["upsample_kernel_sizes"])
+        odd = any((kernel - rate) % 2 for kernel, rate in zip(kernels, rates, strict=True))
+        record = SpeechT5HifiGanConfig(
+            model_in_dim=config["num_mels"],
+            sampling_rate=config["sampling_rate"],
+            upsample_initial_channel=config["upsample_initial_channel"],
+            upsample_rates=rates,
+            upsample_kernel_sizes=kernels,
+            resblock_kernel_sizes=list(config["resblock_kernel_sizes"]),
+            resblock_dilation_sizes=[list(one) for one in config["resblock_dilation_sizes"]],
+            normalize_before=False,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no configuration of a HiFi-GAN: get it again") from error
+    if odd or config.get("resblock") != "1":
+        raise UserError(f"{path} is of another kind of HiFi-GAN than Auffusion's: get it again")
+    return SpeechT5HifiGan(record)
+
+
+def translate(record: Any, path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint by the names and in the form of ``new_vocoder``'s network.
+
+    Raises:
+        UserError: It is no checkpoint of a generator.
+    """
+    if not isinstance(record, Mapping) or "generator" not in record:
+        raise UserError(f"{path} holds no generator: take {CHECKPOINT} of Auffusion")
+    weights = {
+        re.sub(r"^ups\.", "upsampler.", key): value
+        for key, value in state_dict(record["generator"], path).items()
+    }
+    fused = {
+        f"{stem}weight": _fuse(weights[f"{stem}weight_v"], weights.get(f"{stem}weight_g"), path)
+        for stem in (key.removesuffix("weight_v") for key in weights if key.endswith("weight_v"))
+    }
+    plain = {key: one for key, one in weights.items() if not key.endswith(("weight_v", "weight_g"))}
+    first = {**plain, **fused}.get("conv_pre.weight", torch.zeros(1, 1))
+    mean = first.new_zeros(first.shape[1])
+    return {**plain, **fused, "mean": mean, "scale": mean + 1}
+
+
+def _fuse(direction: Tensor, length: Tensor | None, path: Path) -> Tensor:
+    """w = g v / ‖v‖, one length for each of the first axis (Salimans & Kingma 2016, Eq. 2)."""
+    if length is None or length.shape[:1] != direction.shape[:1]:
+        raise UserError(f"{path} holds half of its weights: take {CHECKPOINT} of Auffusion")
+    return direction * (length / direction.flatten(1).norm(dim=1).reshape(length.shape))

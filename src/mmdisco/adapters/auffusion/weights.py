@@ -1,0 +1,111 @@
+"""The files of Auffusion, and those two of its networks that no library knows.
+
+Vocoder and adapter are published as pickles; the first time they are loaded, a safetensors file is
+written beside either, which is what is read from then on.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+from transformers import SpeechT5HifiGan
+
+from mmdisco.adapters import parts as files
+from mmdisco.adapters.auffusion.prompts import LENGTH, ConditionAdapter
+from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
+from mmdisco.adapters.parts import Part
+from mmdisco.adapters.videocrafter2.tensors import (
+    Network,
+    empty,
+    fill,
+    read_pickle,
+    state_dict,
+)
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, read_tensors, write_tensors
+
+SOURCE: Final = "auffusion/auffusion-full"
+
+UNET: Final = files.diffusers_network("unet")
+VAE: Final = files.diffusers_network("vae")
+SCHEDULER: Final = files.scheduler()
+TEXT_ENCODER: Final = files.transformers_network("text_encoder_0")
+TOKENIZER: Final = files.tokenizer("text_encoder_0", "vocab.json", "merges.txt")
+ENCODERS: Final = Part("", ("condition_config.json",))
+ADAPTER: Final = Part(
+    "condition_adapter_0",
+    ("config.json",),
+    (("condition_adapter.pt",), ("condition_adapter.safetensors",)),
+)
+VOCODER: Final = Part("vocoder", ("config.json",), (("vocoder.pt",), ("vocoder.safetensors",)))
+
+ALL: Final = (UNET, VAE, SCHEDULER, TEXT_ENCODER, TOKENIZER, ENCODERS, ADAPTER, VOCODER)
+
+
+def expect_one_encoder(folder: Path) -> None:
+    """Make sure that prompts go through one text encoder, as the published model has it.
+
+    Raises:
+        UserError: The model's folder lists others.
+    """
+    path = folder / ENCODERS.always[0]
+    found: Any = read_json(path)
+    wanted = {
+        "text_encoder_name": TEXT_ENCODER.name,
+        "condition_adapter_name": ADAPTER.name,
+        "condition_max_length": LENGTH,
+    }
+    alone = found[0] if isinstance(found, list) and len(found) == 1 else None
+    if not isinstance(alone, Mapping) or any(alone.get(key) != one for key, one in wanted.items()):
+        raise UserError(
+            f"{path} is not that of one text encoder with {LENGTH} tokens: take all files of "
+            f"{SOURCE}"
+        )
+
+
+def load_vocoder(folder: Path) -> SpeechT5HifiGan:
+    """The vocoder of the model's folder, in the precision it is stored in.
+
+    Raises:
+        UserError: A file is damaged or of another vocoder, or the safetensors file cannot be
+            written.
+    """
+    path = folder / VOCODER.name / "config.json"
+    config: Any = read_json(path)
+    network = empty(lambda: new_vocoder(config, path))
+    return _load(network, path.parent, VOCODER, translate)
+
+
+def load_adapter(folder: Path) -> ConditionAdapter:
+    """The adapter of the model's folder, in the precision it is stored in.
+
+    Raises:
+        UserError: A file is damaged or of another adapter, or the safetensors file cannot be
+            written.
+    """
+    path = folder / ADAPTER.name / "config.json"
+    config: Any = read_json(path)
+    try:
+        widths = (int(config["condition_dim"]), int(config["cross_attention_dim"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no configuration of an adapter: get it again") from error
+    network = empty(lambda: ConditionAdapter(*widths))
+    return _load(network, path.parent, ADAPTER, state_dict)
+
+
+def _load(
+    network: Network,
+    folder: Path,
+    part: Part,
+    translate_pickle: Callable[[Any, Path], dict[str, Tensor]],
+) -> Network:
+    """Filled from the safetensors file, or from the pickle, which is then written as one."""
+    (pickled,), (converted,) = part.choices
+    path, advice = folder / converted, f"take {pickled} of {SOURCE}"
+    if path.is_file():
+        return fill(network, read_tensors(path), path, f"delete it, and {advice}")
+    weights = translate_pickle(read_pickle(folder / pickled), folder / pickled)
+    filled = fill(network, weights, folder / pickled, advice)
+    write_tensors(path, weights, {"source": pickled})
+    return filled

@@ -1,0 +1,167 @@
+"""Checkpoints in diffusers' layout: a folder on disk, or an id of the Hugging Face hub.
+
+All files are looked for before anything is loaded, so that one message names whatever is missing.
+A network whose weights do not fill it, or hold more than it has, is refused. Knows no model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, TypeVar
+
+import diffusers
+import torch
+from diffusers import ModelMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from mmdisco.adapters.parts import Part
+from mmdisco.errors import UserError
+from mmdisco.files import read_json
+
+Network = TypeVar("Network", bound=nn.Module)
+Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
+
+_REFUSALS = (
+    AttributeError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of parts.
+
+    Attributes:
+        folder: Where they are.
+        home: Where they come from, for messages.
+        dtype: What networks are loaded in.
+    """
+
+    folder: Path
+    home: str
+    dtype: torch.dtype
+
+    def network(self, part: Part, kind: type[Network]) -> Network:
+        """A network with its weights.
+
+        Raises:
+            UserError: A file is cut short, or holds another network.
+        """
+        path = self.folder / part.name
+        files = part.chosen(self.folder)
+        for file in files:
+            self._expect_whole(path / file)
+        self._expect_class(path, kind)
+        loader: Any = kind
+        try:
+            network, report = loader.from_pretrained(
+                str(path),
+                dtype=self.dtype,
+                variant=part.variant_of(files),
+                use_safetensors=files[0].endswith((".safetensors", ".json")),
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except _REFUSALS as error:
+            raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
+        self._expect_filled(path, kind, report)
+        return network
+
+    def tokenizer(self, part: Part, kind: type[Tokenizer]) -> Tokenizer:
+        """A tokenizer.
+
+        Raises:
+            UserError: Its files cannot be read.
+        """
+        path, loader = self.folder / part.name, _untyped(kind)
+        try:
+            return loader.from_pretrained(str(path), local_files_only=True)
+        except _REFUSALS as error:
+            raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
+
+    def scheduler(self, part: Part) -> SchedulerMixin:
+        """The scheduler of the class that its configuration names.
+
+        Raises:
+            UserError: The file cannot be read, or diffusers has no such class.
+        """
+        path = self.folder / part.name / "scheduler_config.json"
+        config: dict[str, Any] = read_json(path)
+        name = str(config.get("_class_name"))
+        kind = getattr(diffusers, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+            raise UserError(f"{path} names the scheduler {name}: diffusers has none of that name")
+        return _untyped(kind).from_config(config)
+
+    def class_of(self, part: Part) -> str:
+        """The class that a network of diffusers was saved from; "" where the file says none."""
+        config: dict[str, Any] = read_json(self.folder / part.name / "config.json")
+        return str(config.get("_class_name", ""))
+
+    def _expect_whole(self, file: Path) -> None:
+        if file.suffix != ".safetensors":
+            return
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{file} is cut short or no safetensors file: get it again from {self.home}"
+            ) from error
+
+    def _expect_class(self, path: Path, kind: type[nn.Module]) -> None:
+        found = read_json(path / "config.json").get("_class_name", "")
+        if issubclass(kind, ModelMixin) and found != kind.__name__:
+            raise UserError(
+                f"{path} holds a network of class {found or 'unknown'}, not {kind.__name__}: it is "
+                "a checkpoint of another model"
+            )
+
+    def _expect_filled(self, path: Path, kind: type[nn.Module], report: Mapping[str, Any]) -> None:
+        wrong = [("lack", report["missing_keys"]), ("misfit", report["mismatched_keys"])]
+        if issubclass(kind, ModelMixin):
+            # transformers' checkpoints may hold whole models of which a part is used
+            wrong.append(("have besides", report["unexpected_keys"]))
+        for verb, names in wrong:
+            if names:
+                first = sorted(map(str, names))[0]
+                raise UserError(
+                    f"{path}: the weights {verb} {len(names)} tensors of {kind.__name__}, the "
+                    f"first {first}; configuration and weights are not of one checkpoint"
+                )
+
+
+def expect_complete(checkpoints: Sequence[tuple[Checkpoint, Sequence[Part]]], model: str) -> None:
+    """Make sure that every part of every checkpoint is there.
+
+    Raises:
+        UserError: Files are missing; it names each, the folder and where to get them.
+    """
+    lines: list[str] = []
+    for checkpoint, parts in checkpoints:
+        missing = [name for part in parts for name in part.missing(checkpoint.folder)]
+        if missing:
+            lines.append(
+                f"{', '.join(missing)} in {checkpoint.folder} (get from {checkpoint.home})"
+            )
+    if lines:
+        raise UserError(f"{model} lacks files: {'; '.join(lines)}")
+
+
+def _untyped(kind: Any) -> Any:
+    return kind
+
+
+def _one_line(error: Exception) -> str:
+    """The first sentence, for what follows is advice on calling the library."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.split(". ")[0][:300]

@@ -1,0 +1,162 @@
+"""Weights of the released discriminators on disk.
+
+The release publishes a pickle of a bare state dict. It is read once, by a reader that builds
+tensors and nothing else, checked, and written as a folder of two files that are all that is read
+from then on:
+
+    discriminator.safetensors    by the names of ``ReleasedDiscriminator``, single precision
+    config.json                  the configuration and SHA-256 of both files, written last
+
+Whatever stops a conversion, a kill included, leaves the pair that was there, none, or one whose
+checksums do not fit, which is never loaded.
+"""
+
+import hashlib
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mmdisco.errors import UserError
+from mmdisco.files import expect_writable, read_json, read_tensors, write_json, write_tensors
+from mmdisco.released.config import ReleasedConfig
+from mmdisco.released.keys import empty, translate
+from mmdisco.released.network import ReleasedDiscriminator
+
+WEIGHTS: Final = "discriminator.safetensors"
+CONFIG: Final = "config.json"
+
+# what torch's reader raises at files that are cut short, none of its own, or forbidden to read
+_UNREADABLE: Final = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscriminator:
+    """The discriminator of a published file, converted at the first use.
+
+    The folder of the converted weights stands beside the file, named like it with ``.converted``
+    behind. It is enough by itself: the file may then be deleted. A file that was replaced is
+    converted again.
+
+    Args:
+        checkpoint: A published file.
+        config: The shape of its network, one of ``PUBLISHED``.
+
+    Returns:
+        The network on the CPU, in single precision, frozen.
+
+    Raises:
+        UserError: The file is missing, damaged or of another network, the folder cannot be written
+            to, or what stands in it is damaged.
+    """
+    folder = checkpoint.with_name(f"{checkpoint.name}.converted")
+    if not (folder / CONFIG).exists():
+        convert(checkpoint, folder, config)
+    elif checkpoint.exists():
+        record = _read_record(folder)
+        if record["source_sha256"] != _sha256(checkpoint) or record["config"] != config.to_record():
+            convert(checkpoint, folder, config)
+    elif _read_record(folder)["config"] != config.to_record():
+        raise UserError(f"{folder} holds another network than was asked for: name that one")
+    return load(folder)
+
+
+def convert(checkpoint: Path, folder: Path, config: ReleasedConfig) -> None:
+    """Write the weights of a published file as a folder of safetensors and JSON.
+
+    Args:
+        checkpoint: A published file.
+        folder: Where to; what it holds of an earlier conversion is replaced.
+        config: The shape of the network, one of ``PUBLISHED``.
+
+    Raises:
+        UserError: The file is missing, damaged or of another network, or the folder cannot be
+            written to. Nothing is changed then.
+    """
+    weights = translate(_read_state_dict(checkpoint), config, str(checkpoint))
+    expect_writable(folder / CONFIG)
+    write_tensors(folder / WEIGHTS, weights, {"source": checkpoint.name})
+    record = {
+        "config": config.to_record(),
+        "sha256": _sha256(folder / WEIGHTS),
+        "source": checkpoint.name,
+        "source_sha256": _sha256(checkpoint),
+    }
+    write_json(folder / CONFIG, record)
+
+
+def load(folder: Path) -> ReleasedDiscriminator:
+    """The discriminator of a folder that ``convert`` wrote.
+
+    Returns:
+        The network on the CPU, in single precision, frozen.
+
+    Raises:
+        UserError: A file is missing or damaged, or the two do not belong together.
+    """
+    record = _read_record(folder)
+    path = folder / WEIGHTS
+    if path.is_file() and _sha256(path) != record["sha256"]:
+        raise UserError(f"{path} is damaged: delete {folder} and convert the published file again")
+    weights = read_tensors(path)
+    network = empty(ReleasedConfig.from_record(record["config"]))
+    own = network.state_dict()
+    if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+        raise UserError(
+            f"{path} holds another network than {CONFIG} beside it says: delete {folder} and "
+            "convert the published file again"
+        )
+    network.load_state_dict(weights, assign=True)
+    return network.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def _read_state_dict(checkpoint: Path) -> dict[str, Tensor]:
+    advice = "download the published file again"
+    if not checkpoint.is_file():
+        raise UserError(f"{checkpoint} is not there, or no file: {advice}")
+    try:
+        weights: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{checkpoint} is damaged, or holds more than tensors, which is never read: {advice}"
+        ) from error
+    except _UNREADABLE as error:
+        raise UserError(f"{checkpoint} is cut short or no file of weights: {advice}") from error
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise UserError(f"{checkpoint} holds no state dict of tensors by name: {advice}")
+    return dict(weights)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    record = read_json(folder / CONFIG)
+    wanted = {"config", "sha256", "source", "source_sha256"}
+    if not isinstance(record, dict) or set(record) != wanted:
+        raise UserError(
+            f"{folder / CONFIG} is not that of converted weights: delete {folder} and convert the "
+            "published file again"
+        )
+    return record
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,167 @@
+"""The shape of a released discriminator, and the four shapes that are published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.errors import UserError
+from mmdisco.released.attention import GROUPS
+from mmdisco.released.blocks import (
+    InputNormConfig,
+    ModulatedInputNormConfig,
+    NoInputNormConfig,
+)
+from mmdisco.released.fusion import (
+    ChannelFusionConfig,
+    FusionConfig,
+    MeanFusionConfig,
+    SequenceFusionConfig,
+)
+from mmdisco.released.kinds import Spectrogram, Video, Waveform
+from mmdisco.released.records import from_record, to_record
+from mmdisco.released.transformer import ClassTokenConfig, MeanOfTokensConfig, TransformerConfig
+
+_KINDS: Final[dict[str, type]] = {
+    "spectrogram": Spectrogram,
+    "waveform": Waveform,
+    "video": Video,
+    "mean": MeanFusionConfig,
+    "sequence": SequenceFusionConfig,
+    "channels": ChannelFusionConfig,
+    "transformer": TransformerConfig,
+    "class token": ClassTokenConfig,
+    "mean of tokens": MeanOfTokensConfig,
+    "no input norm": NoInputNormConfig,
+    "modulated input norm": ModulatedInputNormConfig,
+}
+
+
+@dataclass(frozen=True)
+class ReleasedConfig:
+    """Shape of a ``ReleasedDiscriminator``.
+
+    Attributes:
+        audio: The sound's latents.
+        video: The video's latents.
+        fusion: How the features of both become one vector.
+        width: Channels of a tower's first level; a multiple of 32, as the groups of the norms are.
+        depth: Residual blocks a level.
+        multipliers: Channels of each level, in units of ``width``.
+        embedding: Width of the embedding of noise level and caption; even, at least 4.
+        dilations: The taps of the audio's k-th residual block, counted from 1, stand
+            2^(k mod ``dilations``) apart.
+        input_norm: What stands before the first convolution of either tower.
+        cross_attention: The levels, counted from 0, after each of whose blocks the towers attend to
+            one another.
+        heads: Of the attention within a tower.
+        head_width: Channels of a head of the attention between the towers.
+    """
+
+    audio: Spectrogram | Waveform
+    video: Video
+    fusion: FusionConfig
+    width: int = 128
+    depth: int = 4
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    embedding: int = 128
+    dilations: int = 1
+    input_norm: InputNormConfig = field(default_factory=NoInputNormConfig)
+    cross_attention: tuple[int, ...] = ()
+    heads: int = 4
+    head_width: int = 64
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise UserError(
+                f"discriminator multipliers {self.multipliers}: give one or more, each at least 1"
+            )
+        if self.width % GROUPS != 0:
+            raise UserError(f"discriminator width {self.width}: give a multiple of {GROUPS}")
+        if self.embedding % 2 != 0 or self.embedding < 4:
+            raise UserError(
+                f"discriminator embedding {self.embedding}: give an even number, at least 4"
+            )
+        within = self._channels_at(self.audio.attention + self.video.attention)
+        if any(channels % self.heads for channels in within):
+            raise UserError(f"discriminator heads {self.heads}: give a divisor of {within}")
+        between = self._channels_at(self.cross_attention)
+        if any(channels % self.head_width for channels in between):
+            width = self.head_width
+            raise UserError(f"discriminator head_width {width}: give a divisor of {between}")
+
+    def _channels_at(self, levels: tuple[int, ...]) -> list[int]:
+        last = len(self.multipliers) - 1
+        if any(not 0 <= level <= last for level in levels):
+            raise UserError(f"attention at levels {levels}: give levels from 0 to {last}")
+        return [self.width * self.multipliers[level] for level in levels]
+
+    def to_record(self) -> dict[str, Any]:
+        """The configuration in JSON's types."""
+        return to_record(self, _ALL_KINDS)
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "ReleasedConfig":
+        """Undo ``to_record``.
+
+        Raises:
+            UserError: The record describes no such configuration.
+        """
+        config = from_record(dict(record), _ALL_KINDS)
+        if not isinstance(config, ReleasedConfig):
+            raise UserError(
+                "a part of the configuration of a released discriminator: give the whole of it"
+            )
+        return config
+
+
+_ALL_KINDS: Final[dict[str, type]] = {"released discriminator": ReleasedConfig, **_KINDS}
+
+
+AUDIOLDM_ANIMATEDIFF_VGGSOUND: Final = ReleasedConfig(
+    audio=Spectrogram(channels=8, text_width=512),
+    video=Video(channels=4, text_width=768),
+    fusion=MeanFusionConfig(),
+)
+"""AudioLDM with AnimateDiff, VGGSound: 33,261,313 weights.
+
+Sound (b, 8, l, 16) at 25 steps a second; video (b, 4, f, h/8, w/8). Captions: CLAP's vector, and
+the mean of the 77 vectors of CLIP.
+"""
+
+AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = ReleasedConfig(
+    audio=Spectrogram(channels=4, text_width=768),
+    video=Video(channels=4, text_width=1024),
+    fusion=SequenceFusionConfig(
+        TransformerConfig(width=256, layers=5, features=256, readout=ClassTokenConfig())
+    ),
+)
+"""Auffusion with VideoCrafter2, VGGSound: 38,972,161 weights.
+
+Sound (b, 4, l, 32) at 12.5 steps a second; video (b, 4, f, h/8, w/8). Captions: the means of the 77
+vectors of Auffusion's adapter and of OpenCLIP. Video frames and audio steps together at most 126.
+"""
+
+MMDIFFUSION_AIST: Final = ReleasedConfig(
+    audio=Waveform(channels=1),
+    video=Video(channels=3),
+    fusion=MeanFusionConfig(),
+    depth=2,
+    dilations=10,
+)
+"""MM-Diffusion, AIST++: 12,682,241 weights.
+
+Samples (b, 1, l) at 16 kHz; pixels (b, 3, f, 64, 64) in [-1, 1] at 10 frames a second. No captions.
+"""
+
+MMDIFFUSION_LANDSCAPE: Final = MMDIFFUSION_AIST
+"""MM-Diffusion, Landscape: the same shape as for AIST++, with weights of its own."""
+
+PUBLISHED: Final[dict[str, ReleasedConfig]] = {
+    "audioldm_animediff_vggsound": AUDIOLDM_ANIMATEDIFF_VGGSOUND,
+    "auffusion_videocrafter2_vggsound": AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
+    "mmdiffusion_aist++": MMDIFFUSION_AIST,
+    "mmdiffusion_landscape": MMDIFFUSION_LANDSCAPE,
+}
+"""The published shapes by the release's own names, for whoever reads a name from outside."""
