@@ -76,6 +76,7 @@ def tiny_pair(tmp_path_factory):
         "guidance_scale": [1.5, 1.5],
         "joint_scale": [1.0, 1.0],
         "video_to_audio": 1.0,
+        "joint_levels": [None, None],
         "audio_to_video": 1.0,
     }
     config = {

@@ -18,6 +18,7 @@ SAMPLING: dict[str, Any] = {
     "joint_scale": [1.0, 1.0],
     "video_to_audio": 1.0,
     "audio_to_video": 1.0,
+    "joint_levels": [None, None],
 }
 NETWORKS = (
     "text_encoder",

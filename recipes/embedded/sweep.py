@@ -8,11 +8,13 @@ in ``pack_pair.py`` are chosen; on another part of the data than the table of re
 import argparse
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mmdisco.av import AV
 from mmdisco.embedded.evaluation import Row
 from mmdisco.embedded.runner import Job, run
+from mmdisco.embedded.weights import Folder, levels_of
 
 
 def main() -> None:
@@ -23,6 +25,9 @@ def main() -> None:
     parser.add_argument("--guidance", nargs="+", default=["1.5"], help="both, or audio,video")
     parser.add_argument("--steps", nargs="+", type=int, default=[20])
     parser.add_argument("--solver", nargs="+", default=["dpm++2m"])
+    parser.add_argument(
+        "--levels", nargs=2, type=_end, default=[None, None], help="ln SNR, '-' is open"
+    )
     parser.add_argument("--discriminator", default="discriminator")
     parser.add_argument("--seed", type=int, default=100, help="of the sampling noise")
     parser.add_argument("--clips", type=int, default=128)
@@ -33,9 +38,21 @@ def main() -> None:
     todo = [Job(o.weights, o.out, None, 0, o.clips)]
     for scale, guidance, steps, solver in itertools.product(o.scale, o.guidance, o.steps, o.solver):
         name = f"{o.given} given, s {scale}, w {guidance}, {steps} {solver}, {o.discriminator}"
-        row = Row(name, o.given, _both(scale), steps, solver, _both(guidance), o.discriminator)
+        sampling = replace(
+            Folder(o.weights).sampling(),
+            steps=steps,
+            solver=solver,
+            guidance_scale=_both(guidance),
+            joint_scale=_both(scale),
+            joint_levels=levels_of(o.levels),
+        )
+        row = Row(f"{name}, {o.levels}", o.given, sampling, o.discriminator)
         todo.append(Job(o.weights, o.out, row, o.seed, o.clips))
     sys.stdout.write(run(todo, o.jobs) + "\n")
+
+
+def _end(text: str) -> float | None:
+    return None if text == "-" else float(text)
 
 
 def _both(text: str) -> AV[float]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from mmdisco.av import AV
-from mmdisco.embedded.weights import Folder
+from mmdisco.embedded.weights import Folder, levels_of, levels_record
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
 from mmdisco.request import Prepared, Request
@@ -118,6 +118,7 @@ def describe(
         "scheduler": sampling.solver,
         "guidance_scale": _sides(sampling.guidance_scale),
         "joint_scale": _sides(sampling.joint_scale),
+        "joint_levels": levels_record(sampling.joint_levels),
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
@@ -146,6 +147,7 @@ def read_record(path: Path) -> Record:
                 video=file if task == "video to audio" else None,
                 audio=file if task == "audio to video" else None,
                 joint_scale=_both(values["joint_scale"]),
+                joint_levels=levels_of(values["joint_levels"]),
                 guidance_scale=_both(values["guidance_scale"]),
                 steps=int(values["steps"]),
                 scheduler=str(values["scheduler"]),

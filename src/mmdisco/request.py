@@ -45,6 +45,7 @@ class Request:
         audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter.
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
+        joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
         guidance_scale: w of classifier-free guidance; 1 is off.
         steps: Evaluations of the bases.
         scheduler: A name of ``sampling.named``.
@@ -59,6 +60,7 @@ class Request:
     video: Path | None = None
     audio: Path | None = None
     joint_scale: AV[float] | None = None
+    joint_levels: tuple[float, float] | None = None
     guidance_scale: AV[float] | None = None
     steps: int | None = None
     scheduler: str | None = None
@@ -175,6 +177,7 @@ def chosen(request: Request, sampling: Sampling) -> Sampling:
         solver=sampling.solver if request.scheduler is None else request.scheduler,
         guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
         joint_scale=best if joint is None else _where_made(request, joint.map(float)),
+        joint_levels=request.joint_levels or sampling.joint_levels,
     )
 
 

@@ -43,8 +43,8 @@ def test_a_second_run_makes_no_cell_again(results, tiny_pair):
     ("names", "clips", "seeds", "message"),
     [
         (["nonsense"], 80, 1, "choose of bases alone, joint"),
-        ([], 3, 1, "at least 16 clips"),
-        ([], 80, 0, "at least 16 clips, 1 seed"),
+        ([], 64, 1, "at least 65 clips"),
+        ([], 80, 0, "at least 65 clips, 1 seed"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_made(

@@ -119,7 +119,10 @@ def test_every_step_of_time_sees_every_other(shape, generator):
 def test_images_and_tokens_lead_back_to_the_latents(shape, generator):
     layout = LAYOUTS[len(shape)](shape)
     x = torch.randn(2, *shape, generator=generator)
-    assert torch.equal(layout.latents(layout.images(x)[:, :4]), x)
+    images = layout.images(x)
+    painted = torch.zeros(len(images), layout.painted, *images.shape[2:])
+    painted[:, :4] = images[:, :4]
+    assert torch.equal(layout.latents(painted), x)
     tokens = torch.randn(2, layout.steps, layout.values, generator=generator)
     assert torch.equal(layout.tokens(layout.small(tokens)), tokens)
 
@@ -127,3 +130,11 @@ def test_images_and_tokens_lead_back_to_the_latents(shape, generator):
 def test_configuration_survives_json():
     config = DenoiserConfig((4, 32, 16), width=32, layers=2)
     assert DenoiserConfig.from_record(config.to_record()) == config
+
+
+def test_what_frames_have_in_common_is_painted_once_for_all(generator):
+    layout = LAYOUTS[4]((4, 5, 4, 6))
+    common = torch.randn(2 * 5, 4, 4, 6, generator=generator)
+    latents = layout.latents(torch.cat([torch.zeros_like(common), common], 1))
+    mean = common.unflatten(0, (2, 5)).mean(1)[:, :, None]
+    torch.testing.assert_close(latents, mean.expand(2, 4, 5, 4, 6))

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -7,10 +8,10 @@ from safetensors import safe_open
 
 from mmdisco.av import AV
 from mmdisco.embedded.text import TextEncoder
-from mmdisco.embedded.weights import Folder, pack
+from mmdisco.embedded.weights import Folder, levels_of, levels_record, pack
 from mmdisco.errors import UserError
 from mmdisco.files import read_tensors, write_tensors
-from mmdisco.guidance import ConstantScale
+from mmdisco.guidance import IntervalScale
 
 NETWORKS = (
     "text_encoder",
@@ -67,7 +68,9 @@ def test_settings_are_those_of_the_configuration(tiny_pair):
     sampling = Folder(tiny_pair).sampling()
     assert sampling.guidance_scale == AV(1.5, 1.5)
     assert sampling.settings.steps == sampling.steps == 8
-    assert sampling.settings.joint_scale == AV(ConstantScale(1.0), ConstantScale(1.0))
+    assert sampling.settings.joint_scale == AV(
+        IntervalScale(1.0, -math.inf, math.inf), IntervalScale(1.0, -math.inf, math.inf)
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -115,3 +118,8 @@ def load_all(folder):
     folder.model()
     folder.discriminator()
     folder.discriminator("additive")
+
+
+def test_joint_levels_survive_json():
+    for levels in ((-math.inf, math.inf), (-5.0, math.inf), (-7.5, 2.0)):
+        assert levels_of(json.loads(json.dumps(levels_record(levels)))) == levels

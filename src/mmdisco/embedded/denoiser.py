@@ -68,11 +68,13 @@ class Layout(ABC):
 
     Attributes:
         channels: Of the images.
+        painted: Channels of the images that become latents.
         steps: Tokens of a clip.
         values: Values of a token's part of the half-size image.
     """
 
     channels: int
+    painted: int
     steps: int
     values: int
 
@@ -82,7 +84,7 @@ class Layout(ABC):
 
     @abstractmethod
     def latents(self, images: Tensor) -> Latent:
-        """Images (n, c, height, width) of the latent's own channels to latents."""
+        """Painted images (n, painted, height, width) to latents."""
 
     @abstractmethod
     def tokens(self, small: Tensor) -> Tensor:
@@ -106,12 +108,13 @@ class FrameLayout(Layout):
 
     Beside its own channels an image has those of the mean over all frames, scaled to the same
     noise. What stays through a clip stands out of it 16 times as much as of a frame; without it
-    the network is slow to find that one thing has one colour.
+    the network is slow to find that one thing has one colour. In the same way half of what is
+    painted is the frame's own, and of the other half the mean over all frames is added to each.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         channels, self.steps, height, width = shape
-        self.channels = 2 * channels
+        self.channels = self.painted = 2 * channels
         self.half = (WIDE, height // 2, width // 2)
         self.values = math.prod(self.half)
 
@@ -122,7 +125,8 @@ class FrameLayout(Layout):
 
     def latents(self, images: Tensor) -> Latent:
         """(b, c, f, h, w)."""
-        return images.unflatten(0, (-1, self.steps)).transpose(1, 2)
+        own, common = images.unflatten(0, (-1, self.steps)).transpose(1, 2).chunk(2, 1)
+        return own + common.mean(2, keepdim=True)
 
     def tokens(self, small: Tensor) -> Tensor:
         """All of a frame in one token."""
@@ -146,6 +150,7 @@ class SpectrogramLayout(Layout):
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.channels, length, bins = shape
+        self.painted = self.channels
         self.steps = length // 2
         self.half = (WIDE, bins // 2)
         self.values = math.prod(self.half)
@@ -185,7 +190,7 @@ class ConvolutionTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.layout = LAYOUTS[len(config.shape)](config.shape)
-        values, channels, width = config.shape[0], config.channels, config.width
+        channels, width = config.channels, config.width
         self.time = nn.Linear(TIME_FEATURES, CONDITION)
         self.text = nn.Linear(config.text_width, CONDITION)
         self.condition = nn.Linear(CONDITION, CONDITION)
@@ -200,7 +205,7 @@ class ConvolutionTransformer(nn.Module):
         self.out = nn.Linear(width, self.layout.values)
         self.grow = nn.Conv2d(WIDE, channels, 3, padding=1)
         self.painted = Block(self.layout, 2 * channels, channels, width + CONDITION)
-        self.last = nn.Conv2d(channels, values, 3, padding=1)
+        self.last = nn.Conv2d(channels, self.layout.painted, 3, padding=1)
         _zero(self.modulation)
         _zero(self.last)
 

@@ -14,7 +14,6 @@ import numpy as np
 from mmdisco.av import AV
 from mmdisco.embedded.models import SECONDS
 from mmdisco.embedded.weights import Folder, Sampling
-from mmdisco.guidance import ConstantScale
 from mmdisco.media.clip import AudioVideo
 from mmdisco.metrics.features import AudioFeatures, VideoFeatures, audio_features, video_features
 from mmdisco.metrics.frechet import FeatureStatistics, frechet_distance
@@ -22,8 +21,7 @@ from mmdisco.metrics.pairing import Reading, agreement, as_record, read, repaire
 from mmdisco.models import ModelPair
 from mmdisco.objects.dataset import Example, caption_of, example, example_of
 from mmdisco.objects.scene import Wish
-from mmdisco.pipeline import Generation, Jointly, Settings, SoundFor, Task, VideoFor, generate
-from mmdisco.sampling.named import solver
+from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor, generate
 
 HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on
 CLIPS_PER_CAPTION: Final = 8
@@ -38,53 +36,30 @@ class Row:
     Attributes:
         name: For the table.
         given: ``nothing``, ``audio`` or ``video``.
-        scale: s of either modality.
-        steps: Evaluations.
-        solver: A name of ``sampling.named``.
-        guidance_scale: w of classifier-free guidance.
+        sampling: How; its ``joint_scale`` is that of the row.
         discriminator: A name of the weights folder.
     """
 
     name: str
     given: str
-    scale: AV[float]
-    steps: int
-    solver: str
-    guidance_scale: AV[float]
+    sampling: Sampling
     discriminator: str = "discriminator"
-
-    @property
-    def settings(self) -> Settings:
-        """How to sample."""
-        return Settings(
-            self.steps,
-            AV(solver(self.solver), solver(self.solver)),
-            self.guidance_scale,
-            AV(ConstantScale(self.scale.audio), ConstantScale(self.scale.video)),
-        )
 
 
 def rows(sampling: Sampling) -> list[Row]:
     """The rows of the table of record."""
-    off = AV(0.0, 0.0)
-    joint = Row(
-        "joint",
-        "nothing",
-        sampling.joint_scale,
-        sampling.steps,
-        sampling.solver,
-        sampling.guidance_scale,
-    )
-    to_audio, to_video = AV(sampling.video_to_audio, 0.0), AV(0.0, sampling.audio_to_video)
+    alone = replace(sampling, joint_scale=AV(0.0, 0.0))
+    to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
+    to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
     return [
-        replace(joint, name="bases alone", scale=off),
-        joint,
-        replace(joint, name="joint, additive control", discriminator="additive"),
-        replace(joint, name="joint, 50 DDIM steps", steps=50, solver="ddim"),
-        replace(joint, name="video to audio, bases alone", given="video", scale=off),
-        replace(joint, name="video to audio", given="video", scale=to_audio),
-        replace(joint, name="audio to video, bases alone", given="audio", scale=off),
-        replace(joint, name="audio to video", given="audio", scale=to_video),
+        Row("bases alone", "nothing", alone),
+        Row("joint", "nothing", sampling),
+        Row("joint, additive control", "nothing", sampling, "additive"),
+        Row("joint, 50 DDIM steps", "nothing", replace(sampling, steps=50, solver="ddim")),
+        Row("video to audio, bases alone", "video", alone),
+        Row("video to audio", "video", to_audio),
+        Row("audio to video, bases alone", "audio", alone),
+        Row("audio to video", "audio", to_video),
     ]
 
 
@@ -154,7 +129,7 @@ class Bench:
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
             generation = Generation(
-                self.model, discriminator, row.settings, _task(row, wanted), SECONDS
+                self.model, discriminator, row.sampling.settings, _task(row, wanted), SECONDS
             )
             seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
             yield generate(generation, [one.caption.text for one in wanted], seeds)

@@ -21,6 +21,7 @@ from mmdisco.embedded.table import REAL, summary, tables
 from mmdisco.embedded.weights import PACKAGED, Folder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, write_json, write_tensors, write_text
+from mmdisco.metrics.features import FEATURES
 from mmdisco.metrics.frechet import FeatureStatistics
 
 
@@ -75,8 +76,9 @@ def evaluate(
     Raises:
         UserError: No such row, or numbers that make no table.
     """
-    if min(clips // 16, seeds, jobs) < 1:
-        raise UserError("evaluate at least 16 clips, 1 seed, 1 job")
+    # a covariance of fewer clips than features has no full rank
+    if clips <= FEATURES or min(seeds, jobs) < 1:
+        raise UserError(f"evaluate at least {FEATURES + 1} clips, 1 seed, 1 job")
     folder = weights or PACKAGED
     wanted = rows(Folder(folder).sampling())
     known = [row.name for row in wanted]
@@ -190,9 +192,9 @@ def _unpack(name: str, kept: Mapping[str, torch.Tensor]) -> FeatureStatistics:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON would give it back; what is not a number becomes null."""
+    """``value`` as JSON would give it back; what is no finite number becomes null."""
     if isinstance(value, float):
-        return None if math.isnan(value) else value
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,8 @@ words, the settings to begin with and the SHA-256 of every file, so a damaged on
 """
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,13 +33,15 @@ from mmdisco.embedded.models import (
 from mmdisco.embedded.text import TextEncoder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, write_json, write_tensors
-from mmdisco.guidance import ConstantScale
+from mmdisco.guidance import IntervalScale
 from mmdisco.models import ModelPair
 from mmdisco.pipeline import Settings
 from mmdisco.sampling.named import solver
 from mmdisco.schedule import NoiseSchedule
 
 PACKAGED: Final = Path(__file__).parent / "weights"
+
+EVERY_LEVEL: Final = (-math.inf, math.inf)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -54,6 +57,8 @@ class Sampling:
         joint_scale: s of joint generation.
         video_to_audio: s where the video is given.
         audio_to_video: s where the audio is given.
+        joint_levels: Lowest and highest ln(α²/σ²) at which joint guidance works; outside, its
+            gradient changes little and would cost as much.
     """
 
     steps: int
@@ -62,6 +67,7 @@ class Sampling:
     joint_scale: AV[float]
     video_to_audio: float
     audio_to_video: float
+    joint_levels: tuple[float, float] = EVERY_LEVEL
 
     @property
     def settings(self) -> Settings:
@@ -70,7 +76,7 @@ class Sampling:
             self.steps,
             AV(solver(self.solver), solver(self.solver)),
             self.guidance_scale,
-            self.joint_scale.map(ConstantScale),
+            self.joint_scale.map(lambda scale: IntervalScale(scale, *self.joint_levels)),
         )
 
 
@@ -117,6 +123,7 @@ class Folder:
             joint_scale=AV(*map(float, record["joint_scale"])),
             video_to_audio=float(record["video_to_audio"]),
             audio_to_video=float(record["audio_to_video"]),
+            joint_levels=levels_of(record["joint_levels"]),
         )
 
     def load(self, name: str, network: Network) -> Network:
@@ -142,6 +149,17 @@ class Folder:
     def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
         config = DenoiserConfig.from_record(self.config[name])
         return VelocityDenoiser(self.load(name, ConvolutionTransformer(config)), schedule)
+
+
+def levels_of(record: Sequence[float | None]) -> tuple[float, float]:
+    """Two ends from JSON, where an open one is null."""
+    low, high = record
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def levels_record(levels: tuple[float, float]) -> list[float | None]:
+    """Undo ``levels_of``."""
+    return [end if math.isfinite(end) else None for end in levels]
 
 
 def pack(

@@ -35,7 +35,8 @@ BELL_HEIGHT: Final = 2.2
 BELL_LIP: Final = 44.0  # y of a bell's lower edge
 STRIKER: Final = 3.2  # radius of the mallet's head and of the pendulum's bob, in pixels
 FADE: Final = 0.25  # seconds in which a flash fades, in a straight line
-LAMP_DARK: Final = 0.5  # how bright a lamp's bulb is when off, against its brightest flash
+LAMP_DARK: Final = 0.35  # how bright a lamp's bulb is when off, against its brightest flash
+LAMP_GLOW: Final = 0.75  # of the room around it at the brightest flash
 
 
 def _rgb(red: float, green: float, blue: float) -> Paint:
@@ -183,7 +184,7 @@ def _lamp(scene: Scene, times: npt.NDArray[np.float64]) -> Paint:
     onsets = np.array([event.time for event in scene.events])
     peaks = np.array([event.speed for event in scene.events])
     lit = _per_frame((flash_brightness(times, onsets) * peaks).max(1))
-    glow = 0.40 * np.exp(-np.clip(-_disc(x, y, radius), 0, None) / 9)
+    glow = LAMP_GLOW * np.exp(-np.clip(-_disc(x, y, radius), 0, None) / 18)
     colour = _rgb(*PALETTE[scene.colour])
     canvas = canvas + lit * glow * colour
     bulb = LAMP_DARK + (1 - LAMP_DARK) * lit

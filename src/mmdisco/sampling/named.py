@@ -42,6 +42,14 @@ def dpm_solver_3m() -> Solver:
     return VPSolver(DPMSolverMultistepScheduler(solver_order=3))
 
 
+def sde_dpm_solver_2m() -> Solver:
+    """SDE-DPM-Solver++ 2M: second order for the stochastic process, with new noise at each step.
+
+    The noise corrects what a base got wrong at the steps before.
+    """
+    return VPSolver(DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"))
+
+
 def dpm_solver_2s() -> Solver:
     """DPM-Solver++ 2S, its singlestep form; an evaluation at every level all the same."""
     return VPSolver(DPMSolverSinglestepScheduler(lower_order_final=True))
@@ -72,6 +80,7 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "ddpm": ddpm,
     "dpm++2m": dpm_solver_2m,
     "dpm++3m": dpm_solver_3m,
+    "sde-dpm++2m": sde_dpm_solver_2m,
     "dpm++2s": dpm_solver_2s,
     "unipc": unipc,
     "euler": euler,
