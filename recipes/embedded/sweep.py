@@ -14,7 +14,8 @@ from pathlib import Path
 from mmdisco.av import AV
 from mmdisco.embedded.evaluation import Row
 from mmdisco.embedded.runner import Job, run
-from mmdisco.embedded.weights import Folder, levels_of
+from mmdisco.embedded.weights import Folder
+from mmdisco.pair import levels_of
 
 
 def main() -> None:

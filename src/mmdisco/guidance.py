@@ -152,8 +152,53 @@ class ClassifierFree(JointDenoiser):
         return each(_extrapolate, with_caption, without, self.scale)
 
 
+@dataclass(frozen=True)
+class BatchedClassifierFree(JointDenoiser):
+    """``ClassifierFree`` in one evaluation of twice the batch: more memory, often less time.
+
+    Attributes:
+        denoiser: Run once, with the captions and the empty ones side by side.
+        null: The encoded empty caption, batch size 1.
+        scale: w of either modality; 1 is no guidance.
+    """
+
+    denoiser: JointDenoiser
+    null: AV[Conditioning]
+    scale: AV[float]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """The extrapolated noise."""
+        if self.scale == AV(1.0, 1.0):
+            return self.denoiser.predict_noise(z_t, level, cond)
+        batch_size = len(z_t.audio)
+        both = self.denoiser.predict_noise(
+            z_t.map(_twice),
+            level.map(lambda one: NoiseLevel(*map(_twice, (one.t, one.alpha, one.sigma)))),
+            each(lambda own, null: _beside(own, _repeat(null, batch_size)), cond, self.null),
+        )
+        return each(_extrapolate_halves, both, self.scale)
+
+
+def _twice(x: Tensor) -> Tensor:
+    return torch.cat([x, x])
+
+
+def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
+    native = zip(cond.native, null.native, strict=True)
+    return Conditioning(
+        torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in native)
+    )
+
+
 def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
     return null + scale * (cond - null)
+
+
+def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
+    cond, null = both.chunk(2)
+    return _extrapolate(cond, null, scale)
 
 
 def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:

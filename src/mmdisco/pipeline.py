@@ -6,7 +6,7 @@ Writes no files and shows no progress; whoever calls it walks through its steps.
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,11 +18,14 @@ from mmdisco.errors import UserError
 from mmdisco.guidance import ClassifierFree, JointGuidance, JointScale
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.fitting import cut_audio, cut_video
-from mmdisco.models import JointDenoiser, JointModel
+from mmdisco.models import Conditioning, JointDenoiser, JointModel
 from mmdisco.path import IndexPath
 from mmdisco.sampling import NoiseSource, Sampler, UniformTime
 from mmdisco.sampling.grid import Grid
 from mmdisco.sampling.solvers import Solver
+
+PromptGuidance = Callable[[JointDenoiser, AV[Conditioning], AV[float]], JointDenoiser]
+"""A denoiser, the encoded negative prompt and w become a denoiser with classifier-free guidance."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Settings:
         guidance_scale: w of classifier-free guidance; 1 is off.
         joint_scale: s of the discriminator's gradient; 0 is the bases alone.
         grid: Where on the path the steps lie.
+        classifier_free: How prompts guide: ``ClassifierFree``, or its batched form.
     """
 
     steps: int
@@ -42,6 +46,49 @@ class Settings:
     guidance_scale: AV[float]
     joint_scale: AV[JointScale]
     grid: Grid = field(default_factory=UniformTime)
+    classifier_free: PromptGuidance = ClassifierFree
+
+
+class Method(ABC):
+    """How bases, discriminator and sampler are put together."""
+
+    @abstractmethod
+    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
+        """The sampler of a joint run."""
+
+    @abstractmethod
+    def denoiser(
+        self,
+        model: JointModel,
+        discriminator: Discriminator,
+        settings: Settings,
+        null: AV[Conditioning],
+    ) -> JointDenoiser:
+        """The bases with both kinds of guidance; ``null`` is the negative prompt, encoded."""
+
+
+@dataclass(frozen=True)
+class AroundPrompts(Method):
+    """Joint guidance around classifier-free guidance, both schedules walked by their index.
+
+    The discriminator is trained against what the guided bases make, and is run once a step.
+    """
+
+    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
+        """Along an ``IndexPath``."""
+        path = IndexPath(model.schedules)
+        return Sampler(path, settings.solvers, settings.steps, settings.grid)
+
+    def denoiser(
+        self,
+        model: JointModel,
+        discriminator: Discriminator,
+        settings: Settings,
+        null: AV[Conditioning],
+    ) -> JointDenoiser:
+        """The discriminator sees the captions alone."""
+        base = settings.classifier_free(model, null, settings.guidance_scale)
+        return JointGuidance(base, discriminator, settings.joint_scale)
 
 
 class Task(ABC):
@@ -138,6 +185,8 @@ class Generation:
         settings: How to sample.
         task: Which side is given.
         seconds: Length of the clips.
+        negative: The prompt that classifier-free guidance leads away from; "" for any.
+        method: How they are put together.
     """
 
     model: JointModel
@@ -145,6 +194,8 @@ class Generation:
     settings: Settings
     task: Task
     seconds: float
+    negative: str = ""
+    method: Method = field(default_factory=AroundPrompts)
 
     def run(self, prompts: Sequence[str], seeds: Sequence[int]) -> Iterator[AV[Tensor]]:
         """Sample latents, a batch of one clip per prompt.
@@ -170,18 +221,12 @@ class Generation:
     @property
     def sampler(self) -> Sampler:
         """The sampler of the settings for the task."""
-        path = IndexPath(self.model.schedules)
-        free = Sampler(path, self.settings.solvers, self.settings.steps, self.settings.grid)
-        return self.task.sampler(free)
+        return self.task.sampler(self.method.sampler(self.model, self.settings))
 
     def denoiser(self) -> JointDenoiser:
-        """The bases with both kinds of guidance.
-
-        Joint guidance goes around classifier-free guidance: the discriminator is trained against
-        what the guided bases make, and is run once a step.
-        """
-        base = guided_base(self.model, self.settings.guidance_scale)
-        return JointGuidance(base, self.discriminator, self.settings.joint_scale)
+        """The bases with both kinds of guidance."""
+        null = self.model.encode_prompts([self.negative])
+        return self.method.denoiser(self.model, self.discriminator, self.settings, null)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
         """Clips of the last latents of ``run``."""

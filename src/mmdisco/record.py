@@ -6,7 +6,7 @@ Knows requests and files; samples nothing.
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +14,40 @@ from typing import Any, Final
 import torch
 
 from mmdisco.av import AV
-from mmdisco.embedded.weights import Folder, levels_of, levels_record
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
+from mmdisco.pair import Pair, levels_of, levels_record
+from mmdisco.presets import Options, preset
+from mmdisco.presets.table import DEFAULT
 from mmdisco.request import Prepared, Request
 
 MAKER: Final = "mmdisco generate"
+LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which pair makes a clip.
+
+    Attributes:
+        preset: Its name.
+        options: How it is built.
+        as_released: Whether it runs as the released code does.
+    """
+
+    preset: str = DEFAULT
+    options: Options = field(default_factory=Options)
+    as_released: bool = False
+
+    def pair(self) -> Pair:
+        """The pair, nothing loaded yet.
+
+        Raises:
+            UserError: There is no such preset, or it has no such option.
+        """
+        mended = preset(self.preset)
+        chosen = mended.as_released() if self.as_released else mended
+        return chosen.pair(self.options)
 
 
 @dataclass(frozen=True)
@@ -29,7 +57,7 @@ class Surroundings:
     Attributes:
         versions: Of the libraries.
         threads: Of the arithmetic; another number rounds otherwise.
-        weights: SHA-256 of every file of the weights, from ``config.json``.
+        weights: A checksum of the weights by name.
         given: SHA-256 of the given file, if there is one.
     """
 
@@ -39,17 +67,17 @@ class Surroundings:
     given: str | None
 
     @staticmethod
-    def of(request: Request, folder: Folder) -> "Surroundings":
+    def of(request: Request, pair: Pair) -> "Surroundings":
         """Those of the present.
 
         Raises:
             UserError: The given file cannot be read.
         """
-        versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers")}
+        versions = {name: version(name) for name in LIBRARIES}
         return Surroundings(
             versions={**versions, "python": platform.python_version()},
             threads=torch.get_num_threads(),
-            weights=folder.config["sha256"],
+            weights=pair.marks(),
             given=None if request.given is None else _sha256(request.given),
         )
 
@@ -59,11 +87,13 @@ class Record:
     """What a record asks for.
 
     Attributes:
+        choice: Of the pair; its folder of weights is not part of a record.
         request: That of the whole batch, with every setting in it.
         sample: Which of the batch the record is of, from 0.
         surroundings: As they were.
     """
 
+    choice: Choice
     request: Request
     sample: int
     surroundings: Surroundings
@@ -92,12 +122,13 @@ class Record:
 
 
 def describe(
-    prepared: Prepared, surroundings: Surroundings, sample: int, seconds: float
+    prepared: Prepared, choice: Choice, surroundings: Surroundings, sample: int, seconds: float
 ) -> dict[str, Any]:
     """The record of one sample, for JSON.
 
     Args:
         prepared: The run.
+        choice: Of the pair.
         surroundings: Of the run.
         sample: Which of the batch, from 0.
         seconds: How long the whole batch took.
@@ -108,7 +139,12 @@ def describe(
         "made_by": MAKER,
         "versions": dict(surroundings.versions),
         "threads": surroundings.threads,
+        "preset": choice.preset,
+        "as_released": choice.as_released,
+        "options": choice.options.to_record(),
         "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "batched_prompts": request.batched_prompts,
         "seed": prepared.seeds[sample],
         "sample": sample,
         "samples": request.samples,
@@ -124,8 +160,12 @@ def describe(
     }
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, weights: Path | None = None) -> Record:
     """Read what ``describe`` gave.
+
+    Args:
+        path: The file.
+        weights: The folder of weights, which a record does not name.
 
     Raises:
         UserError: The file cannot be read, or is no record.
@@ -139,9 +179,11 @@ def read_record(path: Path) -> Record:
         sample, samples = int(values["sample"]), int(values["samples"])
         if sample not in range(samples) or (file is None) != (task == "joint"):
             raise ValueError(task)
+        prompt = values["prompt"]
         return Record(
+            choice=_choice(values, weights),
             request=Request(
-                prompt=str(values["prompt"]),
+                prompt=None if prompt is None else str(prompt),
                 seed=int(values["seed"]) - sample,
                 samples=samples,
                 video=file if task == "video to audio" else None,
@@ -151,6 +193,8 @@ def read_record(path: Path) -> Record:
                 guidance_scale=_both(values["guidance_scale"]),
                 steps=int(values["steps"]),
                 scheduler=str(values["scheduler"]),
+                negative_prompt=str(values.get("negative_prompt", "")),
+                batched_prompts=bool(values.get("batched_prompts", False)),
             ),
             sample=sample,
             surroundings=Surroundings(
@@ -160,10 +204,20 @@ def read_record(path: Path) -> Record:
                 given=None if given is None else str(given["sha256"]),
             ),
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise UserError(
             f"{path} is no record of a clip: give the .json file that lies beside one"
         ) from error
+
+
+def _choice(values: Mapping[str, Any], weights: Path | None) -> Choice:
+    # records of before there were presets say nothing of them
+    options = values.get("options")
+    return Choice(
+        preset=str(values.get("preset", DEFAULT)),
+        options=Options(weights) if options is None else Options.from_record(options, weights),
+        as_released=bool(values.get("as_released", False)),
+    )
 
 
 def _sides(scale: AV[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What may be asked of the embedded pair, and how it becomes a run.
+"""What may be asked of a pair, and how it becomes a run.
 
 A ``Request`` is checked when it is made; ``prepare`` reads the given file and the weights and fills
 in what the request leaves open. The command and ``mmdisco.generate`` both come through here. Writes
@@ -11,25 +11,22 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from torch import Tensor
 
 from mmdisco.av import AV
-from mmdisco.embedded.given import read_given_audio, read_given_video
-from mmdisco.embedded.models import SECONDS
-from mmdisco.embedded.text import TextEncoder, Unknown
-from mmdisco.embedded.weights import Folder, Sampling
+from mmdisco.discriminator.wrappers import Indifferent
 from mmdisco.errors import UserError
+from mmdisco.guidance import BatchedClassifierFree, ClassifierFree
 from mmdisco.media.clip import AudioVideo
+from mmdisco.media.given import Form, given_audio, given_video
+from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
+from mmdisco.presets.packaged import folder_of
 
 MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
 MOST_STEPS: Final = 1000  # as many as the schedules have levels
-
-_CONFIGURED: Final = {
-    *("words", "audio_denoiser", "video_denoiser", "discriminator", "sampling", "sha256")
-}
 
 
 @dataclass(frozen=True)
@@ -38,23 +35,27 @@ class Request:
 
     Attributes:
         prompt: What the clip shows and sounds like. May be empty where a file is given, and then
-            asks for nothing in particular.
+            asks for nothing in particular. None for a pair that reads no prompts.
         seed: Of the first sample; sample i has seed + i.
         samples: How many clips, all made in one batch.
-        video: A file to make sound for: its first 1.6 s, the last frame held if it is shorter.
-        audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter.
+        video: A file to make sound for: as much of it as the pair makes, the last frame held if it
+            is shorter.
+        audio: A file to make a picture for: as much of it as the pair makes, silence after it if it
+            is shorter.
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
         guidance_scale: w of classifier-free guidance; 1 is off.
         steps: Evaluations of the bases.
         scheduler: A name of ``sampling.named``.
+        negative_prompt: What classifier-free guidance leads away from; "" for any clip.
+        batched_prompts: Whether both prompts of classifier-free guidance are one batch.
 
     Raises:
         UserError: A value is out of its range, or two of them exclude each other.
     """
 
-    prompt: str = ""
+    prompt: str | None = ""
     seed: int = 0
     samples: int = 1
     video: Path | None = None
@@ -64,13 +65,15 @@ class Request:
     guidance_scale: AV[float] | None = None
     steps: int | None = None
     scheduler: str | None = None
+    negative_prompt: str = ""
+    batched_prompts: bool = False
 
     def __post_init__(self) -> None:
         if self.video is not None and self.audio is not None:
             raise UserError("a video and a sound are given: give one, and the other is made for it")
-        if self.given is None and not self.prompt.strip():
+        if self.given is None and self.prompt is not None and not self.prompt.strip():
             raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
-        if any("\ud800" <= letter <= "\udfff" for letter in self.prompt):
+        if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
             raise UserError("the prompt is no text: write it in UTF-8")
         if self.seed < 0:
             raise UserError(f"seed {self.seed}: give 0 or more")
@@ -79,6 +82,11 @@ class Request:
             _check_count("steps", self.steps, MOST_STEPS)
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
+
+    @property
+    def caption(self) -> str:
+        """The prompt; empty where nothing is asked for."""
+        return self.prompt or ""
 
     @property
     def given(self) -> Path | None:
@@ -131,40 +139,38 @@ class Prepared:
         return self.generation.clips(z_0)
 
 
-def prepare(request: Request, folder: Folder) -> Prepared:
+def prepare(request: Request, pair: Pair) -> Prepared:
     """Read the given file and the weights, and choose what the request leaves open.
 
     Raises:
-        UserError: The prompt means nothing to the pair, the scheduler is unknown, or a file cannot
-            be used.
+        UserError: The prompt means nothing to the pair, the scheduler is unknown, a file is missing
+            or cannot be used, or the pair cannot do what is asked.
     """
     # what is quick to refuse comes first
-    sampling = chosen(request, folder.sampling())
-    settings = sampling.settings
-    ignored = _ignored(request, folder.text())
-    task = _task(request)
-    generation = Generation(folder.model(), folder.discriminator(), settings, task, SECONDS)
+    sampling = chosen(request, pair.sampling())
+    prompts = BatchedClassifierFree if request.batched_prompts else ClassifierFree
+    settings = replace(sampling.settings, classifier_free=prompts)
+    guided = sampling.joint_scale != AV(0.0, 0.0)
+    notices = pair.expect(Demand(request.caption, guided, request.given is not None))
+    task = _task(request, pair.form)
+    seeds = [request.seed + index for index in range(request.samples)]
+    generation = Generation(
+        model=pair.model(seeds),
+        discriminator=pair.discriminator() if guided else Indifferent(),
+        settings=settings,
+        task=task,
+        seconds=float(pair.form.seconds),
+        negative=request.negative_prompt,
+        method=pair.method,
+    )
     return Prepared(
         request=request,
         sampling=sampling,
         generation=generation,
-        prompts=[request.prompt] * request.samples,
-        seeds=[request.seed + index for index in range(request.samples)],
-        warnings=ignored,
+        prompts=[request.caption] * request.samples,
+        seeds=seeds,
+        warnings=notices,
     )
-
-
-def folder_of(path: Path | None) -> Folder:
-    """The weights at ``path``, those of the package without one.
-
-    Raises:
-        UserError: They are not there, or of no such pair.
-    """
-    folder = Folder() if path is None else Folder(path)
-    config = cast(object, folder.config)
-    if not isinstance(config, dict) or not config.keys() >= _CONFIGURED:
-        raise UserError(f"{folder.path} holds no weights of such a pair: choose another folder")
-    return folder
 
 
 def chosen(request: Request, sampling: Sampling) -> Sampling:
@@ -244,12 +250,12 @@ def generate(  # noqa: PLR0913 - the options of the command
     return prepared.clips(deque(prepared.run(), maxlen=1).pop())
 
 
-def _task(request: Request) -> Task:
+def _task(request: Request, form: Form) -> Task:
     if request.video is not None:
-        seen, shown = read_given_video(request.video)
+        seen, shown = given_video(request.video, form)
         return SoundFor([seen] * request.samples, [shown] * request.samples)
     if request.audio is not None:
-        heard, played = read_given_audio(request.audio)
+        heard, played = given_audio(request.audio, form)
         return VideoFor([heard] * request.samples, [played] * request.samples)
     return Jointly()
 
@@ -259,20 +265,6 @@ def _where_made(request: Request, scale: AV[float]) -> AV[float]:
         audio=scale.audio if request.audio is None else 0.0,
         video=scale.video if request.video is None else 0.0,
     )
-
-
-def _ignored(request: Request, text: TextEncoder) -> list[str]:
-    if not request.prompt.strip():
-        return []  # nothing is asked for, which a given file allows
-    strange = text.unknown(request.prompt)
-    if not strange:
-        return []
-    return [f"ignored, for this pair does not know: {', '.join(map(_with_nearest, strange))}"]
-
-
-def _with_nearest(unknown: Unknown) -> str:
-    near = " or ".join(repr(word) for word in unknown.nearest)
-    return f"{unknown.word!r} (nearest: {near})" if near else repr(unknown.word)
 
 
 def _check_count(name: str, count: int, most: int) -> None:

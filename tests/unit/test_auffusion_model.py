@@ -18,7 +18,7 @@ from mmdisco.media.clip import Audio
 from mmdisco.models import Conditioning
 from mmdisco.schedule import NoiseLevel, scaled_linear
 
-PROMPTS = ["a dog", "", "rain"]
+PROMPTS = ["a dog", "", "roar"]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_prompt_and_level_change_the_noise(model):
     x_t, cond = noise(), model.encode_prompts(["a dog"])
     usual = model.predict_noise(x_t, levels(model, 500), cond)
     assert (usual - model.predict_noise(x_t, levels(model, 600), cond)).abs().max() > 1e-5
-    other = model.encode_prompts(["rain"])
+    other = model.encode_prompts(["roar"])
     assert (usual - model.predict_noise(x_t, levels(model, 500), other)).abs().max() > 1e-5
 
 
@@ -158,12 +158,13 @@ def test_no_prompt_is_zeros_and_prompts_are_independent(model):
 def test_what_follows_a_prompt_is_the_adapters_answer_to_nothing(parts, model):
     tokens = model.encode_prompts(["a dog"]).native[0][0]
     nothing = parts.adapter(torch.zeros(1, 1, 8))[0, 0]
-    close(tokens[4:], nothing.expand(73, -1))
-    assert (tokens[3] - nothing).abs().max() > 1e-3
+    # six tokens: beginning, "a", three letters, end
+    close(tokens[6:], nothing.expand(71, -1))
+    assert (tokens[5] - nothing).abs().max() > 1e-3
 
 
 def test_a_long_prompt_is_cut_with_a_warning(model):
-    with pytest.warns(UserWarning, match="82 tokens: the text encoder reads the first 77"):
+    with pytest.warns(UserWarning, match="242 tokens: the text encoder reads the first 77"):
         assert model.encode_prompts(["dog " * 80]).native[0].shape == (1, 77, 12)
 
 
@@ -183,12 +184,12 @@ def test_schedule_is_that_of_the_configuration(model):
 
 @pytest.mark.parametrize(("samples", "columns"), [(1280, 1), (16000, 13), (32000, 25)])
 def test_sounds_become_latents_of_their_length(model, samples, columns):
-    latents = model.encode([tone(samples), tone(samples, loudness=0.1)])
+    latents = model.encode([tone(samples), tone(samples, loudness=0.15)])
     assert latents.shape == (2, 4, columns, 32)
     assert latents.dtype == torch.float32
     assert model.latent_shape(samples / 16000) == latents.shape[1:]
     # the training brought every sound to one level
-    close(latents[0], latents[1], tolerance=1e-3)
+    close(latents[0], latents[1])
 
 
 def test_silence_has_the_latent_that_short_sounds_are_continued_with(model):
@@ -221,13 +222,14 @@ def test_sounds_that_do_not_fit_are_refused(model, sounds, message):
 
 
 def test_networks_in_half_precision_still_speak_float32(folder):
-    model = Auffusion.from_pretrained(folder, dtype=torch.bfloat16)
+    parts = Auffusion.from_pretrained(folder, dtype=torch.bfloat16).parts
+    padding = SilencePadding.seeded(torch.zeros(4, 128, 32))
+    model = Auffusion(parts, padding=padding)
     cond = model.encode_prompts(["a dog"])
     assert model.parts.unet.dtype == model.parts.vocoder.dtype == torch.bfloat16
     assert cond.native[0].dtype == torch.float32
     assert model.predict_noise(noise(), levels(model, 5), cond).dtype == torch.float32
     assert model.decode(noise(1, 1))[0].waveform.dtype == np.float32
-    assert model.encode([tone(1280)]).dtype == torch.float32
 
 
 def test_parts_that_do_not_belong_together_are_refused(parts):

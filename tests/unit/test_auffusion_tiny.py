@@ -31,7 +31,8 @@ ENCODERS = [
         "condition_max_length": 77,
     }
 ]
-WORDS = ["<|startoftext|>", "<|endoftext|>", "rain</w>", "dog</w>", "a</w>"]
+# a token a letter
+WORDS = ["<|startoftext|>", "<|endoftext|>", *"adgor", "a</w>", "g</w>", "r</w>"]
 
 
 def published(folder):

@@ -8,10 +8,11 @@ from safetensors import safe_open
 
 from mmdisco.av import AV
 from mmdisco.embedded.text import TextEncoder
-from mmdisco.embedded.weights import Folder, levels_of, levels_record, pack
+from mmdisco.embedded.weights import Folder, pack
 from mmdisco.errors import UserError
 from mmdisco.files import read_tensors, write_tensors
 from mmdisco.guidance import IntervalScale
+from mmdisco.pair import levels_of, levels_record
 
 NETWORKS = (
     "text_encoder",

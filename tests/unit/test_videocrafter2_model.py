@@ -12,10 +12,14 @@ from mmdisco.adapters.frame_codec import Picture
 from mmdisco.adapters.runtime import Runtime
 from mmdisco.adapters.videocrafter2 import VideoCrafter2
 from mmdisco.adapters.videocrafter2.schedule import clean_scales
+from mmdisco.av import AV
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
-from mmdisco.models import Conditioning
-from mmdisco.schedule import NoiseLevel, scaled_linear
+from mmdisco.models import Conditioning, Denoiser, IndependentPair
+from mmdisco.path import IndexPath
+from mmdisco.sampling import NoiseSource, Sampler
+from mmdisco.sampling.named import solver
+from mmdisco.schedule import NoiseLevel, over, scaled_linear
 
 PROMPTS = ["playing bongo", ""]
 
@@ -141,6 +145,33 @@ def test_clean_latents_are_scaled_as_in_the_training(model):
     assert (total[1:] < 1).all()
     assert (schedule.sigmas / schedule.alphas).diff().gt(0).all()
     assert model.encode_prompts([""]).pooled.dtype == torch.float32
+
+
+class OnePoint(Denoiser):
+    """The exact ε of data that are one point."""
+
+    def __init__(self, schedule, point):
+        self._schedule = schedule
+        self.point = point
+
+    @property
+    def schedule(self):
+        return self._schedule
+
+    def predict_noise(self, x_t, level, cond):
+        return (x_t - over(level.alpha, x_t) * self.point) / over(level.sigma, x_t)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
+def test_samplers_take_the_scale_of_the_clean_latent_into_account(model, name):
+    point = torch.randn(1, 4, 2, 8, 12, generator=torch.Generator().manual_seed(3))
+    exact, none = OnePoint(model.schedule, point), Conditioning.none(1)
+    pair = IndependentPair(AV(exact, exact))
+    sampler = Sampler(IndexPath(pair.schedules), AV(solver(name), solver(name)), steps=5)
+    source = NoiseSource.from_seeds([0])
+    z_T = sampler.initial(source, AV(point.shape, point.shape))
+    *_, last = sampler.run(pair, z_T, AV(none, none), source)
+    close(last.video, point)
 
 
 def test_other_noise_levels_can_be_given(model):

@@ -55,6 +55,18 @@ def test_published_sizes_have_the_published_number_of_parameters(name, parameter
     assert sum(one.numel() for one in empty(make).parameters()) == parameters
 
 
+def test_published_sizes_fit_together():
+    """Without values: 16 frames of 256×256."""
+    unet, autoencoder, text = (empty(make) for make, _ in PUBLISHED.networks.values())
+    with torch.device("meta"):
+        tokens = text(torch.zeros(1, 77, dtype=torch.int64))
+        assert tokens.shape == (1, 77, 1024)
+        x = torch.zeros(1, 4, 16, 32, 32)
+        assert unet(x, torch.zeros(1), torch.ones(1), tokens).shape == x.shape
+        assert autoencoder.encode(torch.zeros(1, 3, 256, 256)).shape == (1, 8, 32, 32)
+        assert autoencoder.decode(torch.zeros(1, 4, 32, 32)).shape == (1, 3, 256, 256)
+
+
 def test_every_published_name_is_known_and_fits():
     shapes = json.loads(gzip.decompress((DATA / "checkpoint.json.gz").read_bytes()))
     seen = {*keys.SCHEDULE, *keys.DERIVED}
@@ -88,7 +100,8 @@ def test_a_checkpoint_is_converted_once(folder):
 
 def test_another_checkpoint_in_its_place_is_converted_again(folder):
     state = checkpoint() | {"first_stage_model.post_quant_conv.bias": torch.full((4,), 7.0)}
-    saved(folder, {"state_dict": state, "global_step": 12})
+    size = (folder / "model.ckpt").stat().st_size
+    assert saved(folder, {"state_dict": state}).stat().st_size == size
     assert (load_networks(folder, TINY).autoencoder.unpack.bias == 7).all()
 
 
@@ -130,7 +143,7 @@ def test_missing_files_are_named_with_source_and_folder(tmp_path):
 
 def test_a_folder_without_the_checkpoint_is_enough(folder):
     (folder / "model.ckpt").unlink()
-    assert VideoCrafter2.from_pretrained(folder, TOKENIZER, PICTURE).latent_shape(1)[1] == 8
+    assert VideoCrafter2.from_pretrained(folder, TOKENIZER, PICTURE).latent_shape(1.0)[1] == 8
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
@@ -163,6 +176,14 @@ def without(key):
         (
             checkpoint() | {"model.diffusion_model.out.7.bias": torch.zeros(4)},
             "it has last.7.bias",
+        ),
+        (
+            checkpoint() | {"model.diffusion_model.out.2.bias": torch.zeros(4, dtype=torch.int8)},
+            "it has last.2.bias of type torch.int8",
+        ),
+        (
+            checkpoint() | {"model.diffusion_model.last.2.bias": torch.zeros(4)},
+            "holds another network, some weights twice",
         ),
         (checkpoint() | {"embedder.weight": torch.zeros(4)}, "holds more, embedder.weight"),
         (

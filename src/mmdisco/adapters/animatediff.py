@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
-from mmdisco.adapters import parts as files
+from mmdisco.adapters import layouts
 from mmdisco.adapters.checkpoint import Checkpoint, expect_complete
 from mmdisco.adapters.frame_codec import FrameCodec, Picture
 from mmdisco.adapters.hub import find
@@ -125,11 +125,8 @@ class AnimateDiff(BaseModel[Video]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        unet = files.diffusers_network("unet", variant)
-        vae = files.diffusers_network("vae", variant)
-        text_encoder = files.transformers_network("text_encoder", variant)
-        tokenizer = files.tokenizer("tokenizer", "vocab.json", "merges.txt")
-        needed = (unet, vae, text_encoder, tokenizer, files.scheduler())
+        needed = layouts.image_model(variant)
+        unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         adapter = None if _has_motion(checkpoint, unet) else _find_motion(motion, dtype, variant)
         expect_complete([(checkpoint, needed), *([adapter] if adapter else [])], NAME)
@@ -138,7 +135,7 @@ class AnimateDiff(BaseModel[Video]):
             vae=checkpoint.network(vae, AutoencoderKL),
             text_encoder=checkpoint.network(text_encoder, CLIPTextModel),
             tokenizer=checkpoint.tokenizer(tokenizer, CLIPTokenizer),
-            scheduler=checkpoint.scheduler(files.scheduler()),
+            scheduler=checkpoint.scheduler(scheduler),
         )
         return cls(loaded, picture, runtime)
 
@@ -205,7 +202,7 @@ def _has_motion(checkpoint: Checkpoint, unet: Part) -> bool:
 def _find_motion(
     source: str | Path, dtype: torch.dtype, variant: str | None
 ) -> tuple[Checkpoint, tuple[Part]]:
-    part = files.diffusers_network("", variant)
+    part = layouts.motion_adapter(variant)
     return find(source, (part,), dtype, MOTION_SOURCE), (part,)
 
 

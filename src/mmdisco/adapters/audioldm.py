@@ -20,7 +20,7 @@ from transformers import (
     SpeechT5HifiGan,
 )
 
-from mmdisco.adapters import parts as files
+from mmdisco.adapters import layouts
 from mmdisco.adapters.checkpoint import expect_complete
 from mmdisco.adapters.hub import find
 from mmdisco.adapters.matching import expect_latents, expect_text
@@ -101,12 +101,8 @@ class AudioLDM(BaseModel[Audio]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        unet = files.diffusers_network("unet", variant)
-        vae = files.diffusers_network("vae", variant)
-        vocoder = files.transformers_network("vocoder", variant)
-        text_encoder = files.transformers_network("text_encoder", variant)
-        tokenizer = files.tokenizer("tokenizer", "vocab.json", "merges.txt")
-        needed = (unet, vae, vocoder, text_encoder, tokenizer, files.scheduler())
+        needed = layouts.audioldm(variant)
+        unet, vae, vocoder, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)
         loaded = AudioLDMParts(
@@ -115,7 +111,7 @@ class AudioLDM(BaseModel[Audio]):
             vocoder=checkpoint.network(vocoder, SpeechT5HifiGan),
             text_encoder=checkpoint.network(text_encoder, ClapTextModelWithProjection),
             tokenizer=checkpoint.tokenizer(tokenizer, RobertaTokenizer),
-            scheduler=checkpoint.scheduler(files.scheduler()),
+            scheduler=checkpoint.scheduler(scheduler),
         )
         return cls(loaded, runtime)
 

@@ -23,7 +23,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from mmdisco.adapters import parts as files
+from mmdisco.adapters import layouts
 from mmdisco.adapters.audioldm2_text import AudioLDM2Text
 from mmdisco.adapters.checkpoint import expect_complete
 from mmdisco.adapters.hub import find
@@ -103,17 +103,9 @@ class AudioLDM2(BaseModel[Audio]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        unet = files.diffusers_network("unet", variant)
-        vae = files.diffusers_network("vae", variant)
-        vocoder = files.transformers_network("vocoder", variant)
-        clap = files.transformers_network("text_encoder", variant)
-        t5 = files.transformers_network("text_encoder_2", variant)
-        projection = files.diffusers_network("projection_model", variant)
-        language_model = files.transformers_network("language_model", variant)
-        networks = (unet, vae, vocoder, clap, t5, projection, language_model)
-        clap_tokenizer = files.tokenizer("tokenizer", "vocab.json", "merges.txt")
-        t5_tokenizer = files.tokenizer("tokenizer_2", "spiece.model")
-        needed = (*networks, clap_tokenizer, t5_tokenizer, files.scheduler())
+        needed = layouts.audioldm2(variant)
+        unet, vae, vocoder, clap, t5, projection, language_model, *others = needed
+        clap_tokenizer, t5_tokenizer, scheduler = others
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)
         loaded = AudioLDM2Parts(
@@ -128,7 +120,7 @@ class AudioLDM2(BaseModel[Audio]):
                 projection=checkpoint.network(projection, AudioLDM2ProjectionModel),
                 language_model=checkpoint.network(language_model, GPT2Model),
             ),
-            scheduler=checkpoint.scheduler(files.scheduler()),
+            scheduler=checkpoint.scheduler(scheduler),
         )
         return cls(loaded, runtime)
 

@@ -41,9 +41,9 @@ def find(source: str | Path, parts: Sequence[Part], dtype: torch.dtype, usual: s
 
 
 def _folder_of(repository: str, parts: Sequence[Part]) -> Path:
-    cached = _cached(repository, parts)
-    if not _lacking(cached, parts):
-        return cached
+    there = cached(repository, parts)
+    if not _lacking(there, parts):
+        return there
     wanted = parts
     ranks = dict.fromkeys(parts, 0)
     while wanted:
@@ -51,22 +51,22 @@ def _folder_of(repository: str, parts: Sequence[Part]) -> Path:
         try:
             folder = Path(snapshot_download(repository, allow_patterns=patterns))
         except OSError:  # all of the hub's own: offline, no such id, no access
-            return cached
+            return there
         wanted = [part for part in _lacking(folder, parts) if ranks[part] + 1 < len(part.choices)]
         for part in wanted:
             ranks[part] += 1
-        cached = folder
-    return cached
+        there = folder
+    return there
 
 
 def _lacking(folder: Path, parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.missing(folder)]
 
 
-def _cached(repository: str, parts: Sequence[Part]) -> Path:
+def cached(repository: str, parts: Sequence[Part]) -> Path:
     """The cached snapshot, or the folder that would hold the repository."""
     for part in parts:
-        for name in part.always:
+        for name in (*part.always, *(choice[0] for choice in part.choices)):
             relative = Path(part.name) / name
             found = try_to_load_from_cache(repository, str(relative))
             if isinstance(found, str):

@@ -15,7 +15,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
-from mmdisco.adapters import parts as files
+from mmdisco.adapters import layouts
 from mmdisco.adapters.checkpoint import expect_complete
 from mmdisco.adapters.frame_codec import FrameCodec, Picture
 from mmdisco.adapters.hub import find
@@ -100,11 +100,8 @@ class TextToVideoSD(BaseModel[Video]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        unet = files.diffusers_network("unet", variant)
-        vae = files.diffusers_network("vae", variant)
-        text_encoder = files.transformers_network("text_encoder", variant)
-        tokenizer = files.tokenizer("tokenizer", "vocab.json", "merges.txt")
-        needed = (unet, vae, text_encoder, tokenizer, files.scheduler())
+        needed = layouts.image_model(variant)
+        unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)
         loaded = TextToVideoSDParts(
@@ -112,7 +109,7 @@ class TextToVideoSD(BaseModel[Video]):
             vae=checkpoint.network(vae, AutoencoderKL),
             text_encoder=checkpoint.network(text_encoder, CLIPTextModel),
             tokenizer=checkpoint.tokenizer(tokenizer, CLIPTokenizer),
-            scheduler=checkpoint.scheduler(files.scheduler()),
+            scheduler=checkpoint.scheduler(scheduler),
         )
         return cls(loaded, picture, runtime)
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.generate import generate
+from mmdisco.cli.presets import presets
 from mmdisco.cli.toy import toy
 from mmdisco.errors import UserError
 
@@ -19,8 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
+app.command()(presets)
 app.command()(evaluate_embedded)
 app.command()(toy)
+app.command()(bench)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,76 +1,184 @@
-"""``mmdisco generate``: clips from a prompt, sound for a video, video for a sound."""
+"""``mmdisco generate``: clips from prompts, sound for a video, video for a sound."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+RELEASE = "Reproduction"
+MODELS = "Models"
+CLIPS = "Clips"
+SAMPLING = "Sampling"
+
 
 def generate(
     prompt: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            help='What to show and sound like, as in "a red ball bouncing". May be left out with '
-            "--video, --audio and --repeat."
+            help='What to show and sound like, as in "a red ball bouncing"; several make several '
+            "clips. May be left out with --prompts, --video, --audio and --repeat."
         ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="More prompts: a .jsonl or .csv file (prompt, negative_prompt, seed)."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Which pair, embedded by default; `mmdisco presets` lists them."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the first sample, 0 by default; sample i has seed + i.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="How many clips, 1 by default.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="How many clips of each prompt, 1 by default.")
+    ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
-            help="Make sound for this video: its first 1.6 s; of a shorter one the last frame is "
-            "held."
+            help="Make sound for this video: as much of it as the pair makes; of a shorter one the "
+            "last frame is held."
         ),
     ] = None,
     audio: Annotated[
         Path | None,
         typer.Option(
-            help="Make a video for this sound: its first 1.6 s; after a shorter one there is "
-            "silence."
+            help="Make a video for this sound: as much of it as the pair makes; after a shorter "
+            "one there is silence."
         ),
     ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="What clips shall not be like.", rich_help_panel=CLIPS)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a clip.", rich_help_panel=CLIPS)
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="The same in frames.", rich_help_panel=CLIPS)
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=CLIPS)
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)
+    ] = None,
     no_guidance: Annotated[
-        bool, typer.Option("--no-guidance", help="The two models alone, for comparison.")
+        bool,
+        typer.Option(
+            "--no-guidance",
+            help="The two models alone, for comparison.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = False,
     joint_scale: Annotated[
-        float | None, typer.Option(help="Weight of the joint guidance in both; 1 is the theory.")
+        float | None,
+        typer.Option(
+            help="Weight of the joint guidance in both; 1 is the theory.", rich_help_panel=SAMPLING
+        ),
     ] = None,
     audio_scale: Annotated[
-        float | None, typer.Option(help="Weight of the joint guidance in the sound.")
+        float | None,
+        typer.Option(help="Weight of the joint guidance in the sound.", rich_help_panel=SAMPLING),
     ] = None,
     video_scale: Annotated[
-        float | None, typer.Option(help="Weight of the joint guidance in the video.")
+        float | None,
+        typer.Option(help="Weight of the joint guidance in the video.", rich_help_panel=SAMPLING),
     ] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Weight of the prompt (classifier-free); 1 is off.")
+        float | None,
+        typer.Option(
+            help="Weight of the prompt (classifier-free) in both; 1 is off.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Evaluations of the models.")] = None,
+    audio_guidance: Annotated[
+        float | None,
+        typer.Option(help="Weight of the prompt in the sound.", rich_help_panel=SAMPLING),
+    ] = None,
+    video_guidance: Annotated[
+        float | None,
+        typer.Option(help="Weight of the prompt in the video.", rich_help_panel=SAMPLING),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Evaluations of the models.", rich_help_panel=SAMPLING)
+    ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="How to step; an unknown name lists them.")
+        str | None,
+        typer.Option(help="How to step; an unknown name lists them.", rich_help_panel=SAMPLING),
     ] = None,
+    batched: Annotated[
+        bool,
+        typer.Option(
+            "--batched",
+            help="Both prompts of classifier-free guidance in one batch: more memory, often "
+            "faster.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = False,
+    as_released: Annotated[
+        bool,
+        typer.Option(
+            "--as-released",
+            help="As the released code runs the preset, what it does wrong included.",
+            rich_help_panel=RELEASE,
+        ),
+    ] = False,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make the clip beside this .json file again, to the bit.",
+            rich_help_panel=RELEASE,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, "
+            "the folder of another pair.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)
+    ] = None,
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload",
+            help="Keep networks in main memory until they are used.",
+            rich_help_panel=MODELS,
+        ),
+    ] = False,
+    vae_slicing: Annotated[
+        bool,
+        typer.Option("--vae-slicing", help="Decode image by image.", rich_help_panel=MODELS),
+    ] = False,
+    vae_tiling: Annotated[
+        bool,
+        typer.Option("--vae-tiling", help="Decode large images in tiles.", rich_help_panel=MODELS),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="The clip (.mp4, .mov, .mkv); named after the prompt otherwise."),
     ] = None,
     wav: Annotated[bool, typer.Option("--wav", help="Write the sound by itself too.")] = False,
-    weights: Annotated[Path | None, typer.Option(help="Folder of another pair's weights.")] = None,
-    repeat: Annotated[
-        Path | None, typer.Option(help="Make the clip beside this .json file again, to the bit.")
-    ] = None,
 ) -> None:
-    """Make clips of 1.6 s with sound: from a prompt, or one side for a given other.
+    """Make clips with sound: from prompts, or one side for a given other.
 
     Beside each clip lie a picture of it (.png) and all that makes it again (.json).
     """
     # the libraries behind a clip take seconds to import, which --help need not wait for
     from mmdisco.cli.generate_clips import carry_out
+    from mmdisco.cli.generate_models import Wanted
     from mmdisco.cli.generate_order import Order, Wish
 
+    texts = tuple(prompt or ())
     wish = Wish(
-        prompt=prompt,
+        prompt=texts[0] if texts else None,
         seed=seed,
         samples=samples,
         video=video,
@@ -80,9 +188,35 @@ def generate(
         audio_scale=audio_scale,
         video_scale=video_scale,
         guidance_scale=guidance_scale,
+        audio_guidance=audio_guidance,
+        video_guidance=video_guidance,
         steps=steps,
         scheduler=scheduler,
+        negative_prompt=negative_prompt,
+        batched=batched,
     )
-    order = Order(wish=wish, out=out, wav=wav, weights=weights, repeat=repeat)
+    wanted = Wanted(
+        preset=preset,
+        as_released=as_released,
+        seconds=seconds,
+        frames=frames,
+        size=size,
+        fps=fps,
+        dtype=dtype,
+        device=device,
+        offload=offload,
+        vae_slicing=vae_slicing,
+        vae_tiling=vae_tiling,
+    )
+    order = Order(
+        wish=wish,
+        wanted=wanted,
+        further=texts[1:],
+        prompts=prompts,
+        out=out,
+        wav=wav,
+        weights=weights,
+        repeat=repeat,
+    )
     for path in carry_out(order):
         typer.echo(path)

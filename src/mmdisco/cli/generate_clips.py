@@ -12,13 +12,14 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmdisco.cli.generate_order import Order, Outputs, Plan, plan
+from mmdisco.cli.generate_order import Order, Outputs, plan
 from mmdisco.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
 from mmdisco.media.pictures import draw_clips
 from mmdisco.media.writing import write_audio, write_clip
-from mmdisco.record import describe
-from mmdisco.request import Prepared, prepare
+from mmdisco.presets.table import DEFAULT
+from mmdisco.record import Surroundings, describe
+from mmdisco.request import Prepared, Request, prepare
 
 SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
 DRAWN_SIDE: Final = 64
@@ -33,18 +34,47 @@ def carry_out(order: Order) -> Iterator[Path]:
     """
     begin = time.monotonic()
     checked = plan(order)
-    prepared = prepare(checked.request, checked.folder)
-    for line in (*checked.warnings, *prepared.warnings):
+    if checked.choice.preset != DEFAULT:
+        _hush_libraries()
+    # all before the first is sampled: what is wrong with the last one is said at once
+    batches = [(job, prepare(job.request, checked.pair)) for job in checked.jobs]
+    around = [Surroundings.of(job.request, checked.pair) for job in checked.jobs]
+    changes = checked.record.changes(around[0]) if checked.record else []
+    notices = (line for _, prepared in batches for line in prepared.warnings)
+    for line in (*changes, *notices):
         sys.stderr.write(f"mmdisco: {line}\n")
-    clips = _sampled(prepared)
-    seconds = time.monotonic() - begin
-    for sample, outputs in checked.outputs.items():
-        _write(clips[sample], outputs, _title(checked))
-        write_json(outputs.record, describe(prepared, checked.surroundings, sample, seconds))
-        yield from outputs.all
+    for (job, prepared), surroundings in zip(batches, around, strict=True):
+        clips = _sampled(prepared)
+        seconds = time.monotonic() - begin
+        begin = time.monotonic()
+        for sample, outputs in job.outputs.items():
+            _write(clips[sample], outputs, _title(job.request))
+            record = describe(prepared, checked.choice, surroundings, sample, seconds)
+            write_json(outputs.record, record)
+            yield from outputs.all
+
+
+def _hush_libraries() -> None:
+    """Their bars and their advice to programmers are not for whoever reads the terminal."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+def _say(message: Warning | str, *_: object) -> None:
+    sys.stderr.write(f"mmdisco: {message}\n")
 
 
 def _sampled(prepared: Prepared) -> list[AudioVideo]:
+    with warnings.catch_warnings():
+        warnings.showwarning = _say
+        return _run(prepared)
+
+
+def _run(prepared: Prepared) -> list[AudioVideo]:
     console = Console(stderr=True)
     columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -62,9 +92,8 @@ def _write(clip: AudioVideo, outputs: Outputs, title: str) -> None:
         draw_clips(outputs.picture, {title: AudioVideo(clip.audio, _small(clip.video))})
 
 
-def _title(checked: Plan) -> str:
-    request = checked.request
-    said = request.prompt.strip() or (request.given.name if request.given else "")
+def _title(request: Request) -> str:
+    said = request.caption.strip() or (request.given.name if request.given else "")
     # matplotlib would take what lies between two dollars for a formula
     return shorten(said, LONGEST_TITLE).replace("$", r"\$")
 

@@ -1,17 +1,20 @@
 """The arguments of ``mmdisco generate``, checked before anything is computed."""
 
 import re
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from mmdisco.av import AV
-from mmdisco.embedded.weights import Folder
+from mmdisco.cli.generate_models import Wanted
+from mmdisco.cli.prompt_files import Line, read_prompts
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable
 from mmdisco.media.writing import expect_container
-from mmdisco.record import Surroundings, read_record
-from mmdisco.request import Request, best_joint_scale, folder_of
+from mmdisco.pair import Pair
+from mmdisco.record import Choice, Record, read_record
+from mmdisco.request import Request, best_joint_scale
 
 LONGEST_NAME: Final = 60
 
@@ -30,29 +33,44 @@ class Wish:
     audio_scale: float | None = None
     video_scale: float | None = None
     guidance_scale: float | None = None
+    audio_guidance: float | None = None
+    video_guidance: float | None = None
     steps: int | None = None
     scheduler: str | None = None
+    negative_prompt: str | None = None
+    batched: bool = False
 
-    def request(self, folder: Folder) -> Request:
+    def request(self, pair: Pair) -> Request:
         """The request they make.
 
         Raises:
             UserError: One is out of its range, or two exclude each other.
         """
-        guidance = self.guidance_scale
         request = Request(
-            prompt=self.prompt or "",
+            prompt=self.prompt or ("" if pair.prompted else None),
             seed=self.seed or 0,
             samples=1 if self.samples is None else self.samples,
             video=self.video,
             audio=self.audio,
-            guidance_scale=None if guidance is None else AV(guidance, guidance),
+            guidance_scale=self._guidance_scale(pair),
             steps=self.steps,
             scheduler=self.scheduler,
+            negative_prompt=self.negative_prompt or "",
+            batched_prompts=self.batched,
         )
-        return replace(request, joint_scale=self._joint_scale(request, folder))
+        return replace(request, joint_scale=self._joint_scale(request, pair))
 
-    def _joint_scale(self, request: Request, folder: Folder) -> AV[float] | None:
+    def _guidance_scale(self, pair: Pair) -> AV[float] | None:
+        common = self.guidance_scale
+        if (common, self.audio_guidance, self.video_guidance) == (None, None, None):
+            return None
+        usual = pair.sampling().guidance_scale
+        return AV(
+            audio=_first(self.audio_guidance, common, usual.audio),
+            video=_first(self.video_guidance, common, usual.video),
+        )
+
+    def _joint_scale(self, request: Request, pair: Pair) -> AV[float] | None:
         scales = (self.joint_scale, self.audio_scale, self.video_scale)
         if self.no_guidance:
             if scales != (None, None, None):
@@ -64,7 +82,7 @@ class Wish:
             raise UserError("--video-scale has no effect on a given video: leave it out")
         if scales == (None, None, None):
             return None
-        best = best_joint_scale(request, folder.sampling())
+        best = best_joint_scale(request, pair.sampling())
         return AV(
             audio=_first(self.audio_scale, self.joint_scale, best.audio),
             video=_first(self.video_scale, self.joint_scale, best.video),
@@ -73,13 +91,39 @@ class Wish:
 
 @dataclass(frozen=True)
 class Order:
-    """All arguments, as given."""
+    """All arguments, as given; ``further`` are the prompts after the first."""
 
     wish: Wish
+    wanted: Wanted = field(default_factory=Wanted)
+    further: tuple[str, ...] = ()
+    prompts: Path | None = None
     out: Path | None = None
     wav: bool = False
     weights: Path | None = None
     repeat: Path | None = None
+
+    def wishes(self) -> list[Wish]:
+        """One for each prompt.
+
+        Raises:
+            UserError: The file of prompts cannot be read.
+        """
+        others = [Line(text) for text in self.further]
+        if self.prompts is not None:
+            others += read_prompts(self.prompts)
+        own = [self.wish] if self.wish.prompt is not None or not others else []
+        return [*own, *(self._wish(line) for line in others)]
+
+    def _wish(self, line: Line) -> Wish:
+        wish = self.wish
+        return replace(
+            wish,
+            prompt=line.prompt,
+            seed=wish.seed if line.seed is None else line.seed,
+            negative_prompt=(
+                wish.negative_prompt if line.negative_prompt is None else line.negative_prompt
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -116,22 +160,33 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Job:
+    """One batch.
+
+    Attributes:
+        request: What to make.
+        outputs: Sample of the batch to its files; other samples are not kept.
+    """
+
+    request: Request
+    outputs: dict[int, Outputs]
+
+
+@dataclass(frozen=True)
 class Plan:
     """An order that can be carried out.
 
     Attributes:
-        request: What to make.
-        folder: The weights.
-        outputs: Sample of the batch to its files; other samples are not kept.
-        surroundings: For the records.
-        warnings: Why a repeated clip may come out otherwise, a line each.
+        choice: Of the pair.
+        pair: With which.
+        jobs: A batch for each prompt.
+        record: That of the clip which is made again, if one is.
     """
 
-    request: Request
-    folder: Folder
-    outputs: dict[int, Outputs]
-    surroundings: Surroundings
-    warnings: list[str]
+    choice: Choice
+    pair: Pair
+    jobs: list[Job]
+    record: Record | None = None
 
 
 def plan(order: Order) -> Plan:
@@ -140,31 +195,55 @@ def plan(order: Order) -> Plan:
     Raises:
         UserError: It cannot be carried out.
     """
-    folder = folder_of(order.weights)
     if order.repeat is not None:
-        return _plan_repeat(order, order.repeat, folder)
-    request = order.wish.request(folder)
-    out = order.out or Path(f"{_slug(request.prompt)}.mp4")
-    clips = {
-        sample: out if request.samples == 1 else out.with_stem(f"{out.stem}-{sample}")
-        for sample in range(request.samples)
-    }
-    outputs = _checked(clips, order.wav, request.given)
-    return Plan(request, folder, outputs, Surroundings.of(request, folder), [])
+        return _plan_repeat(order, order.repeat)
+    if order.wanted.as_released and order.wish.scheduler is not None:
+        raise UserError("--as-released brings its own scheduler: leave --scheduler out")
+    choice = order.wanted.choice(order.weights)
+    pair = choice.pair()
+    requests = [wish.request(pair) for wish in order.wishes()]
+    outputs = _named(requests, order)
+    _expect_apart(outputs)
+    jobs = [Job(*both) for both in zip(requests, outputs, strict=True)]
+    return Plan(choice, pair, jobs)
 
 
-def _plan_repeat(order: Order, file: Path, folder: Folder) -> Plan:
-    if order.wish != Wish():
+def _named(requests: list[Request], order: Order) -> list[dict[int, Outputs]]:
+    """Files for every sample of every request."""
+    stems = [_slug(request.caption) for request in requests]
+    named: list[dict[int, Outputs]] = []
+    for index, (request, stem) in enumerate(zip(requests, stems, strict=True)):
+        out = order.out or Path(f"{stem}.mp4")
+        if len(requests) > 1 and (order.out is not None or Counter(stems)[stem] > 1):
+            out = out.with_stem(f"{out.stem}-{index}")
+        clips = {
+            sample: out if request.samples == 1 else out.with_stem(f"{out.stem}-{sample}")
+            for sample in range(request.samples)
+        }
+        named.append(_checked(clips, order.wav, request.given))
+    return named
+
+
+def _expect_apart(outputs: list[dict[int, Outputs]]) -> None:
+    clips = Counter(one.clip for own in outputs for one in own.values())
+    twice = [str(path) for path, count in clips.items() if count > 1]
+    if twice:
+        raise UserError(f"two clips would be named {twice[0]}: choose a name with --out")
+
+
+def _plan_repeat(order: Order, file: Path) -> Plan:
+    bare = Order(Wish(), out=order.out, wav=order.wav, weights=order.weights, repeat=order.repeat)
+    if order != bare:
         raise UserError(
             "--repeat makes a clip again as it was: leave out the prompt and all options but "
             "--out, --wav and --weights"
         )
-    record = read_record(file)
+    record = read_record(file, order.weights)
+    pair = record.choice.pair()
     # beside the clip of the record, not in its place, lest another one be lost
     out = order.out or Path(f"{file.stem}-again.mp4")
     outputs = _checked({record.sample: out}, order.wav, record.request.given)
-    now = Surroundings.of(record.request, folder)
-    return Plan(record.request, folder, outputs, now, record.changes(now))
+    return Plan(record.choice, pair, [Job(record.request, outputs)], record)
 
 
 def _checked(clips: dict[int, Path], wav: bool, given: Path | None) -> dict[int, Outputs]:

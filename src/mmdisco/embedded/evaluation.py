@@ -13,7 +13,7 @@ import numpy as np
 
 from mmdisco.av import AV
 from mmdisco.embedded.models import SECONDS
-from mmdisco.embedded.weights import Folder, Sampling
+from mmdisco.embedded.weights import Folder
 from mmdisco.media.clip import AudioVideo
 from mmdisco.metrics.features import AudioFeatures, VideoFeatures, audio_features, video_features
 from mmdisco.metrics.frechet import FeatureStatistics, frechet_distance
@@ -21,6 +21,7 @@ from mmdisco.metrics.pairing import Reading, agreement, as_record, read, repaire
 from mmdisco.models import ModelPair
 from mmdisco.objects.dataset import Example, caption_of, example, example_of
 from mmdisco.objects.scene import Wish
+from mmdisco.pair import Sampling
 from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor, generate
 
 HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on

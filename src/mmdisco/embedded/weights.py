@@ -5,7 +5,6 @@ words, the settings to begin with and the SHA-256 of every file, so a damaged on
 """
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from mmdisco.embedded.autoencoders import (
     build_video_autoencoder,
 )
 from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig, VelocityDenoiser
+from mmdisco.embedded.given import FORM
 from mmdisco.embedded.models import (
     AudioCodec,
     EmbeddedModel,
@@ -30,58 +30,22 @@ from mmdisco.embedded.models import (
     audio_schedule,
     video_schedule,
 )
-from mmdisco.embedded.text import TextEncoder
+from mmdisco.embedded.text import TextEncoder, Unknown
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, write_json, write_tensors
-from mmdisco.guidance import IntervalScale
+from mmdisco.media.given import Form
 from mmdisco.models import ModelPair
-from mmdisco.pipeline import Settings
-from mmdisco.sampling.named import solver
+from mmdisco.pair import Demand, Pair, Sampling, levels_of
+from mmdisco.pipeline import AroundPrompts, Method
 from mmdisco.schedule import NoiseSchedule
 
 PACKAGED: Final = Path(__file__).parent / "weights"
-
-EVERY_LEVEL: Final = (-math.inf, math.inf)
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """The settings that generation begins with, by name.
-
-    Attributes:
-        steps: Evaluations of the bases.
-        solver: A name of ``sampling.named``.
-        guidance_scale: w of classifier-free guidance.
-        joint_scale: s of joint generation.
-        video_to_audio: s where the video is given.
-        audio_to_video: s where the audio is given.
-        joint_levels: Lowest and highest ln(α²/σ²) at which joint guidance works; outside, its
-            gradient changes little and would cost as much.
-    """
-
-    steps: int
-    solver: str
-    guidance_scale: AV[float]
-    joint_scale: AV[float]
-    video_to_audio: float
-    audio_to_video: float
-    joint_levels: tuple[float, float] = EVERY_LEVEL
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of joint generation."""
-        return Settings(
-            self.steps,
-            AV(solver(self.solver), solver(self.solver)),
-            self.guidance_scale,
-            self.joint_scale.map(lambda scale: IntervalScale(scale, *self.joint_levels)),
-        )
-
-
-@dataclass(frozen=True)
-class Folder:
+class Folder(Pair):
     """A folder of the pair's weights.
 
     Raises:
@@ -94,8 +58,44 @@ class Folder:
         """The text encoder."""
         return self.load("text_encoder", TextEncoder(self.config["words"]))
 
-    def model(self) -> ModelPair:
-        """Both bases."""
+    @property
+    def prompted(self) -> bool:
+        """It reads prompts."""
+        return True
+
+    @property
+    def form(self) -> Form:
+        """1.6 s of 16 frames of 64×64, and sound at 16 kHz."""
+        return FORM
+
+    @property
+    def method(self) -> Method:
+        """As its discriminator is trained."""
+        return AroundPrompts()
+
+    def expect(self, demand: Demand) -> list[str]:
+        """Words that the pair does not know are ignored, and named with their nearest.
+
+        Raises:
+            UserError: No word is known.
+        """
+        if not demand.prompt.strip():
+            return []  # nothing is asked for, which a given file allows
+        strange = self.text().unknown(demand.prompt)
+        if not strange:
+            return []
+        return [f"ignored, for this pair does not know: {', '.join(map(_with_nearest, strange))}"]
+
+    def marks(self) -> Mapping[str, str]:
+        """SHA-256 of every file, from ``config.json``."""
+        return self.config["sha256"]
+
+    def model(self, seeds: Sequence[int] = ()) -> ModelPair:
+        """Both bases, loaded once; they draw no random numbers."""
+        return self._bases
+
+    @cached_property
+    def _bases(self) -> ModelPair:
         text = self.text()
         sound = self.load("audio_autoencoder", Standardised(build_audio_autoencoder()))
         picture = self.load("video_autoencoder", Standardised(build_video_autoencoder()))
@@ -109,22 +109,27 @@ class Folder:
         )
 
     def discriminator(self, name: str = "discriminator") -> AudioVideoDiscriminator:
-        """The discriminator, or the additive control by its name."""
+        """The discriminator, or the additive control by its name; each is loaded once."""
+        if name not in self._judges:
+            self._judges[name] = self._discriminator(name)
+        return self._judges[name]
+
+    @cached_property
+    def _judges(self) -> dict[str, AudioVideoDiscriminator]:
+        return {}
+
+    def _discriminator(self, name: str) -> AudioVideoDiscriminator:
         config = AudioVideoConfig.from_record(self.config[name])
         return self.load(name, AudioVideoDiscriminator(config))
 
     def sampling(self) -> Sampling:
         """The settings that generation begins with."""
-        record = self.config["sampling"]
-        return Sampling(
-            steps=record["steps"],
-            solver=record["solver"],
-            guidance_scale=AV(*map(float, record["guidance_scale"])),
-            joint_scale=AV(*map(float, record["joint_scale"])),
-            video_to_audio=float(record["video_to_audio"]),
-            audio_to_video=float(record["audio_to_video"]),
-            joint_levels=levels_of(record["joint_levels"]),
-        )
+        try:
+            return _sampling(self.config["sampling"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.path / 'config.json'} says nothing of how to sample: choose another folder"
+            ) from error
 
     def load(self, name: str, network: Network) -> Network:
         """``network`` with the weights of ``name``, frozen, in single precision."""
@@ -151,15 +156,21 @@ class Folder:
         return VelocityDenoiser(self.load(name, ConvolutionTransformer(config)), schedule)
 
 
-def levels_of(record: Sequence[float | None]) -> tuple[float, float]:
-    """Two ends from JSON, where an open one is null."""
-    low, high = record
-    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+def _sampling(record: Mapping[str, Any]) -> Sampling:
+    return Sampling(
+        steps=record["steps"],
+        solver=record["solver"],
+        guidance_scale=AV(*map(float, record["guidance_scale"])),
+        joint_scale=AV(*map(float, record["joint_scale"])),
+        video_to_audio=float(record["video_to_audio"]),
+        audio_to_video=float(record["audio_to_video"]),
+        joint_levels=levels_of(record["joint_levels"]),
+    )
 
 
-def levels_record(levels: tuple[float, float]) -> list[float | None]:
-    """Undo ``levels_of``."""
-    return [end if math.isfinite(end) else None for end in levels]
+def _with_nearest(unknown: Unknown) -> str:
+    near = " or ".join(repr(word) for word in unknown.nearest)
+    return f"{unknown.word!r} (nearest: {near})" if near else repr(unknown.word)
 
 
 def pack(

@@ -15,6 +15,7 @@ from transformers import SpeechT5HifiGan
 from mmdisco.adapters.auffusion import spectrogram
 from mmdisco.adapters.auffusion.padding import COLUMNS
 from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP, SAMPLE_RATE
+from mmdisco.adapters.autoencoder import ScaledAutoencoder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent
@@ -24,7 +25,8 @@ FACTOR: Final = FRAMES // COLUMNS
 SAMPLES: Final = HOP * FACTOR
 LONGEST: Final = COLUMNS * SAMPLES
 
-_SLACK: Final = 1e-6
+# of a column, far less than a sample
+_SLACK: Final = 1e-4
 
 
 class Codec:
@@ -40,10 +42,9 @@ class Codec:
     """
 
     def __init__(self, vae: AutoencoderKL, vocoder: SpeechT5HifiGan, device: torch.device) -> None:
-        self._vae = vae
-        self._vocoder = vocoder
-        self._device = device
-        if 2 ** (len(vae.config.block_out_channels) - 1) != FACTOR:
+        self._autoencoder = ScaledAutoencoder(vae, device)
+        self._vocoder: Any = vocoder
+        if self._autoencoder.factor != FACTOR:
             raise UserError(
                 f"an autoencoder that does not reduce {FACTOR} times: {NAME} cannot use it; take "
                 "all parts from one checkpoint"
@@ -69,8 +70,8 @@ class Codec:
                 if columns > 0
                 else f"{seconds:g} seconds: ask for more than 0"
             )
-        channels: int = self._vae.config.latent_channels
-        return torch.Size([channels, max(1, math.ceil(columns - _SLACK)), BINS // FACTOR])
+        covering = max(1, math.ceil(columns - _SLACK))
+        return torch.Size([self._autoencoder.channels, covering, BINS // FACTOR])
 
     def encode(self, media: Sequence[Audio]) -> AudioLatent:
         """The mean of the autoencoder's posterior, as many columns as it takes to cover a sound.
@@ -82,8 +83,7 @@ class Codec:
                 as the first.
         """
         _expect_fitting(media)
-        with torch.no_grad():
-            return torch.cat([self._encode(audio) for audio in media])
+        return torch.cat([self._encode(audio) for audio in media])
 
     def decode(self, x_0: AudioLatent) -> list[Audio]:
         """Sounds of 1280 samples a column, in [−1, 1]."""
@@ -92,8 +92,7 @@ class Codec:
 
     def silence(self) -> Tensor:
         """The latent of 10.24 s of silence, (4, 128, 32)."""
-        with torch.no_grad():
-            return self._latent(torch.zeros(1, LONGEST))[0]
+        return self._latent(torch.zeros(1, LONGEST))[0]
 
     def _encode(self, audio: Audio) -> Tensor:
         waveform = spectrogram.level(torch.from_numpy(audio.waveform)[None])
@@ -102,16 +101,13 @@ class Codec:
     def _latent(self, waveform: Tensor) -> Tensor:
         """(1, 4, 128, 32) of one waveform, (1, samples); time from the last axis to axis 2."""
         picture = spectrogram.to_picture(spectrogram.log_mel(waveform))
-        vae: Any = self._vae
-        posterior = vae.encode(picture.to(self._device, vae.dtype)).latent_dist
-        return (posterior.mode() * vae.config.scaling_factor).float().cpu().transpose(2, 3)
+        return self._autoencoder.encode(picture).transpose(2, 3)
 
     def _decode(self, x_0: Tensor) -> Audio:
-        vae: Any = self._vae
-        scaled = x_0.transpose(2, 3).to(self._device, vae.dtype) / vae.config.scaling_factor
-        mel = spectrogram.from_picture(vae.decode(scaled).sample)
-        vocoder: Any = self._vocoder
-        waveform = vocoder(mel.transpose(1, 2).to(vocoder.dtype))[0]
+        # half precision has too few digits for the range of the logarithms
+        picture = self._autoencoder.decode(x_0.transpose(2, 3)).float()
+        mel = spectrogram.from_picture(picture)
+        waveform = self._vocoder(mel.transpose(1, 2).to(self._vocoder.dtype))[0]
         return Audio(waveform.float().cpu().numpy(), SAMPLE_RATE)
 
 

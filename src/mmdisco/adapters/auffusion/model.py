@@ -88,7 +88,9 @@ class Auffusion(BaseModel[Audio]):
         expect_text(reads, parts.adapter.proj.out_features, NAME)
         self._parameterisation = Parameterisation.of(parts.scheduler)
         self._codec = Codec(parts.vae, parts.vocoder, runtime.device)
-        self._text = PromptEncoder(parts.tokenizer, parts.text_encoder, parts.adapter)
+        self._text = PromptEncoder(
+            parts.tokenizer, parts.text_encoder, parts.adapter, runtime.device
+        )
         self._device = runtime.device
         self._given_padding = padding
         self.parts = parts
@@ -119,9 +121,9 @@ class Auffusion(BaseModel[Audio]):
         loaded = AuffusionParts(
             unet=_finite(checkpoint, UNET, UNet2DConditionModel),
             vae=_finite(checkpoint, VAE, AutoencoderKL),
-            vocoder=load_vocoder(checkpoint.folder).to(dtype),
+            vocoder=load_vocoder(checkpoint.folder, dtype),
             text_encoder=_finite(checkpoint, TEXT_ENCODER, CLIPTextModel),
-            adapter=load_adapter(checkpoint.folder).to(dtype),
+            adapter=load_adapter(checkpoint.folder, dtype),
             tokenizer=checkpoint.tokenizer(TOKENIZER, CLIPTokenizer),
             scheduler=checkpoint.scheduler(SCHEDULER),
         )

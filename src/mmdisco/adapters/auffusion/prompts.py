@@ -32,15 +32,21 @@ class PromptEncoder:
     Args:
         tokenizer: CLIP's.
         encoder: CLIP's, frozen.
-        adapter: Frozen, where the encoder is.
+        adapter: Frozen.
+        device: Where both compute.
     """
 
     def __init__(
-        self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel, adapter: ConditionAdapter
+        self,
+        tokenizer: CLIPTokenizer,
+        encoder: CLIPTextModel,
+        adapter: ConditionAdapter,
+        device: torch.device,
     ) -> None:
         self._tokenizer = tokenizer
-        self._encoder = encoder
+        self._encoder: Any = encoder
         self._adapter = adapter
+        self._device = device
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         """(b, 77, width), float32; of zeros for "", which is what the model takes for no prompt."""
@@ -48,18 +54,17 @@ class PromptEncoder:
             return torch.stack([self._encode(prompt) for prompt in prompts])
 
     def _encode(self, prompt: str) -> Tensor:
-        weight = self._adapter.proj.weight
+        projection = self._adapter.proj
         if not prompt:
-            return torch.zeros(LENGTH, weight.shape[0])
+            return torch.zeros(LENGTH, projection.out_features)
         every: list[int] = self._tokenizer(prompt)["input_ids"]
         if len(every) > LENGTH:
             warnings.warn(
                 f"a prompt of {len(every)} tokens: the text encoder reads the first {LENGTH}",
                 stacklevel=3,
             )
-        ids = torch.tensor([every[:LENGTH]], device=weight.device)
-        encoder: Any = self._encoder
-        states = encoder(input_ids=ids).last_hidden_state.to(weight)
+        ids = torch.tensor([every[:LENGTH]], device=self._device)
+        states = self._encoder(input_ids=ids).last_hidden_state.to(projection.weight.dtype)
         # nothing after the prompt, instead of the encoder's own padding: it is zero until here
         filled = nn.functional.pad(states, (0, 0, 0, LENGTH - states.shape[1]))
         return self._adapter(filled)[0].float().cpu()

@@ -20,7 +20,7 @@ from mmdisco.errors import UserError
 CHECKPOINT: Final = "vocoder.pt"
 
 
-def new_vocoder(config: Mapping[str, Any], path: Path) -> SpeechT5HifiGan:
+def new_vocoder(config: Any, path: Path) -> SpeechT5HifiGan:
     """The network of a configuration, without its weights.
 
     Args:
@@ -67,13 +67,14 @@ def translate(record: Any, path: Path) -> dict[str, Tensor]:
         for stem in (key.removesuffix("weight_v") for key in weights if key.endswith("weight_v"))
     }
     plain = {key: one for key, one in weights.items() if not key.endswith(("weight_v", "weight_g"))}
-    first = {**plain, **fused}.get("conv_pre.weight", torch.zeros(1, 1))
-    mean = first.new_zeros(first.shape[1])
+    first = {**plain, **fused}.get("conv_pre.weight", torch.zeros(0))
+    mean = first.new_zeros(first.shape[1] if first.ndim == 3 else 0)
     return {**plain, **fused, "mean": mean, "scale": mean + 1}
 
 
 def _fuse(direction: Tensor, length: Tensor | None, path: Path) -> Tensor:
     """w = g v / ‖v‖, one length for each of the first axis (Salimans & Kingma 2016, Eq. 2)."""
-    if length is None or length.shape[:1] != direction.shape[:1]:
+    if length is None or direction.ndim != 3 or length.numel() != len(direction):
         raise UserError(f"{path} holds half of its weights: take {CHECKPOINT} of Auffusion")
-    return direction * (length / direction.flatten(1).norm(dim=1).reshape(length.shape))
+    norm = direction.flatten(1).norm(dim=1)
+    return direction * (length.flatten() / norm)[:, None, None]

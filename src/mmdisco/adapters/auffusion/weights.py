@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 from transformers import SpeechT5HifiGan
 
-from mmdisco.adapters import parts as files
 from mmdisco.adapters.auffusion.prompts import LENGTH, ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
+from mmdisco.adapters.layouts import AUFFUSION
 from mmdisco.adapters.parts import Part
 from mmdisco.adapters.videocrafter2.tensors import (
     Network,
@@ -27,20 +28,8 @@ from mmdisco.files import read_json, read_tensors, write_tensors
 
 SOURCE: Final = "auffusion/auffusion-full"
 
-UNET: Final = files.diffusers_network("unet")
-VAE: Final = files.diffusers_network("vae")
-SCHEDULER: Final = files.scheduler()
-TEXT_ENCODER: Final = files.transformers_network("text_encoder_0")
-TOKENIZER: Final = files.tokenizer("text_encoder_0", "vocab.json", "merges.txt")
-ENCODERS: Final = Part("", ("condition_config.json",))
-ADAPTER: Final = Part(
-    "condition_adapter_0",
-    ("config.json",),
-    (("condition_adapter.pt",), ("condition_adapter.safetensors",)),
-)
-VOCODER: Final = Part("vocoder", ("config.json",), (("vocoder.pt",), ("vocoder.safetensors",)))
-
-ALL: Final = (UNET, VAE, SCHEDULER, TEXT_ENCODER, TOKENIZER, ENCODERS, ADAPTER, VOCODER)
+ALL: Final = AUFFUSION
+UNET, VAE, SCHEDULER, TEXT_ENCODER, TOKENIZER, ENCODERS, ADAPTER, VOCODER = AUFFUSION
 
 
 def expect_one_encoder(folder: Path) -> None:
@@ -64,8 +53,8 @@ def expect_one_encoder(folder: Path) -> None:
         )
 
 
-def load_vocoder(folder: Path) -> SpeechT5HifiGan:
-    """The vocoder of the model's folder, in the precision it is stored in.
+def load_vocoder(folder: Path, dtype: torch.dtype = torch.float32) -> SpeechT5HifiGan:
+    """The vocoder of the model's folder, to compute in ``dtype``.
 
     Raises:
         UserError: A file is damaged or of another vocoder, or the safetensors file cannot be
@@ -74,11 +63,11 @@ def load_vocoder(folder: Path) -> SpeechT5HifiGan:
     path = folder / VOCODER.name / "config.json"
     config: Any = read_json(path)
     network = empty(lambda: new_vocoder(config, path))
-    return _load(network, path.parent, VOCODER, translate)
+    return _load(network, path.parent, VOCODER, translate, dtype)
 
 
-def load_adapter(folder: Path) -> ConditionAdapter:
-    """The adapter of the model's folder, in the precision it is stored in.
+def load_adapter(folder: Path, dtype: torch.dtype = torch.float32) -> ConditionAdapter:
+    """The adapter of the model's folder, to compute in ``dtype``.
 
     Raises:
         UserError: A file is damaged or of another adapter, or the safetensors file cannot be
@@ -91,7 +80,7 @@ def load_adapter(folder: Path) -> ConditionAdapter:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no configuration of an adapter: get it again") from error
     network = empty(lambda: ConditionAdapter(*widths))
-    return _load(network, path.parent, ADAPTER, state_dict)
+    return _load(network, path.parent, ADAPTER, state_dict, dtype)
 
 
 def _load(
@@ -99,13 +88,14 @@ def _load(
     folder: Path,
     part: Part,
     translate_pickle: Callable[[Any, Path], dict[str, Tensor]],
+    dtype: torch.dtype,
 ) -> Network:
     """Filled from the safetensors file, or from the pickle, which is then written as one."""
     (pickled,), (converted,) = part.choices
     path, advice = folder / converted, f"take {pickled} of {SOURCE}"
     if path.is_file():
-        return fill(network, read_tensors(path), path, f"delete it, and {advice}")
+        return fill(network, read_tensors(path), path, f"delete it, and {advice}").to(dtype)
     weights = translate_pickle(read_pickle(folder / pickled), folder / pickled)
     filled = fill(network, weights, folder / pickled, advice)
     write_tensors(path, weights, {"source": pickled})
-    return filled
+    return filled.to(dtype)

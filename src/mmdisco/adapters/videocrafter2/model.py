@@ -12,18 +12,17 @@ from typing import Final
 import torch
 from transformers import CLIPTokenizer
 
-from mmdisco.adapters import parts as files
 from mmdisco.adapters.checkpoint import expect_complete
 from mmdisco.adapters.frame_codec import Picture
 from mmdisco.adapters.hub import find
-from mmdisco.adapters.parts import Part
+from mmdisco.adapters.layouts import CLIP_TOKENIZER, VIDEOCRAFTER2
 from mmdisco.adapters.runtime import CPU, Runtime
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder
 from mmdisco.adapters.videocrafter2.codec import NAME, Codec
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
 from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower
 from mmdisco.adapters.videocrafter2.unet import UNet
-from mmdisco.adapters.videocrafter2.weights import CHECKPOINT, CONVERTED, SOURCE, load_networks
+from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
 from mmdisco.models import BaseModel, Conditioning
@@ -107,12 +106,10 @@ class VideoCrafter2(BaseModel[Video]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        networks_part = Part("", (), ((CHECKPOINT,), CONVERTED))
-        words_part = files.tokenizer("", "vocab.json", "merges.txt")
-        checkpoint = find(source, (networks_part,), dtype, SOURCE)
-        words = find(tokenizer, (words_part,), dtype, TOKENIZER_SOURCE)
-        expect_complete([(checkpoint, (networks_part,)), (words, (words_part,))], NAME)
-        spoken = words.tokenizer(words_part, CLIPTokenizer)
+        checkpoint = find(source, (VIDEOCRAFTER2,), dtype, SOURCE)
+        words = find(tokenizer, (CLIP_TOKENIZER,), dtype, TOKENIZER_SOURCE)
+        expect_complete([(checkpoint, (VIDEOCRAFTER2,)), (words, (CLIP_TOKENIZER,))], NAME)
+        spoken = words.tokenizer(CLIP_TOKENIZER, CLIPTokenizer)
         networks = load_networks(checkpoint.folder)
         parts = VideoCrafter2Parts(
             unet=networks.unet.to(dtype),

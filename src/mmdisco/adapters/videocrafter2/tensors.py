@@ -4,6 +4,7 @@ Every fault is a ``UserError`` of one line that names the file and what to do. K
 """
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,17 @@ from mmdisco.errors import UserError
 Network = TypeVar("Network", bound=nn.Module)
 
 _SHOWN = 3
+# what torch.load raises, file by file, on bytes that make no sense
+_SENSELESS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def read_pickle(path: Path) -> Any:
@@ -39,7 +51,7 @@ def read_pickle(path: Path) -> Any:
             f"{path} is damaged or holds more than tensors, which is not loaded because it could "
             "run programs: get it again, or save its state dict alone"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except _SENSELESS as error:
         raise UserError(f"{path} is damaged or cut short: get it again") from error
 
 
@@ -73,7 +85,7 @@ def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: st
         advice: Which file to take instead, for the message.
 
     Raises:
-        UserError: The names or shapes are not the network's, or a value is not finite.
+        UserError: The names or shapes are not the network's, or a value is no finite number.
     """
     own = network.state_dict()
     faults = [
@@ -83,6 +95,11 @@ def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: st
             f"has {key} of shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
             for key, value in own.items()
             if key in weights and weights[key].shape != value.shape
+        ),
+        *(
+            f"has {key} of type {value.dtype}"
+            for key, value in weights.items()
+            if not value.is_floating_point()
         ),
     ]
     if faults:

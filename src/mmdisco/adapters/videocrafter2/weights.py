@@ -5,6 +5,8 @@ Beside the checkpoint are put ``unet.safetensors``, ``autoencoder.safetensors``,
 is no longer needed.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from mmdisco.adapters.layouts import VIDEOCRAFTER2
 from mmdisco.adapters.videocrafter2 import keys
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
@@ -30,13 +33,13 @@ from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json, read_tensors, write_json, write_tensors
 
 SOURCE: Final = "VideoCrafter/VideoCrafter2"
-CHECKPOINT: Final = "model.ckpt"
+(CHECKPOINT,), CONVERTED = VIDEOCRAFTER2.choices
 CONFIG: Final = "config.json"
-CONVERTED: Final = ("unet.safetensors", "autoencoder.safetensors", "text.safetensors", CONFIG)
 ADVICE: Final = f"take {CHECKPOINT} of {SOURCE}"
 
 # what DeepSpeed puts before every name
 _WRAPPER = "_forward_module."
+_END = 2**20
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ def convert(checkpoint: Path, architecture: Architecture = PUBLISHED) -> None:
     """
     weights = _published(read_pickle(checkpoint), checkpoint)
     _expect_schedule(weights, checkpoint)
-    parts = {name: _part(weights, part) for name, (_, part) in architecture.networks.items()}
+    parts = {
+        name: _part(weights, part, checkpoint) for name, (_, part) in architecture.networks.items()
+    }
     prefixes = tuple(part.prefix for _, part in architecture.networks.values())
     known = {*keys.SCHEDULE, *keys.DERIVED}
     strange = [key for key in weights if key not in known and not key.startswith(prefixes)]
@@ -132,9 +137,7 @@ def convert(checkpoint: Path, architecture: Architecture = PUBLISHED) -> None:
     (folder / CONFIG).unlink(missing_ok=True)
     for name, tensors in parts.items():
         write_tensors(folder / f"{name}.safetensors", tensors, {"source": checkpoint.name})
-    write_json(
-        folder / CONFIG, {**asdict(architecture), "checkpoint_bytes": checkpoint.stat().st_size}
-    )
+    write_json(folder / CONFIG, {**asdict(architecture), "checkpoint": _mark(checkpoint)})
 
 
 def _is_converted(folder: Path) -> bool:
@@ -145,8 +148,16 @@ def _is_converted(folder: Path) -> bool:
     return (
         not checkpoint.is_file()
         or not isinstance(config, Mapping)
-        or config.get("checkpoint_bytes") == checkpoint.stat().st_size
+        or config.get("checkpoint") == _mark(checkpoint)
     )
+
+
+def _mark(checkpoint: Path) -> str:
+    """What tells checkpoints of one size apart: at the end are the sums of all their tensors."""
+    with checkpoint.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END))
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _load(folder: Path, name: str, make: Callable[[], Network]) -> Network:
@@ -165,12 +176,11 @@ def _published(record: Any, path: Path) -> dict[str, Tensor]:
     return state_dict(record, path)
 
 
-def _part(weights: Mapping[str, Tensor], part: keys.Part) -> dict[str, Tensor]:
-    named = {
-        part.rename(key.removeprefix(part.prefix)): value
-        for key, value in weights.items()
-        if key.startswith(part.prefix)
-    }
+def _part(weights: Mapping[str, Tensor], part: keys.Part, path: Path) -> dict[str, Tensor]:
+    theirs = {key: value for key, value in weights.items() if key.startswith(part.prefix)}
+    named = {part.rename(key.removeprefix(part.prefix)): one for key, one in theirs.items()}
+    if len(named) < len(theirs):
+        raise UserError(f"{path} holds another network, some weights twice: {ADVICE}")
     return {key: _linear(key, value) for key, value in named.items() if not keys.NOT_RUN.match(key)}
 
 
@@ -186,7 +196,7 @@ def _expect_schedule(weights: Mapping[str, Tensor], path: Path) -> None:
         if found is None:
             raise UserError(f"{path} holds another network, it lacks {key}: {ADVICE}")
         # the published table of scales goes on past the last timestep
-        head = found.double()[: len(ours)]
+        head = found.double().flatten()[: len(ours)]
         if head.shape != ours.shape or not torch.allclose(head, ours, rtol=0.01, atol=0):
             raise UserError(f"{path} was trained on other noise levels, its {key} differ: {ADVICE}")
 

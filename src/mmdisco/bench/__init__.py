@@ -1,0 +1,1 @@
+"""What a guided sampling step costs, part by part, at full size and without any weights."""

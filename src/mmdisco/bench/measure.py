@@ -1,0 +1,154 @@
+"""Takes guided steps of a pair and adds up what they cost. Knows no file and no pair by name."""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmdisco.av import AV
+from mmdisco.bench.ledger import AUDIO, DISCRIMINATOR, JOINT, SCHEDULER, VIDEO, Cost, Ledger
+from mmdisco.bench.subject import Pair, Setting
+from mmdisco.errors import UserError
+from mmdisco.sampling import NoiseSource
+
+PARTS: Final = (AUDIO, VIDEO, JOINT, DISCRIMINATOR, SCHEDULER)
+BASES: Final = (AUDIO, VIDEO, JOINT)
+
+Accounts = Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the steps of one run have cost.
+
+    Attributes:
+        shapes: Of the latents.
+        weights: Number of weights, by part, where it is known.
+        first: Of the first step, whose operations are counted and whose time means nothing.
+        steps: Of every further step.
+    """
+
+    shapes: AV[torch.Size]
+    weights: Mapping[str, int]
+    first: Accounts
+    steps: tuple[Accounts, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """In the order of a step."""
+        return [name for name in PARTS if name in self.first]
+
+    def cost(self, part: str) -> Cost:
+        """The median of a part's times, its operations, and the most memory it ever took."""
+        own = [step[part] for step in self.steps]
+        return Cost(
+            calls=self.first[part].calls,
+            seconds=statistics.median(one.seconds for one in own),
+            cpu_seconds=statistics.median(one.cpu_seconds for one in own),
+            flops=self.first[part].flops,
+            peak_bytes=max(one.peak_bytes for one in (self.first[part], *own)),
+        )
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that any part took; 0 where that cannot be known."""
+        return max(self.cost(part).peak_bytes for part in self.parts)
+
+    def share(self, part: str) -> float:
+        """A part's wall time in that of its step, the median of all steps."""
+        return statistics.median(
+            step[part].seconds / sum(one.seconds for one in step.values()) for step in self.steps
+        )
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The discriminator's cost in units of the bases', by what is counted.
+
+        Of times the median of the steps' own ratios: a machine's speed drifts from step to step.
+        """
+        return {
+            "seconds": statistics.median(_ratio(step, _seconds) for step in self.steps),
+            "cpu_seconds": statistics.median(_ratio(step, _cpu_seconds) for step in self.steps),
+            "flops": _ratio(self.first, _flops),
+        }
+
+
+def measure(pair: Pair, setting: Setting, repeats: int) -> Iterator[Measured]:
+    """Take ``repeats`` guided steps, and one before them that counts operations and warms up.
+
+    Args:
+        pair: What to measure.
+        setting: Its sizes, device and type.
+        repeats: Steps that are timed, at least 1 and less than the sampler has.
+
+    Yields:
+        After every timed step what all of them have cost so far.
+
+    Raises:
+        UserError: The pair cannot be had in these sizes, or the numbers ran over.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    ledger = Ledger(setting.device, counter.get_total_flops)
+    subject = pair.set_up(setting, ledger)
+    if not 1 <= repeats < subject.sampler.steps:
+        raise UserError(f"{repeats} repeats: ask for 1 to {subject.sampler.steps - 1}")
+    noise = NoiseSource.from_seeds([setting.seed + clip for clip in range(setting.batch)])
+    z_T = subject.sampler.initial(noise, subject.shapes)
+    run = subject.sampler.run(subject.denoiser, z_T, subject.cond, noise)
+    with counter:
+        measured = Measured(subject.shapes, subject.weights, _step(run, ledger), ())
+    for _ in range(repeats):
+        measured = replace(measured, steps=(*measured.steps, _step(run, ledger)))
+        yield measured
+
+
+def _step(run: Iterator[AV[Tensor]], ledger: Ledger) -> Accounts:
+    with ledger.part(SCHEDULER):
+        z = next(run)
+    if not (z.audio.isfinite().all() and z.video.isfinite().all()):
+        raise UserError("the latents ran over: random weights need a wider type than this one")
+    return ledger.close()
+
+
+def _seconds(cost: Cost) -> float:
+    return cost.seconds
+
+
+def _cpu_seconds(cost: Cost) -> float:
+    return cost.cpu_seconds
+
+
+def _flops(cost: Cost) -> float:
+    return float(cost.flops)
+
+
+def _ratio(step: Accounts, of: Callable[[Cost], float]) -> float:
+    """Of the discriminator to all bases, in one step."""
+    return of(step[DISCRIMINATOR]) / sum(of(step[part]) for part in BASES if part in step)
+
+
+def _attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
+    """Two matrix products, query by key and weights by value, of shapes (b, heads, n, width)."""
+    batch, heads, asking, width = query
+    return 4 * batch * heads * asking * key[2] * width
+
+
+def _attention_backward(_: Any, query: Any, key: Any, *__: Any, **___: Any) -> int:
+    """Five of the same, of which one makes the weights anew."""
+    return 5 * _attention(query, key) // 2
+
+
+def _add_product(_: Any, left: Any, right: Any, **__: Any) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+# what torch's own counter leaves out on a CPU
+_FORMULAS: Final[dict[Any, Any]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    torch.ops.aten.addmm_: _add_product,
+}

@@ -1,0 +1,159 @@
+"""What is measured: a guided denoiser on accounts, and all that its steps need. Knows no pair."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from mmdisco.av import AV
+from mmdisco.bench.ledger import DISCRIMINATOR, Ledger, MeteredJoint
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.errors import UserError
+from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance, JointScale
+from mmdisco.models import Conditioning, JointDenoiser
+from mmdisco.path import IndexPath
+from mmdisco.sampling import Sampler
+from mmdisco.sampling.named import solver
+from mmdisco.schedule import NoiseLevel, NoiseSchedule
+from mmdisco.shapes import Logit
+
+STEPS: Final = 50
+THEORY: Final[AV[JointScale]] = AV(ConstantScale(1.0), ConstantScale(1.0))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured with.
+
+    Attributes:
+        seconds: Of sound; ``None`` is the pair's usual length, as of the three below.
+        frames: Of video.
+        height: Pixels.
+        width: Pixels.
+        batch: Clips at once.
+        device: Where networks compute; latents stay on the CPU, as when sampling.
+        dtype: Of the bases. The discriminator computes in single precision always.
+        seed: Of the weights, the captions and the noise.
+    """
+
+    seconds: float | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    batch: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = (self.seconds, self.frames, self.height, self.width, self.batch)
+        if any(size is not None and not size > 0 for size in sizes):
+            raise UserError("a size of 0 or less: give sizes above 0")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}: give 0 or more")
+
+    def expect_usual(self, name: str) -> None:
+        """Refuse sizes where a pair has one only.
+
+        Raises:
+            UserError: A length or a size is given.
+        """
+        if (self.seconds, self.frames, self.height, self.width) != (None, None, None, None):
+            raise UserError(f"{name} makes clips of one size: leave the sizes out")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A pair that is ready to take steps.
+
+    Attributes:
+        denoiser: Guided, its parts on accounts.
+        sampler: Whose steps are measured.
+        shapes: Of the latents, with the batch in front.
+        cond: Captions.
+        weights: Number of weights, by part.
+    """
+
+    denoiser: JointDenoiser
+    sampler: Sampler
+    shapes: AV[torch.Size]
+    cond: AV[Conditioning]
+    weights: Mapping[str, int]
+
+
+class Pair(ABC):
+    """Two bases, or a joint one, and a discriminator."""
+
+    @abstractmethod
+    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+        """Make the networks.
+
+        Raises:
+            UserError: The pair cannot be had in these sizes.
+        """
+
+
+@dataclass(frozen=True)
+class Text:
+    """Widths of the captions of one modality, 0 where there is none.
+
+    Attributes:
+        pooled: Of the vector for the discriminator.
+        tokens: Number of vectors for the base; 0 where it reads the pooled one.
+    """
+
+    pooled: int
+    tokens: int = 0
+
+    def draw(self, batch: int, generator: torch.Generator) -> Conditioning:
+        """Random captions."""
+        if self.tokens == 0:
+            vectors = torch.randn(batch, self.pooled, generator=generator)
+            return Conditioning(vectors, (vectors,))
+        tokens = torch.randn(batch, self.tokens, self.pooled, generator=generator)
+        return Conditioning(tokens.mean(dim=1), (tokens,))
+
+
+class Placed(Discriminator):
+    """A discriminator on a device, for latents that are not there."""
+
+    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
+        super().__init__()
+        self._discriminator = discriminator
+        self._device = device
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """The same logit, where the latents are."""
+        logit = self._discriminator(z_t.map(lambda x: x.to(self._device)), level, text)
+        return logit.to(z_t.audio.device)
+
+
+def guided(
+    base: JointDenoiser, discriminator: Discriminator, setting: Setting, ledger: Ledger
+) -> JointDenoiser:
+    """Joint guidance, on the discriminator's account."""
+    placed = Placed(discriminator, setting.device)
+    return MeteredJoint(JointGuidance(base, placed, THEORY), ledger, DISCRIMINATOR)
+
+
+def with_captions(
+    denoiser: JointDenoiser, text: AV[Text], setting: Setting
+) -> tuple[JointDenoiser, AV[Conditioning]]:
+    """Classifier-free guidance outside, as in the paper: all that is inside runs twice a step."""
+    generator = torch.Generator().manual_seed(setting.seed)
+    cond = text.map(lambda one: one.draw(setting.batch, generator))
+    null = text.map(lambda one: one.draw(1, generator))
+    return ClassifierFree(denoiser, null, AV(2.5, 7.5)), cond
+
+
+def ddim(schedules: AV[NoiseSchedule]) -> Sampler:
+    """Fifty steps of DDIM."""
+    return Sampler(IndexPath(schedules), AV(solver("ddim"), solver("ddim")), STEPS)
+
+
+def count(network: nn.Module) -> int:
+    """How many weights a network has."""
+    return sum(weight.numel() for weight in network.parameters())

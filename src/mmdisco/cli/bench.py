@@ -1,0 +1,39 @@
+"""``mmdisco bench``: what a guided step of a pair costs, without any weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    pair: Annotated[str, typer.Argument(help="Which pair; an unknown name lists them.")],
+    repeats: Annotated[int, typer.Option(help="Steps that are timed, after one that is not.")] = 3,
+    threads: Annotated[int | None, typer.Option(help="Of the CPU; torch's choice if left out.")] = (
+        None
+    ),
+    seconds: Annotated[float | None, typer.Option(help="Of sound; 2 if left out.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of video; 16 if left out.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels; 256 if left out.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; 256 if left out.")] = None,
+    batch: Annotated[int, typer.Option(help="Clips at once.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of the bases: float32, float16, bfloat16.")] = (
+        "float32"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the random weights and the noise.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file to write or add to; a table goes beside it.")
+    ] = None,
+) -> None:
+    """Time, memory and operations of one guided step: both bases, discriminator, scheduler.
+
+    Networks are of full size, with random weights: nothing is downloaded, and clips are not made.
+    """
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.bench.order import Order, carry_out
+    from mmdisco.bench.subject import Setting
+
+    setting = Setting(seconds, frames, height, width, batch, seed=seed)
+    order = Order(pair, setting, dtype, device, repeats, threads, out)
+    typer.echo(carry_out(order))

@@ -1,0 +1,96 @@
+"""The table and the JSON of ``mmdisco presets``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mmdisco.errors import UserError
+from mmdisco.pair import Sampling
+from mmdisco.presets import PRESETS, Options, Preset
+
+
+def show_table(weights: Path | None) -> None:
+    """Print a table, then where weights are looked for."""
+    options = Options(weights)
+    table = Table(show_lines=True)
+    for title in ("preset", "parts", "GB", "licence", "here", "settings", "memory"):
+        table.add_column(title, overflow="fold")
+    for preset in PRESETS.values():
+        parts, here = preset.components, preset.present(Options(weights))
+        table.add_row(
+            preset.name,
+            "\n".join(f"{part.role}: {part.source}" for part in parts),
+            "\n".join(f"{part.gigabytes:.1f}" for part in parts),
+            "\n".join(part.licence for part in parts),
+            "\n".join("yes" if one else "no" for one in here),
+            "\n".join(filter(None, (_settings(preset), preset.remark))),
+            f"{preset.memory:g} GB",
+        )
+    # a terminal's own width where there is one; what is piped is not to be cut
+    console = Console()
+    Console(width=console.width if console.is_terminal else 200).print(table)
+    typer.echo(f"weights that are not in the cache of the hub: {options.folder}")
+
+
+def show_json(weights: Path | None) -> None:
+    """Print a list of records."""
+    records = [_record(preset, weights) for preset in PRESETS.values()]
+    typer.echo(json.dumps(records, indent=1, ensure_ascii=False))
+
+
+def _record(preset: Preset, weights: Path | None) -> dict[str, Any]:
+    parts, here = preset.components, preset.present(Options(weights))
+    form, sampling = preset.form, _sampling(preset)
+    return {
+        "preset": preset.name,
+        "parts": [
+            {
+                "role": part.role,
+                "source": part.source,
+                "gigabytes": part.gigabytes,
+                "licence": part.licence,
+                "present": one,
+            }
+            for part, one in zip(parts, here, strict=True)
+        ],
+        "present": all(here),
+        "seconds": float(form.seconds),
+        "fps": float(form.fps),
+        "size": list(form.size),
+        "sample_rate": form.sample_rate,
+        "sampling": None
+        if sampling is None
+        else {
+            "steps": sampling.steps,
+            "scheduler": sampling.solver,
+            "guidance_scale": [sampling.guidance_scale.audio, sampling.guidance_scale.video],
+            "joint_scale": [sampling.joint_scale.audio, sampling.joint_scale.video],
+        },
+        "memory_gigabytes": preset.memory,
+        "remark": preset.remark,
+    }
+
+
+def _settings(preset: Preset) -> str:
+    form, sampling = preset.form, _sampling(preset)
+    height, width = form.size
+    clips = f"{float(form.seconds):g} s, {height}x{width} at {float(form.fps):g} fps"
+    if sampling is None:
+        return clips
+    prompts, joint = sampling.guidance_scale, sampling.joint_scale
+    return (
+        f"{clips}\n{sampling.steps} steps of {sampling.solver}\n"
+        f"prompt {prompts.audio:g}, {prompts.video:g}; joint {joint.audio:g}, {joint.video:g}"
+    )
+
+
+def _sampling(preset: Preset) -> Sampling | None:
+    """None where the settings come with weights that are not here."""
+    try:
+        return preset.sampling()
+    except UserError:
+        return None

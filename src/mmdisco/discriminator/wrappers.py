@@ -1,0 +1,47 @@
+"""Discriminators around another one, or in place of one."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mmdisco.av import AV
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.schedule import NoiseLevel
+from mmdisco.shapes import Logit
+
+
+class Indifferent(Discriminator):
+    """Finds every pair as real as every other: the bases alone."""
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """0 for each pair."""
+        return z_t.audio.new_zeros(len(z_t.audio))
+
+
+class Placed(Discriminator):
+    """Another discriminator on a device of its own; what goes in and comes out stays outside.
+
+    Args:
+        discriminator: Moved there.
+        device: Where it computes.
+    """
+
+    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
+        super().__init__()
+        self.discriminator = discriminator.to(device)
+        self._device = device
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """The other's logit."""
+        logit = self.discriminator(
+            z_t.map(self._there), level.map(self._level), text.map(self._there)
+        )
+        return logit.to(z_t.audio.device)
+
+    def _there(self, x: Tensor) -> Tensor:
+        return x.to(self._device)
+
+    def _level(self, level: NoiseLevel) -> NoiseLevel:
+        t, alpha, sigma = map(self._there, (level.t, level.alpha, level.sigma))
+        return replace(level, t=t, alpha=alpha, sigma=sigma)

@@ -1,0 +1,87 @@
+"""A user's file as one given side: as models take it, and as the clip will have it.
+
+Models make clips of one length. Of a longer file the beginning is taken; a shorter one is filled, a
+picture with its last frame and a sound with silence, on both sides alike, so that what is made lies
+beside what it was made for.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from mmdisco.media.clip import Audio, Video
+from mmdisco.media.fitting import fit_audio, fit_video
+from mmdisco.media.reading import Selection, frame_rate, read_audio, read_video, resampled
+from mmdisco.media.writing import SOUND_RATES
+
+MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits a film fits into memory
+MOST_FPS: Final = Fraction(60)
+FALLBACK_RATE: Final = 48_000  # instead of one that no clip can be written at
+
+
+@dataclass(frozen=True)
+class Form:
+    """The clips that models make and take.
+
+    Attributes:
+        seconds: Length.
+        fps: Frames a second.
+        size: Height and width, pixels.
+        sample_rate: Samples a second.
+    """
+
+    seconds: Fraction
+    fps: Fraction
+    size: tuple[int, int]
+    sample_rate: int
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip, to the nearest whole number."""
+        return round(self.seconds * self.fps)
+
+
+def given_video(path: Path, form: Form, most_pixels: int = MOST_PIXELS) -> tuple[Video, Video]:
+    """The picture of a file as models take it, and at the file's own rate and size.
+
+    What is larger than ``most_pixels`` is shown scaled down to it, what is faster than 60 fps at
+    60, and what is slower than the form at the form's rate, or its last frame would outlast the
+    sound.
+
+    Raises:
+        UserError: The file has no picture track or no frames, or cannot be read.
+    """
+    selection = Selection(seconds=form.seconds, fps=form.fps, size=form.size)
+    seen = read_video(path, selection)
+    fps = min(max(frame_rate(path), form.fps), max(MOST_FPS, form.fps))
+    size = _shown_size(path, most_pixels)
+    shown = read_video(path, Selection(seconds=form.seconds, fps=fps, size=size))
+    return fit_video(seen, form.frames), fit_video(shown, round(form.seconds * fps))
+
+
+def given_audio(path: Path, form: Form) -> tuple[Audio, Audio]:
+    """The sound of a file as models take it, and at the file's own rate.
+
+    Raises:
+        UserError: The file has no sound track or no samples, or cannot be read.
+    """
+    played = read_audio(path, Selection(seconds=form.seconds))
+    heard = resampled(played, form.sample_rate)
+    if played.sample_rate not in SOUND_RATES:
+        played = resampled(played, FALLBACK_RATE)
+    return (
+        fit_audio(heard, round(form.seconds * form.sample_rate)),
+        fit_audio(played, round(form.seconds * played.sample_rate)),
+    )
+
+
+def _shown_size(path: Path, most_pixels: int) -> tuple[int, int] | None:
+    # the first frame, for only a decoded one knows its rotation
+    first = read_video(path, Selection(seconds=Fraction(1), fps=Fraction(1)))
+    height, width = first.frames.shape[1:3]
+    if height * width <= most_pixels:
+        return None
+    factor = math.sqrt(most_pixels / (height * width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

@@ -1,0 +1,101 @@
+"""Presets of tiny folders: AudioLDM with AnimateDiff, and MM-Diffusion."""
+
+import hashlib
+from fractions import Fraction
+
+import pytest
+import torch
+from test_adapters_tiny import (
+    audioldm,
+    autoencoder,
+    awake,
+    clip,
+    clip_tokenizer,
+    image_unet,
+    motion_adapter,
+    scheduler,
+)
+from test_mmdiffusion_model import SMALL
+from torch import nn
+
+from mmdisco.adapters.saving import save_parts
+from mmdisco.av import AV
+from mmdisco.files import write_json, write_tensors
+from mmdisco.media.given import Form
+from mmdisco.mmdiffusion.network import JointNetwork
+from mmdisco.pair import Sampling
+from mmdisco.presets.bases import AnimateDiffBase, AudioLDMBase
+from mmdisco.presets.joint import MMDiffusionPreset
+from mmdisco.presets.judges import Released
+from mmdisco.presets.text_pairs import TextPreset
+from mmdisco.released import ReleasedConfig, ReleasedDiscriminator
+from mmdisco.released.fusion import MeanFusionConfig
+from mmdisco.released.keys import released_name
+from mmdisco.released.kinds import Spectrogram, Video, Waveform
+
+
+def config(audio, video):
+    sizes = {"width": 32, "depth": 1, "multipliers": (1,), "embedding": 8}
+    return ReleasedConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
+
+
+CONFIG = config(Spectrogram(4, 12), Video(4, 20))
+JOINT_CONFIG = config(Waveform(1), Video(3))
+TINY = TextPreset(
+    title="tiny",
+    audio=AudioLDMBase(),
+    video=AnimateDiffBase(),
+    judge=Released("tiny", CONFIG, 0.0),
+    usual=Sampling(3, "ddpm", AV(2.5, 7.5), AV(100.0, 100.0), 1.0, 1.0),
+    clips=Form(Fraction(1, 4), Fraction(8), (16, 24), 16_000),
+    gigabytes=0.1,
+)
+JOINT = MMDiffusionPreset(
+    title="tiny-joint",
+    file="tiny.pt",
+    judge=Released("tiny-joint", JOINT_CONFIG, 0.0),
+    clips=Form(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
+)
+
+
+def save_judge(path, shape):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network = ReleasedDiscriminator(shape)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    torch.save({released_name(name): one for name, one in network.state_dict().items()}, path)
+
+
+def save_joint(folder):
+    network = JointNetwork(SMALL)
+    write_tensors(folder / "model.safetensors", network.state_dict(), {})
+    sum_ = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    record = {"network": "joint", "shape": SMALL.to_record(), "sha256": sum_}
+    write_json(folder / "config.json", record)
+
+
+def fill(folder):
+    """All files of both presets, in the layout of a folder of weights."""
+    with torch.random.fork_rng():
+        audioldm().save_pretrained(folder / "cvssp" / "audioldm-m-full")
+        unet, vae, text, motion = awake(image_unet(), autoencoder(3), clip(), motion_adapter())
+        parts = {
+            "unet": unet,
+            "vae": vae,
+            "text_encoder": text,
+            "tokenizer": clip_tokenizer(),
+            "scheduler": scheduler(),
+        }
+        images = folder / "SG161222" / "Realistic_Vision_V5.1_noVAE"
+        save_parts(images, "StableDiffusionPipeline", parts)
+        motion.save_pretrained(folder / "guoyww" / "animatediff-motion-adapter-v1-5-2")
+        torch.manual_seed(0)
+        save_judge(folder / "mmdisco" / "tiny.pt", CONFIG)
+        save_judge(folder / "mmdisco" / "tiny-joint.pt", JOINT_CONFIG)
+        save_joint(folder / "mmdiffusion" / "tiny.pt.converted")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("weights"))
