@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmdisco.av import AV
 from mmdisco.bench.ledger import DISCRIMINATOR, Ledger, MeteredJoint
 from mmdisco.discriminator.base import Discriminator
+from mmdisco.discriminator.wrappers import Placed
 from mmdisco.errors import UserError
 from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance, JointScale
 from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.path import IndexPath
 from mmdisco.sampling import Sampler
 from mmdisco.sampling.named import solver
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
-from mmdisco.shapes import Logit
+from mmdisco.schedule import NoiseSchedule
 
 STEPS: Final = 50
 THEORY: Final[AV[JointScale]] = AV(ConstantScale(1.0), ConstantScale(1.0))
@@ -115,20 +115,6 @@ class Text:
             return Conditioning(vectors, (vectors,))
         tokens = torch.randn(batch, self.tokens, self.pooled, generator=generator)
         return Conditioning(tokens.mean(dim=1), (tokens,))
-
-
-class Placed(Discriminator):
-    """A discriminator on a device, for latents that are not there."""
-
-    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
-        super().__init__()
-        self._discriminator = discriminator
-        self._device = device
-
-    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The same logit, where the latents are."""
-        logit = self._discriminator(z_t.map(lambda x: x.to(self._device)), level, text)
-        return logit.to(z_t.audio.device)
 
 
 def guided(

@@ -62,5 +62,7 @@ def _digest(z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]) -> s
         for tensor in (x_t, at.t, at.alpha, at.sigma, caption.pooled, *caption.native):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             # as bytes: numpy has no bfloat16
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(
+                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
     return digest.hexdigest()
