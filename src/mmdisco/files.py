@@ -4,6 +4,7 @@ Knows JSON and safetensors; knows nothing of what they hold.
 """
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -108,6 +109,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not there") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _beside(path: Path) -> Path:

@@ -3,7 +3,6 @@
 Knows requests and files; samples nothing.
 """
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import torch
 
 from mmdisco.av import AV
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import read_json, sha256
 from mmdisco.pair import Pair, levels_of, levels_record
 from mmdisco.presets import Options, preset
 from mmdisco.presets.table import DEFAULT
@@ -78,7 +77,7 @@ class Surroundings:
             versions={**versions, "python": platform.python_version()},
             threads=torch.get_num_threads(),
             weights=pair.marks(),
-            given=None if request.given is None else _sha256(request.given),
+            given=None if request.given is None else sha256(request.given),
         )
 
 
@@ -226,11 +225,3 @@ def _sides(scale: AV[float]) -> dict[str, float]:
 
 def _both(record: Mapping[str, float]) -> AV[float]:
     return AV(float(record["audio"]), float(record["video"]))
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

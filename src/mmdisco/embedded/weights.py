@@ -4,7 +4,6 @@ The files are in half precision; the networks run in single. ``config.json`` hol
 words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +31,7 @@ from mmdisco.embedded.models import (
 )
 from mmdisco.embedded.text import TextEncoder, Unknown
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, write_json, write_tensors
+from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
 from mmdisco.media.given import Form
 from mmdisco.models import ModelPair
 from mmdisco.pair import Demand, Pair, Sampling, levels_of
@@ -134,7 +133,7 @@ class Folder(Pair):
     def load(self, name: str, network: Network) -> Network:
         """``network`` with the weights of ``name``, frozen, in single precision."""
         path = self.path / f"{name}.safetensors"
-        if path.is_file() and _sha256(path) != self.config["sha256"].get(name):
+        if path.is_file() and sha256(path) != self.config["sha256"].get(name):
             raise UserError(
                 f"{path} is damaged: its checksum is not the one in config.json; install "
                 "mmdisco again"
@@ -189,9 +188,5 @@ def pack(
         target = folder / f"{name}.safetensors"
         halves = {key: value.to(torch.float16) for key, value in read_tensors(source).items()}
         write_tensors(target, halves, metadata)
-        sums[name] = _sha256(target)
+        sums[name] = sha256(target)
     write_json(folder / "config.json", {**config, "sha256": sums})
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

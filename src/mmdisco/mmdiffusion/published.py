@@ -8,7 +8,6 @@ published file changes:
     config.json          shape, SHA-256 of the weights, size and time of the source; written last
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, write_json, write_tensors
+from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
 from mmdisco.mmdiffusion.config import JOINT, UPSCALER, JointConfig, UpscalerConfig
 from mmdisco.mmdiffusion.keys import joint_key, upscaler_key
 from mmdisco.mmdiffusion.network import JointNetwork
@@ -111,7 +110,7 @@ def _convert(form: _Form[Network], path: Path, folder: Path, config: Mapping[str
         raise UserError(f"{path} names weights twice: get MM-Diffusion's weights from {HOME}")
     network = _filled(_empty(form, config["shape"], path), renamed, path)
     write_tensors(folder / WEIGHTS, network.state_dict(), {"source": path.name})
-    write_json(folder / CONFIG, {**config, "sha256": _sha256(folder / WEIGHTS)})
+    write_json(folder / CONFIG, {**config, "sha256": sha256(folder / WEIGHTS)})
 
 
 def _read(form: _Form[Network], folder: Path) -> Network:
@@ -119,7 +118,7 @@ def _read(form: _Form[Network], folder: Path) -> Network:
     if not isinstance(config, dict) or config.get("network") != form.name:
         raise UserError(f"{folder / CONFIG} is not of MM-Diffusion's {form.name} network")
     path = folder / WEIGHTS
-    if path.is_file() and _sha256(path) != config.get("sha256"):
+    if path.is_file() and sha256(path) != config.get("sha256"):
         raise UserError(
             f"{path} is damaged: delete {folder}, and it is made anew of the published file"
         )
@@ -186,8 +185,3 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     if not isinstance(held, Mapping) or not all(isinstance(one, Tensor) for one in held.values()):
         raise UserError(f"{path} holds no state dict: get MM-Diffusion's weights from {HOME}")
     return {str(name): tensor for name, tensor in held.items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

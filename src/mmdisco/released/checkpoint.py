@@ -11,7 +11,6 @@ Whatever stops a conversion, a kill included, leaves the pair that was there, no
 checksums do not fit, which is never loaded.
 """
 
-import hashlib
 import pickle
 import struct
 from collections.abc import Mapping
@@ -22,7 +21,14 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_json, read_tensors, write_json, write_tensors
+from mmdisco.files import (
+    expect_writable,
+    read_json,
+    read_tensors,
+    sha256,
+    write_json,
+    write_tensors,
+)
 from mmdisco.released.config import ReleasedConfig
 from mmdisco.released.keys import empty, translate
 from mmdisco.released.network import ReleasedDiscriminator
@@ -68,7 +74,7 @@ def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscrim
         convert(checkpoint, folder, config)
     elif checkpoint.exists():
         record = _read_record(folder)
-        if record["source_sha256"] != _sha256(checkpoint) or record["config"] != config.to_record():
+        if record["source_sha256"] != sha256(checkpoint) or record["config"] != config.to_record():
             convert(checkpoint, folder, config)
     elif _read_record(folder)["config"] != config.to_record():
         raise UserError(f"{folder} holds another network than was asked for: name that one")
@@ -92,9 +98,9 @@ def convert(checkpoint: Path, folder: Path, config: ReleasedConfig) -> None:
     write_tensors(folder / WEIGHTS, weights, {"source": checkpoint.name})
     record = {
         "config": config.to_record(),
-        "sha256": _sha256(folder / WEIGHTS),
+        "sha256": sha256(folder / WEIGHTS),
         "source": checkpoint.name,
-        "source_sha256": _sha256(checkpoint),
+        "source_sha256": sha256(checkpoint),
     }
     write_json(folder / CONFIG, record)
 
@@ -110,7 +116,7 @@ def load(folder: Path) -> ReleasedDiscriminator:
     """
     record = _read_record(folder)
     path = folder / WEIGHTS
-    if path.is_file() and _sha256(path) != record["sha256"]:
+    if path.is_file() and sha256(path) != record["sha256"]:
         raise UserError(f"{path} is damaged: delete {folder} and convert the published file again")
     weights = read_tensors(path)
     network = empty(ReleasedConfig.from_record(record["config"]))
@@ -152,11 +158,3 @@ def _read_record(folder: Path) -> dict[str, Any]:
             "published file again"
         )
     return record
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
