@@ -199,12 +199,6 @@ def test_tiles_make_a_large_picture_nearly_the_same():
     assert not torch.equal(tiled, whole)
 
 
-def test_offloading_without_accelerate_is_refused(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "accelerate", None)
-    with pytest.raises(UserError, match="pip install accelerate"):
-        audioldm(runtime=Runtime(offload=True))
-
-
 def test_what_a_prompt_has_too_much_is_left_out_with_a_warning():
     model = animatediff()
     with pytest.warns(UserWarning, match="reads the first 77"):

@@ -8,8 +8,6 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from mmdisco.errors import UserError
-
 
 @dataclass(frozen=True)
 class Runtime:
@@ -18,7 +16,6 @@ class Runtime:
     Attributes:
         device: Where they compute; latents and clips outside stay where the caller has them.
         offload: Whether networks wait in main memory, and only the one in use is on the device.
-            Needs accelerate.
         vae_slicing: Whether the autoencoder takes the images of a batch one by one.
         vae_tiling: Whether the autoencoder takes large images in overlapping tiles; the seams
             change the result a little.
@@ -35,9 +32,6 @@ class Runtime:
         Args:
             networks: In the order in which a run uses them.
             vae: The one of them that slicing and tiling are for.
-
-        Raises:
-            UserError: Offloading was asked for and accelerate is not installed.
         """
         for network in networks:
             network.eval().requires_grad_(False)  # noqa: FBT003
@@ -56,10 +50,8 @@ CPU: Final = Runtime()
 
 
 def _offload(networks: Sequence[nn.Module], device: torch.device) -> None:
-    try:
-        from accelerate import cpu_offload_with_hook
-    except ImportError as error:
-        raise UserError("offloading needs accelerate: pip install accelerate") from error
+    from accelerate import cpu_offload_with_hook  # slow to import, seldom wanted
+
     hook: Any = None
     for network in networks:
         _, hook = cpu_offload_with_hook(network, device, prev_module_hook=hook)
