@@ -22,7 +22,7 @@ CONFIGS = {
 }
 TRAININGS = {
     "audio": Schedule(steps=14000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
-    "video": Schedule(steps=12000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
+    "video": Schedule(steps=7000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
 }
 SCHEDULES = {"audio": audio_schedule, "video": video_schedule}
 BATCH = 32
@@ -59,7 +59,7 @@ def train(modality: str, seed: int, out: Path) -> None:
         eps = torch.randn(x_0.shape, generator=generator)
         x_t = level.add_noise(x_0, eps)
         v = VPrediction().from_eps(eps, x_t, level)
-        return (network(x_t, level.t, text) - v).square().mean()
+        return (network(x_t, level, text) - v).square().mean()
 
     trained = fit(
         network,

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from mmdisco.embedded.denoiser import LAYOUTS, ConvolutionTransformer, DenoiserConfig
-from mmdisco.embedded.models import FPS, SAMPLE_RATE, SECONDS
+from mmdisco.embedded.models import FPS, SAMPLE_RATE, SECONDS, video_schedule
 from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.objects.dataset import example
+from mmdisco.schedule import NoiseLevel
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_every_step_of_time_sees_every_other(shape, generator):
         torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     x_t = torch.randn(1, *shape, generator=generator).requires_grad_()
     text = torch.randn(1, 64, generator=generator)
-    v = network(x_t, torch.tensor([500.0]), text)
+    v = network(x_t, video_schedule().level(torch.full((1,), 100.0, dtype=torch.float64)), text)
     assert v.shape == x_t.shape
     v[:, :, 0].sum().backward()
     assert (x_t.grad.abs().transpose(1, 2).flatten(2).amax((0, 2)) > 0).all()
@@ -119,7 +120,7 @@ def test_every_step_of_time_sees_every_other(shape, generator):
 def test_images_and_tokens_lead_back_to_the_latents(shape, generator):
     layout = LAYOUTS[len(shape)](shape)
     x = torch.randn(2, *shape, generator=generator)
-    images = layout.images(x)
+    images = layout.images(x, NoiseLevel.clean(2))
     painted = torch.zeros(len(images), layout.painted, *images.shape[2:])
     painted[:, :4] = images[:, :4]
     assert torch.equal(layout.latents(painted), x)
@@ -138,3 +139,15 @@ def test_what_frames_have_in_common_is_painted_once_for_all(generator):
     latents = layout.latents(torch.cat([torch.zeros_like(common), common], 1))
     mean = common.unflatten(0, (2, 5)).mean(1)[:, :, None]
     torch.testing.assert_close(latents, mean.expand(2, 4, 5, 4, 6))
+
+
+def test_what_is_seen_weighs_what_it_is_worth_as_evidence(generator):
+    layout = LAYOUTS[4]((4, 5, 4, 6))
+    noise = torch.randn(1, 4, 5, 4, 6, generator=generator)
+    times = torch.tensor([999.0, 300.0], dtype=torch.float64)
+    late, early = (layout.images(noise, video_schedule().level(t[None])) for t in times)
+    assert late.abs().max() < 0.1
+    # a frame's own values, once as single ones and once as of a thing that covers many; the mean's
+    single, many, mean, means = early.square().mean((0, 2, 3)).unflatten(0, (4, 4)).mean(1)
+    assert single < 0.6 * many
+    assert mean < 0.6 * means

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from mmdisco.models import Conditioning, Denoiser
 from mmdisco.prediction import VPrediction
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
+from mmdisco.schedule import NoiseLevel, NoiseSchedule, over
 from mmdisco.shapes import Latent, PerSample, Text, Tokens, Vector
 
 TIME_FEATURES: Final = 64
@@ -79,8 +79,8 @@ class Layout(ABC):
     values: int
 
     @abstractmethod
-    def images(self, x: Latent) -> Tensor:
-        """Latents to images (n, channels, height, width)."""
+    def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
+        """Noisy latents to images (n, channels, height, width)."""
 
     @abstractmethod
     def latents(self, images: Tensor) -> Latent:
@@ -107,21 +107,36 @@ class FrameLayout(Layout):
     """An image and a token a frame of a video (b, c, f, h, w).
 
     Beside its own channels an image has those of the mean over all frames, scaled to the same
-    noise. What stays through a clip stands out of it 16 times as much as of a frame; without it
+    noise: what stays through a clip stands out of it 16 times as much as of a frame. Without it
     the network is slow to find that one thing has one colour. In the same way half of what is
     painted is the frame's own, and of the other half the mean over all frames is added to each.
+
+    A network whose layers normalise what they see takes noise for evidence where there is nothing
+    else, and paints a green bell red. So everything seen is scaled by what it is worth,
+    √(k / (k + σ²/α²)): the weight of the best linear guess from k values that agree. Each is
+    there for two k, a single value's and that of a thing which covers many.
     """
+
+    agreeing: Final = (1, 16)
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         channels, self.steps, height, width = shape
-        self.channels = self.painted = 2 * channels
+        self.channels = 2 * len(self.agreeing) * channels
+        self.painted = 2 * channels
         self.half = (WIDE, height // 2, width // 2)
         self.values = math.prod(self.half)
 
-    def images(self, x: Latent) -> Tensor:
-        """(b · f, 2 c, h, w)."""
-        mean = x.mean(2, keepdim=True) * math.sqrt(self.steps)
-        return torch.cat([x, mean.expand_as(x)], 1).transpose(1, 2).flatten(0, 1)
+    def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
+        """(b · f, 4 c, h, w), in VP units."""
+        own = level.to_vp(x_t)
+        mean = (own.mean(2, keepdim=True) * math.sqrt(self.steps)).expand_as(own)
+        noise = (level.sigma / level.alpha).square()
+        seen = [
+            over((k / (k + noise)).sqrt(), own) * one
+            for frames, one in ((1, own), (self.steps, mean))
+            for k in (frames * number for number in self.agreeing)
+        ]
+        return torch.cat(seen, 1).transpose(1, 2).flatten(0, 1)
 
     def latents(self, images: Tensor) -> Latent:
         """(b, c, f, h, w)."""
@@ -155,9 +170,10 @@ class SpectrogramLayout(Layout):
         self.half = (WIDE, bins // 2)
         self.values = math.prod(self.half)
 
-    def images(self, x: Latent) -> Tensor:
+    def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
         """As they are."""
-        return x
+        del level
+        return x_t
 
     def latents(self, images: Tensor) -> Latent:
         """As they are."""
@@ -184,7 +200,7 @@ LAYOUTS: Final = {4: FrameLayout, 3: SpectrogramLayout}  # by the axes of one la
 
 
 class ConvolutionTransformer(nn.Module):
-    """Noisy latent, time and caption in, v out."""
+    """Noisy latent, its level and caption in, v out."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -209,12 +225,12 @@ class ConvolutionTransformer(nn.Module):
         _zero(self.modulation)
         _zero(self.last)
 
-    def forward(self, x_t: Latent, t: PerSample, text: Text) -> Latent:
+    def forward(self, x_t: Latent, level: NoiseLevel, text: Text) -> Latent:
         """v of each sample, in the shape of ``x_t``."""
-        mixed = functional.silu(self.time(time_features(t)) + self.text(text))
+        mixed = functional.silu(self.time(time_features(level.t)) + self.text(text))
         condition = functional.silu(self.condition(mixed))
         each_step = condition[:, None].expand(-1, self.layout.steps, -1)
-        images = self.layout.images(x_t).contiguous(memory_format=torch.channels_last)
+        images = self.layout.images(x_t, level).contiguous(memory_format=torch.channels_last)
         seen = self.seen(self.first(images), self.layout.rows(each_step))
         small = functional.silu(self.small_time(self.shrink(seen)))
         tokens = self.into(self.layout.tokens(small)) + self.place
@@ -312,7 +328,7 @@ class VelocityDenoiser(Denoiser):
     """A network that predicts v, with the schedule it was trained on.
 
     Args:
-        network: From a noisy latent, its time and its caption to v.
+        network: From a noisy latent, its level and its caption to v.
         schedule: Times are those of the network.
     """
 
@@ -327,7 +343,7 @@ class VelocityDenoiser(Denoiser):
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε from v; the caption is the pooled vector."""
-        v = self.network(x_t, level.t, cond.pooled)
+        v = self.network(x_t, level, cond.pooled)
         return VPrediction().to_eps(v, x_t, level)
 
 
