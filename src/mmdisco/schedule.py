@@ -57,6 +57,15 @@ class NoiseLevel:
         """√(α² + σ²): 1 for VP."""
         return torch.hypot(self.alpha, self.sigma)
 
+    def evidence(self, agreeing: int) -> PerSample:
+        """√(k / (k + σ²/α²)) in [0, 1] for k values that agree.
+
+        In VP units x_t times this, for k = 1, is the best linear guess of a clean latent of unit
+        variance. A network whose layers normalise what they see takes noise for evidence where
+        there is nothing else; scaled by what it is worth, noise leaves it alone.
+        """
+        return (agreeing / (agreeing + (self.sigma / self.alpha).square())).sqrt()
+
     def add_noise(self, x_0: Latent, eps: Latent) -> Latent:
         """The forward process x_t = α x_0 + σ ε."""
         return over(self.alpha, x_0) * x_0 + over(self.sigma, x_0) * eps

@@ -143,7 +143,8 @@ class AudioVideoDiscriminator(Discriminator):
         levels = self.level(level)
         audio_text, video_text = self.audio_text(text.audio), self.video_text(text.video)
         features = AV(
-            self.audio(z.audio, levels + audio_text), self.video(z.video, levels + video_text)
+            self.audio(z.audio, level.audio, levels + audio_text),
+            self.video(z.video, level.video, levels + video_text),
         )
         return self.fusion(features, levels + audio_text + video_text)
 

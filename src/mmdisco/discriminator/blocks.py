@@ -2,7 +2,7 @@
 
 The residual block is that of the released MMDisCo discriminator: GroupNorm, SiLU, convolution of 3
 taps, average pool, scale and shift by an embedding, SiLU, convolution of 1 tap, and a skip. A tower
-sees one latent and one embedding; it knows no noise level, no caption and no other tower. Nothing
+sees one latent, its noise level and one embedding; it knows no caption and no other tower. Nothing
 depends on batch mates, since the norms are per sample.
 """
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mmdisco.discriminator.convolutions import Latents, Pointwise, channels_last
 from mmdisco.errors import UserError
+from mmdisco.schedule import NoiseLevel
 from mmdisco.shapes import Latent, Tokens, Vector
 
 MOST_GROUPS = 32
@@ -95,13 +96,13 @@ class Tower(nn.Module):
                 channels = wanted
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Latent, embedding: Vector) -> Tokens:
-        """The features of each step of time, (b, steps, features).
+    def forward(self, x: Latent, level: NoiseLevel, embedding: Vector) -> Tokens:
+        """The features of each step of time, (b, steps, features), of a latent in VP units.
 
         Raises:
             UserError: An axis is shorter than what the pools average into one.
         """
-        x = self.read(x)
+        x = self.read(x, level)
         if any(size < least for size, least in zip(x.shape[2:], self.smallest, strict=True)):
             raise UserError(
                 f"latent of {tuple(x.shape[2:])} (time, then space) is too small for the "

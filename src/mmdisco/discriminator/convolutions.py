@@ -15,9 +15,11 @@ from torch.nn import functional
 
 from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.errors import UserError
+from mmdisco.schedule import NoiseLevel, over
 from mmdisco.shapes import Latent
 
 FLAT_CHANNELS = 24
+AGREEING = 8  # values of a step that tell of one thing
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class Reader(nn.Module, ABC):
     values: int
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """The latent (b, c, time, *space) to (b, values, time, *rest)."""
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
+        """The latent (b, c, time, *space), in VP units, to (b, values, time, *rest)."""
 
 
 class AsItIs(Reader):
@@ -176,8 +178,9 @@ class AsItIs(Reader):
         super().__init__()
         self.values = channels
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
         """The latent itself."""
+        del level
         return x
 
 
@@ -186,7 +189,8 @@ class FlatReader(Reader):
 
     A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
     Every step also sees the mean of all steps, scaled to the same noise: what a thing is made of
-    stays through a clip, and stands out of the mean while every single step is still noise.
+    stays through a clip, and stands out of the mean while every single step is still noise. What is
+    seen is scaled by its ``NoiseLevel.evidence``.
     """
 
     def __init__(self, channels: int, space: tuple[int, ...]) -> None:
@@ -198,7 +202,7 @@ class FlatReader(Reader):
         places = math.prod(space)
         self.values = 2 * places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
         """(b, c, time, *space) to (b, values, time).
 
         Raises:
@@ -210,7 +214,8 @@ class FlatReader(Reader):
             )
         batch, steps = x.shape[0], x.shape[2]
         mean = x.mean(2, keepdim=True) * math.sqrt(steps)
-        x = torch.cat([x, mean.expand_as(x)], 1)
+        own_worth, mean_worth = (level.evidence(AGREEING * frames) for frames in (1, steps))
+        x = torch.cat([over(own_worth, x) * x, (over(mean_worth, x) * mean).expand_as(x)], 1)
         by_step = x.transpose(1, 2)
         by_frame = len(self.space) > 1
         images = by_step.flatten(0, 1) if by_frame else x

@@ -111,10 +111,8 @@ class FrameLayout(Layout):
     the network is slow to find that one thing has one colour. In the same way half of what is
     painted is the frame's own, and of the other half the mean over all frames is added to each.
 
-    A network whose layers normalise what they see takes noise for evidence where there is nothing
-    else, and paints a green bell red. So everything seen is scaled by what it is worth,
-    √(k / (k + σ²/α²)): the weight of the best linear guess from k values that agree. Each is
-    there for two k, a single value's and that of a thing which covers many.
+    Everything seen is scaled by its ``evidence``, or a network paints a green bell red at high
+    noise. Each is there twice: as a single value, and as one of a thing that covers many.
     """
 
     agreeing: Final = (1, 16)
@@ -130,11 +128,10 @@ class FrameLayout(Layout):
         """(b · f, 4 c, h, w), in VP units."""
         own = level.to_vp(x_t)
         mean = (own.mean(2, keepdim=True) * math.sqrt(self.steps)).expand_as(own)
-        noise = (level.sigma / level.alpha).square()
         seen = [
-            over((k / (k + noise)).sqrt(), own) * one
+            over(level.evidence(frames * number), own) * one
             for frames, one in ((1, own), (self.steps, mean))
-            for k in (frames * number for number in self.agreeing)
+            for number in self.agreeing
         ]
         return torch.cat(seen, 1).transpose(1, 2).flatten(0, 1)
 
