@@ -22,7 +22,7 @@ from mmdisco.training.pairs import Pairs, PairSource
 from mmdisco.training.store import PairStore, take
 
 SHARD = 256
-SHARDS = 32
+SHARDS = 16
 
 
 def make(seed: int, shards: int, out: Path) -> PairStore:
@@ -129,7 +129,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make the store of fake pairs.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--shards", type=int, default=SHARDS, help=f"of {SHARD} pairs")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    make(options.seed, SHARDS, options.out)
+    make(options.seed, options.shards, options.out)

@@ -12,8 +12,8 @@ from mmdisco.objects.captions import vocabulary
 
 # what generation begins with until sweep.py has found better
 SAMPLING: dict[str, Any] = {
-    "steps": 20,
-    "solver": "dpm++2m",
+    "steps": 30,
+    "solver": "sde-dpm++2m",
     "guidance_scale": [1.5, 1.5],
     "joint_scale": [1.0, 1.0],
     "video_to_audio": 1.0,

@@ -169,7 +169,7 @@ def test_gradient_of_the_gradient_is_that_of_the_release(name):
 
 
 def test_residuals_along_a_run_of_mm_diffusion_are_those_of_the_release():
-    folder = folder_of("mmdiff_guided_dpm_solver")
+    folder = Path(FULL) if FULL else PACKED.parent / "mmdiffusion"
     record = json.loads((folder / "mmdiff_guided_dpm_solver.json").read_text())
     run = load_file(folder / "mmdiff_guided_dpm_solver.safetensors")
     weights = load_file(folder / "mmdiff_guided_dpm_solver_weights_disc.safetensors")
