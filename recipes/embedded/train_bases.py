@@ -22,7 +22,7 @@ CONFIGS = {
 }
 TRAININGS = {
     "audio": Schedule(steps=14000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
-    "video": Schedule(steps=7000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
+    "video": Schedule(steps=12000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
 }
 SCHEDULES = {"audio": audio_schedule, "video": video_schedule}
 BATCH = 32
