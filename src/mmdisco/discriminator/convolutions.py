@@ -38,6 +38,10 @@ class Latents(ABC):
         check_sizes(self)
 
     @abstractmethod
+    def fits(self, shape: torch.Size) -> bool:
+        """Whether latents of this shape, without the batch, can be read."""
+
+    @abstractmethod
     def reader(self) -> "Reader":
         """What stands before a tower: from the latent to what its convolutions take."""
 
@@ -57,6 +61,10 @@ class Latents(ABC):
 @dataclass(frozen=True)
 class VideoLatents(Latents):
     """Latents (b, c, f, h, w). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, f, h, w)."""
+        return len(shape) == 4 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -78,6 +86,10 @@ class VideoLatents(Latents):
 @dataclass(frozen=True)
 class SpectrogramLatents(Latents):
     """Latents (b, c, l, m). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l, m)."""
+        return len(shape) == 3 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -106,6 +118,10 @@ class WaveformLatents(Latents):
     """
 
     time_pool: int = 1
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l)."""
+        return len(shape) == 2 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -137,6 +153,10 @@ class FlatLatents(Latents):
     """
 
     space: tuple[int, ...] = ()
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, time, *space) of this extent in space."""
+        return shape[:1] == (self.channels,) and tuple(shape[2:]) == self.space
 
     def reader(self) -> "Reader":
         """Two convolutions, then all that a step holds in one vector."""
