@@ -117,9 +117,7 @@ class Validation:
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("pairs", 2), ("levels", 1), ("clips", 0)):
             if getattr(self, name) < least:
-                raise UserError(
-                    f"validation.{name} {getattr(self, name)}: give at least {least}"
-                )
+                raise UserError(f"validation.{name} {getattr(self, name)}: give at least {least}")
         if self.clips_every < 1:
             raise UserError(f"validation.clips_every {self.clips_every}: give at least 1")
 

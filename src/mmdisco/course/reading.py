@@ -17,18 +17,24 @@ from mmdisco.files import write_text
 Tree = dict[str, Any]
 
 
-def read_course(path: Path | None, changes: Sequence[str]) -> Course:
+def read_course(
+    path: Path | None, given: Mapping[str, object], changes: Sequence[str] = ()
+) -> Course:
     """The course of a file, with changes.
 
     Args:
-        path: YAML; None for a course of changes alone.
-        changes: Each ``key=value``, the key with dots, as in ``loss.denoising=100``.
+        path: YAML; None for a course without one.
+        given: Values by key with dots, which replace those of the file; None leaves them.
+        changes: The same as text, each ``key=value``, as in ``loss.denoising=100``.
 
     Raises:
         UserError: A key is unknown, a value has the wrong type or is out of its range, or a file
             or folder that must be given is not.
     """
     tree = {} if path is None else _read(path)
+    for key, value in given.items():
+        if value is not None:
+            _put(tree, key, value)
     for change in changes:
         _change(tree, change)
     source = "the settings" if path is None else str(path)
@@ -68,15 +74,20 @@ def _change(tree: Tree, change: str) -> None:
     key, sign, value = change.partition("=")
     if not sign or not key.strip():
         raise UserError(f"setting {change!r}: write key=value, as in loss.denoising=100")
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not cast(object, isinstance(tree, dict)):
-            raise UserError(f"setting {change!r}: {section} is no section")
     try:
-        tree[last] = yaml.safe_load(value)
+        _put(tree, key.strip(), yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise UserError(f"setting {change!r}: the value is not YAML") from error
+
+
+def _put(tree: Tree, key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner: object = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{key}: {section} is no section")
+        tree = cast(Tree, inner)
+    tree[last] = value
 
 
 def _expect_known(tree: Tree, source: str) -> None:
@@ -84,7 +95,9 @@ def _expect_known(tree: Tree, source: str) -> None:
     for key, inner in _keys(tree):
         if key not in known:
             near = _nearest(key, list(known))
-            raise UserError(f"{source}: unknown key {key}{f'; did you mean {near}?' if near else ''}")
+            raise UserError(
+                f"{source}: unknown key {key}{f'; did you mean {near}?' if near else ''}"
+            )
         if known[key] != inner:
             raise UserError(f"{source}: {key} is {'a section' if known[key] else 'one value'}")
 

@@ -1,4 +1,4 @@
-"""Halves of pairs put together anew, and sources mixed. Knows groups as numbers, not as captions."""
+"""Halves of pairs put together anew, and sources mixed. Knows groups by any key."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
