@@ -2,6 +2,7 @@ import sys
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from mmdisco.av import AV
 from mmdisco.cli import main
@@ -18,6 +19,13 @@ CAPTIONS = ("a red ball bouncing", "a blue ball bouncing")
 class Ended:
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out.splitlines(), err
+
+
+@pytest.fixture(autouse=True)
+def _forget_accelerator():
+    """A process has one accelerator state for life, but tests are many runs."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 
 from mmdisco.cli.train_order import carry_out
@@ -123,6 +124,7 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
     for name in ("no", "bf16"):
         course = course_of(asked, tmp_path / name, f"work.precision={name!r}", "training.steps=2")
         list(carry_out(course, None))
+        AcceleratorState._reset_state(reset_partial_state=True)
         log = tmp_path / name / "training" / "log.jsonl"
         first.append(json.loads(log.read_text().splitlines()[0])["denoising_audio"])
     assert first[0] != first[1]
