@@ -3,8 +3,8 @@
 Networks of the embedded pair's full size with random weights, pairs of noise in a store on disk.
 The profile is torch's; the parts are those that ``mmdisco.training.running`` names. What is left is
 the loop itself. Data is reading, drawing, noising; networks are both bases with classifier-free
-guidance, the discriminator, its gradient, and the backward pass; optimiser is clipping, AdamW and the
-average.
+guidance, the discriminator, its gradient, and the backward pass; optimiser is clipping, AdamW and
+the average.
 
     python benchmarks/train_profile.py --steps 10 --out docs/train_profile.json
 """
@@ -34,6 +34,7 @@ from mmdisco.embedded.weights import PACKAGED
 from mmdisco.guidance import ClassifierFree
 from mmdisco.models import Conditioning, IndependentPair
 from mmdisco.path import IndexPath
+from mmdisco.schedule import NoiseSchedule
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.pairs import Pairs
@@ -49,9 +50,9 @@ def bases() -> IndependentPair:
     """Both denoisers, with random weights."""
     record = json.loads((PACKAGED / "config.json").read_text())
 
-    def denoiser(name, schedule):
+    def denoiser(name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
         network = ConvolutionTransformer(DenoiserConfig.from_record(record[name]))
-        return VelocityDenoiser(network.eval().requires_grad_(False), schedule)
+        return VelocityDenoiser(network.eval().requires_grad_(requires_grad=False), schedule)
 
     return IndependentPair(
         AV(
