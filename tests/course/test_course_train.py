@@ -121,8 +121,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(asked, tmp_path):
 
 def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
     first = []
-    for name in ("no", "bf16"):
-        course = course_of(asked, tmp_path / name, f"work.precision={name!r}", "training.steps=2")
+    for name in ("fp32", "bf16"):
+        course = course_of(asked, tmp_path / name, f"work.precision={name}", "training.steps=2")
         list(carry_out(course, None))
         AcceleratorState._reset_state(reset_partial_state=True)
         log = tmp_path / name / "training" / "log.jsonl"

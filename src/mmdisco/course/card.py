@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import yaml
+from matplotlib.figure import Figure
 
 from mmdisco.files import replacing, write_text
 
@@ -94,7 +94,8 @@ def _table(measure: Mapping[str, Any] | None) -> str:
 
 
 def _draw(path: Path, lines: Sequence[Line]) -> None:
-    figure, (losses, guesses) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    losses, guesses = figure.subplots(1, 2)
     logged = [line for line in lines if "discrimination" in line]
     for name in ("discrimination", "denoising_audio", "denoising_video"):
         losses.plot([line["step"] for line in logged], [line[name] for line in logged], label=name)
@@ -115,4 +116,3 @@ def _draw(path: Path, lines: Sequence[Line]) -> None:
     with replacing(path) as beside:
         # no version in the file, so that equal runs give equal pictures
         figure.savefig(beside, dpi=100, metadata={"Software": None})
-    plt.close(figure)

@@ -10,6 +10,7 @@ from mmdisco.training.settings import TrainConfig
 
 INDEPENDENT: Final = 0.35
 ONE_SIDED: Final = 0.3
+PRECISIONS: Final = {"fp32": "no", "bf16": "bf16"}  # YAML reads a bare no as false
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Work:
 
     Attributes:
         accumulation: Parts that a process takes its share of the batch in, for less memory.
-        precision: ``no`` or ``bf16``; null leaves it to ``accelerate launch``.
+        precision: ``fp32`` or ``bf16``; null leaves it to ``accelerate launch``.
         cpu: Whether to stay on the CPU.
         remember: Whether what the bases say is kept on disk; pays with ``training.period``.
     """
 
     accumulation: int = 1
-    precision: Literal["no", "bf16"] | None = None
+    precision: Literal["fp32", "bf16"] | None = None
     cpu: bool = False
     remember: bool = False
 

@@ -27,6 +27,29 @@ STREAM: Final = 2**31  # of random numbers that no step of training draws from
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """Who gets whose sound.
+
+    Attributes:
+        rows: That take part.
+        partners: Whose sound each of them gets.
+        captioned: Whether captions are shown; both of a couple have the same one.
+    """
+
+    rows: Tensor
+    partners: Tensor
+    captioned: bool
+
+    def pairs(self, real: Pairs, null: AV[Conditioning]) -> tuple[Pairs, Pairs]:
+        """Rows as they are, and with the sounds of their partners."""
+        own, other = take(real, self.rows), side_by_side(real, self.partners, self.rows)
+        if self.captioned:
+            return own, other
+        empty = null.map(lambda one: _repeated(one, len(self.rows)))
+        return replace(own, cond=empty), replace(other, cond=empty)
+
+
+@dataclass(frozen=True)
 class HeldOut(Observer):
     """Measures every so many steps, always with the same noise.
 
@@ -43,7 +66,7 @@ class HeldOut(Observer):
 
     real: Pairs
     fake: Pairs
-    exchanged: "Exchange"
+    exchanged: Exchange
     null: AV[Conditioning]
     path: NoisePath
     levels: int
@@ -94,29 +117,6 @@ class HeldOut(Observer):
             )
             found.append(network(z_t, level, some.cond.map(lambda one: one.pooled)).cpu())
         return torch.cat(found)
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """Who gets whose sound.
-
-    Attributes:
-        rows: That take part.
-        partners: Whose sound each of them gets.
-        captioned: Whether captions are shown; both of a couple have the same one.
-    """
-
-    rows: Tensor
-    partners: Tensor
-    captioned: bool
-
-    def pairs(self, real: Pairs, null: AV[Conditioning]) -> tuple[Pairs, Pairs]:
-        """Rows as they are, and with the sounds of their partners."""
-        own, other = take(real, self.rows), side_by_side(real, self.partners, self.rows)
-        if self.captioned:
-            return own, other
-        empty = null.map(lambda one: _repeated(one, len(self.rows)))
-        return replace(own, cond=empty), replace(other, cond=empty)
 
 
 def exchange(captions: Sequence[str]) -> Exchange:

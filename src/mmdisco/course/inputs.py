@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdisco.av import AV
 from mmdisco.course.clips import Clips, read_manifest, store_of
 from mmdisco.course.config import Course, Fakery
 from mmdisco.errors import UserError
@@ -55,13 +54,18 @@ class Inputs:
         """The fakes of a part."""
         return store_of(self.folder, part, "fake", self.captions[part])
 
-    def sources(self, fakery: Fakery) -> AV[PairSource]:
-        """What training draws from: real pairs, and what they are told from, in this order."""
-        real, fake = self.clips.store("train"), self.fake("train")
-        told: PairSource = fake
+    def told_from(self, fakery: Fakery) -> PairSource:
+        """What real pairs are told from in training.
+
+        Raises:
+            UserError: A store is damaged, or is not what its manifest tells of.
+        """
+        fake = self.fake("train")
+        source: PairSource = fake
         if fakery.repaired:
-            told = RepairedWithin.of(fake.read(), self.captions["train"])
+            source = RepairedWithin.of(fake.read(), self.captions["train"])
         if fakery.shuffled:
-            shuffled = RepairedWithin.of(real.read(), self.clips.captions["train"])
-            told = Mixed(shuffled, told, fakery.shuffled)
-        return AV(real, told)
+            real = self.clips.store("train").read()
+            shuffled = RepairedWithin.of(real, self.clips.captions["train"])
+            source = Mixed(shuffled, source, fakery.shuffled)
+        return source

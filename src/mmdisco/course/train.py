@@ -9,7 +9,7 @@ import torch
 
 from mmdisco.av import AV
 from mmdisco.course.card import last_measure, read_log, write_card
-from mmdisco.course.config import INDEPENDENT, ONE_SIDED, Course
+from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course
 from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
@@ -68,8 +68,9 @@ class Training:
         """
         self._expect_own()
         network = self.network
-        sources = self.inputs.sources(self.course.fakery)
-        run = self.trainer.steps(network, sources.audio, sources.video, self.run_dir)
+        real = self.inputs.clips.store("train")
+        fake = self.inputs.told_from(self.course.fakery)
+        run = self.trainer.steps(network, real, fake, self.run_dir)
         average: Discriminator = network
         for done, found in enumerate(run, start=1):
             average = found
@@ -139,11 +140,11 @@ def prepare_training(course: Course, observers: Sequence[Observer] = ()) -> Trai
         UserError: Something is missing or does not fit.
     """
     inputs = Inputs.read(course)
-    strategy = Accelerated(course.work.accumulation, course.work.precision, cpu=course.work.cpu)
+    work = course.work
+    precision = work.precision and PRECISIONS[work.precision]
+    strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
     strategy.expect(course.training.batch_size)
-    options = inputs.clips.options
-    if strategy.device.type != "cpu":
-        options = replace(options, device=str(strategy.device))
+    options = replace(inputs.clips.options, device=str(strategy.device))
     pair = preset(inputs.clips.preset).pair(options)
     if base_marks(pair) != inputs.made.get("weights"):
         raise UserError(
