@@ -1,5 +1,6 @@
 """A course carried out: what the settings name is loaded, checked, trained and written down."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,12 +103,13 @@ class Training:
 
     def _deciding(self) -> dict[str, Any]:
         tree = course_tree(self.course)
-        return {
+        wanted = {
             **{key: tree[key] for key in ("levels", "loss", "fakery", "training")},
             "discriminator": self.network.config.to_record(),
             "clips": self.inputs.clips.fingerprint,
             "fakes": dict(self.inputs.made),
         }
+        return json.loads(json.dumps(wanted))  # as it will be read back
 
     def _finish(self, result: AudioVideoDiscriminator) -> None:
         lines = read_log(self.run_dir / "log.jsonl")
