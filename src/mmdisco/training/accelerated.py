@@ -68,7 +68,9 @@ class Accelerated(Strategy):
     @property
     def device(self) -> torch.device:
         """Of this process."""
-        return self._accelerator.device
+        found = self._accelerator.device
+        # several processes on the CPU are given cpu:0, which is no other device
+        return torch.device("cpu") if found.type == "cpu" else found
 
     def moved(self, network: Network) -> Network:
         """On the device of this process."""
