@@ -135,8 +135,8 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
     ("changes", "said"),
     [
         (["training.batch_size=3", "work.accumulation=2"], "multiple of 2"),
-        (["training.learning_rat=1"], "nearest: training.learning_rate"),
-        (["learning_rate=1"], "nearest: training.learning_rate"),
+        (["training.learning_rat=1"], "did you mean training.learning_rate?"),
+        (["learning_rate=1"], "did you mean training.learning_rate?"),
         (["training.steps=many"], "training.steps is 'many'"),
         (["discriminator.interaction=magic"], "'time' or 'additive'"),
         (["fakery.shuffled=2"], "below 1"),
