@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from fit import progress
-from make_fakes import Mixed, RepairedWithinCaption
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.convolutions import FlatLatents
@@ -21,6 +20,7 @@ from mmdisco.pipeline import guided_base
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
+from mmdisco.training.repaired import Mixed, RepairedWithin
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -96,8 +96,8 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     trainer = trainer_of(recipe, seed, out)
     real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
     meanings = [caption_of(seed, index).named for index in range(len(real))]
-    fakes = RepairedWithinCaption.of(fake.read(), meanings[: len(fake)])
-    shuffled = RepairedWithinCaption.of(real.read(), meanings)
+    fakes = RepairedWithin.of(fake.read(), meanings[: len(fake)])
+    shuffled = RepairedWithin.of(real.read(), meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes

@@ -90,6 +90,11 @@ class Pair(ABC):
 
     @property
     @abstractmethod
+    def independent(self) -> bool:
+        """Whether the bases make sound and video apart, agreeing through the caption alone."""
+
+    @property
+    @abstractmethod
     def form(self) -> Form:
         """The clips they make."""
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 import torch
 
 from mmdisco.av import AV
+from mmdisco.discriminator.folder import find_discriminator
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, sha256
 from mmdisco.pair import Pair, levels_of, levels_record
 from mmdisco.presets import Options, preset
+from mmdisco.presets.judged import Judged
 from mmdisco.presets.table import DEFAULT
 from mmdisco.request import Prepared, Request
 
@@ -32,11 +34,13 @@ class Choice:
         preset: Its name.
         options: How it is built.
         as_released: Whether it runs as the released code does.
+        discriminator: Folder or hub id of another one than the preset's.
     """
 
     preset: str = DEFAULT
     options: Options = field(default_factory=Options)
     as_released: bool = False
+    discriminator: str | None = None
 
     def pair(self) -> Pair:
         """The pair, nothing loaded yet.
@@ -46,7 +50,10 @@ class Choice:
         """
         mended = preset(self.preset)
         chosen = mended.as_released() if self.as_released else mended
-        return chosen.pair(self.options)
+        pair = chosen.pair(self.options)
+        if self.discriminator is None:
+            return pair
+        return Judged(pair, find_discriminator(self.discriminator), self.options)
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,7 @@ def describe(
         "preset": choice.preset,
         "as_released": choice.as_released,
         "options": choice.options.to_record(),
+        "discriminator": choice.discriminator,
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "batched_prompts": request.batched_prompts,
@@ -216,6 +224,7 @@ def _choice(values: Mapping[str, Any], weights: Path | None) -> Choice:
         preset=str(values.get("preset", DEFAULT)),
         options=Options(weights) if options is None else Options.from_record(options, weights),
         as_released=bool(values.get("as_released", False)),
+        discriminator=values.get("discriminator"),
     )
 
 

@@ -8,9 +8,11 @@ import typer
 
 from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
+from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
 from mmdisco.cli.presets import presets
 from mmdisco.cli.toy import toy
+from mmdisco.cli.train import train
 from mmdisco.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(presets)
+app.command()(fakes)
+app.command()(train)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)

@@ -138,6 +138,14 @@ def generate(
             rich_help_panel=MODELS,
         ),
     ] = None,
+    discriminator: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder that `mmdisco train` made, or its id on the Hugging Face hub, instead of "
+            "the preset's own discriminator.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
@@ -207,6 +215,7 @@ def generate(
         offload=offload,
         vae_slicing=vae_slicing,
         vae_tiling=vae_tiling,
+        discriminator=discriminator,
     )
     order = Order(
         wish=wish,

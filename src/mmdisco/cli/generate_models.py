@@ -31,6 +31,7 @@ class Wanted:
     offload: bool = False
     vae_slicing: bool = False
     vae_tiling: bool = False
+    discriminator: str | None = None
 
     def choice(self, weights: Path | None) -> Choice:
         """The pair they choose.
@@ -58,7 +59,9 @@ class Wanted:
             vae_slicing=self.vae_slicing,
             vae_tiling=self.vae_tiling,
         )
-        return Choice(name, options, self.as_released)
+        if self.as_released and self.discriminator is not None:
+            raise UserError("--as-released brings its own discriminator: leave --discriminator out")
+        return Choice(name, options, self.as_released, self.discriminator)
 
 
 def _fraction(name: str, value: float | None) -> Fraction | None:

@@ -40,6 +40,10 @@ class Latents(ABC):
         check_sizes(self)
 
     @abstractmethod
+    def fits(self, shape: torch.Size) -> bool:
+        """Whether latents of this shape, without the batch, can be read."""
+
+    @abstractmethod
     def reader(self) -> "Reader":
         """What stands before a tower: from the latent to what its convolutions take."""
 
@@ -59,6 +63,10 @@ class Latents(ABC):
 @dataclass(frozen=True)
 class VideoLatents(Latents):
     """Latents (b, c, f, h, w). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, f, h, w)."""
+        return len(shape) == 4 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -80,6 +88,10 @@ class VideoLatents(Latents):
 @dataclass(frozen=True)
 class SpectrogramLatents(Latents):
     """Latents (b, c, l, m). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l, m)."""
+        return len(shape) == 3 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -108,6 +120,10 @@ class WaveformLatents(Latents):
     """
 
     time_pool: int = 1
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l)."""
+        return len(shape) == 2 and shape[0] == self.channels
 
     def reader(self) -> "Reader":
         """Nothing."""
@@ -139,6 +155,10 @@ class FlatLatents(Latents):
     """
 
     space: tuple[int, ...] = ()
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, time, *space) of this extent in space."""
+        return shape[:1] == (self.channels,) and tuple(shape[2:]) == self.space
 
     def reader(self) -> "Reader":
         """Two convolutions, then all that a step holds in one vector."""

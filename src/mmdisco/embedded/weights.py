@@ -63,6 +63,11 @@ class Folder(Pair):
         return True
 
     @property
+    def independent(self) -> bool:
+        """They are two models."""
+        return True
+
+    @property
     def form(self) -> Form:
         """1.6 s of 16 frames of 64×64, and sound at 16 kHz."""
         return FORM

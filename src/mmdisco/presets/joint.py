@@ -137,6 +137,11 @@ class MMDiffusionPair(Pair):
         return False
 
     @property
+    def independent(self) -> bool:
+        """One network makes both, seeing both."""
+        return False
+
+    @property
     def form(self) -> Form:
         """The one form it makes."""
         return self._preset.form

@@ -119,6 +119,11 @@ class TextPair(Pair):
         return True
 
     @property
+    def independent(self) -> bool:
+        """They are two models."""
+        return True
+
+    @property
     def form(self) -> Form:
         """What the options ask for."""
         return form_of(self._preset.form, self._options)

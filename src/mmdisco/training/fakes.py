@@ -35,10 +35,30 @@ def generate_fake_pairs(
         The number of shards done, after each one.
     """
     for shard in range(store.shards, len(batches)):
-        cond = batches[shard]
-        count = len(cond.audio.pooled)
-        noise = NoiseSource.shared(seed * 1_000_003 + shard)
-        whole = shapes.map(lambda shape, n=count: torch.Size([n, *shape]))
-        z_0 = sampler.sample(base, sampler.initial(noise, whole), cond, noise)
-        store.append(Pairs(z_0, cond))
+        store.append(fake_shard(base, sampler, batches[shard], shapes, seed=seed, shard=shard))
         yield shard + 1
+
+
+def fake_shard(
+    base: JointDenoiser,
+    sampler: Sampler,
+    cond: AV[Conditioning],
+    shapes: AV[torch.Size],
+    *,
+    seed: int,
+    shard: int,
+) -> Pairs:
+    """The samples of one batch of captions, from noise of (seed, shard) alone.
+
+    Args:
+        base: As in ``generate_fake_pairs``.
+        sampler: The full reverse process.
+        cond: Encoded captions.
+        shapes: Of one sample's latents, without the batch.
+        seed: Of all shards.
+        shard: Which of them this is, from 0.
+    """
+    count = len(cond.audio.pooled)
+    noise = NoiseSource.shared(seed * 1_000_003 + shard)
+    whole = shapes.map(lambda shape: torch.Size([count, *shape]))
+    return Pairs(sampler.sample(base, sampler.initial(noise, whole), cond, noise), cond)

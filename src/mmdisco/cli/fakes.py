@@ -1,0 +1,65 @@
+"""``mmdisco fakes``: what the bases of a preset make on their own of prepared clips' captions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fakes(
+    prepared: Annotated[Path, typer.Argument(help="Folder that `mmdisco prepare` made.")],
+    out: Annotated[Path, typer.Option(help="Folder of the fakes.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Must be that of the clips, which is the default.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, "
+            "the folder of another pair."
+        ),
+    ] = None,
+    samples_per_clip: Annotated[int, typer.Option(help="Fakes of each clip's caption.")] = 1,
+    shard: Annotated[int, typer.Option(help="Fakes that are made in one batch.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Evaluations of the models; the preset's if left out.")
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="How to step; an unknown name lists them.")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Weight of the prompt in both; the preset's if left out.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu (usual), cuda, …")] = None,
+    part: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="I N",
+            help="Make every N-th shard from I on, beside N - 1 other processes. Under `accelerate "
+            "launch` this is set already.",
+        ),
+    ] = None,
+) -> None:
+    """Sample the bases alone, without joint guidance: what the discriminator learns to tell.
+
+    Stop it whenever; the same command goes on where it was. Several processes may share a folder.
+    """
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.cli.fakes_order import Order, carry_out
+
+    order = Order(
+        prepared=prepared,
+        out=out,
+        preset=preset,
+        weights=weights,
+        samples=samples_per_clip,
+        shard=shard,
+        seed=seed,
+        steps=steps,
+        solver=solver,
+        guidance_scale=guidance_scale,
+        device=device,
+        part=part,
+    )
+    typer.echo(carry_out(order))

@@ -1,0 +1,95 @@
+"""What ``mmdisco fakes`` does with its arguments."""
+
+import math
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmdisco.av import AV
+from mmdisco.course.clips import Clips
+from mmdisco.course.fakes import Fakes
+from mmdisco.errors import UserError
+from mmdisco.pair import Sampling
+from mmdisco.presets import preset
+from mmdisco.request import MOST_STEPS
+from mmdisco.sampling.named import solver
+
+
+@dataclass(frozen=True)
+class Order:
+    """All arguments, as given."""
+
+    prepared: Path
+    out: Path
+    preset: str | None = None
+    weights: Path | None = None
+    samples: int = 1
+    shard: int = 32
+    seed: int = 0
+    steps: int | None = None
+    solver: str | None = None
+    guidance_scale: float | None = None
+    device: str | None = None
+    part: tuple[int, int] | None = None
+
+    def plan(self) -> Fakes:
+        """What is to be made.
+
+        Raises:
+            UserError: An argument is out of its range, or something is missing.
+        """
+        clips = Clips.read(self.prepared, self.weights)
+        if self.preset not in (None, clips.preset):
+            raise UserError(
+                f"{self.prepared} was prepared for {clips.preset}, not {self.preset}: leave "
+                "--preset out, or prepare the clips for it"
+            )
+        if self.device is not None:
+            clips = replace(clips, options=replace(clips.options, device=self.device))
+        pair = preset(clips.preset).pair(clips.options)
+        return Fakes(
+            clips,
+            pair,
+            self._sampling(pair.sampling()),
+            self.out,
+            self.samples,
+            self.shard,
+            self.seed,
+        )
+
+    def _sampling(self, usual: Sampling) -> Sampling:
+        steps = usual.steps if self.steps is None else self.steps
+        if not 1 <= steps <= MOST_STEPS:
+            raise UserError(f"{steps} steps: ask for 1 to {MOST_STEPS}")
+        name = self.solver or usual.solver
+        solver(name)
+        scale = usual.guidance_scale
+        if self.guidance_scale is not None:
+            if not math.isfinite(self.guidance_scale):
+                raise UserError(f"guidance scale {self.guidance_scale}: give a finite number")
+            scale = AV(self.guidance_scale, self.guidance_scale)
+        return replace(usual, steps=steps, solver=name, guidance_scale=scale)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which process of how many this is: as given, else as a launcher says."""
+        if self.part is not None:
+            return self.part
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def carry_out(order: Order) -> str:
+    """Make this process's fakes; says what is there then."""
+    plan, (rank, processes) = order.plan(), order.share
+    console = Console(stderr=True)
+    columns = (TextColumn("fakes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        total = len(plan.shards[rank::processes])
+        for _ in progress.track(plan.make(rank, processes), total=total):
+            pass
+    if plan.merge():
+        return str(order.out)
+    return f"{order.out}: part {rank} of {processes} is done, others are not yet"

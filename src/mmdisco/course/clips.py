@@ -1,0 +1,108 @@
+"""The folder that ``mmdisco prepare`` makes, as fakes and training read it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, sha256
+from mmdisco.presets import Options
+from mmdisco.training.store import PairStore
+
+PARTS: Final = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Prepared clips.
+
+    Attributes:
+        folder: Where they are.
+        preset: Whose latents they are.
+        options: How it was built.
+        captions: Of every row, by part.
+    """
+
+    folder: Path
+    preset: str
+    options: Options
+    captions: Mapping[str, list[str]]
+
+    @staticmethod
+    def read(folder: Path, weights: Path | None) -> "Clips":
+        """Read all but the latents.
+
+        Args:
+            folder: That ``mmdisco prepare`` wrote.
+            weights: The folder of weights, which it does not name.
+
+        Raises:
+            UserError: It is no such folder.
+        """
+        record: Mapping[str, Any] = read_json(folder / "prepared.json")
+        try:
+            options = Options.from_record(record["options"], weights)
+            preset = str(record["preset"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
+            ) from error
+        return Clips(folder, preset, options, read_manifest(folder))
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum that changes with the clips."""
+        return sha256(self.folder / "manifest.jsonl")
+
+    def store(self, part: str) -> PairStore:
+        """The latents of a part.
+
+        Raises:
+            UserError: The manifest is of other clips.
+        """
+        return store_of(self.folder, part, "real", self.captions[part])
+
+
+def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairStore:
+    """The store of a part, as long as its captions.
+
+    Raises:
+        UserError: It is not.
+    """
+    store = PairStore(folder / part, kind)
+    if len(store) != len(captions):
+        raise UserError(
+            f"{folder / part} holds {len(store)} pairs, its manifest tells of {len(captions)}: "
+            "make the folder again"
+        )
+    return store
+
+
+def read_manifest(folder: Path) -> dict[str, list[str]]:
+    """The caption of every row, by part.
+
+    Raises:
+        UserError: There is no manifest, or a line of it says nothing.
+    """
+    path = folder / "manifest.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    rows: dict[str, dict[int, str]] = {part: {} for part in PARTS}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            rows[record["part"]][int(record["index"])] = str(record["caption"] or "")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}, line {number} tells of no clip: make the folder again"
+            ) from error
+    captions: dict[str, list[str]] = {}
+    for part, own in rows.items():
+        if sorted(own) != list(range(len(own))):
+            raise UserError(f"{path} leaves out rows of {part}: make the folder again")
+        captions[part] = [own[index] for index in range(len(own))]
+    return captions

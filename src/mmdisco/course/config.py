@@ -1,0 +1,168 @@
+"""All settings of a training, typed. The names in a YAML file are the names of these fields."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from mmdisco.errors import UserError
+from mmdisco.training.losses import Objective
+from mmdisco.training.settings import TrainConfig
+
+INDEPENDENT: Final = 0.35
+ONE_SIDED: Final = 0.3
+PRECISIONS: Final = {"fp32": "no", "bf16": "bf16"}  # YAML reads a bare no as false
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The discriminator. What is null follows from the size of the preset's latents.
+
+    Attributes:
+        interaction: ``time``, every frame sees every step of sound; ``additive``, nothing sees
+            anything, which is the control.
+        width: Channels of a tower's first level.
+        depth: Residual blocks a level.
+        multipliers: Channels of each level, in units of ``width``.
+        tokens: Width of the interaction in time.
+        layers: Its layers.
+        heads: Of its attention.
+    """
+
+    interaction: Literal["time", "additive"] = "time"
+    width: int = 128
+    depth: int | None = None
+    multipliers: tuple[int, ...] | None = None
+    tokens: int | None = None
+    layers: int | None = None
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Which noise levels are seen.
+
+    Attributes:
+        law: ``power``, u = uniform^power; ``importance``, in proportion to the loss.
+        power: 1 is uniform, 2 dwells on low noise.
+        independent: Share of pairs whose two levels are drawn apart; null is 0.35, or 0 for bases
+            that know one level.
+        one_sided: Share of pairs with one side clean, for a given sound or video; null is 0.3, or
+            0 for bases that take no given side.
+    """
+
+    law: Literal["power", "importance"] = "power"
+    power: float = 1.0
+    independent: float | None = None
+    one_sided: float | None = None
+
+
+@dataclass(frozen=True)
+class Fakery:
+    """What real pairs are told apart from.
+
+    Attributes:
+        repaired: Whether sounds and videos of fakes of one caption are put together anew; null is
+            true for two separate bases, whose samples agree through the caption alone.
+        shuffled: Share of real pairs put together anew within their caption among the fakes.
+    """
+
+    repaired: bool | None = None
+    shuffled: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shuffled < 1:
+            raise UserError(f"fakery.shuffled {self.shuffled}: give a share from 0, below 1")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a step is carried out.
+
+    Attributes:
+        accumulation: Parts that a process takes its share of the batch in, for less memory.
+        precision: ``fp32`` or ``bf16``; null leaves it to ``accelerate launch``.
+        cpu: Whether to stay on the CPU.
+        remember: Whether what the bases say is kept on disk; pays with ``training.period``.
+    """
+
+    accumulation: int = 1
+    precision: Literal["fp32", "bf16"] | None = None
+    cpu: bool = False
+    remember: bool = False
+
+    def __post_init__(self) -> None:
+        if self.accumulation < 1:
+            raise UserError(f"work.accumulation {self.accumulation}: give at least 1")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is looked at on the way.
+
+    Attributes:
+        every: Steps between two measures on held-out pairs; 0 is never.
+        pairs: Held-out pairs that are measured, at most.
+        levels: Noise levels they are measured at.
+        clips: Samples that are made with the discriminator as it is; 0 is none.
+        clips_every: Steps between them.
+        clip_steps: Sampling steps; null is the preset's.
+    """
+
+    every: int = 500
+    pairs: int = 256
+    levels: int = 8
+    clips: int = 2
+    clips_every: int = 2500
+    clip_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("pairs", 2), ("levels", 1), ("clips", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"validation.{name} {getattr(self, name)}: give at least {least}")
+        if self.clips_every < 1:
+            raise UserError(f"validation.clips_every {self.clips_every}: give at least 1")
+
+
+def _training() -> TrainConfig:
+    return TrainConfig(
+        steps=5000,
+        batch_size=32,
+        learning_rate=2e-3,
+        warmup=200,
+        weight_decay=0.01,
+        clip=1.0,
+        ema=0.998,
+        caption_dropout=0.1,
+        checkpoint_every=250,
+    )
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training.
+
+    Attributes:
+        data: Folder that ``mmdisco prepare`` made.
+        fakes: Folder that ``mmdisco fakes`` made of it.
+        out: Folder of the trained discriminator.
+        weights: Folder of weights of the preset; null looks where ``generate`` does.
+        discriminator: Its shape.
+        levels: Noise levels.
+        loss: Weights of cross-entropy and denoising loss; λ is ``loss.denoising``.
+        fakery: What real pairs are told apart from.
+        training: Steps, sizes, rates, seed.
+        work: How a step is carried out.
+        validation: What is looked at on the way.
+    """
+
+    data: Path
+    fakes: Path
+    out: Path
+    weights: Path | None = None
+    discriminator: Shape = field(default_factory=Shape)
+    levels: Levels = field(default_factory=Levels)
+    loss: Objective = field(default_factory=lambda: Objective(1.0, 1000.0))
+    fakery: Fakery = field(default_factory=Fakery)
+    training: TrainConfig = field(default_factory=_training)
+    work: Work = field(default_factory=Work)
+    validation: Validation = field(default_factory=Validation)

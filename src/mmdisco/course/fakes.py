@@ -1,0 +1,212 @@
+"""The bases' own samples for prepared clips, made by any number of processes.
+
+Each shard is made from (seed, shard) alone and lies in a folder of its own until all shards before
+it are there; then whichever process comes along appends it to the store, under a lock. So the store
+is the same however many processes make it, and wherever they are stopped.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock
+
+from mmdisco.course.clips import PARTS, Clips
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, write_json, write_text
+from mmdisco.pair import Pair, Sampling
+from mmdisco.pipeline import guided_base
+from mmdisco.training.fakes import fake_shard
+from mmdisco.training.pairs import Pairs
+from mmdisco.training.store import PairStore
+
+MAKER: Final = "mmdisco fakes"
+JUDGES: Final = ("discriminator", "additive")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Fakes that are made in one batch.
+
+    Attributes:
+        number: Among all shards.
+        part: ``train`` or ``validation``.
+        place: Among the shards of its part.
+        first: Row of its first fake among those of its part.
+        sources: Row of the clip whose caption each fake is made of.
+        captions: One a fake.
+    """
+
+    number: int
+    part: str
+    place: int
+    first: int
+    sources: tuple[int, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """What is to be made.
+
+    Attributes:
+        clips: For whose captions.
+        pair: By which bases.
+        sampling: How; classifier-free guidance as in generation, no joint guidance.
+        out: The folder that all processes share.
+        samples: Fakes of each clip's caption.
+        shard: Fakes in a batch.
+        seed: Of the noise.
+    """
+
+    clips: Clips
+    pair: Pair
+    sampling: Sampling
+    out: Path
+    samples: int = 1
+    shard: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("samples a clip", self.samples, 1),
+            ("fakes a shard", self.shard, 1),
+            ("as a seed", self.seed, 0),
+        ):
+            if value < least:
+                raise UserError(f"{value} {name}: give at least {least}")
+        if not any(self.clips.captions.values()):
+            raise UserError(f"{self.clips.folder} holds no clips: prepare some first")
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All of them; those of the training part first."""
+        found: list[Shard] = []
+        for part in PARTS:
+            captions = self.clips.captions[part]
+            rows = [row for row in range(len(captions)) for _ in range(self.samples)]
+            for place, first in enumerate(range(0, len(rows), self.shard)):
+                own = tuple(rows[first : first + self.shard])
+                texts = tuple(captions[row] for row in own)
+                found.append(Shard(len(found), part, place, first, own, texts))
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is made."""
+        scale = self.sampling.guidance_scale
+        return {
+            "made_by": MAKER,
+            "preset": self.clips.preset,
+            "options": self.clips.options.to_record() | {"device": ""},
+            "independent": self.pair.independent,
+            "weights": base_marks(self.pair),
+            "clips": self.clips.fingerprint,
+            "steps": self.sampling.steps,
+            "solver": self.sampling.solver,
+            "guidance_scale": [scale.audio, scale.video],
+            "samples": self.samples,
+            "shard": self.shard,
+            "seed": self.seed,
+        }
+
+    def make(self, rank: int = 0, processes: int = 1) -> Iterator[Shard]:
+        """Make every ``processes``-th shard that is not there yet, from ``rank`` on.
+
+        Yields:
+            Each of these shards, once it is there; those of earlier runs too.
+
+        Raises:
+            UserError: The folder holds fakes of other settings, or cannot be written.
+        """
+        if not 0 <= rank < processes:
+            raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
+        with self._lock():
+            self._expect_own()
+        for shard in self.shards[rank::processes]:
+            if not self._is_made(shard):
+                PairStore(self._piece(shard), "fake").append(self._sample(shard))
+                self.merge()
+            yield shard
+        self.merge()
+
+    def merge(self) -> bool:
+        """Append what is next in order, and write the manifest once all is there.
+
+        Returns:
+            Whether all is there.
+        """
+        with self._lock():
+            stores = {part: PairStore(self.out / part, "fake") for part in PARTS}
+            for shard in self.shards:
+                store, piece = stores[shard.part], self._piece(shard)
+                if store.shards == shard.place and PairStore(piece, "fake").shards:
+                    store.append(PairStore(piece, "fake").read())
+                if store.shards > shard.place:
+                    shutil.rmtree(piece, ignore_errors=True)
+            whole = all(stores[shard.part].shards > shard.place for shard in self.shards)
+            if whole and not self._manifest.exists():
+                shutil.rmtree(self.out / "pieces", ignore_errors=True)
+                write_text(self._manifest, "".join(map(_lines, self.shards)))
+            return whole
+
+    @property
+    def _manifest(self) -> Path:
+        return self.out / "manifest.jsonl"
+
+    def _piece(self, shard: Shard) -> Path:
+        return self.out / "pieces" / f"{shard.number:05d}"
+
+    def _is_made(self, shard: Shard) -> bool:
+        merged = PairStore(self.out / shard.part, "fake").shards > shard.place
+        return merged or PairStore(self._piece(shard), "fake").shards > 0
+
+    def _sample(self, shard: Shard) -> Pairs:
+        # any numbers of their own will do, for bases that draw some beside the noise
+        seeds = [self.seed * 1_000_003 + shard.number * self.shard + i for i in range(self.shard)]
+        model = self.pair.model(seeds[: len(shard.captions)])
+        return fake_shard(
+            guided_base(model, self.sampling.guidance_scale),
+            self.pair.method.sampler(model, self.sampling.settings),
+            model.encode_prompts(shard.captions),
+            model.latent_shapes(float(self.pair.form.seconds)),
+            seed=self.seed,
+            shard=shard.number,
+        )
+
+    def _lock(self) -> FileLock:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {self.out}: {error.strerror or error}") from error
+        return FileLock(self.out / ".lock")
+
+    def _expect_own(self) -> None:
+        path = self.out / "fakes.json"
+        wanted = self.settings()
+        if not path.exists():
+            write_json(path, wanted)
+            return
+        found = read_json(path)
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                raise UserError(
+                    f"{self.out} holds fakes of other {name} ({found.get(name)}, asked for: "
+                    f"{value}): give the same settings or another folder"
+                )
+
+
+def base_marks(pair: Pair) -> dict[str, str]:
+    """Checksums of a pair's weights but those of its discriminators."""
+    return {name: mark for name, mark in pair.marks().items() if name not in JUDGES}
+
+
+def _lines(shard: Shard) -> str:
+    rows = zip(shard.sources, shard.captions, strict=True)
+    lines = [
+        {"part": shard.part, "index": index, "source": source, "caption": caption}
+        for index, (source, caption) in enumerate(rows, start=shard.first)
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

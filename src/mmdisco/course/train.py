@@ -1,0 +1,204 @@
+"""A course carried out: what the settings name is loaded, checked, trained and written down."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmdisco.av import AV
+from mmdisco.course.card import last_measure, read_log, write_card
+from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course
+from mmdisco.course.fakes import base_marks
+from mmdisco.course.inputs import Inputs
+from mmdisco.course.lookout import observers_of
+from mmdisco.course.reading import course_tree, write_course
+from mmdisco.course.shapes import shape_of
+from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.errors import UserError
+from mmdisco.files import expect_writable, read_json, write_json
+from mmdisco.models import JointDenoiser
+from mmdisco.pair import Pair
+from mmdisco.pipeline import guided_base
+from mmdisco.presets import preset
+from mmdisco.training.accelerated import Accelerated
+from mmdisco.training.levels import ImportanceLaw, LevelLaw, PowerLaw, TimeLaw
+from mmdisco.training.observer import Observer
+from mmdisco.training.remembered import RememberedBase
+from mmdisco.training.strategy import Strategy
+from mmdisco.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Training:
+    """A course with all it needs.
+
+    Attributes:
+        course: Nothing in it is left open.
+        inputs: Clips and fakes.
+        pair: Whose bases.
+        strategy: Who works on it.
+        network: With new weights.
+        trainer: The loop.
+    """
+
+    course: Course
+    inputs: Inputs
+    pair: Pair
+    strategy: Strategy
+    network: AudioVideoDiscriminator
+    trainer: Trainer
+
+    @property
+    def run_dir(self) -> Path:
+        """Of checkpoint, log, TensorBoard and samples."""
+        return self.course.out / "training"
+
+    def steps(self) -> Iterator[int]:
+        """Train, and write the folder at the end.
+
+        Yields:
+            The number of steps that this run did, after each.
+
+        Raises:
+            UserError: The folder holds another training, or cannot be written.
+        """
+        self._expect_own()
+        network = self.network
+        real = self.inputs.clips.store("train")
+        fake = self.inputs.told_from(self.course.fakery)
+        run = self.trainer.steps(network, real, fake, self.run_dir)
+        average: Discriminator = network
+        for done, found in enumerate(run, start=1):
+            average = found
+            yield done
+        if self.strategy.main:
+            result = AudioVideoDiscriminator(network.config)
+            result.load_state_dict(average.state_dict())
+            self._finish(result)
+        self.strategy.wait()
+
+    def _expect_own(self) -> None:
+        """Refuse to go on with another course; what decides no weights may change."""
+        settings, inputs = self.course.out / "training.yaml", self.run_dir / "inputs.json"
+        wanted = self._deciding()
+        if inputs.exists():
+            found = read_json(inputs)
+            for name, value in wanted.items():
+                if found.get(name) != value:
+                    raise UserError(
+                        f"{self.course.out} holds a training of other {name}: give the same "
+                        "settings or another folder"
+                    )
+        # nobody writes before everybody has looked
+        self.strategy.wait()
+        if self.strategy.main:
+            expect_writable(settings)
+            write_course(settings, self.course)
+            write_json(inputs, wanted)
+
+    def _deciding(self) -> dict[str, Any]:
+        tree = course_tree(self.course)
+        wanted = {
+            **{key: tree[key] for key in ("levels", "loss", "fakery", "training")},
+            "discriminator": self.network.config.to_record(),
+            "clips": self.inputs.clips.fingerprint,
+            "fakes": dict(self.inputs.made),
+        }
+        return json.loads(json.dumps(wanted))  # as it will be read back
+
+    def _finish(self, result: AudioVideoDiscriminator) -> None:
+        lines = read_log(self.run_dir / "log.jsonl")
+        captions = self.inputs.clips.captions
+        facts: dict[str, Any] = {
+            "one_sided": self.course.levels.one_sided,
+            "clips": {
+                **{part: len(own) for part, own in captions.items()},
+                "captions": len({text for own in captions.values() for text in own}),
+                "fakes": sum(map(len, self.inputs.captions.values())),
+                "sha256": self.inputs.clips.fingerprint,
+            },
+            "bases": dict(self.inputs.made),
+            "training": course_tree(self.course),
+            "held_out": last_measure(lines),
+        }
+        name = self.inputs.clips.preset
+        write_card(self.course.out, {"preset": name, **facts}, lines)
+        DiscriminatorFolder(result, name, facts).save(self.course.out)
+
+
+def prepare_training(course: Course, observers: Sequence[Observer] = ()) -> Training:
+    """Load and check what a course names.
+
+    Args:
+        course: The settings.
+        observers: Who looks on beside those of the course.
+
+    Raises:
+        UserError: Something is missing or does not fit.
+    """
+    inputs = Inputs.read(course)
+    work = course.work
+    precision = work.precision and PRECISIONS[work.precision]
+    strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
+    strategy.expect(course.training.batch_size)
+    options = replace(inputs.clips.options, device=str(strategy.device))
+    pair = preset(inputs.clips.preset).pair(options)
+    if base_marks(pair) != inputs.made.get("weights"):
+        raise UserError(
+            f"{course.fakes} was made by other weights of {inputs.clips.preset}: run "
+            "`mmdisco fakes` again, into another folder"
+        )
+    course = _resolved(course, pair)
+    model = pair.model()
+    null = model.encode_prompts([""])
+    seconds = float(pair.form.seconds)
+    config = shape_of(
+        course.discriminator,
+        model.latent_shapes(seconds),
+        null.map(lambda one: one.pooled.shape[1]),
+        seconds,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(course.training.seed)
+        network = AudioVideoDiscriminator(config)
+    scale = AV(*map(float, inputs.made["guidance_scale"]))
+    base: JointDenoiser = guided_base(model, scale)
+    if course.work.remember:
+        base = RememberedBase(base, course.out / "training" / "bases")
+    sampling = replace(pair.sampling(), guidance_scale=scale)
+    path = pair.method.sampler(model, sampling.settings).path
+    levels = course.levels
+    laws: dict[str, TimeLaw] = {
+        "power": PowerLaw(levels.power),
+        "importance": ImportanceLaw(),
+    }
+    law = LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
+    trainer = Trainer(base, law, course.loss, course.training, null, strategy)
+    watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
+    trainer = replace(trainer, observers=(*watching, *observers))
+    return Training(course, inputs, pair, strategy, network, trainer)
+
+
+def _resolved(course: Course, pair: Pair) -> Course:
+    """Nothing left open."""
+    levels, apart = course.levels, pair.independent
+    independent = INDEPENDENT if levels.independent is None else levels.independent
+    one_sided = ONE_SIDED if levels.one_sided is None else levels.one_sided
+    if not apart:
+        if levels.independent or levels.one_sided:
+            raise UserError(
+                "the bases of this preset know one noise level for both sides: leave "
+                "levels.independent and levels.one_sided out"
+            )
+        independent = one_sided = 0.0
+    repaired = course.fakery.repaired
+    return replace(
+        course,
+        levels=replace(levels, independent=independent, one_sided=one_sided),
+        fakery=replace(course.fakery, repaired=apart if repaired is None else repaired),
+    )

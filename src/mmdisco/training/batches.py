@@ -1,0 +1,75 @@
+"""The noised batches of a run. Step k draws every random number from (seed, k) alone."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from mmdisco.av import AV, each
+from mmdisco.models import Conditioning
+from mmdisco.sampling.noise import generator_of
+from mmdisco.schedule import NoiseLevel
+from mmdisco.training.levels import LevelDraw, LevelLaw
+from mmdisco.training.losses import NoisedPairs
+from mmdisco.training.pairs import PairSource
+from mmdisco.training.settings import TrainConfig
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The global batch of each step, the same in every process.
+
+    Attributes:
+        levels: Law of the noise levels.
+        config: Sizes, seed, period and caption dropout.
+        null: The encoded empty caption, batch size 1.
+    """
+
+    levels: LevelLaw
+    config: TrainConfig
+    null: AV[Conditioning]
+
+    def real(self, step: int, source: PairSource) -> tuple[LevelDraw, NoisedPairs]:
+        """Noised real pairs of a step, and how their levels were drawn."""
+        period = self.config.period
+        generator = generator_of(self.config.seed, step % period if period else step)
+        draw = self.levels.draw(self.config.batch_size, generator)
+        return draw, self._noised(source, draw.levels, generator)
+
+    def fake(self, step: int, source: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
+        """Fake pairs of a step at the levels of the real ones."""
+        # streams that no real batch draws from
+        generator = generator_of(self.config.seed, self.config.steps + step)
+        return self._noised(source, levels, generator)
+
+    def _noised(
+        self, source: PairSource, level: AV[NoiseLevel], generator: Generator
+    ) -> NoisedPairs:
+        pairs = source.draw(self.config.batch_size, generator)
+        eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
+        dropped = torch.rand(len(pairs), generator=generator) < self.config.caption_dropout
+        cond = each(lambda own, null: without(own, null, dropped), pairs.cond, self.null)
+        return NoisedPairs(replace(pairs, cond=cond), eps, level)
+
+
+def without(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditioning:
+    """The caption of each pair, the empty one where ``dropped``."""
+
+    def mixed(own: Tensor, empty: Tensor) -> Tensor:
+        return torch.where(dropped.reshape(-1, *[1] * (own.ndim - 1)), empty, own)
+
+    native = tuple(mixed(own, empty) for own, empty in zip(cond.native, null.native, strict=True))
+    return Conditioning(mixed(cond.pooled, null.pooled), native)
+
+
+def rows_of(noised: NoisedPairs, rows: slice) -> NoisedPairs:
+    """Some rows of a noised batch, as views."""
+
+    def cond(one: Conditioning) -> Conditioning:
+        return Conditioning(one.pooled[rows], tuple(native[rows] for native in one.native))
+
+    pairs = replace(
+        noised.pairs, z_0=noised.pairs.z_0.map(lambda x: x[rows]), cond=noised.pairs.cond.map(cond)
+    )
+    level = noised.level.map(lambda one: NoiseLevel(one.t[rows], one.alpha[rows], one.sigma[rows]))
+    return NoisedPairs(pairs, noised.eps.map(lambda x: x[rows]), level)

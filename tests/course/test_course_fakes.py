@@ -1,0 +1,93 @@
+"""``mmdisco fakes``: the same store whoever makes it, however often it is stopped."""
+
+import json
+import multiprocessing
+
+import pytest
+from killing import run_forked, run_killed
+
+from mmdisco.cli.fakes_order import Order, carry_out
+from mmdisco.errors import UserError
+from mmdisco.files import read_json
+from mmdisco.training.store import PairStore
+
+
+def order(prepared, tiny_pair, out, **others):
+    return Order(prepared, out, weights=tiny_pair, steps=2, **{"shard": 4, **others})
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pair, tmp_path):
+    carry_out(order(prepared, tiny_pair, tmp_path, samples=2))
+    assert len(PairStore(tmp_path / "train", "fake")) == 12
+    assert len(PairStore(tmp_path / "validation", "fake")) == 8
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [*range(12), *range(8)]
+    assert [line["source"] for line in lines[:4]] == [0, 0, 1, 1]
+    assert lines[0]["caption"] == lines[1]["caption"] != lines[2]["caption"]
+    assert read_json(tmp_path / "fakes.json")["independent"] is True
+
+
+def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made, tmp_path):
+    said = [carry_out(order(prepared, tiny_pair, tmp_path, part=(i, 2))) for i in (1, 0)]
+    assert "others are not yet" in said[0]
+    assert said[1] == str(tmp_path)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    both = [
+        fork.Process(target=carry_out, args=(order(prepared, tiny_pair, tmp_path, part=(i, 2)),))
+        for i in range(2)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert contents(tmp_path) == contents(made)
+
+
+def test_killed_fakes_end_as_the_uninterrupted_ones(prepared, tiny_pair, tmp_path):
+    def work(name):
+        return lambda: carry_out(order(prepared, tiny_pair, tmp_path / name, shard=2))
+
+    seconds = run_forked(work("whole"))
+    run_killed(work("parts"), seconds)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeypatch):
+    monkeypatch.setattr("mmdisco.course.fakes.fake_shard", None)
+    assert carry_out(order(prepared, tiny_pair, made)) == str(made)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"guidance_scale": 2.0}, "guidance_scale"),
+        ({"samples": 0}, "at least 1"),
+        ({"solver": "magic"}, "unknown solver"),
+        ({"preset": "audioldm-animatediff"}, "prepared for embedded"),
+        ({"part": (2, 2)}, "from 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
+    with pytest.raises(UserError, match=said):
+        carry_out(order(prepared, tiny_pair, made, **others))
+
+
+def test_command_refuses_a_folder_that_was_not_prepared(mmdisco, tmp_path):
+    ended = mmdisco("fakes", tmp_path, "--out", tmp_path / "out")
+    assert ended.status == 2
+    assert "prepared.json" in ended.err
+    assert not (tmp_path / "out").exists()

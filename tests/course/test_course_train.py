@@ -1,0 +1,185 @@
+"""``mmdisco train``: a folder that generates, the same after any kill and for any processes."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from killing import run_forked, run_killed
+
+from mmdisco.cli.train_order import carry_out
+from mmdisco.course.heldout import exchange, ranking
+from mmdisco.course.reading import read_course
+from mmdisco.course.watching import numbers
+from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.errors import UserError
+from mmdisco.files import read_json, read_tensors
+
+WEIGHTS = "model.safetensors"
+
+
+def course_of(asked, out, *changes):
+    """The course of the arguments of ``asked``."""
+    words = [str(word) for word in asked[1:]]
+    given = {name: words[words.index(f"--{name}") + 1] for name in ("data", "fakes", "weights")}
+    settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    return read_course(None, {**given, "out": out}, [*settings, *changes])
+
+
+def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdisco):
+    out = tmp_path / "out"
+    small = ("--set", "validation.clips=1", "--set", "validation.clips_every=6")
+    ended = mmdisco(*asked, "--out", out, *small)
+    assert ended.status == 0, ended.err
+    assert ended.out == [str(out)]
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"config.json", WEIGHTS, "README.md", "curves.png", "training.yaml"}
+    samples = {path.name for path in (out / "training" / "samples").iterdir()}
+    assert samples == {"bases-0.mp4", "step-00000006-0.mp4"}
+    lines = [json.loads(one) for one in (out / "training" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 4, 6]
+    assert lines[0]["samples_per_second"] > 0
+    measure = lines[1]["held_out"]
+    assert len(measure["against_fake"]["accuracy"]) == 2
+    assert len(measure["against_shuffled"]["ranking"]) == 2
+    assert list((out / "training" / "tensorboard").iterdir())
+    card = (out / "README.md").read_text()
+    assert "6 clips to train on, 4 held out" in card
+    assert "| noise | accuracy" in card
+    assert read_json(out / "config.json")["one_sided"] == 0.3
+    # the averaged weights of the checkpoint are the result
+    average = read_tensors(out / "training" / "checkpoint.safetensors")
+    for name, value in DiscriminatorFolder.load(out).network.state_dict().items():
+        assert torch.equal(value, average[f"average.{name}"])
+    clip = tmp_path / "clip.mp4"
+    made = mmdisco(
+        *("generate", "a red ball", "--weights", tiny_pair, "--discriminator", out),
+        *("--steps", 2, "--out", clip),
+    )
+    assert made.status == 0, made.err
+    record = read_json(clip.with_suffix(".json"))
+    assert record["discriminator"] == str(out)
+    assert record["weights"]["discriminator"] == read_json(out / "config.json")["sha256"]
+
+
+def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):
+    def work(name):
+        course = course_of(asked, tmp_path / name, "training.checkpoint_every=1")
+        return lambda: list(carry_out(course, None))
+
+    seconds = run_forked(work("whole"))
+    run_killed(work("parts"), seconds)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for name in (WEIGHTS, "training/checkpoint.safetensors", "README.md", "curves.png"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+
+
+def test_two_processes_give_the_weights_of_one(asked, tmp_path):
+    changes = ("validation.every=0", "training.log_every=3", "levels.law=importance")
+    command = [sys.executable, "-m", "mmdisco", *asked, "--cpu"]
+    command += [word for change in changes for word in ("--set", change)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = {
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"},
+        **{"ACCELERATE_USE_CPU": "true", "LOCAL_WORLD_SIZE": "2"},
+    }
+    both = [
+        subprocess.Popen(
+            [str(word) for word in (*command, "--out", tmp_path / "two")],
+            env=os.environ | launcher | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    list(carry_out(course_of(asked, tmp_path / "one", *changes, "work.cpu=true"), None))
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    for name, value in one.items():
+        assert torch.linalg.norm(two[name] - value) <= 1e-5 * torch.linalg.norm(value), name
+    logs = [tmp_path / name / "training" / "log.jsonl" for name in ("one", "two")]
+    first, second = (json.loads(log.read_text().splitlines()[0]) for log in logs)
+    assert second["discrimination"] == pytest.approx(first["discrimination"], rel=1e-5)
+    assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=1e-4)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(asked, tmp_path):
+    for name, parts in (("one", 1), ("two", 2)):
+        list(carry_out(course_of(asked, tmp_path / name, f"work.accumulation={parts}"), None))
+    one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    for name, value in one.items():
+        assert torch.linalg.norm(two[name] - value) <= 1e-5 * torch.linalg.norm(value), name
+
+
+def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
+    first = []
+    for name in ("fp32", "bf16"):
+        course = course_of(asked, tmp_path / name, f"work.precision={name}", "training.steps=2")
+        list(carry_out(course, None))
+        AcceleratorState._reset_state(reset_partial_state=True)
+        log = tmp_path / name / "training" / "log.jsonl"
+        first.append(json.loads(log.read_text().splitlines()[0])["denoising_audio"])
+    assert first[0] != first[1]
+    assert first[1] == pytest.approx(first[0], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["training.batch_size=3", "work.accumulation=2"], "multiple of 2"),
+        (["training.learning_rat=1"], "did you mean training.learning_rate?"),
+        (["learning_rate=1"], "did you mean training.learning_rate?"),
+        (["training.steps=many"], "training.steps is 'many'"),
+        (["discriminator.interaction=magic"], "'time' or 'additive'"),
+        (["fakery.shuffled=2"], "below 1"),
+        (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
+        (["data=/nowhere"], "cannot read /nowhere/prepared.json"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, said, asked, tmp_path):
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
+        list(carry_out(course_of(asked, tmp_path / "out", *changes), None))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_other_settings_do_not_go_on_with_a_training(asked, tmp_path):
+    list(carry_out(course_of(asked, tmp_path, "training.steps=2"), None))
+    # what decides no weights may change
+    list(carry_out(course_of(asked, tmp_path, "training.steps=2", "validation.every=5"), None))
+    with pytest.raises(UserError, match="training of other loss"):
+        list(carry_out(course_of(asked, tmp_path, "training.steps=2", "loss.denoising=3"), None))
+
+
+def test_file_and_changes_are_one_configuration(tmp_path):
+    file = tmp_path / "course.yaml"
+    file.write_text("data: a\nfakes: b\nloss:\n  denoising: 10\ntraining:\n  steps: 7\n")
+    course = read_course(file, {"out": "c", "training.seed": 3}, ["loss.discrimination=0.5"])
+    assert (course.loss.denoising, course.loss.discrimination) == (10.0, 0.5)
+    assert (course.training.steps, course.training.seed, course.training.clip) == (7, 3, 1.0)
+
+
+def test_ranking_is_the_chance_of_a_larger_logit():
+    assert ranking(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 1.0])) == 2.5 / 4
+
+
+def test_sounds_are_exchanged_within_captions_where_there_are_two():
+    some = exchange(["a", "b", "a", "c"])
+    assert (some.rows.tolist(), some.partners.tolist()) == ([0, 2], [2, 0])
+    assert some.captioned
+    bare = exchange(["a", "b", "c"])
+    assert bare.partners.tolist() == [1, 2, 0]
+    assert not bare.captioned
+
+
+def test_board_has_a_name_for_every_number():
+    line = {"step": 3, "loss": 1, "by": {"angle": [0.5, None]}, "clips": ["a.mp4"]}
+    assert dict(numbers(line)) == {"loss": 1.0, "by/angle/0": 0.5}
