@@ -9,6 +9,7 @@ import typer
 from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.generate import generate
+from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets
 from mmdisco.cli.toy import toy
 from mmdisco.errors import UserError
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(presets)
+app.command()(prepare)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)
