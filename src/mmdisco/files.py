@@ -7,16 +7,19 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmdisco.errors import UserError
+
+_LEFTOVER: Final = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # as ``_beside`` names it
 
 
 @contextmanager
@@ -41,6 +44,14 @@ def replacing(path: Path) -> Generator[Path]:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder; nobody may be writing there."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def expect_writable(path: Path) -> None:

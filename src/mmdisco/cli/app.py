@@ -9,6 +9,7 @@ import typer
 from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.generate import generate
+from mmdisco.cli.inspect import inspect
 from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets
 from mmdisco.cli.toy import toy
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(presets)
 app.command()(prepare)
+app.command()(inspect)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)

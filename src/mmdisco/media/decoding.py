@@ -170,7 +170,7 @@ def upright(frame: VideoFrame, size: tuple[int, int] | None) -> npt.NDArray[np.u
     if size is None:
         rgb = _bytes(frame.to_ndarray(format="rgb24"))
     else:
-        rgb = _covering(frame, size if turns % 2 == 0 else size[::-1])
+        rgb = _covering(frame, size if turns % 2 == 0 else (size[1], size[0]))
     return np.rot90(rgb, turns)
 
 

@@ -87,9 +87,11 @@ def taken(block: Block, form: Form) -> Iterator[tuple[Piece, Fraction, AudioVide
     """Every clip of a block in order, or why there is none."""
     for run in block.runs:
         fault = _changed(run.piece)
-        clips = windows(run.piece.path, run.starts, form) if fault is None else None
-        for start in run.starts:
-            yield run.piece, start, fault if clips is None or fault is not None else next(clips)
+        if fault is not None:
+            yield from ((run.piece, start, fault) for start in run.starts)
+            continue
+        for start, found in zip(run.starts, windows(run.piece.path, run.starts, form), strict=True):
+            yield run.piece, start, found
 
 
 def _changed(piece: Piece) -> Fault | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.files import json_text, sha256, write_json, write_text
+from mmdisco.files import json_text, remove_leftovers, sha256, write_json, write_text
 from mmdisco.prepare.encoding import Encoder
 from mmdisco.prepare.making import Maker
 from mmdisco.prepare.page import write_page
@@ -78,6 +78,8 @@ def prepare(order: Order) -> Iterator[Step]:
             cannot be written, or no clip is of use.
     """
     order.encoder.expect()
+    for folder in (order.out, order.out / "blocks", *(order.out / part for part in PARTS)):
+        remove_leftovers(folder)
     plan = yield from _planned(order)
     blocks = plan.blocks(order.shard)
     total, done = sum(map(len, blocks)), 0
@@ -98,8 +100,8 @@ class _Work:
         self._order = order
         self._records = Records(order.out / "blocks")
         self._maker = Maker(order.encoder, order.batch)
-        self._stores = {part: _store(order.out / part) for part in PARTS}
-        self._next = dict.fromkeys(PARTS, 0)
+        self._stores: dict[str, PairStore] = {part: _store(order.out / part) for part in PARTS}
+        self._next: dict[str, int] = {part: 0 for part in PARTS}
 
     def complaint(self, block: Block) -> str:
         """What is damaged of a block that was made once; nothing if all is well or to come."""
@@ -183,7 +185,7 @@ def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
 def _finish(order: Order, plan: Plan, outcomes: list[Outcome]) -> None:
     """Manifest, report, and last of all what says that the folder is complete."""
     out = order.out
-    index = dict.fromkeys(PARTS, 0)
+    index: dict[str, int] = {part: 0 for part in PARTS}
     lines: list[str] = []
     for outcome in outcomes:
         for row, clip in enumerate(outcome.kept):

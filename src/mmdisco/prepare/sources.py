@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from mmdisco.media.probing import Fault
 
-TRAIN = "train"
-VALIDATION = "validation"
-PARTS = (TRAIN, VALIDATION)
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+PARTS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class PairStore(PairSource):
         return sum(self._lengths)
 
     @property
+    def kind(self) -> str:
+        """``real`` or ``fake``."""
+        return self._kind
+
+    @property
     def shards(self) -> int:
         """How many shards are complete."""
         return len(self._lengths)
