@@ -54,13 +54,9 @@ def encoder(source, choice, tmp_path_factory):
 def order(source, choice, encoder):
     def order(out, films=source, **changes):
         listed = films / "captions.jsonl"
-        usual = {"validation": 0.3, "shard": 2, "batch": 2}
-        usual["captions"] = str(listed) if listed.is_file() else "none"
-        wish = Wish(
-            films,
-            out,
-            **{"captions": captions, "validation": 0.3, "shard": 2, "batch": 2, **changes},
-        )
+        captions = str(listed) if listed.is_file() else "none"
+        usual = {"captions": captions, "validation": 0.3, "shard": 2, "batch": 2}
+        wish = Wish(films, out, **{**usual, **changes})
         return replace(order_of(wish, choice), encoder=encoder)
 
     return order

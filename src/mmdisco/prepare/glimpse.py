@@ -19,7 +19,8 @@ def glimpse(clip: AudioVideo) -> dict[str, Any]:
     """Frames side by side and the loudest sample of every column.
 
     Returns:
-        ``jpeg``: base64; ``outline``: whole numbers from 0 to 100.
+        ``jpeg``: base64; ``outline``: whole numbers from 0 to 100, the root of the amplitude, so
+        that quiet sounds are seen.
     """
     frames = clip.video.frames
     chosen = frames[np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)]
@@ -29,5 +30,5 @@ def glimpse(clip: AudioVideo) -> dict[str, Any]:
     file = io.BytesIO()
     image.resize((width, _HEIGHT), Image.Resampling.BOX).save(file, "JPEG", quality=_QUALITY)
     columns = np.array_split(np.abs(clip.audio.waveform), _COLUMNS)
-    outline = [round(100 * float(column.max())) if len(column) else 0 for column in columns]
+    outline = [round(100 * float(column.max()) ** 0.5) if len(column) else 0 for column in columns]
     return {"jpeg": base64.b64encode(file.getvalue()).decode(), "outline": outline}

@@ -18,7 +18,7 @@ from mmdisco.prepare.judging import judge, statistics
 from mmdisco.prepare.plan import Block, Piece
 from mmdisco.training.pairs import Pairs
 
-_SHOWN: Final = 8  # clips of a block that are kept at a glance, of each reason too
+_SHOWN: Final = 8  # clips of a block that are kept at a glance, and as many of each reason
 
 
 class Maker:
@@ -48,10 +48,13 @@ class Maker:
             fault = judge(found)
             if fault is not None:
                 _drop(record, fault)
-                _show(records, found)
+                alike = [one for one in records if one.get("reason") == fault.reason]
+                if len(alike) <= _SHOWN:
+                    record["glimpse"] = glimpse(found)
                 continue
             waiting.append((record, found))
-            _show(records, found)
+            if (len(records) - 1) % -(-len(block) // _SHOWN) == 0:
+                record["glimpse"] = glimpse(found)
             if len(waiting) == self._batch:
                 latents += self._encoded(waiting)
                 waiting = []
@@ -105,11 +108,3 @@ def _changed(piece: Piece) -> Fault | None:
 def _drop(record: dict[str, Any], fault: Fault) -> None:
     record["kept"] = False
     record["reason"], record["detail"] = fault.reason, fault.detail
-
-
-def _show(records: list[dict[str, Any]], clip: AudioVideo) -> None:
-    """A glance at the last clip, if few of its kind have one."""
-    last = records[-1]
-    alike = [one for one in records if one.get("reason") == last.get("reason") and "glimpse" in one]
-    if len(alike) < _SHOWN:
-        last["glimpse"] = glimpse(clip)
