@@ -125,7 +125,9 @@ def _sources(clips: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _distinct(titles: Sequence[str]) -> list[str]:
-    return [f"{title} ({i})" if title in titles[:i] else title for i, title in enumerate(titles)]
+    """Titles of one line, each another."""
+    lines = [" ".join(one.encode("utf-8", "replace").decode().split()) for one in titles]
+    return [f"{line} ({i})" if line in lines[:i] else line for i, line in enumerate(lines)]
 
 
 def _short(value: Any) -> str:

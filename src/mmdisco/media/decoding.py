@@ -110,9 +110,9 @@ def on_screen(
                 return
         previous = frame
         end = stamp + (frame.duration or 0) * (frame.time_base or Fraction(0))
-        if time == begin and stamp >= begin:
+        if begin <= stamp and time <= stamp + slack:
             # A track too coarse to state how long its last frame lasts shows it once.
-            end = max(end, begin + step)
+            end = max(end, time + step)
     while previous is not None and end - time > step / 2:
         yield previous
         time = next(wanted, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.files import json_text, remove_leftovers, sha256, write_json, write_text
+from mmdisco.files import json_text, read_json, remove_leftovers, sha256, write_json, write_text
 from mmdisco.prepare.encoding import Encoder
 from mmdisco.prepare.making import Maker
 from mmdisco.prepare.page import write_page
@@ -116,22 +116,21 @@ class _Work:
 
     def outcome(self, block: Block) -> Outcome:
         """What became of a block; it is made unless that was done."""
-        shard = self._next[block.part]
         outcome = self._records.read(block.number)
         if outcome is None or not self._is_whole(outcome):
-            made = self._made(block, shard)
-            if outcome is not None and outcome.shard != made.shard:
-                raise UserError(
-                    f"shard {outcome.shard} of {block.part} is damaged and its films are not what "
-                    "they were: give another folder with --out"
-                )
-            outcome = made
+            outcome = self._made(block, outcome)
         if outcome.shard is not None:
             self._next[block.part] += 1
         return outcome
 
-    def _made(self, block: Block, shard: int) -> Outcome:
+    def _made(self, block: Block, before: Outcome | None) -> Outcome:
+        shard = self._next[block.part]
         pairs, clips = self._maker.make(block)
+        if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
+            raise UserError(
+                f"shard {before.shard} of {block.part} is damaged and its films are not what they "
+                "were: give another folder with --out"
+            )
         if pairs is not None:
             self._stores[block.part].put(shard, pairs)
         outcome = Outcome(block.part, None if pairs is None else shard, tuple(clips))
@@ -146,12 +145,13 @@ class _Work:
 
 
 def _store(folder: Path) -> PairStore:
+    index = folder / "store.json"
     try:
-        return PairStore(folder, KIND)
+        read_json(index)
     except UserError:
         # without its list a store has no shards, and each is made again
-        (folder / "store.json").unlink(missing_ok=True)
-        return PairStore(folder, KIND)
+        index.unlink(missing_ok=True)
+    return PairStore(folder, KIND)
 
 
 def _planned(order: Order) -> Generator[Step, None, Plan]:
