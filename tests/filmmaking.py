@@ -42,23 +42,22 @@ def film(
         track = None
         if sound is not None:
             track = container.add_stream("pcm_s16le", rate=rate, layout=layout)
+        if track is not None:  # before the picture: the muxer lays both beside one another
+            values = np.round(sound(seconds - delay, rate) * 32767).astype(np.int16)
+            channels = len(track.codec_context.layout.channels)
+            for at in range(0, len(values), rate // 10):
+                part = np.repeat(values[at : at + rate // 10], channels)[None]
+                block = av.AudioFrame.from_ndarray(part, format="s16", layout=layout)
+                block.sample_rate, block.time_base = rate, Fraction(1, rate)
+                block.pts = round(delay * rate) + at
+                container.mux(track.encode(block))
+            container.mux(track.encode())
         for index, stamp in enumerate(stamps):
             grey = np.full((*size, 3), level(0 if still else index), np.uint8)
             frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             frame.pts, frame.time_base = stamp, base
             container.mux(picture.encode(frame))
         container.mux(picture.encode())
-        if track is not None:
-            values = np.round(sound(seconds - delay, rate) * 32767).astype(np.int16)
-            channels = len(track.codec_context.layout.channels)
-            if len(values):
-                block = av.AudioFrame.from_ndarray(
-                    np.repeat(values, channels)[None], format="s16", layout=layout
-                )
-                block.sample_rate, block.time_base = rate, Fraction(1, rate)
-                block.pts = round(delay * rate)
-                container.mux(track.encode(block))
-            container.mux(track.encode())
     return path
 
 

@@ -135,7 +135,7 @@ def test_the_same_order_again_changes_nothing(whole, order, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "train/shard-00001.safetensors",
+        "train/shard-00000.safetensors",
         "blocks/block-00001.json",
         "blocks/plan.jsonl",
         "train/store.json",
