@@ -60,7 +60,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     status, said, _ = run("inspect", film)
     assert status == 0
     assert "picture: mpeg4 32x32, 10.000 fps" in said
-    assert "sound: pcm_s16le at 16000 Hz, mono" in said
+    assert "sound: pcm_s16le at 16000 Hz, channels: 1" in said
     status, said, _ = run("inspect", tiny_pair)
     assert "audio_autoencoder.safetensors:" in said
     assert "config.json:" in said

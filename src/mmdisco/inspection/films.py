@@ -33,7 +33,7 @@ class FilmFile(Kind):
                 rate = float(one.average_rate or 0)
                 lines.append(f"picture: {one.codec.name} {one.width}x{one.height}, {rate:.3f} fps")
             for one in container.streams.audio:
-                lines.append(f"sound: {one.codec.name} at {one.rate} Hz, {one.layout.name}")
+                lines.append(f"sound: {one.codec.name} at {one.rate} Hz, channels: {one.channels}")
             both = bool(container.streams.video) and bool(container.streams.audio)
         if both:
             clip = _beginning(path)
