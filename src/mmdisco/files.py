@@ -7,16 +7,19 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmdisco.errors import UserError
+
+_LEFTOVER: Final = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # as ``_beside`` names it
 
 
 @contextmanager
@@ -41,6 +44,14 @@ def replacing(path: Path) -> Generator[Path]:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder; nobody may be writing there."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def expect_writable(path: Path) -> None:
@@ -72,7 +83,21 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON, whole, with a final newline."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that can be written as UTF-8 whatever is in it.
+
+    Names of files may hold bytes that are no text, which Python keeps as lone surrogates; with
+    those all but ASCII is escaped.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
 
 
 def read_json(path: Path) -> Any:
@@ -93,7 +118,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write a safetensors file, whole."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as beside:
-        save_file(contiguous, beside, dict(metadata))
+        try:
+            save_file(contiguous, beside, dict(metadata))
+        except SafetensorError as error:  # a full disk comes as one of these
+            raise OSError(str(error)) from error
         beside.chmod(0o644)  # the library writes for the owner alone, and a wheel keeps that
 
 

@@ -10,6 +10,8 @@ from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
+from mmdisco.cli.inspect import inspect
+from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets
 from mmdisco.cli.toy import toy
 from mmdisco.cli.train import train
@@ -24,8 +26,10 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(presets)
+app.command()(prepare)
 app.command()(fakes)
 app.command()(train)
+app.command()(inspect)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)

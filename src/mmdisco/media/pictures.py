@@ -42,7 +42,7 @@ def draw_clips(path: Path, clips: Mapping[str, AudioVideo]) -> None:
         part: list[Axes] = [axes[3 * row + k, column] for k in range(3)]
         if place < len(clips):
             title, clip = list(clips.items())[place]
-            part[0].set_title(title, fontsize=11, loc="left")
+            part[0].set_title(title, fontsize=11, loc="left", parse_math=False)
             _draw_frames(part[0], clip.video)
             _draw_waveform(part[1], clip.audio)
             _draw_mel(part[2], clip.audio)

@@ -3,25 +3,22 @@
 Time 0 is the first frame, or the first sample of a file without pictures. Frames are taken by their
 time stamps, never by counting, so variable rates and rounded stamps come out right; sound is placed
 by its stamps, so a late track begins with silence. Rotation is applied. A missing track is an
-error, a silent one is not.
+error, a silent one is not. How a file is decoded is ``decoding``'s.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from math import gcd
 from pathlib import Path
 
-import av
-import av.error
 import numpy as np
-from av.container import InputContainer
-from av.video.frame import VideoFrame
 from scipy.signal import resample_poly
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform, samples_for
+from mmdisco.media.clip import Audio, AudioVideo, Video, samples_for
+from mmdisco.media.decoding import UNSTATED_RATE, on_screen, opened, pixels, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,6 @@ class Selection:
 
 
 WHOLE = Selection()
-UNSTATED_RATE = Fraction(25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Tracks:
 
 def tracks(path: Path) -> Tracks:
     """Say which tracks the file at ``path`` has."""
-    with _opened(path) as container:
+    with opened(path) as container:
         return Tracks(bool(container.streams.audio), bool(container.streams.video))
 
 
@@ -67,7 +63,7 @@ def frame_rate(path: Path) -> Fraction:
     Raises:
         UserError: There is no picture track, or the file cannot be read.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         if not container.streams.video:
             raise UserError(f"{path} has no picture track")
         return container.streams.video[0].average_rate or UNSTATED_RATE
@@ -94,12 +90,13 @@ def read_video(path: Path, selection: Selection = WHOLE) -> Video:
     Raises:
         UserError: There is none, it has no frames in the selection, or it cannot be decoded.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         if not container.streams.video:
             raise UserError(f"{path} has no picture track")
         stream = container.streams.video[0]
         fps = selection.fps or stream.average_rate or UNSTATED_RATE
-        frames = [_pixels(frame, selection.size) for frame in _at_rate(container, selection, fps)]
+        shown = on_screen(container, _times(selection, fps), 1 / fps)
+        frames = [pixels(frame, selection.size) for frame in shown]
         if not frames:
             raise UserError(f"{path} has no frames{_where(selection)}")
         return Video(np.stack(frames), fps)
@@ -111,13 +108,10 @@ def read_audio(path: Path, selection: Selection = WHOLE) -> Audio:
     Raises:
         UserError: There is none, it has no samples in the selection, or it cannot be decoded.
     """
-    with _opened(path) as container:
+    with opened(path) as container:
         if not container.streams.audio:
             raise UserError(f"{path} has no sound track")
-        waveform, rate = _mixed(container)
-    first = round(selection.start * rate)
-    last = None if selection.seconds is None else first + round(selection.seconds * rate)
-    waveform = waveform[first:last]
+        waveform, rate = sound(container, selection.start, selection.seconds)
     if not len(waveform):
         raise UserError(f"{path} has no samples{_where(selection)}")
     audio = Audio(waveform, rate)
@@ -133,95 +127,10 @@ def resampled(audio: Audio, sample_rate: int) -> Audio:
     return Audio(np.clip(changed, -1, 1).astype(np.float32), sample_rate)
 
 
-@contextmanager
-def _opened(path: Path) -> Generator[InputContainer]:
-    """The file at ``path``; whatever FFmpeg cannot do with it becomes one clear line."""
-    try:
-        with av.open(str(path)) as container:
-            yield container
-    except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or "not a media file"
-        raise UserError(f"cannot read {path}: {reason[:1].lower()}{reason[1:]}") from error
-
-
 def _where(selection: Selection) -> str:
     return f" after {float(selection.start):g} s" if selection.start else ""
 
 
-def _origin(container: InputContainer) -> Fraction:
-    """Stamp of time 0 in seconds: the picture's beginning if there is a picture."""
-    stream = (*container.streams.video, *container.streams.audio)[0]
-    return (stream.start_time or 0) * (stream.time_base or Fraction(0))
-
-
-def _at_rate(
-    container: InputContainer, selection: Selection, fps: Fraction
-) -> Iterator[VideoFrame]:
-    """The frame on screen at every start + i/fps, for as long as the track lasts."""
-    origin = _origin(container) + selection.start
-    # Containers round stamps to a millisecond; a frame that much late is still the one meant.
-    slack = min(Fraction(2, 1000), 1 / (4 * fps))
-    limit = None if selection.seconds is None else round(selection.seconds * fps)
-    taken, previous = 0, None
-    for frame, time in _stamped(container, origin):
-        while previous is not None and origin + taken / fps + slack < time and taken != limit:
-            yield previous
-            taken += 1
-        if taken == limit:
-            return
-        previous = frame
-    if previous is not None:
-        end = _stamp(previous) + (previous.duration or 0) * (previous.time_base or Fraction(0))
-        # A track too coarse to state how long its last frame lasts shows it once.
-        total = max(round((end - origin) * fps), taken + 1 if _stamp(previous) >= origin else 0)
-        for _ in range(taken, total if limit is None else min(total, limit)):
-            yield previous
-
-
-def _stamped(container: InputContainer, start: Fraction) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """Frames with their time stamps in seconds, from the last key frame before ``start`` on."""
-    stream = container.streams.video[0]
-    if stream.time_base and start > _origin(container):
-        container.seek(int(start / stream.time_base), stream=stream)
-    for frame in container.decode(stream):
-        yield frame, _stamp(frame)
-
-
-def _stamp(frame: VideoFrame) -> Fraction:
-    return (frame.pts or 0) * (frame.time_base or Fraction(0))
-
-
-def _pixels(frame: VideoFrame, size: tuple[int, int] | None) -> Frames:
-    """RGB in [0, 1], upright, (height, width, 3)."""
-    turns = round(frame.rotation / 90) % 4
-    if size is None:
-        rgb = frame.to_ndarray(format="rgb24")
-    else:
-        height, width = size if turns % 2 == 0 else size[::-1]
-        scale = max(Fraction(height, frame.height), Fraction(width, frame.width))
-        tall, wide = (
-            max(height, round(frame.height * scale)),
-            max(width, round(frame.width * scale)),
-        )
-        rgb = frame.reformat(wide, tall, "rgb24", interpolation="AREA").to_ndarray()
-        top, left = (tall - height) // 2, (wide - width) // 2
-        rgb = rgb[top : top + height, left : left + width]
-    return np.rot90(rgb, turns).astype(np.float32) / np.float32(255)
-
-
-def _mixed(container: InputContainer) -> tuple[Waveform, int]:
-    """The whole sound track as one channel from time 0 on, with its rate."""
-    stream = container.streams.audio[0]
-    rate, origin = stream.rate, _origin(container)
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
-    parts: list[tuple[int, Waveform]] = []
-    for frame in container.decode(stream):
-        for mono in resampler.resample(frame):
-            time = (mono.pts or 0) * (mono.time_base or Fraction(0)) - origin
-            parts.append((round(time * rate), mono.to_ndarray()[0]))
-    length = max((at + len(part) for at, part in parts), default=0)
-    waveform = np.zeros(max(length, 0), np.float32)
-    for at, part in parts:
-        heard = part[max(0, -at) :]
-        waveform[max(0, at) : max(0, at) + len(heard)] = heard
-    return np.clip(waveform, -1, 1), rate
+def _times(selection: Selection, fps: Fraction) -> Iterator[Fraction]:
+    steps = count() if selection.seconds is None else range(round(selection.seconds * fps))
+    return (selection.start + step / fps for step in steps)

@@ -1,7 +1,8 @@
 """Pairs on disk: shards of latents and encoded captions. Knows no model.
 
 A store is a folder of ``shard-00000.safetensors`` files and a ``store.json`` that lists them with
-their lengths. The list is written last, so a shard that a crash left unlisted is made again.
+their lengths and checksums. The list is written last, so a shard that a crash left unlisted is made
+again; one that has changed since is named.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torch import Generator, Tensor
 
 from mmdisco.av import AV
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, write_json, write_tensors
+from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
 from mmdisco.models import Conditioning
 from mmdisco.training.pairs import Pairs, PairSource
 
@@ -32,6 +33,7 @@ class PairStore(PairSource):
         self._loaded: Pairs | None = None
         index = folder / "store.json"
         self._lengths: list[int] = []
+        self._sums: list[str | None] = []
         if index.is_file():
             record = read_json(index)
             if record["kind"] != kind:
@@ -40,14 +42,26 @@ class PairStore(PairSource):
                     "give another folder"
                 )
             self._lengths = list(record["lengths"])
+            # stores of earlier versions have no checksums
+            self._sums = list(record.get("sha256", [None] * len(self._lengths)))
 
     def __len__(self) -> int:
         return sum(self._lengths)
 
     @property
+    def kind(self) -> str:
+        """``real`` or ``fake``."""
+        return self._kind
+
+    @property
     def shards(self) -> int:
         """How many shards are complete."""
         return len(self._lengths)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many pairs each shard holds."""
+        return tuple(self._lengths)
 
     def append(self, pairs: Pairs) -> None:
         """Add a shard.
@@ -55,14 +69,37 @@ class PairStore(PairSource):
         Raises:
             UserError: A latent is not finite, or the folder cannot be written.
         """
+        self.put(self.shards, pairs)
+
+    def put(self, index: int, pairs: Pairs) -> None:
+        """Add a shard, or write one anew.
+
+        Args:
+            index: Of the shard; at most ``shards``, which adds one.
+            pairs: What it holds.
+
+        Raises:
+            UserError: As for ``append``.
+        """
+        if not 0 <= index <= self.shards:
+            raise ValueError(f"shard {index} of a store of {self.shards}")
         tensors = _tensors(pairs)
         for name, tensor in tensors.items():
             if not bool(tensor.isfinite().all()):
                 raise UserError(f"{name} has values that are not finite: nothing was stored")
-        write_tensors(self._shard(self.shards), tensors, {"kind": self._kind})
-        self._lengths.append(len(pairs))
-        write_json(self._folder / "store.json", {"kind": self._kind, "lengths": self._lengths})
+        write_tensors(self._shard(index), tensors, {"kind": self._kind})
+        self._lengths[index : index + 1] = [len(pairs)]
+        self._sums[index : index + 1] = [sha256(self._shard(index))]
+        record = {"kind": self._kind, "lengths": self._lengths, "sha256": self._sums}
+        write_json(self._folder / "store.json", record)
         self._loaded = None
+
+    def is_whole(self, index: int) -> bool:
+        """Whether a shard is there and as it was written; an old store can say only the first."""
+        path = self._shard(index)
+        if index >= self.shards or not path.is_file():
+            return False
+        return self._sums[index] in (None, sha256(path))
 
     def read(self) -> Pairs:
         """All pairs, in order.
@@ -75,6 +112,11 @@ class PairStore(PairSource):
         shards: list[dict[str, Tensor]] = []
         for index, length in enumerate(self._lengths):
             path = self._shard(index)
+            if path.is_file() and not self.is_whole(index):
+                raise UserError(
+                    f"{path} is damaged, its checksum is not the one in store.json: give the "
+                    "command that made it again"
+                )
             tensors = read_tensors(path)
             for name, tensor in tensors.items():
                 if len(tensor) != length or not bool(tensor.isfinite().all()):

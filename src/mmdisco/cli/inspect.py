@@ -1,0 +1,35 @@
+"""``mmdisco inspect``: what a file or a folder holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A prepared folder, a store of pairs, a shard, a checkpoint, weights, or a clip."
+        ),
+    ],
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG of some clips to write: frames, sound, spectrogram.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights to decode with; the one it was made with otherwise."),
+    ] = None,
+) -> None:
+    """Shapes, counts, figures and captions in words; clips as a picture."""
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.inspection.inspecting import kind_of
+
+    kind = kind_of(path)
+    for line in kind.words(path):
+        typer.echo(line)
+    if picture is not None:
+        from mmdisco.media.pictures import draw_clips
+
+        draw_clips(picture, kind.clips(path, weights))
+        typer.echo(picture)

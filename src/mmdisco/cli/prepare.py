@@ -1,0 +1,96 @@
+"""``mmdisco prepare``: from films to what a discriminator is trained on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODELS = "Models"
+LAYOUT = "Layout"
+
+
+def prepare(
+    source: Annotated[Path, typer.Argument(help="A folder of clips, or one film.")],
+    out: Annotated[Path, typer.Option(help="Folder of the result.")],
+    preset: Annotated[
+        str, typer.Option(help="For which pair; `mmdisco presets` lists them.")
+    ] = "embedded",
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="clips, film, vggsound, landscape or aist; by what SOURCE is if left out.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
+    captions: Annotated[
+        str,
+        typer.Option(
+            help="A .csv or .jsonl file (path, caption, start, end), vggsound.csv, or one of: "
+            "folders, none.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = "none",
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="What is never split between training and validation: file, folder, or name "
+            "(without its last number).",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = "file",
+    validation: Annotated[
+        float, typer.Option(help="Share of the groups for validation.", rich_help_panel=LAYOUT)
+    ] = 0.1,
+    shots: Annotated[
+        bool,
+        typer.Option("--shots", help="No clip across a cut.", rich_help_panel=LAYOUT),
+    ] = False,
+    clips_per_file: Annotated[
+        int | None, typer.Option(help="At most; all if left out.", rich_help_panel=LAYOUT)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a clip.", rich_help_panel=MODELS)
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=MODELS)
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second.", rich_help_panel=MODELS)
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights, as for generate.", rich_help_panel=MODELS),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)
+    ] = None,
+    shard: Annotated[int, typer.Option(help="Clips of a shard; a stop loses one at most.")] = 64,
+    batch: Annotated[int, typer.Option(help="Clips that are encoded at once.")] = 8,
+) -> None:
+    """Decode, judge and encode films: shards, manifest, report, split for validation.
+
+    The same command goes on where it was stopped, and makes again what was damaged.
+    """
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.cli.generate_models import Wanted
+    from mmdisco.cli.prepare_order import Wish, carry_out
+
+    wanted = Wanted(preset=preset, seconds=seconds, size=size, fps=fps, dtype=dtype, device=device)
+    wish = Wish(
+        source=source,
+        out=out,
+        layout=layout,
+        captions=captions,
+        group_by=group_by,
+        validation=validation,
+        shots=shots,
+        clips_per_file=clips_per_file,
+        shard=shard,
+        batch=batch,
+    )
+    for line in carry_out(wish, wanted.choice(weights)):
+        typer.echo(line)

@@ -1,0 +1,162 @@
+"""What ``mmdisco prepare`` does with its arguments."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmdisco.errors import UserError
+from mmdisco.files import expect_writable, read_json
+from mmdisco.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
+from mmdisco.prepare.encoding import Encoder
+from mmdisco.prepare.layouts import (
+    ByFile,
+    ByFolder,
+    ByStem,
+    Clips,
+    Grouping,
+    OneFilm,
+    VGGSound,
+    aist,
+    landscape,
+)
+from mmdisco.prepare.planning import Rule
+from mmdisco.prepare.report import in_words
+from mmdisco.prepare.run import Order, prepare
+from mmdisco.prepare.sources import Source
+from mmdisco.record import Choice
+
+_GROUPINGS: Final[dict[str, Grouping]] = {
+    "file": ByFile(),
+    "folder": ByFolder(),
+    "name": ByStem(),
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The arguments, as given, apart from those that choose a pair."""
+
+    source: Path
+    out: Path
+    layout: str | None = None
+    captions: str = "none"
+    group_by: str = "file"
+    validation: float = 0.1
+    shots: bool = False
+    clips_per_file: int | None = None
+    shard: int = 64
+    batch: int = 8
+
+
+def carry_out(wish: Wish, choice: Choice) -> Iterator[str]:
+    """Prepare, with a progress bar.
+
+    Yields:
+        What to print: counts, then paths.
+
+    Raises:
+        UserError: An argument is out of its range, or what ``prepare`` raises.
+    """
+    order = order_of(wish, choice)
+    _show(order)
+    yield from in_words(read_json(wish.out / "report.json"))
+    yield str(wish.out / "report.html")
+    yield str(wish.out / "prepared.json")
+
+
+def order_of(wish: Wish, choice: Choice) -> Order:
+    """The arguments checked, and names as what they stand for.
+
+    Raises:
+        UserError: One is out of its range or names nothing.
+    """
+    if not 0 <= wish.validation < 1:
+        raise UserError(f"--validation {wish.validation:g}: give a share from 0 to below 1")
+    counts = {"--shard": wish.shard, "--batch": wish.batch, "--clips-per-file": wish.clips_per_file}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value}: give at least 1")
+    if not wish.source.exists():
+        raise UserError(f"{wish.source} is not there: give a folder of clips, or a film")
+    layout = wish.layout or ("clips" if wish.source.is_dir() else "film")
+    source = _source(wish, layout)
+    pair = choice.pair()
+    expect_writable(wish.out / "prepared.json")
+    about: dict[str, Any] = {
+        "preset": choice.preset,
+        "options": choice.options.to_record(),
+        "weights": None if choice.options.weights is None else str(choice.options.weights),
+        "marks": dict(pair.marks()),
+    }
+    arguments: dict[str, Any] = {
+        "source": str(wish.source.absolute()),
+        "layout": layout,
+        "captions": wish.captions,
+        "group_by": wish.group_by,
+        "validation": wish.validation,
+        "shots": wish.shots,
+        "clips_per_file": wish.clips_per_file,
+        "shard": wish.shard,
+        "batch": wish.batch,
+    }
+    rule = Rule(wish.validation, wish.clips_per_file, wish.shots)
+    encoder = Encoder(pair)
+    return Order(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)
+
+
+def _source(wish: Wish, layout: str) -> Source:
+    builders: dict[str, Callable[[Wish], Source]] = {
+        "clips": lambda w: Clips(w.source, _captions(w), _grouping(w)),
+        "film": lambda w: OneFilm(w.source, _captions(w)),
+        "vggsound": lambda w: VGGSound(w.source, _table(w)),
+        "landscape": lambda w: landscape(w.source, _captions(w)),
+        "aist": lambda w: aist(w.source, _captions(w)),
+    }
+    if layout not in builders:
+        raise UserError(f"unknown layout {layout!r}: choose one of {', '.join(builders)}")
+    if (layout == "film") == wish.source.is_dir():
+        wanted = "a file" if layout == "film" else "a folder"
+        raise UserError(f"{wish.source}: the layout {layout} wants {wanted}")
+    return builders[layout](wish)
+
+
+def _captions(wish: Wish) -> Captions:
+    named: dict[str, Callable[[], Captions]] = {"none": NoCaptions, "folders": FolderNames}
+    if wish.captions in named:
+        return named[wish.captions]()
+    return read_captions(Path(wish.captions))
+
+
+def _grouping(wish: Wish) -> Grouping:
+    if wish.group_by not in _GROUPINGS:
+        raise UserError(f"unknown group {wish.group_by!r}: choose one of {', '.join(_GROUPINGS)}")
+    return _GROUPINGS[wish.group_by]
+
+
+def _table(wish: Wish) -> Path:
+    if wish.captions in ("none", "folders"):
+        raise UserError("the layout vggsound wants its table: give --captions vggsound.csv")
+    return Path(wish.captions)
+
+
+def _show(order: Order) -> None:
+    columns = (
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("looking at files", total=None)
+        for step in prepare(order):
+            if step.notice:
+                sys.stderr.write(f"mmdisco: {step.notice}\n")
+            doing = " ".join(step.doing.encode("utf-8", "replace").decode().split())[-40:]
+            total = step.total or None
+            progress.update(task, description=escape(doing), completed=step.done, total=total)

@@ -1,0 +1,57 @@
+"""Clips and films."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from mmdisco.inspection.kind import Kind
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.decoding import opened
+from mmdisco.media.reading import Selection, read_clip
+from mmdisco.prepare.judging import judge, statistics
+
+_SECONDS: Final = Fraction(10)  # that are looked at
+_FPS: Final = Fraction(8)
+_HEIGHT: Final = 144  # pixels; a large film at its own size would fill the memory
+
+
+class FilmFile(Kind):
+    """Anything that FFmpeg may read."""
+
+    def fits(self, path: Path) -> bool:
+        """Every file."""
+        return path.is_file()
+
+    def words(self, path: Path) -> list[str]:
+        """Tracks, length, and figures of the first ten seconds."""
+        with opened(path) as container:
+            lines = [f"a file of {container.format.long_name}"]
+            if container.duration:
+                lines[0] += f", {container.duration / 1e6:.2f} s"
+            for one in container.streams.video:
+                rate = float(one.average_rate or 0)
+                lines.append(f"picture: {one.codec.name} {one.width}x{one.height}, {rate:.3f} fps")
+            for one in container.streams.audio:
+                lines.append(f"sound: {one.codec.name} at {one.rate} Hz, channels: {one.channels}")
+            both = bool(container.streams.video) and bool(container.streams.audio)
+        if both:
+            clip = _beginning(path)
+            said = ", ".join(f"{name} {value:g}" for name, value in statistics(clip).items())
+            lines.append(f"the first {float(clip.video.seconds):g} s: {said}")
+            fault = judge(clip)
+            if fault is not None:
+                lines.append(f"of no use for training: {fault.reason}")
+        return lines
+
+    def clips(self, path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
+        """The first ten seconds."""
+        return {path.name: _beginning(path)}
+
+
+def _beginning(path: Path) -> AudioVideo:
+    with opened(path) as container:
+        picture = container.streams.video[0] if container.streams.video else None
+        aspect = picture.width / picture.height if picture and picture.height else 1.0
+    width = min(4 * _HEIGHT, max(_HEIGHT // 4, round(_HEIGHT * aspect)))
+    return read_clip(path, Selection(seconds=_SECONDS, fps=_FPS, size=(_HEIGHT, width)))

@@ -1,0 +1,37 @@
+"""Which kind a path is of."""
+
+from pathlib import Path
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.inspection.films import FilmFile
+from mmdisco.inspection.folders import PreparedFolder, Store, WeightsFolder
+from mmdisco.inspection.kind import Kind
+from mmdisco.inspection.tensors import Shard, TrainingCheckpoint, Weights
+
+KINDS: Final[tuple[Kind, ...]] = (
+    PreparedFolder(),
+    Store(),
+    WeightsFolder(),
+    Shard(),
+    TrainingCheckpoint(),
+    Weights(),
+    FilmFile(),
+)
+"""The first that fits is meant."""
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind of a file or a folder.
+
+    Raises:
+        UserError: It is not there, damaged, or of none of the kinds.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is not there: give a file or a folder")
+    for kind in KINDS:
+        if kind.fits(path):
+            return kind
+    raise UserError(
+        f"{path} holds neither a prepared data set, nor pairs, nor weights: give another folder"
+    )

@@ -1,0 +1,139 @@
+"""Safetensors files: shards of pairs, training checkpoints, weights."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mmdisco.errors import UserError
+from mmdisco.files import read_tensors
+from mmdisco.inspection.decoding import decoded
+from mmdisco.inspection.kind import MOST_CLIPS, Kind
+from mmdisco.media.clip import AudioVideo
+from mmdisco.training.checkpoint import Checkpoint
+
+_MOST_LINES = 60
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        shapes: Of every tensor, by name.
+        types: Of every tensor, by name.
+        metadata: Free text.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+
+def header(path: Path) -> Header:
+    """Read it, without the tensors.
+
+    Raises:
+        UserError: The file is damaged or of another format.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
+            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
+            types = {name: str(one.get_dtype()) for name, one in slices.items()}
+            return Header(shapes, types, file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def is_tensors(path: Path) -> bool:
+    """Whether a path is named as a safetensors file."""
+    return path.is_file() and path.suffix == ".safetensors"
+
+
+class Shard(Kind):
+    """Pairs of latents."""
+
+    def fits(self, path: Path) -> bool:
+        """It holds latents of sound."""
+        return is_tensors(path) and "audio.z_0" in header(path).shapes
+
+    def words(self, path: Path) -> list[str]:
+        """Shapes and figures of every tensor."""
+        tensors = read_tensors(path)
+        kind = header(path).metadata.get("kind", "unnamed")
+        count = len(tensors["audio.z_0"])
+        return [f"a shard of {count} {kind} pairs", *figures(tensors)]
+
+    def clips(self, path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
+        """The first ones, decoded."""
+        tensors = read_tensors(path)
+        first = range(min(MOST_CLIPS, len(tensors["audio.z_0"])))
+        rows = list(first)
+        titles = [f"row {row}" for row in rows]
+        both = tensors["audio.z_0"][rows], tensors["video.z_0"][rows]
+        return decoded(path.parent.parent, *both, titles, weights)
+
+
+class TrainingCheckpoint(Kind):
+    """The state of a training run."""
+
+    def fits(self, path: Path) -> bool:
+        """It says where its run stands."""
+        return is_tensors(path) and "run" in header(path).metadata
+
+    def words(self, path: Path) -> list[str]:
+        """Steps, settings, and how many numbers each group has."""
+        checkpoint = Checkpoint.load(path)
+        groups: Counter[str] = Counter()
+        for name, tensor in checkpoint.tensors.items():
+            groups[name.split(".", 1)[0]] += tensor.numel()
+        lines = [f"a training checkpoint after {checkpoint.step} steps"]
+        lines += [f"  {name}: {value}" for name, value in checkpoint.settings.items()]
+        return lines + [f"{name}: {count:,} numbers" for name, count in groups.items()]
+
+
+class Weights(Kind):
+    """Any other tensors."""
+
+    def fits(self, path: Path) -> bool:
+        """Every safetensors file."""
+        return is_tensors(path)
+
+    def words(self, path: Path) -> list[str]:
+        """Shapes and types."""
+        found = header(path)
+        numbers = sum(_product(shape) for shape in found.shapes.values())
+        lines = [f"weights: {numbers:,} numbers in {len(found.shapes)} tensors"]
+        lines += [f"  {name}: {value[:200]}" for name, value in found.metadata.items()]
+        rows = [
+            f"{name}: {found.types[name]} {list(shape)}" for name, shape in found.shapes.items()
+        ]
+        rest = len(rows) - _MOST_LINES
+        return lines + rows[:_MOST_LINES] + ([f"and {rest} more"] if rest > 0 else [])
+
+
+def figures(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Shape, mean, standard deviation and range of tensors, a line each."""
+    lines: list[str] = []
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        said = f"{name}: {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        if tensor.numel() and tensor.is_floating_point():
+            values = tensor.float()
+            low, high = (float(end) for end in torch.aminmax(values))
+            spread = float(values.std(correction=0))
+            said += f", mean {float(values.mean()):.3f}, std {spread:.3f}, {low:.3f} to {high:.3f}"
+        lines.append(said)
+    return lines
+
+
+def _product(shape: Sequence[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product

@@ -1,0 +1,87 @@
+"""Clips of one form out of a file, in one pass: neither the file nor its clips fill the memory."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Audio, AudioVideo, Video, Waveform
+from mmdisco.media.decoding import Damage, on_screen, opened, pixels, sound
+from mmdisco.media.fitting import fit_video
+from mmdisco.media.given import Form
+from mmdisco.media.probing import Fault
+from mmdisco.media.reading import resampled
+
+_MARGIN: Final = Fraction(1, 4)  # seconds of sound on either side, that a filter may ring in
+
+
+def windows(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[AudioVideo | Fault]:
+    """A clip from each of ``starts`` on, or why there is none.
+
+    The picture is decoded as clips are asked for, the sound of the whole stretch at once; so a
+    stretch should be minutes. A clip lasts exactly ``form.seconds``; where the file lacks the last
+    frame the one before is held, and sound that ends early is silent.
+
+    Args:
+        path: A film.
+        starts: Seconds after time 0, a clip's length or more apart.
+        form: Length, rates and size of the clips.
+
+    Yields:
+        As many as ``starts``.
+    """
+    done = 0
+    try:
+        for one in _taken(path, starts, form):
+            yield one
+            done += 1
+    except UserError as error:
+        fault = Fault("undecodable", str(error).replace(f"cannot read {path}: ", ""))
+        for _ in starts[done:]:
+            yield fault
+
+
+def _taken(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[AudioVideo | Fault]:
+    heard = Damage()
+    waveform, before = _heard(path, starts, form, heard)
+    seen = Damage()
+    with opened(path) as container:
+        if not container.streams.video:
+            raise UserError("there is no picture track")
+        times = (start + step / form.fps for start in starts for step in range(form.frames))
+        shown = on_screen(container, times, 1 / form.fps, seen)
+        for start in starts:
+            frames = [pixels(frame, form.size) for frame in islice(shown, form.frames)]
+            end = start + form.seconds
+            if seen.within(start, end) or heard.within(start, end):
+                yield Fault("undecodable", f"damaged within {float(start):g} to {float(end):g} s")
+                continue
+            if len(frames) < form.frames - 1 or not frames:
+                lasts = f"{len(frames)} of {form.frames} frames"
+                yield Fault("too short", lasts)
+                continue
+            first = round((start - before) * form.sample_rate)
+            samples = round(form.seconds * form.sample_rate)
+            part = waveform[first : first + samples]
+            part = np.pad(part, (0, samples - len(part)))
+            video = fit_video(Video(np.stack(frames), form.fps), form.frames)
+            yield AudioVideo(Audio(part, form.sample_rate), video)
+
+
+def _heard(
+    path: Path, starts: Sequence[Fraction], form: Form, damage: Damage
+) -> tuple[Waveform, Fraction]:
+    """The sound around all clips at the form's rate, and when it begins."""
+    before = max(Fraction(0), starts[0] - _MARGIN)
+    until = starts[-1] + form.seconds + _MARGIN
+    with opened(path) as container:
+        if not container.streams.audio:
+            raise UserError("there is no sound track")
+        waveform, rate = sound(container, before, until - before, damage)
+    if not len(waveform):
+        return waveform, before
+    return resampled(Audio(waveform, rate), form.sample_rate).waveform, before

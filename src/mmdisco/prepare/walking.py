@@ -1,0 +1,62 @@
+"""The films in a folder, whatever else lies there."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.media.probing import Fault
+from mmdisco.prepare.sources import Refused
+
+_NAMES: Final = (
+    ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "wmv", "asf", "mpg", "mpeg", "m2v"),
+    ("ts", "mts", "m2ts", "3gp", "3g2", "ogv", "mxf", "vob", "rm", "rmvb"),
+)
+SUFFIXES: Final = frozenset(f".{name}" for names in _NAMES for name in names)
+
+
+def films(folder: Path) -> Iterator[Path | Refused]:
+    """Files named like films, at any depth, sorted by name; hidden ones are left out.
+
+    Links to files are followed. Links to folders are not, for they may lead in circles; they are
+    refused by name, as is a folder that cannot be read.
+
+    Raises:
+        UserError: ``folder`` is no folder or cannot be read.
+    """
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
+    yield from _within(folder, folder)
+
+
+def relative(path: Path, root: Path) -> str:
+    """The name of a film below ``root``, with slashes."""
+    return path.relative_to(root).as_posix()
+
+
+def _within(folder: Path, root: Path) -> Iterator[Path | Refused]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield Refused(relative(folder, root), Fault("unreadable", error.strerror or str(error)))
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _within(path, root)
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+        elif entry.is_symlink() and _is_folder(path):
+            yield Refused(relative(path, root), Fault("link to a folder"))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link in a circle
+        return False
