@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mmdisco.cli.bench import bench
+from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.generate import generate
 from mmdisco.cli.presets import presets
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(presets)
+app.command()(evaluate)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)
