@@ -19,8 +19,16 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from mmdisco.files import sha256, write_json, write_tensors
-from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.clip import AudioVideo
 from mmdisco.media.reading import Selection, read_clip
+from mmdisco.metrics.film import (
+    STEPS,
+    clips_of,
+    held_out_blocks,
+    loudness,
+    median_loudness,
+    training_blocks,
+)
 from mmdisco.metrics.sync import RATE, SyncJudge, embed, picture_of, sound_of
 from mmdisco.metrics.sync_scores import pair_auc, shuffled_auc
 from mmdisco.objects.dataset import example
@@ -28,11 +36,8 @@ from mmdisco.objects.dataset import example
 CLIPS = 4000
 HELD_OUT = 500
 SEED = 9  # apart from the clips that everything else is trained on
-STEPS = 16  # of a clip, tenths of a second
 LATEST = 6  # steps by which the second take may be late
 BATCH = 12  # clips of each kind
-BLOCK = 400  # steps of the film; of three blocks the middle one is held out
-GUARD = 20  # steps of the film at either end of a block that are not used
 COLUMNS = 8  # of the spectrogram in a step
 SCHEDULE = Schedule(steps=3500, learning_rate=2e-3, ema=0.995, weight_decay=0.02)
 
@@ -82,43 +87,20 @@ def objects(seed: int) -> Source:
     return Source(pictures, sounds, torch.stack([rows, LATEST * (rows % 2)], 1))
 
 
-def film_blocks(steps: int) -> tuple[list[range], list[range]]:
-    """The blocks of the film for training and those held out, without their guards."""
-    blocks = [range(b, min(b + BLOCK, steps)) for b in range(0, steps, BLOCK)]
-    inner = [range(block.start + GUARD, block.stop - GUARD) for block in blocks]
-    return [b for k, b in enumerate(inner) if k % 3 != 1], inner[1::3]
-
-
 def film_source(film: AudioVideo) -> Source:
     """The film as one sequence."""
     pictures = (picture_of(film.video) * 255).round().to(torch.uint8)[None]
     sounds = sound_of(film.audio)[None]
-    training, _ = film_blocks(min(pictures.shape[1], sounds.shape[2] // COLUMNS))
+    training = training_blocks(min(pictures.shape[1], sounds.shape[2] // COLUMNS))
     starts = [s for block in training for s in range(block.start, block.stop - STEPS - LATEST)]
     return Source(pictures, sounds, torch.tensor([[0, s] for s in starts]))
 
 
 def held_out_film(film: AudioVideo) -> list[AudioVideo]:
     """Clips of the held-out blocks that are louder than the film's median clip."""
-    steps = len(film.video.frames)
-    whole = [_cut(film, start) for start in range(0, steps - STEPS, STEPS)]
-    median = np.median([_loudness(clip) for clip in whole])
-    _, blocks = film_blocks(steps)
-    clips = [_cut(film, s) for b in blocks for s in range(b.start, b.stop - STEPS, STEPS // 2)]
-    return [clip for clip in clips if _loudness(clip) > median]
-
-
-def _cut(film: AudioVideo, step: int) -> AudioVideo:
-    rate, fps = film.audio.sample_rate, film.video.fps
-    samples = slice(step * rate // RATE, (step + STEPS) * rate // RATE)
-    frames = slice(int(step * fps / RATE), int((step + STEPS) * fps / RATE))
-    return AudioVideo(
-        Audio(film.audio.waveform[samples], rate), Video(film.video.frames[frames], fps)
-    )
-
-
-def _loudness(clip: AudioVideo) -> float:
-    return float(np.sqrt(np.mean(clip.audio.waveform.astype(np.float64) ** 2)))
+    median = median_loudness(film)
+    clips = clips_of(film, held_out_blocks(len(film.video.frames)), STEPS // 2)
+    return [clip for clip in clips if loudness(clip) > median]
 
 
 def augmented(pictures: Tensor, sounds: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
