@@ -5,6 +5,7 @@ Each turns one clip into small arrays; what they share is the interface alone.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -94,7 +95,7 @@ class Judge(Extractor):
     name = "sync-judge"
     preprocessing = "frames at 10 fps averaged to 32×32; 16 kHz, 64 mel bins every 12.5 ms"
 
-    @property
+    @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Of its weights."""
         return digest(self.judge)
@@ -123,7 +124,7 @@ class ObjectsVideo(Extractor):
     name = "objects-video"
     preprocessing = "16 frames of 64×64 at 10 fps as they are"
 
-    @property
+    @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Of its weights."""
         return digest(self.network)
@@ -149,7 +150,7 @@ class ObjectsAudio(Extractor):
     name = "objects-audio"
     preprocessing = "1.6 s at 16 kHz, 64 mel bins every 12.5 ms"
 
-    @property
+    @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Of its weights."""
         return digest(self.network)

@@ -136,7 +136,13 @@ class Neighbourhood(Metric):
             f"{NEIGHBOURS} neighbours, {len(generated)} generated and {len(reference)} real clips"
         )
         return [
-            mean_figure(f"{name}, {self.extractor}", scores, higher_is_better=True, notes=note)
+            mean_figure(
+                f"{name}, {self.extractor}",
+                scores,
+                higher_is_better=True,
+                notes=note,
+                count=len(generated),
+            )
             for name, scores in (
                 ("precision", found.precision),
                 ("density", found.density),

@@ -91,12 +91,17 @@ def mean_figure(
     higher_is_better: bool | None,
     baseline: Mapping[str, float] | None = None,
     notes: str = "",
+    count: int | None = None,
 ) -> Figure:
-    """The mean of one score a clip, with the standard error of a mean; of at least one clip."""
+    """The mean of one score a clip, with the standard error of a mean; of at least one clip.
+
+    ``count`` says how many generated clips there are where the scores are of other ones.
+    """
     value = float(scores.mean())
     error = float(scores.std()) / math.sqrt(max(len(scores) - 1, 1))
     interval = Interval.around(value, error) if len(scores) > 1 else None
-    return Figure(name, value, interval, len(scores), higher_is_better, baseline or {}, notes)
+    clips = len(scores) if count is None else count
+    return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes)
 
 
 def _finite(value: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from mmdisco.metrics.fidelity import FEATURES, MOST
-from mmdisco.metrics.figure import Figure, Outcome, mean_figure
+from mmdisco.metrics.figure import Figure, NotComputed, Outcome, mean_figure
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import Nearest, nearest
 
@@ -39,6 +39,8 @@ class NearestTraining(Metric):
         assert sets.reference is not None
         given = sets.training is not None
         training = sets.training or sets.reference
+        if training.count(self.extractor) < 2:
+            return [NotComputed(self.name, "two training clips that it can read")]
         rows = {
             name: one.chosen(self.extractor, MOST, sets.seed)
             for name, one in (

@@ -82,7 +82,7 @@ class ClapSound(_Network):
     """CLAP's projected audio features."""
 
     name = "clap"
-    preprocessing = "resampled to the extractor's rate, then ClapFeatureExtractor"
+    preprocessing = "resampled to the processor's rate, its first seconds by ClapFeatureExtractor"
 
     @staticmethod
     def load(path: str) -> "ClapSound":
@@ -97,7 +97,8 @@ class ClapSound(_Network):
     def read(self, clip: AudioVideo) -> Record:
         """``features`` (projection,)."""
         rate = int(self.processor.sampling_rate)
-        heard = resampled(clip.audio, rate).waveform
+        # of a longer one the processor would take a random part
+        heard = resampled(clip.audio, rate).waveform[: int(self.processor.nb_max_samples)]
         inputs = self.processor(heard, sampling_rate=rate, return_tensors="pt")
         with torch.no_grad():
             found = self.network(

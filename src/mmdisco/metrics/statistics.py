@@ -39,7 +39,7 @@ def video_statistics(video: Video) -> Statistics:
     grey = frames.mean(1, keepdim=True)
     warmth, tint = frames[:, 0] - frames[:, 2], frames[:, 1] - (frames[:, 0] + frames[:, 2]) / 2
     found = [grey.mean(), warmth.mean(), tint.mean()]
-    found += [_log(part.flatten(1).std(1)) for part in (grey, warmth, tint)]
+    found += [_log(part.flatten(1).std(1, correction=0)) for part in (grey, warmth, tint)]
     found += _by_octave(grey)
     found += _by_octave(_change(grey, 1))
     found += [_log_rms(_change(grey, lag)) for lag in _LAGS]

@@ -20,7 +20,7 @@ from mmdisco.files import read_tensors
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.reading import resampled
 from mmdisco.mel import MelScale
-from mmdisco.shapes import AudioLatent, Clips, Logits, Steps
+from mmdisco.shapes import AudioLatent, Clips, Hidden, Logits, Steps
 
 PACKAGED: Final = Path(__file__).parent / "weights" / "sync_judge.safetensors"
 
@@ -93,7 +93,7 @@ class _InTime(nn.Module):
         )
         self.last = nn.Conv1d(2 * _HIDDEN, WIDTH, 1)
 
-    def forward(self, steps: Steps) -> Steps:
+    def forward(self, steps: Hidden) -> Steps:
         near = self.near(steps.transpose(1, 2))
         everywhere = near.mean(2, keepdim=True).expand_as(near)
         return self.last(torch.cat([near, everywhere], 1)).transpose(1, 2)
