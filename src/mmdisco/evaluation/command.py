@@ -110,7 +110,7 @@ def default_cache() -> Path:
     return Path(base) / "mmdisco" / "clips"
 
 
-def _positive(name: str, given: float | str | None) -> Fraction | None:
+def _positive(name: str, given: float | int | str | None) -> Fraction | None:
     if given is None:
         return None
     try:

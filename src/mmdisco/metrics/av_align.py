@@ -115,4 +115,4 @@ VARIANTS: Final = (
 
 def _near(first: Times, second: Times, window: float) -> npt.NDArray[np.bool_]:
     """Which of ``first`` have any of ``second`` closer than the window."""
-    return (np.abs(first[:, None] - second[None]) < window).any(1)
+    return np.asarray((np.abs(first[:, None] - second[None]) < window).any(1), np.bool_)
