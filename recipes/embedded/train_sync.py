@@ -3,8 +3,8 @@
 ``python recipes/embedded/train_sync.py --film FILM.mp4 --out DIR``. Every clip comes in two takes,
 the second some tenths of a second later; in a batch each sound is told from all other sounds of its
 kind, the other take of its own clip among them. Of the film, two of every three blocks of ten
-seconds are trained on; the others are held out, though they show scenes that are trained on. Beside the weights lies ``sync_judge.json`` with what the judge
-reaches on held-out clips.
+seconds are trained on; the others are held out, though they show scenes that are trained on.
+Beside the weights lies ``sync_judge.json`` with what the judge reaches on held-out clips.
 """
 
 import argparse
