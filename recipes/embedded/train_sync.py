@@ -2,8 +2,8 @@
 
 ``python recipes/embedded/train_sync.py --film FILM.mp4 --out DIR``. Every clip comes in two takes,
 the second some tenths of a second later; in a batch each sound is told from all other sounds of its
-kind, the other take of its own clip among them. Of the film, two of every three blocks of ten
-seconds are trained on; the others are held out, though they show scenes that are trained on.
+kind, the other take of its own clip among them. Of the film, two of every three blocks of forty
+seconds are trained on; the others are held out.
 Beside the weights lies ``sync_judge.json`` with what the judge reaches on held-out clips.
 """
 
@@ -33,13 +33,13 @@ from mmdisco.metrics.sync import RATE, SyncJudge, embed, picture_of, sound_of
 from mmdisco.metrics.sync_scores import pair_auc, shuffled_auc
 from mmdisco.objects.dataset import example
 
-CLIPS = 3000
+CLIPS = 4000
 HELD_OUT = 500
 SEED = 9  # apart from the clips that everything else is trained on
 LATEST = 6  # steps by which the second take may be late
 BATCH = 12  # clips of each kind
 COLUMNS = 8  # of the spectrogram in a step
-SCHEDULE = Schedule(steps=1600, learning_rate=2e-3, ema=0.99, weight_decay=0.05)
+SCHEDULE = Schedule(steps=3500, learning_rate=2e-3, ema=0.995, weight_decay=0.02)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.metrics.sync import RATE
 
 STEPS: Final = 16  # of a clip
-BLOCK: Final = 100  # steps; of three blocks the middle one is held out
-GUARD: Final = 8  # steps at either end of a block that are not used
+BLOCK: Final = 400  # steps; of three blocks the middle one is held out
+GUARD: Final = 20  # steps at either end of a block that are not used
 
 
 def training_blocks(steps: int) -> list[range]:
