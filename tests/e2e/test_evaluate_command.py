@@ -67,6 +67,9 @@ def test_every_figure_has_its_count_and_interval(results):
     named = {one["metric"]: one for one in record["figures"]}
     assert {"precision, video-statistics", "coverage, audio-statistics"} < named.keys()
     for one in record["figures"]:
+        if one["value"] is None:
+            assert one["not computed"] == "needs 100 reference clips, not 24"
+            continue
         assert one["count"] == FEW + 1  # the silent one is kept
         assert len(one["interval"]) == 2
     assert record["conditions"]["seed"] == 0

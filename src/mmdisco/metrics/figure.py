@@ -100,6 +100,8 @@ def mean_figure(
     value = float(scores.mean())
     error = float(scores.std()) / math.sqrt(max(len(scores) - 1, 1))
     interval = Interval.around(value, error) if len(scores) > 1 else None
+    if interval and scores.min() >= 0 and scores.max() <= 1:  # a share
+        interval = Interval(max(interval.low, 0.0), min(interval.high, 1.0))
     clips = len(scores) if count is None else count
     return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes)
 

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 
 from mmdisco.metrics.fidelity import FEATURES, MOST
-from mmdisco.metrics.figure import Figure, NotComputed, Outcome, mean_figure
+from mmdisco.metrics.figure import NotComputed, Outcome, mean_figure
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import Nearest, nearest
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close
+ENOUGH: Final = 100  # held-out clips, or the limit of what is close is chance
 _SHOWN: Final = 3
 
 
@@ -71,11 +72,14 @@ class NearestTraining(Metric):
             self._share(near, others, against),
         ]
 
-    def _share(self, near: Nearest, others: Nearest, against: str) -> Figure:
+    def _share(self, near: Nearest, others: Nearest, against: str) -> Outcome:
+        name = f"{self.name}, share that is close"
+        if len(others.distance) < ENOUGH:
+            return NotComputed(name, f"{ENOUGH} reference clips, not {len(others.distance)}")
         limit = float(np.quantile(others.distance, CLOSE))
         close = (near.distance < limit).astype(np.float64)
         return mean_figure(
-            f"{self.name}, share that is close",
+            name,
             close,
             higher_is_better=None,
             baseline={against: CLOSE},
