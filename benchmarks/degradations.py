@@ -1,7 +1,7 @@
 """Which metric sees which fault: every fault on sounding objects and on a film, as one table each.
 
-``python benchmarks/degradations.py --film FILM.mp4`` writes ``docs/evaluation/degradations.json``
-and ``.md``. A fault is seen where the interval of 95 % has nothing in common with that of the clips
+``python benchmarks/degradations.py --film FILM.mp4`` writes
+``docs/evaluation/degradations.md`` and the figures of each set as JSON beside it. A fault is seen where the interval of 95 % has nothing in common with that of the clips
 as they are. The film's clips are those the judge of synchrony was not trained on; its reference is
 the rest of the film.
 """
@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import butter, sosfilt
 
 from mmdisco.embedded.weights import Folder
-from mmdisco.files import sha256, write_json, write_text
+from mmdisco.files import read_json, sha256, write_json, write_text
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.reading import Selection, read_clip
 from mmdisco.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
@@ -226,7 +226,6 @@ def main() -> None:
             clips_of(film, training_blocks(steps))[::2][: options.clips],
             clips_of(film, held_out_blocks(steps))[: options.clips],
         )
-    found = {name: study(name, *pair) for name, pair in sets.items()}
     conditions = {
         "clips": {name: [len(part) for part in pair] for name, pair in sets.items()},
         "seed": SEED,
@@ -235,7 +234,15 @@ def main() -> None:
         "python": platform.python_version(),
         **{name: version(name) for name in ("mmdisco", "numpy", "torch", "librosa")},
     }
-    write_json(options.out / "degradations.json", {"conditions": conditions, "figures": found})
+    found = {}
+    for name, pair in sets.items():
+        # a set is minutes of work: kept when it is done, made again under other conditions
+        file = options.out / f"degradations {name}.json".replace(" ", "_")
+        kept = read_json(file) if file.is_file() else {}
+        if kept.get("conditions") != conditions:
+            kept = {"conditions": conditions, "figures": study(name, *pair)}
+            write_json(file, kept)
+        found[name] = kept["figures"]
     parts = [f"## {name.capitalize()}\n\n{table(rows)}" for name, rows in found.items()]
     note = f"Bold: 95 % interval apart from that of the clips {CLEAN}. {json.dumps(conditions)}"
     write_text(
