@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mmdisco.cli.bench import bench
+from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
@@ -30,6 +31,7 @@ app.command()(prepare)
 app.command()(fakes)
 app.command()(train)
 app.command()(inspect)
+app.command()(evaluate)
 app.command()(evaluate_embedded)
 app.command()(toy)
 app.command()(bench)

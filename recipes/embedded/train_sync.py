@@ -1,0 +1,184 @@
+"""Trains the judge of synchrony on sounding objects and on a film with sound.
+
+``python recipes/embedded/train_sync.py --film FILM.mp4 --out DIR``. Every clip comes in two takes,
+the second some tenths of a second later; in a batch each sound is told from all other sounds of its
+kind, the other take of its own clip among them. Of the film, two of every three blocks of forty
+seconds are trained on; the others are held out.
+Beside the weights lies ``sync_judge.json`` with what the judge reaches on held-out clips.
+"""
+
+import argparse
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from fit import Schedule, fit, progress
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy, logsigmoid
+
+from mmdisco.files import sha256, write_json, write_tensors
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.reading import Selection, read_clip
+from mmdisco.metrics.film import (
+    STEPS,
+    clips_of,
+    held_out_blocks,
+    loudness,
+    median_loudness,
+    training_blocks,
+)
+from mmdisco.metrics.sync import RATE, SyncJudge, embed, picture_of, sound_of
+from mmdisco.metrics.sync_scores import pair_auc, shuffled_auc
+from mmdisco.objects.dataset import example
+
+CLIPS = 4000
+HELD_OUT = 500
+SEED = 9  # apart from the clips that everything else is trained on
+LATEST = 6  # steps by which the second take may be late
+BATCH = 12  # clips of each kind
+COLUMNS = 8  # of the spectrogram in a step
+SCHEDULE = Schedule(steps=3500, learning_rate=2e-3, ema=0.995, weight_decay=0.02)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Sequences to cut clips from.
+
+    Attributes:
+        pictures: (sequences, steps, 32, 32, 3) bytes.
+        sounds: (sequences, 1, 8 · steps, 64).
+        starts: Where clips may begin: (n, 2) of sequence and step; a take ``LATEST`` steps later
+            begins in the sequence too.
+    """
+
+    pictures: Tensor
+    sounds: Tensor
+    starts: Tensor
+
+    def takes(self, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Pictures and sounds of ``BATCH`` clips, then of the same clips some steps later."""
+        chosen = self.starts[torch.randint(len(self.starts), (BATCH,), generator=generator)]
+        late = torch.randint(1, LATEST + 1, (BATCH,), generator=generator)
+        pictures, sounds = [], []
+        for offset in (torch.zeros_like(late), late):
+            for (row, first), step in zip(chosen.tolist(), offset.tolist(), strict=True):
+                begin = first + step
+                pictures.append(self.pictures[row, begin : begin + STEPS])
+                sounds.append(self.sounds[row, :, begin * COLUMNS : (begin + STEPS) * COLUMNS])
+        return torch.stack(pictures).float() / 255, torch.stack(sounds)
+
+
+def objects(seed: int) -> Source:
+    """Sounding objects; what comes before and after is the first and last frame, and silence."""
+    room = STEPS + 2 * LATEST
+    pictures = torch.empty(CLIPS, room, 32, 32, 3, dtype=torch.uint8)
+    sounds = torch.full((CLIPS, 1, room * COLUMNS, 64), -1.0)
+    for index in progress(range(CLIPS), "clips"):
+        clip = example(seed + SEED, index).clip
+        frames = (picture_of(clip.video) * 255).round().to(torch.uint8)
+        pictures[index, :LATEST] = frames[:1]
+        pictures[index, LATEST:-LATEST] = frames
+        pictures[index, -LATEST:] = frames[-1:]
+        sounds[index, :, LATEST * COLUMNS : -LATEST * COLUMNS] = sound_of(clip.audio)
+    # earlier takes of half of them, later ones of the others
+    rows = torch.arange(CLIPS)
+    return Source(pictures, sounds, torch.stack([rows, LATEST * (rows % 2)], 1))
+
+
+def film_source(film: AudioVideo) -> Source:
+    """The film as one sequence."""
+    pictures = (picture_of(film.video) * 255).round().to(torch.uint8)[None]
+    sounds = sound_of(film.audio)[None]
+    training = training_blocks(min(pictures.shape[1], sounds.shape[2] // COLUMNS))
+    starts = [s for block in training for s in range(block.start, block.stop - STEPS - LATEST)]
+    return Source(pictures, sounds, torch.tensor([[0, s] for s in starts]))
+
+
+def held_out_film(film: AudioVideo) -> list[AudioVideo]:
+    """Clips of the held-out blocks that are louder than the film's median clip."""
+    median = median_loudness(film)
+    clips = clips_of(film, held_out_blocks(len(film.video.frames)), STEPS // 2)
+    return [clip for clip in clips if loudness(clip) > median]
+
+
+def augmented(pictures: Tensor, sounds: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Both takes of a clip changed alike, in what does not tell whether they belong together."""
+
+    def one(spread: float, width: int = 1) -> Tensor:
+        return (spread * torch.randn(BATCH, width, generator=generator)).repeat(2, 1)
+
+    mirrored = (one(1.0) > 0)[..., None, None, None]
+    pictures = torch.where(mirrored, pictures.flip(3), pictures)
+    pictures = pictures * (1 + one(0.1, 3)[:, None, None, None]) + one(0.05)[..., None, None, None]
+    pictures = pictures + 0.02 * torch.randn(pictures.shape, generator=generator)
+    sounds = sounds + one(0.1)[..., None, None]
+    return pictures, sounds + 0.1 * torch.randn(sounds.shape, generator=generator)
+
+
+def contrast(judge: SyncJudge, pictures: Tensor, sounds: Tensor) -> Tensor:
+    """Each sound's own picture among all, each picture's own sound, and the absolute logits."""
+    logits = judge.logits(judge.hear(sounds), judge.see(pictures))
+    own = torch.arange(len(logits))
+    other = (own + BATCH) % len(logits)
+    among = cross_entropy(logits, own) + cross_entropy(logits.T, own)
+    wrong = logsigmoid(-logits)
+    easy = ~torch.eye(len(logits), dtype=torch.bool)
+    easy[own, other] = False
+    absolute = logsigmoid(logits[own, own]).mean()
+    absolute = absolute + (wrong[easy].mean() + wrong[own, other].mean()) / 2
+    return among / 2 - absolute
+
+
+def figures(judge: SyncJudge, clips: list[AudioVideo]) -> dict[str, float]:
+    """AUC of true pairs against exchanged ones, and of exchanged ones against one another."""
+    pairs = [embed(judge, clip) for clip in clips]
+    sounds, pictures = np.stack([a for a, _ in pairs]), np.stack([v for _, v in pairs])
+    scores = np.einsum("atd,vtd->av", sounds, pictures)
+    return {
+        "clips": len(clips),
+        "paired against shuffled": round(pair_auc(scores), 4),
+        "shuffled against shuffled": round(shuffled_auc(scores, seed=0), 4),
+    }
+
+
+def main() -> None:
+    """Make the clips, train the judge, measure it on what was held out."""
+    parser = argparse.ArgumentParser(description="Train the judge of synchrony.")
+    parser.add_argument("--film", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    film = read_clip(options.film, Selection(fps=Fraction(RATE)))
+    sources = (objects(options.seed), film_source(film))
+    judge = SyncJudge()
+
+    def loss_of(step: int, generator: Generator) -> Tensor:
+        del step
+        losses = [
+            contrast(judge, *augmented(*source.takes(generator), generator)) for source in sources
+        ]
+        return torch.stack(losses).sum()
+
+    checkpoint = options.out / "sync_judge_training.safetensors"
+    trained: nn.Module = fit(judge, loss_of, SCHEDULE, checkpoint, "sync judge")
+    assert isinstance(trained, SyncJudge)
+    target = options.out / "sync_judge.safetensors"
+    halves = {name: value.half() for name, value in trained.state_dict().items()}
+    write_tensors(target, halves, {"film": sha256(options.film)})
+    record = {
+        "sounding objects": figures(
+            trained, [example(options.seed + SEED, CLIPS + k).clip for k in range(HELD_OUT)]
+        ),
+        "film, louder half": figures(trained, held_out_film(film)),
+        "seed": options.seed,
+        "film": sha256(options.film),
+    }
+    write_json(options.out / "sync_judge.json", record)
+
+
+if __name__ == "__main__":
+    main()

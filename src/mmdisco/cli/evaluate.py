@@ -1,0 +1,76 @@
+"""``mmdisco evaluate``: figures of a folder of clips, anyone's."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    generated: Annotated[Path, typer.Argument(help="Folder of clips: mp4, or wav beside mp4.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder of real clips.")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="Folder of the clips the generator was trained on.")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="frechet, kernel, neighbours, nearest, av-align, av-align-variants, sync, "
+            "objects; may be repeated. All but the variants and objects if left out."
+        ),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What distances are measured in: statistics, objects, clip:MODEL, clap:MODEL, "
+            "videomae:MODEL, where MODEL is a folder or a hub id; may be repeated."
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write; the table as Markdown beside it.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Read only the first seconds.")] = None,
+    size: Annotated[str | None, typer.Option(help="Read at this size, as in 64x64.")] = None,
+    fps: Annotated[str | None, typer.Option(help="Read at so many frames a second.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Read sound at so many samples a second.")] = (
+        None
+    ),
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes that read clips.")] = os.cpu_count() or 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for what was read of clips, to go on from.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Read share I of N, as in 0/4, and stop; measure later without this."),
+    ] = None,
+) -> None:
+    """Fidelity, alignment, memorisation and diversity, with intervals and baselines.
+
+    Clips that cannot be read, are silent or of another form are named. What was read of a clip is
+    kept: the same command goes on where it was stopped. Under `accelerate launch` every process
+    reads its share.
+    """
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.evaluation.command import Options, carry_out
+
+    options = Options(
+        generated,
+        reference,
+        training,
+        tuple(metrics or ()),
+        tuple(features or ()),
+        json,
+        report,
+        seconds,
+        size,
+        fps,
+        rate,
+        seed,
+        jobs,
+        cache,
+        part,
+    )
+    typer.echo(carry_out(options))

@@ -1,0 +1,132 @@
+"""From the words of the command line to an evaluation and its files."""
+
+import os
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from accelerate import PartialState
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.collect import Plan
+from mmdisco.evaluation.named import DEFAULT_FEATURES, DEFAULT_METRICS
+from mmdisco.evaluation.page import page
+from mmdisco.evaluation.run import Order, evaluate, read_part
+from mmdisco.evaluation.table import markdown
+from mmdisco.files import expect_writable, write_json, write_text
+from mmdisco.media.reading import Selection
+
+
+@dataclass(frozen=True)
+class Options:
+    """The words, as ``mmdisco evaluate --help`` explains them."""
+
+    generated: Path
+    reference: Path | None = None
+    training: Path | None = None
+    metrics: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    json: Path | None = None
+    report: Path | None = None
+    seconds: float | None = None
+    size: str | None = None
+    fps: str | None = None
+    rate: int | None = None
+    seed: int = 0
+    jobs: int = 1
+    cache: Path | None = None
+    part: str | None = None
+
+
+def carry_out(options: Options) -> str:
+    """Evaluate, write the files that were asked for, and return the table.
+
+    Raises:
+        UserError: A word is not understood, a file cannot be written, or a folder has no clips.
+    """
+    for path in (options.json, options.report):
+        if path is not None:
+            expect_writable(path)
+    if options.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, not {options.jobs}")
+    selection = selection_of(options)
+    plan = Plan(
+        options.cache or default_cache(),
+        options.metrics or DEFAULT_METRICS,
+        options.features or DEFAULT_FEATURES,
+        selection,
+        options.jobs,
+    )
+    order = Order(options.generated, options.reference, options.training, plan, options.seed)
+    if options.part is not None:
+        part, parts = part_of(options.part)
+        return f"part {part} of {parts} is read: {read_part(order, part, parts)} clips"
+    if "WORLD_SIZE" in os.environ:
+        state = PartialState()
+        read_part(order, state.process_index, state.num_processes)
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return ""
+    result = evaluate(order)
+    text = markdown(result)
+    if options.json is not None:
+        write_json(options.json, result.record())
+    if options.report is not None:
+        write_text(options.report, page(result, selection))
+        write_text(options.report.with_suffix(".md"), f"{text}\n")
+    return text
+
+
+def selection_of(options: Options) -> Selection:
+    """How clips are read.
+
+    Raises:
+        UserError: A size or a rate is not understood.
+    """
+    return Selection(
+        seconds=_positive("--seconds", options.seconds),
+        fps=_positive("--fps", options.fps),
+        size=_size(options.size),
+        sample_rate=None if options.rate is None else int(_positive("--rate", options.rate) or 0),
+    )
+
+
+def part_of(words: str) -> tuple[int, int]:
+    """Share and number of shares of ``I/N``.
+
+    Raises:
+        UserError: It is not of this form.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", words)
+    if not found or int(found[1]) >= int(found[2]):
+        raise UserError(f"--part must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
+    return int(found[1]), int(found[2])
+
+
+def default_cache() -> Path:
+    """Where what was read of clips is kept unless another place is given."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "mmdisco" / "clips"
+
+
+def _positive(name: str, given: float | int | str | None) -> Fraction | None:
+    if given is None:
+        return None
+    try:
+        value = Fraction(str(given))
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise UserError(f"{name} must be a positive number, not {given!r}")
+    return value
+
+
+def _size(words: str | None) -> tuple[int, int] | None:
+    """(height, width) of WIDTHxHEIGHT."""
+    if words is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", words)
+    if not found or not int(found[1]) or not int(found[2]):
+        raise UserError(f"--size must be WIDTHxHEIGHT, as in 64x64, not {words!r}")
+    return int(found[2]), int(found[1])

@@ -1,0 +1,110 @@
+"""What a metric says: a number with all that is needed to believe it, or why there is none."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+NORMAL_95: Final = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where the value lies in 95 of 100 draws of the clips, approximately."""
+
+    low: float
+    high: float
+
+    @staticmethod
+    def around(value: float, error: float) -> "Interval":
+        """``value`` ± 1.96 standard errors."""
+        return Interval(value - NORMAL_95 * error, value + NORMAL_95 * error)
+
+    def apart(self, other: "Interval") -> bool:
+        """Whether both have no value in common."""
+        return self.high < other.low or other.high < self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of an evaluation.
+
+    Attributes:
+        name: What is measured.
+        value: The number.
+        interval: Of 95 %, over draws of clips.
+        count: Generated clips it is over.
+        higher_is_better: ``None`` where neither is.
+        baseline: Numbers to read the value against, by name.
+        notes: How it is defined, what else was seen.
+    """
+
+    name: str
+    value: float
+    interval: Interval | None
+    count: int
+    higher_is_better: bool | None
+    baseline: Mapping[str, float] = field(default_factory=dict[str, float])
+    notes: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """For JSON; what is no finite number becomes null."""
+        interval = self.interval and [_finite(self.interval.low), _finite(self.interval.high)]
+        return {
+            "metric": self.name,
+            "value": _finite(self.value),
+            "interval": interval,
+            "count": self.count,
+            "higher is better": self.higher_is_better,
+            "baseline": {name: _finite(value) for name, value in self.baseline.items()},
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NotComputed:
+    """A metric without a number.
+
+    Attributes:
+        name: What would have been measured.
+        needs: What is missing.
+    """
+
+    name: str
+    needs: str
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"metric": self.name, "value": None, "not computed": f"needs {self.needs}"}
+
+
+Outcome = Figure | NotComputed
+
+
+def mean_figure(
+    name: str,
+    scores: npt.NDArray[np.floating],
+    *,
+    higher_is_better: bool | None,
+    baseline: Mapping[str, float] | None = None,
+    notes: str = "",
+    count: int | None = None,
+) -> Figure:
+    """The mean of one score a clip, with the standard error of a mean; of at least one clip.
+
+    ``count`` says how many generated clips there are where the scores are of other ones.
+    """
+    value = float(scores.mean())
+    error = float(scores.std()) / math.sqrt(max(len(scores) - 1, 1))
+    interval = Interval.around(value, error) if len(scores) > 1 else None
+    if interval and scores.min() >= 0 and scores.max() <= 1:  # a share
+        interval = Interval(max(interval.low, 0.0), min(interval.high, 1.0))
+    clips = len(scores) if count is None else count
+    return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

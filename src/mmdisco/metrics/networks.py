@@ -1,0 +1,158 @@
+"""Published networks as extractors, through transformers: from a folder, or a name on the hub.
+
+Preprocessing is the library's own, by the settings that lie beside the weights; what is chosen here
+is only which frames and at which rate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import (
+    ClapAudioModelWithProjection,
+    ClapFeatureExtractor,
+    CLIPVisionModelWithProjection,
+    VideoMAEForVideoClassification,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
+
+from mmdisco.errors import UserError
+from mmdisco.media.clip import AudioVideo, Frames, Video
+from mmdisco.media.reading import resampled
+from mmdisco.metrics.extractors import digest
+from mmdisco.metrics.readings import Extractor, Record
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class _Network(Extractor):
+    """A network and its processor.
+
+    Attributes:
+        network: With its weights, frozen.
+        processor: The library's.
+    """
+
+    network: nn.Module
+    processor: Any
+
+    @cached_property
+    def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of its weights."""
+        return digest(self.network)
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Any clip will do."""
+        return None
+
+
+class ClipFrames(_Network):
+    """CLIP's projected image features, averaged over all frames."""
+
+    name = "clip"
+    preprocessing = "every frame by CLIPImageProcessor (resize, centre crop, normalise)"
+
+    @staticmethod
+    def load(path: str) -> "ClipFrames":
+        """From a folder or the hub.
+
+        Raises:
+            UserError: There is no such model.
+        """
+        network = _loaded(CLIPVisionModelWithProjection.from_pretrained, path)
+        return ClipFrames(_frozen(network), _loaded(CLIPImageProcessorPil.from_pretrained, path))
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features`` (projection,)."""
+        frames = list(bytes_of(clip.video.frames))
+        inputs = self.processor(images=frames, return_tensors="pt")
+        with torch.no_grad():
+            found = self.network(pixel_values=inputs["pixel_values"]).image_embeds
+        return {"features": found.mean(0).numpy()}
+
+
+class ClapSound(_Network):
+    """CLAP's projected audio features."""
+
+    name = "clap"
+    preprocessing = "resampled to the processor's rate, its first seconds by ClapFeatureExtractor"
+
+    @staticmethod
+    def load(path: str) -> "ClapSound":
+        """From a folder or the hub.
+
+        Raises:
+            UserError: There is no such model.
+        """
+        network = _loaded(ClapAudioModelWithProjection.from_pretrained, path)
+        return ClapSound(_frozen(network), _loaded(ClapFeatureExtractor.from_pretrained, path))
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features`` (projection,)."""
+        rate = int(self.processor.sampling_rate)
+        # of a longer one the processor would take a random part
+        heard = resampled(clip.audio, rate).waveform[: int(self.processor.nb_max_samples)]
+        inputs = self.processor(heard, sampling_rate=rate, return_tensors="pt")
+        with torch.no_grad():
+            found = self.network(
+                input_features=inputs["input_features"], is_longer=inputs["is_longer"]
+            ).audio_embeds
+        return {"features": found[0].numpy()}
+
+
+class VideoMae(_Network):
+    """VideoMAE: last hidden state averaged over tokens, and the logits of its classes."""
+
+    name = "videomae"
+    preprocessing = "frames evenly spaced, first and last among them, by VideoMAEImageProcessor"
+
+    @staticmethod
+    def load(path: str) -> "VideoMae":
+        """From a folder or the hub.
+
+        Raises:
+            UserError: There is no such model.
+        """
+        network = _loaded(VideoMAEForVideoClassification.from_pretrained, path)
+        processor = _loaded(VideoMAEImageProcessorPil.from_pretrained, path)
+        return VideoMae(_frozen(network), processor)
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features`` (hidden,) and ``logits`` (classes,)."""
+        config: Any = self.network.config
+        frames = list(bytes_of(evenly_spaced(clip.video, config.num_frames)))
+        inputs = self.processor(frames, return_tensors="pt")
+        with torch.no_grad():
+            found = self.network(pixel_values=inputs["pixel_values"], output_hidden_states=True)
+        features = found.hidden_states[-1].mean(1)[0]
+        return {"features": features.numpy(), "logits": found.logits[0].numpy()}
+
+
+def bytes_of(frames: Frames) -> npt.NDArray[np.uint8]:
+    """Frames in [0, 1] to bytes, as every processor expects them."""
+    return np.round(frames * 255).clip(0, 255).astype(np.uint8)
+
+
+def evenly_spaced(video: Video, count: int) -> Frames:
+    """``count`` frames, the first and the last among them; of a short clip some come twice."""
+    places = np.round(np.linspace(0, len(video.frames) - 1, count)).astype(np.int64)
+    return video.frames[places]
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def _loaded(load: Callable[[str], Part], path: str) -> Part:
+    try:
+        return load(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot load the network {path}: {reason}") from error

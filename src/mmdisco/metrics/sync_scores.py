@@ -1,0 +1,76 @@
+"""What a judge's vectors say of a set of clips: true pairs against exchanged ones, and the lag.
+
+Knows no network: only sequences of vectors, whose mean inner product is the score of a pair.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from mmdisco.metrics.sync import RATE, Embedding
+
+Scores = npt.NDArray[np.floating]  # (sounds, pictures)
+
+
+def auc(positive: Scores, negative: Scores) -> float:
+    """The chance that a positive is above a negative, ties counted half (Mann and Whitney 1947).
+
+    Args:
+        positive: (n,), n ≥ 1.
+        negative: (m,), m ≥ 1.
+    """
+    ranks = rankdata(np.concatenate([positive, negative]))
+    n, m = len(positive), len(negative)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def pair_auc(scores: Scores) -> float:
+    """AUC of the diagonal, true pairs, against everything else, every exchanged pair."""
+    own = np.eye(len(scores), dtype=bool)
+    return auc(scores[own], scores[~own])
+
+
+def shuffled_auc(scores: Scores, seed: int) -> float:
+    """AUC of one exchange of all sounds against another one: 0.5 for an honest judge."""
+    order = np.random.default_rng(seed).permutation(len(scores))
+    first, second = np.roll(order, 1), np.roll(order, 2)
+    return auc(scores[order, first], scores[order, second])
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late a sound is.
+
+    Attributes:
+        seconds: Positive if the sound comes after its picture; between tenths by a parabola.
+        peak: The score at the best whole step, less the mean over all steps tried.
+    """
+
+    seconds: float
+    peak: float
+
+
+def lag(sound: Embedding, picture: Embedding, most: int = 6) -> Lag:
+    """The delay at which sound and picture fit best, at most ``most`` steps either way.
+
+    At least half of the clip overlaps at every delay tried, so ``most`` is lowered in short clips.
+    """
+    most = min(most, len(sound) // 2)
+    steps = np.arange(-most, most + 1)
+    scores = np.array([_overlap(sound, picture, int(step)) for step in steps])
+    best = int(scores.argmax())
+    offset = 0.0
+    if 0 < best < len(scores) - 1:
+        before, at, after = scores[best - 1 : best + 2]
+        bend = before - 2 * at + after
+        offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return Lag(float(steps[best] + offset) / RATE, float(scores[best] - scores.mean()))
+
+
+def _overlap(sound: Embedding, picture: Embedding, step: int) -> float:
+    """Mean inner product where the sound is taken ``step`` steps later than the picture."""
+    later, earlier = sound[max(0, step) :], picture[max(0, -step) :]
+    length = min(len(later), len(earlier))
+    return float(np.einsum("td,td->", later[:length], earlier[:length]) / length)

@@ -1,0 +1,195 @@
+"""``mmdisco evaluate`` over folders of real files, good and bad."""
+
+import json
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.cache import Kept, place
+from mmdisco.evaluation.command import Options, carry_out, part_of, selection_of
+from mmdisco.evaluation.folder import items
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.reading import WHOLE
+from mmdisco.media.writing import write_audio, write_clip, write_video
+from mmdisco.objects.dataset import example
+
+FEW = 24
+METRICS = ("neighbours", "nearest")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Real clips twice; among the generated ones every kind of bad clip."""
+    root = tmp_path_factory.mktemp("clips")
+    for k in range(FEW):
+        write_clip(root / "real" / f"{k:02}.mp4", example(0, k).clip)
+        clip = example(1, k).clip
+        if k % 2:
+            write_clip(root / "made" / f"{k:02}.mp4", clip)
+        else:  # a wav beside a picture
+            write_video(root / "made" / f"{k:02}.mp4", clip.video)
+            write_audio(root / "made" / f"{k:02}.wav", clip.audio)
+    clip = example(2, 0).clip
+    quiet = Audio(np.zeros_like(clip.audio.waveform), clip.audio.sample_rate)
+    write_clip(root / "made" / "silent.mp4", AudioVideo(quiet, clip.video))
+    small = Video(np.ascontiguousarray(clip.video.frames[:, ::2, ::2]), Fraction(10))
+    write_clip(root / "made" / "small.mp4", AudioVideo(clip.audio, small))
+    short = Audio(clip.audio.waveform[:8000], clip.audio.sample_rate)
+    write_clip(root / "made" / "short.mp4", AudioVideo(short, clip.video))
+    write_video(root / "made" / "mute.mp4", clip.video)
+    (root / "made" / "junk.mp4").write_bytes(b"no film")
+    write_audio(root / "made" / "alone.wav", clip.audio)
+    return root
+
+
+def options(root, **changes):
+    given = {
+        "generated": root / "made",
+        "reference": root / "real",
+        "metrics": METRICS,
+        "cache": root / "cache",
+    }
+    return Options(**(given | changes))
+
+
+@pytest.fixture(scope="module")
+def results(folders):
+    out = folders / "out"
+    carry_out(options(folders, json=out / "r.json", report=out / "r.html"))
+    return out
+
+
+def test_every_figure_has_its_count_and_interval(results):
+    record = json.loads((results / "r.json").read_text())
+    named = {one["metric"]: one for one in record["figures"]}
+    assert {"precision, video-statistics", "coverage, audio-statistics"} < named.keys()
+    for one in record["figures"]:
+        if one["value"] is None:
+            assert one["not computed"] == "needs 100 reference clips, not 24"
+            continue
+        assert one["count"] == FEW + 1  # the silent one is kept
+        assert len(one["interval"]) == 2
+    assert record["conditions"]["seed"] == 0
+    assert {"mmdisco", "torch", "av"} < record["conditions"].keys()
+    assert {e["name"] for e in record["extractors"]} == {"audio-statistics", "video-statistics"}
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "kept"),
+    [
+        ("silent.mp4", "silent", True),
+        ("small.mp4", "16 frames of 32×32", False),
+        ("short.mp4", "picture lasts 1.60 s, the sound 0.5", False),
+        ("mute.mp4", "no sound track", False),
+        ("junk.mp4", "cannot read", False),
+        ("alone.wav", "sound without a picture", False),
+    ],
+)
+def test_strange_clips_are_named(results, name, what, kept):
+    problems = json.loads((results / "r.json").read_text())["problems"]
+    (one,) = [p for p in problems if p["clip"].endswith(name)]
+    assert what in one["what"]
+    assert one["kept"] is kept
+    assert len(problems) == 6
+
+
+def test_the_page_needs_nothing_else_and_its_clips_are_inside(results):
+    page = (results / "r.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 8
+    assert page.count("data:image/png;base64,") == 8
+    assert not re.search(r"(src|href)=['\"]?(https?:|/)", page)
+    assert "junk.mp4" in page
+    assert "precision, video-statistics" in (results / "r.md").read_text()
+
+
+def test_a_second_run_reads_no_clip_again(results, folders):
+    before = {p: p.stat().st_mtime_ns for p in (folders / "cache").rglob("*.safetensors")}
+    first = (results / "r.json").read_text()
+    carry_out(options(folders, json=results / "again.json"))
+    after = {p: p.stat().st_mtime_ns for p in (folders / "cache").rglob("*.safetensors")}
+    assert after == before
+    assert (results / "again.json").read_text() == first
+
+
+def test_parts_read_everything_and_the_figures_are_the_same(results, folders):
+    cache = folders / "cache2"
+    for part in range(3):
+        assert f"part {part} of 3" in carry_out(options(folders, cache=cache, part=f"{part}/3"))
+    carry_out(options(folders, cache=cache, json=results / "parts.json"))
+    assert (results / "parts.json").read_text() == (results / "r.json").read_text()
+
+
+def test_another_extractor_adds_to_what_is_kept(results, folders):
+    del results
+    item = items(folders / "real")[0][0]
+    path = place(folders / "cache", item, WHOLE)
+    before = Kept.load(path)
+    text = carry_out(options(folders, metrics=("objects",)))
+    after = Kept.load(path)
+    assert set(before.known) | {"objects@1"} <= set(after.known)
+    np.testing.assert_array_equal(
+        after.record("audio-statistics@1")["features"],
+        before.record("audio-statistics@1")["features"],
+    )
+    assert "sounding objects, same kind" in text
+
+
+def test_a_damaged_record_is_made_again(results, folders):
+    first = (results / "r.json").read_text()
+    path = place(folders / "cache", items(folders / "real")[0][3], WHOLE)
+    path.write_bytes(path.read_bytes()[:40])
+    carry_out(options(folders, json=results / "mended.json"))
+    assert (results / "mended.json").read_text() == first
+
+
+def test_too_few_clips_are_said(folders):
+    text = carry_out(options(folders, metrics=("kernel", "frechet")))
+    assert "not computed" in text
+    assert "clips in each folder for 42 features, not 24" in text
+    assert "42 reference clips" in text or "42 clips" in text
+
+
+def test_folders_of_different_forms_are_one_clear_line(folders):
+    for k in range(2):
+        clip = example(5, k).clip
+        half = Video(np.ascontiguousarray(clip.video.frames[:, ::2, ::2]), Fraction(10))
+        write_clip(folders / "half" / f"{k}.mp4", AudioVideo(clip.audio, half))
+    with pytest.raises(UserError, match=r"different forms.*give --size"):
+        carry_out(options(folders, generated=folders / "half"))
+    text = carry_out(options(folders, generated=folders / "half", size="32x32"))
+    assert "16 frames of 32×32" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"metrics": ("fid",)}, "unknown metric 'fid': choose of frechet"),
+        ({"features": ("vgg",)}, "unknown features 'vgg': choose of statistics"),
+        ({"features": ("clip",)}, "unknown features 'clip'"),
+        ({"part": "4/4"}, "--part must be I/N"),
+        ({"size": "64"}, "--size must be WIDTHxHEIGHT"),
+        ({"fps": "0"}, "--fps must be a positive number"),
+        ({"jobs": 0}, "--jobs must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_clear_line(folders, changes, line):
+    with pytest.raises(UserError, match=re.escape(line)):
+        carry_out(options(folders, **changes))
+
+
+def test_a_folder_without_clips_is_said(folders, tmp_path):
+    with pytest.raises(UserError, match="has no clips"):
+        carry_out(options(folders, generated=tmp_path))
+    with pytest.raises(UserError, match="is no folder"):
+        carry_out(options(folders, generated=tmp_path / "none"))
+
+
+def test_words_of_the_command_line_are_understood(tmp_path):
+    given = selection_of(Options(tmp_path, size="64x32", fps="30000/1001", rate=16000))
+    assert given.size == (32, 64)
+    assert given.fps == Fraction(30000, 1001)
+    assert given.sample_rate == 16000
+    assert part_of("1/3") == (1, 3)
