@@ -15,12 +15,13 @@ from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
 from mmdisco.embedded.weights import Folder
 from mmdisco.files import write_tensors
 from mmdisco.objects.dataset import caption_of
+from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.repaired import Mixed, RepairedWithin
+from mmdisco.training.repaired import Mixed, RepairedWithin, rows_by_key
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -88,6 +89,18 @@ def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
     )
 
 
+def fakes_of(meanings: list[Wish], count: int) -> dict[Wish, list[int]]:
+    """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
+
+    Where no fake has a meaning, those that share it but for the number of events.
+    """
+    exact = rows_by_key(meanings[:count])
+    close = rows_by_key([replace(one, count=None) for one in meanings[:count]])
+    return {
+        one: exact.get(one) or close[replace(one, count=None)] for one in dict.fromkeys(meanings)
+    }
+
+
 def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     """Train one network and write ``<name>.safetensors`` into ``run``."""
     target = run / f"{name}.safetensors"
@@ -96,8 +109,10 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     trainer = trainer_of(recipe, seed, out)
     real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
     meanings = [caption_of(seed, index).named for index in range(len(real))]
-    fakes = RepairedWithin.of(fake.read(), meanings[: len(fake)])
-    shuffled = RepairedWithin.of(real.read(), meanings)
+    pairs = real.read()
+    rows = fakes_of(meanings, len(fake))
+    fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
+    shuffled = RepairedWithin.of(pairs, meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes

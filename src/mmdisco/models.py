@@ -39,6 +39,10 @@ class Conditioning:
         """The conditioning of an unconditional model."""
         return Conditioning(torch.zeros(batch_size, 0))
 
+    def take(self, index: Tensor) -> "Conditioning":
+        """The samples of the given positions."""
+        return Conditioning(self.pooled[index], tuple(one[index] for one in self.native))
+
 
 class Denoiser(ABC):
     """One frozen model of one modality, whatever it predicts inside."""

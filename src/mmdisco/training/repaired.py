@@ -1,7 +1,7 @@
 """Halves of pairs put together anew, and sources mixed. Knows groups by any key."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,43 +15,69 @@ from mmdisco.training.store import take
 
 @dataclass(frozen=True)
 class RepairedWithin(PairSource):
-    """Sounds and videos of one group put together anew.
+    """Sounds and videos of one group put together anew, told by captions of that group.
 
     What two separate bases make of one caption belongs together in every combination, so a handful
     of samples a caption gives that number squared of fakes; of real clips it gives pairs that agree
-    in nothing but the caption.
+    in nothing but the caption. Captions must be as likely here as among real pairs, or a
+    discriminator tells the two by what was asked for and looks at nothing else.
 
     Attributes:
         pairs: All of them.
-        group: (n,) a number for each group.
-        starts: (groups + 1,) where each begins in ``order``.
-        order: (n,) rows sorted by group.
+        cond: The captions that may be drawn, (n,).
+        group: (n,) which group each of them asks for.
+        starts: (groups + 1,) where each group begins in ``members``.
+        members: Rows of ``pairs``, group by group.
     """
 
     pairs: Pairs
+    cond: AV[Conditioning]
     group: Tensor
     starts: Tensor
-    order: Tensor
+    members: Tensor
 
     @staticmethod
     def of(pairs: Pairs, keys: Sequence[Hashable]) -> "RepairedWithin":
-        """Group rows by their keys, one a row."""
-        rows: defaultdict[Hashable, list[int]] = defaultdict(list)
-        for row, key in enumerate(keys):
-            rows[key].append(row)
-        group = torch.empty(len(keys), dtype=torch.int64)
-        for number, members in enumerate(rows.values()):
-            group[members] = number
+        """Group rows by their keys, one a row, and tell them by their own captions."""
+        return RepairedWithin.told(pairs, rows_by_key(keys), pairs.cond, keys)
+
+    @staticmethod
+    def told(
+        pairs: Pairs,
+        rows: Mapping[Hashable, Sequence[int]],
+        cond: AV[Conditioning],
+        keys: Sequence[Hashable],
+    ) -> "RepairedWithin":
+        """Tell groups of rows by captions from elsewhere.
+
+        Args:
+            pairs: Latents.
+            rows: Those of each key, at least one; a row may be in several.
+            cond: The captions, (n,).
+            keys: Which group each caption asks for, (n,), all of them in ``rows``.
+        """
+        number = {key: index for index, key in enumerate(rows)}
         sizes = torch.tensor([0, *map(len, rows.values())])
-        return RepairedWithin(pairs, group, sizes.cumsum(0), torch.argsort(group, stable=True))
+        members = torch.tensor([row for group in rows.values() for row in group])
+        group = torch.tensor([number[key] for key in keys])
+        return RepairedWithin(pairs, cond, group, sizes.cumsum(0), members)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """A row for the video, and one of its group for the audio."""
-        video = torch.randint(len(self.group), (count,), generator=generator)
-        start, end = self.starts[self.group[video]], self.starts[self.group[video] + 1]
-        share = torch.rand(count, generator=generator, dtype=torch.float64)
-        audio = self.order[start + (share * (end - start)).long()]
-        return side_by_side(self.pairs, audio, video)
+        """A caption, and a sound and a video of its group."""
+        asked = torch.randint(len(self.group), (count,), generator=generator)
+        start, end = self.starts[self.group[asked]], self.starts[self.group[asked] + 1]
+        share = torch.rand(2, count, generator=generator, dtype=torch.float64)
+        audio, video = self.members[start + (share * (end - start)).long()]
+        z_0 = AV(self.pairs.z_0.audio[audio], self.pairs.z_0.video[video])
+        return Pairs(z_0, self.cond.map(lambda one: one.take(asked)))
+
+
+def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:
+    """The rows of each key, in order."""
+    rows: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        rows[key].append(row)
+    return dict(rows)
 
 
 @dataclass(frozen=True)

@@ -157,11 +157,7 @@ class Repaired(PairSource):
 def take(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
     """The pairs of the given positions."""
     chosen = torch.as_tensor(index)
-
-    def of(cond: Conditioning) -> Conditioning:
-        return Conditioning(cond.pooled[chosen], tuple(one[chosen] for one in cond.native))
-
-    return Pairs(pairs.z_0.map(lambda x: x[chosen]), pairs.cond.map(of))
+    return Pairs(pairs.z_0.map(lambda x: x[chosen]), pairs.cond.map(lambda one: one.take(chosen)))
 
 
 def _tensors(pairs: Pairs) -> dict[str, Tensor]:
