@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import torch
 from fit import progress
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import FlatLatents
-from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
+from mmdisco.discriminator.fusion import AdditiveFusionConfig
+from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.embedded.weights import Folder
 from mmdisco.files import write_tensors
 from mmdisco.objects.dataset import caption_of
@@ -21,7 +24,7 @@ from mmdisco.pipeline import guided_base
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.repaired import Mixed, RepairedWithin, rows_by_key
+from mmdisco.training.repaired import Mixed, RepairedWithin, Strangers, rows_by_key
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -31,7 +34,7 @@ CONFIG = AudioVideoConfig(
     width=128,
     depth=1,
     multipliers=(1,),
-    fusion=TimeFusionConfig(width=128, layers=3, heads=4),
+    fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
@@ -48,6 +51,8 @@ class Recipe:
         power: Of the law of noise levels; above 1 dwells on low noise.
         batch_size: Real pairs a step.
         period: Noised batches of real pairs, each of which the bases are run on once.
+        first: Steps of cross-entropy alone before, against strangers and re-paired real clips.
+        first_power: Of the law of their noise levels.
     """
 
     steps: int = 5000
@@ -57,6 +62,8 @@ class Recipe:
     power: float = 1.0
     batch_size: int = 32
     period: int = 2000
+    first: int = 2000
+    first_power: float = 2.5
 
 
 def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
@@ -115,11 +122,29 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     shuffled = RepairedWithin.of(pairs, meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
+    if recipe.first:
+        # in place, as the whole training is
+        easy = Mixed(Strangers(pairs), shuffled, 0.5)
+        first = first_of(trainer, recipe)
+        _last(name, first.config.steps, first.steps(network, real, easy, run / f"{name}_first"))
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
+    write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
+
+
+def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
+    """The training before: no base is run, and most levels are low."""
+    return replace(
+        trainer,
+        levels=replace(trainer.levels, time=PowerLaw(recipe.first_power)),
+        objective=Objective(1.0, 0.0),
+        config=replace(trainer.config, steps=recipe.first, period=0),
+    )
+
+
+def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:
     # a resumed run yields fewer steps than the recipe has
-    last = deque(zip(progress(range(recipe.steps), name), steps, strict=False), maxlen=1).pop()
-    write_tensors(target, last[1].state_dict(), {})
+    return deque(zip(progress(range(count), name), steps, strict=False), maxlen=1).pop()[1]
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ class Shape:
     """The discriminator. What is null follows from the size of the preset's latents.
 
     Attributes:
-        interaction: ``time``, every frame sees every step of sound; ``additive``, nothing sees
-            anything, which is the control.
+        interaction: ``time``, every frame sees every step of sound; ``products``, the same with
+            inner products beside it, which find what belongs together sooner; ``additive``,
+            nothing sees anything, which is the control.
         width: Channels of a tower's first level.
         depth: Residual blocks a level.
         multipliers: Channels of each level, in units of ``width``.
@@ -28,7 +29,7 @@ class Shape:
         heads: Of its attention.
     """
 
-    interaction: Literal["time", "additive"] = "time"
+    interaction: Literal["time", "products", "additive"] = "time"
     width: int = 128
     depth: int | None = None
     multipliers: tuple[int, ...] | None = None

@@ -15,6 +15,7 @@ from mmdisco.discriminator.convolutions import (
     WaveformLatents,
 )
 from mmdisco.discriminator.fusion import AdditiveFusionConfig, FusionConfig, TimeFusionConfig
+from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.errors import UserError
 
 SMALL: Final = 512  # values a step up to which a step is best read as one vector
@@ -51,13 +52,15 @@ def shape_of(
         seen = VideoLatents(video[0], rates.video, texts.video)
         usual = (4, (1, 2, 4), 256, 4)
     depth, multipliers, tokens, layers = usual
+    sizes = {
+        "width": tokens if shape.tokens is None else shape.tokens,
+        "layers": layers if shape.layers is None else shape.layers,
+        "heads": shape.heads,
+    }
     fusions: dict[str, FusionConfig] = {
         "additive": AdditiveFusionConfig(),
-        "time": TimeFusionConfig(
-            width=tokens if shape.tokens is None else shape.tokens,
-            layers=layers if shape.layers is None else shape.layers,
-            heads=shape.heads,
-        ),
+        "time": TimeFusionConfig(**sizes),
+        "products": ProductFusionConfig(**sizes),
     }
     return AudioVideoConfig(
         audio=heard,

@@ -28,6 +28,7 @@ from mmdisco.discriminator.fusion import (
     Sources,
     TimeFusionConfig,
 )
+from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.errors import UserError
 from mmdisco.schedule import NoiseLevel
@@ -35,7 +36,11 @@ from mmdisco.shapes import Logit, Text, Vector
 
 _AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat": FlatLatents}
 _VIDEO = {"video": VideoLatents, "flat": FlatLatents}
-_FUSION = {"time": TimeFusionConfig, "additive": AdditiveFusionConfig}
+_FUSION = {
+    "time": TimeFusionConfig,
+    "products": ProductFusionConfig,
+    "additive": AdditiveFusionConfig,
+}
 
 
 @dataclass(frozen=True)
