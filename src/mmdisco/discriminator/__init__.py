@@ -9,6 +9,7 @@ from mmdisco.discriminator.convolutions import (
     WaveformLatents,
 )
 from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
+from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.discriminator.vector import VectorConfig, VectorDiscriminator
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "AudioVideoDiscriminator",
     "Discriminator",
     "FlatLatents",
+    "ProductFusionConfig",
     "SpectrogramLatents",
     "TimeFusionConfig",
     "VectorConfig",
