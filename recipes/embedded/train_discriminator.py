@@ -36,6 +36,7 @@ CONFIG = AudioVideoConfig(
     multipliers=(1,),
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
+LEAST = {"count": None, "size": None, "colour": None}
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
 
@@ -99,13 +100,19 @@ def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
 def fakes_of(meanings: list[Wish], count: int) -> dict[Wish, list[int]]:
     """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
 
-    Where no fake has a meaning, those that share it but for the number of events.
+    Where no fake has a meaning, those that share it but for the number of events, or for that and
+    the size, or for the kind alone.
     """
-    exact = rows_by_key(meanings[:count])
-    close = rows_by_key([replace(one, count=None) for one in meanings[:count]])
-    return {
-        one: exact.get(one) or close[replace(one, count=None)] for one in dict.fromkeys(meanings)
-    }
+    forms = ({}, {"count": None}, {"count": None, "size": None}, LEAST)
+    groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in forms]
+
+    def rows(meaning: Wish) -> list[int]:
+        found = (
+            group.get(replace(meaning, **form)) for form, group in zip(forms, groups, strict=True)
+        )
+        return next(filter(None, found))
+
+    return {meaning: rows(meaning) for meaning in dict.fromkeys(meanings)}
 
 
 def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
