@@ -138,7 +138,7 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         (["training.learning_rat=1"], "did you mean training.learning_rate?"),
         (["learning_rate=1"], "did you mean training.learning_rate?"),
         (["training.steps=many"], "training.steps is 'many'"),
-        (["discriminator.interaction=magic"], "'time' or 'additive'"),
+        (["discriminator.interaction=magic"], "'time', 'products' or 'additive'"),
         (["fakery.shuffled=2"], "below 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
         (["data=/nowhere"], "cannot read /nowhere/prepared.json"),
