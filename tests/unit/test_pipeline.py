@@ -106,7 +106,7 @@ def test_guidance_makes_either_side_depend_on_the_noise_of_the_other(joint):
         one, two = (
             generation.sampler.sample(denoiser, start, cond, noise) for start in (z_T, other)
         )
-        assert (distance(one, two).audio > 1e-3) == depends
+        assert (distance(one, two).audio > 1e-2) == depends
 
 
 def test_joint_clips_are_decoded_latents(joint):
@@ -128,7 +128,7 @@ def test_sound_for_a_video_holds_the_video(joint, clips):
         np.testing.assert_array_equal(made.video.frames, clip.video.frames)
         assert made.audio.seconds == clip.audio.seconds
     swapped = replace(joint, task=SoundFor(videos[::-1], videos[::-1]))
-    assert distance(last(swapped), z).audio > 1e-3
+    assert distance(last(swapped), z).audio > 1e-2
 
 
 def test_video_for_a_sound_holds_the_sound(joint, clips):
@@ -141,7 +141,7 @@ def test_video_for_a_sound_holds_the_sound(joint, clips):
         np.testing.assert_array_equal(made.audio.waveform, clip.audio.waveform)
         assert made.video.frames.shape == clip.video.frames.shape
     swapped = replace(joint, task=VideoFor(sounds[::-1], sounds[::-1]))
-    assert distance(last(swapped), z).video > 1e-3
+    assert distance(last(swapped), z).video > 1e-2
 
 
 def test_what_is_shown_may_be_another_size_than_what_is_seen_and_is_cut(joint, clips):

@@ -6,7 +6,7 @@ Each turns one clip into small arrays; what they share is the interface alone.
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from torch import nn
@@ -20,6 +20,8 @@ from mmdisco.metrics.sight import look
 from mmdisco.metrics.statistics import audio_statistics, video_statistics
 from mmdisco.metrics.sync import LEAST_STEPS, RATE, SyncJudge, embed
 from mmdisco.objects.scene import FRAME_RATE, FRAMES, SAMPLE_RATE, SAMPLES, SIDE, Colour, Kind, Size
+
+Network = TypeVar("Network", bound=nn.Module)
 
 CODE: Final = "1"  # raised whenever the arithmetic of an extractor without weights changes
 _TOO_SHORT: Final = "clips of at least {} s"
@@ -113,16 +115,14 @@ class Judge(Extractor):
 
 
 @dataclass(frozen=True)
-class ObjectsVideo(Extractor):
-    """The small network of the sounding objects' pictures.
+class _ObjectsNetwork(Extractor, Generic[Network]):
+    """A small network of sounding objects.
 
     Attributes:
         network: With its weights.
     """
 
-    network: VideoFeatures
-    name = "objects-video"
-    preprocessing = "16 frames of 64×64 at 10 fps as they are"
+    network: Network
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -132,6 +132,14 @@ class ObjectsVideo(Extractor):
     def needs(self, clip: AudioVideo) -> str | None:
         """Exactly the form it was trained on."""
         return _objects_form(clip)
+
+
+@dataclass(frozen=True)
+class ObjectsVideo(_ObjectsNetwork[VideoFeatures]):
+    """The small network of the sounding objects' pictures."""
+
+    name = "objects-video"
+    preprocessing = "16 frames of 64×64 at 10 fps as they are"
 
     def read(self, clip: AudioVideo) -> Record:
         """``features`` (64,)."""
@@ -139,25 +147,11 @@ class ObjectsVideo(Extractor):
 
 
 @dataclass(frozen=True)
-class ObjectsAudio(Extractor):
-    """The small network of the sounding objects' sounds.
+class ObjectsAudio(_ObjectsNetwork[AudioFeatures]):
+    """The small network of the sounding objects' sounds."""
 
-    Attributes:
-        network: With its weights.
-    """
-
-    network: AudioFeatures
     name = "objects-audio"
     preprocessing = "1.6 s at 16 kHz, 64 mel bins every 12.5 ms"
-
-    @cached_property
-    def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of its weights."""
-        return digest(self.network)
-
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Exactly the form it was trained on."""
-        return _objects_form(clip)
 
     def read(self, clip: AudioVideo) -> Record:
         """``features`` (64,)."""
