@@ -138,7 +138,9 @@ class Folder(Pair):
     def load(self, name: str, network: Network) -> Network:
         """``network`` with the weights of ``name``, frozen, in single precision."""
         path = self.path / f"{name}.safetensors"
-        if path.is_file() and sha256(path) != self.config["sha256"].get(name):
+        if not path.is_file():
+            raise UserError(f"{path} is not there: give --weights and a folder that has it")
+        if sha256(path) != self.config["sha256"].get(name):
             raise UserError(
                 f"{path} is damaged: its checksum is not the one in config.json; install "
                 "mmdisco again"
