@@ -20,7 +20,8 @@ def tiny_pair(tmp_path_factory):
     """A folder of the embedded pair at a size that loads and samples at once; random weights."""
     from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
     from mmdisco.discriminator.convolutions import FlatLatents
-    from mmdisco.discriminator.fusion import AdditiveFusionConfig, TimeFusionConfig
+    from mmdisco.discriminator.fusion import AdditiveFusionConfig
+    from mmdisco.discriminator.products import ProductFusionConfig
     from mmdisco.embedded.autoencoders import (
         Standardised,
         build_audio_autoencoder,
@@ -47,7 +48,7 @@ def tiny_pair(tmp_path_factory):
     configs = {
         "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
         "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
-        "discriminator": discriminator(TimeFusionConfig(width=16, layers=1, heads=2)),
+        "discriminator": discriminator(ProductFusionConfig(width=16, layers=1, heads=2)),
         "additive": discriminator(AdditiveFusionConfig()),
     }
     with torch.random.fork_rng():

@@ -62,7 +62,7 @@ def test_loaded_networks_are_frozen(tiny_pair):
 def test_discriminators_are_found_by_name(tiny_pair):
     folder = Folder(tiny_pair)
     fusions = [type(folder.discriminator(name).fusion) for name in ("discriminator", "additive")]
-    assert [fusion.__name__ for fusion in fusions] == ["TimeFusion", "AdditiveFusion"]
+    assert [fusion.__name__ for fusion in fusions] == ["ProductFusion", "AdditiveFusion"]
 
 
 def test_settings_are_those_of_the_configuration(tiny_pair):
