@@ -8,23 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from fit import progress
+from fit import Schedule, fit, progress
+from torch import Generator, Tensor
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import FlatLatents
 from mmdisco.discriminator.fusion import AdditiveFusionConfig
-from mmdisco.discriminator.products import ProductFusionConfig
+from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
 from mmdisco.embedded.weights import Folder
 from mmdisco.files import write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
+from mmdisco.training.contrast import Groups, contrast
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.repaired import Mixed, RepairedWithin, Strangers, rows_by_key
+from mmdisco.training.repaired import Mixed, RepairedWithin, rows_by_key
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -37,6 +39,7 @@ CONFIG = AudioVideoConfig(
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
 LEAST = {"count": None, "size": None, "colour": None}
+GROUPS, SIZE, STRANGERS = 4, 16, 0.25
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
 
@@ -52,19 +55,21 @@ class Recipe:
         power: Of the law of noise levels; above 1 dwells on low noise.
         batch_size: Real pairs a step.
         period: Noised batches of real pairs, each of which the bases are run on once.
-        first: Steps of cross-entropy alone before, against strangers and re-paired real clips.
+        first: Steps of contrast within a batch before, of a network that has products.
+        first_rate: Their peak learning rate.
         first_power: Of the law of their noise levels.
     """
 
-    steps: int = 5000
+    steps: int = 2000
     denoising: float = 1000.0
-    shuffled: float = 0.0
-    learning_rate: float = 2e-3
+    shuffled: float = 0.5
+    learning_rate: float = 1e-3
     power: float = 1.0
     batch_size: int = 32
-    period: int = 2000
+    period: int = 1600
     first: int = 2000
-    first_power: float = 2.5
+    first_rate: float = 2e-3
+    first_power: float = 2.0
 
 
 def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
@@ -129,24 +134,32 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     shuffled = RepairedWithin.of(pairs, meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
-    if recipe.first:
-        # in place, as the whole training is
-        easy = Mixed(Strangers(pairs), shuffled, 0.5)
-        first = first_of(trainer, recipe)
-        _last(name, first.config.steps, first.steps(network, real, easy, run / f"{name}_first"))
+    if recipe.first and isinstance(network.fusion, ProductFusion):
+        groups = Groups.of(pairs, meanings, trainer.null, SIZE, STRANGERS)
+        # the last weights and not their average: they go on being trained
+        first_training(network, groups, trainer.levels, recipe, seed, run / f"{name}_first")
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
 
 
-def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
-    """The training before: no base is run, and most levels are low."""
-    return replace(
-        trainer,
-        levels=replace(trainer.levels, time=PowerLaw(recipe.first_power)),
-        objective=Objective(1.0, 0.0),
-        config=replace(trainer.config, steps=recipe.first, period=0),
-    )
+def first_training(
+    network: AudioVideoDiscriminator,
+    groups: Groups,
+    levels: LevelLaw,
+    recipe: Recipe,
+    seed: int,
+    path: Path,
+) -> None:
+    """Train the products in place, on levels that are mostly low."""
+    low = replace(levels, time=PowerLaw(recipe.first_power))
+
+    def loss_of(step: int, generator: Generator) -> Tensor:
+        del step
+        return contrast(network, groups.noised(GROUPS, low, generator), groups.size)
+
+    schedule = Schedule(recipe.first, recipe.first_rate, weight_decay=0.01, seed=seed)
+    fit(network, loss_of, schedule, path.with_suffix(".safetensors"), "contrast")
 
 
 def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:

@@ -61,3 +61,15 @@ def test_configuration_survives_its_record():
         SpectrogramLatents(4, 20.0), VideoLatents(4, 10.0), width=16, fusion=CONFIG
     )
     assert AudioVideoConfig.from_record(config.to_record()) == config
+
+
+def test_crosswise_is_every_sound_with_every_video_of_its_group(head, generator):
+    given = AV(torch.randn(6, 4, 6, generator=generator), torch.randn(6, 5, 6, generator=generator))
+    condition = torch.randn(2, 5, generator=generator).repeat_interleave(3, dim=0)
+    logits = head.crosswise(given, condition, 3)
+    assert logits.shape == (2, 3, 3)
+    for group in range(2):
+        for heard in range(3):
+            for seen in range(3):
+                pair = AV(given.audio[[3 * group + heard]], given.video[[3 * group + seen]])
+                assert_close(logits[group, heard, seen][None], head(pair, condition[[3 * group]]))

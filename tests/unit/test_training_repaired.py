@@ -3,7 +3,7 @@ import torch
 from mmdisco.av import AV
 from mmdisco.models import Conditioning
 from mmdisco.training.pairs import Pairs
-from mmdisco.training.repaired import RepairedWithin, Strangers, rows_by_key
+from mmdisco.training.repaired import RepairedWithin, rows_by_key
 
 KEYS = ["red", "blue", "red", "blue", "red"]
 
@@ -40,13 +40,3 @@ def test_captions_are_as_likely_as_where_they_come_from(generator):
     heard = drawn.z_0.audio[:, 0].long()
     assert {KEYS[row] for row in heard[told == 7].tolist()} == {"blue"}
     assert {KEYS[row] for row in heard[told < 7].tolist()} == {"red"}
-
-
-def test_strangers_are_any_two_told_by_what_is_heard(generator):
-    drawn = Strangers(numbered(4)).draw(400, generator)
-    heard, seen = drawn.z_0.audio[:, 0].long(), drawn.z_0.video[:, 0].long() - 100
-    assert {tuple(one) for one in torch.stack([heard, seen], 1).tolist()} == {
-        (a, v) for a in range(4) for v in range(4)
-    }
-    for cond in (drawn.cond.audio, drawn.cond.video):
-        assert torch.equal(cond.pooled[:, 0].long(), heard)

@@ -142,6 +142,16 @@ class AudioVideoDiscriminator(Discriminator):
         Raises:
             UserError: A latent or a caption does not fit the configuration.
         """
+        return self.fusion(*self.features(z_t, level, text))
+
+    def features(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+    ) -> tuple[AV[Tensor], Vector]:
+        """What the fusion is given: the towers' features, and the embedded condition.
+
+        Raises:
+            UserError: A latent or a caption does not fit the configuration.
+        """
         z = each(NoiseLevel.to_vp, level, z_t)
         _check_text("audio", text.audio, self.config.audio)
         _check_text("video", text.video, self.config.video)
@@ -151,7 +161,7 @@ class AudioVideoDiscriminator(Discriminator):
             self.audio(z.audio, level.audio, levels + audio_text),
             self.video(z.video, level.video, levels + video_text),
         )
-        return self.fusion(features, levels + audio_text + video_text)
+        return features, levels + audio_text + video_text
 
 
 class NoText(nn.Module):

@@ -73,17 +73,32 @@ class Products(nn.Module):
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
         """The sum of all products of each pair, (b,)."""
-        heard = self.audio(self.audio_norm(features.audio, condition))
-        seen = self.video(self.video_norm(features.video, condition))
+        heard, seen = self._sides(features, condition)
+        return (heard * seen).flatten(1).sum(1)
+
+    def crosswise(self, features: AV[Tensor], condition: Vector, size: int) -> Tensor:
+        """The sums of every sound of a group with every video of it, (b / size, size, size).
+
+        Costs little more than the pairs themselves: either side is read once.
+
+        Args:
+            features: Those of a tower each, group by group.
+            condition: The same within a group.
+            size: Pairs in a group; divides b.
+        """
+        heard, seen = self._sides(features, condition)
+        groups = (-1, size)
+        return heard.flatten(1).unflatten(0, groups) @ seen.flatten(1).unflatten(0, groups).mT
+
+    def _sides(self, features: AV[Tensor], condition: Vector) -> tuple[Tensor, Tensor]:
+        """What is heard, and what is seen around each audio step, (b, steps, heads, width)."""
+        sides = (self.heads, -1)
+        heard = self.audio(self.audio_norm(features.audio, condition)).unflatten(2, sides)
+        seen = self.video(self.video_norm(features.video, condition)).unflatten(2, sides)
         seconds = each(lambda one, rate: times_of(one.shape[1], rate, one), features, self.rates)
         late = seconds.audio[:, None] - seconds.video - self.lag[:, None, None]
         kernel = torch.exp(-(late / self.log_reach.exp()[:, None, None]).square())
         # clips of any length at any rate: no frame may be in reach of a sound
         kernel = kernel / kernel.sum((1, 2), keepdim=True).clamp(min=1e-6)
-        products = torch.einsum(
-            "bthd,bshd,hts->bh",
-            heard.unflatten(2, (self.heads, -1)),
-            seen.unflatten(2, (self.heads, -1)),
-            kernel,
-        )
-        return (self.gain(functional.silu(condition)) * products).sum(1)
+        gain = self.gain(functional.silu(condition))
+        return heard * gain[:, None, :, None], torch.einsum("bshd,hts->bthd", seen, kernel)

@@ -81,23 +81,6 @@ def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:
 
 
 @dataclass(frozen=True)
-class Strangers(PairSource):
-    """Videos beside the sounds of any pairs, told by the captions of the sounds.
-
-    Easily told from true pairs: a discriminator that has learnt that much looks at both sides
-    already when it comes to pairs that differ in less.
-    """
-
-    pairs: Pairs
-
-    def draw(self, count: int, generator: Generator) -> Pairs:
-        """Two independent rows each."""
-        audio, video = torch.randint(len(self.pairs), (2, count), generator=generator)
-        z_0 = AV(self.pairs.z_0.audio[audio], self.pairs.z_0.video[video])
-        return Pairs(z_0, self.pairs.cond.map(lambda one: one.take(audio)))
-
-
-@dataclass(frozen=True)
 class Mixed(PairSource):
     """A share of every batch from one source, the rest from another."""
 
