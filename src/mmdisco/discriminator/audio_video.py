@@ -28,7 +28,7 @@ from mmdisco.discriminator.fusion import (
     Sources,
     TimeFusionConfig,
 )
-from mmdisco.discriminator.products import ProductFusionConfig
+from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
 from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.errors import UserError
 from mmdisco.schedule import NoiseLevel
@@ -142,16 +142,20 @@ class AudioVideoDiscriminator(Discriminator):
         Raises:
             UserError: A latent or a caption does not fit the configuration.
         """
-        return self.fusion(*self.features(z_t, level, text))
+        return self.fusion(*self._read(z_t, level, text))
 
-    def features(
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """What the products of a ``ProductFusion`` say; see ``Discriminator``."""
+        if not isinstance(self.fusion, ProductFusion):
+            return super().crosswise(z_t, level, text, size)
+        return self.fusion.products.crosswise(*self._read(z_t, level, text), size)
+
+    def _read(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
     ) -> tuple[AV[Tensor], Vector]:
-        """What the fusion is given: the towers' features, and the embedded condition.
-
-        Raises:
-            UserError: A latent or a caption does not fit the configuration.
-        """
+        """The towers' features, and the embedded condition."""
         z = each(NoiseLevel.to_vp, level, z_t)
         _check_text("audio", text.audio, self.config.audio)
         _check_text("video", text.video, self.config.video)
