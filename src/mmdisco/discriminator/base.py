@@ -40,7 +40,7 @@ class Discriminator(nn.Module, ABC):
             size: Pairs in a group; divides b.
 
         Returns:
-            Logits (b / size, size, size), a row for each sound.
+            (b / size, products, size, size), a row for each sound; logits that add up.
 
         Raises:
             UserError: It has no products.

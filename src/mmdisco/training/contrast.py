@@ -34,9 +34,13 @@ class Contrast(Criterion):
 
     Attributes:
         group: Pairs in a group, at least 2.
+        alone: Weight of the same loss for each product by itself. Those of short reach tell most
+            pairs by their instants; without it nothing makes those of long reach find what a thing
+            is made of.
     """
 
     group: int
+    alone: float = 0.5
 
     def __post_init__(self) -> None:
         if self.group < 2:
@@ -60,15 +64,12 @@ class Contrast(Criterion):
                 "over processes and parts, that is a multiple of the group"
             )
         text = real.pairs.cond.map(lambda one: one.pooled)
-        logits = discriminator.crosswise(real.z_t, real.level, text, self.group)
-        true = logits.diagonal(dim1=1, dim2=2)
-        others = self.group - 1
-        wrong = (softplus(logits).sum(2) - softplus(true)) / others
-        below = ((logits.detach() < 0).sum(2) - (true.detach() < 0).long()) / others
-        correct = ((true.detach() > 0).float() + below) / 2
+        products = discriminator.crosswise(real.z_t, real.level, text, self.group)
+        loss, correct = _told_apart(products.sum(1))
+        alone, _ = _told_apart(products)
         zeros = torch.zeros(len(real.pairs))
         return Losses(
-            (softplus(-true) + wrong).flatten(), AV(zeros, zeros), correct.flatten().float()
+            (loss + self.alone * alone.mean(1)).flatten(), AV(zeros, zeros), correct.flatten()
         )
 
     def total(self, losses: Losses) -> PerSample:
@@ -76,8 +77,21 @@ class Contrast(Criterion):
         return losses.discrimination
 
     def settings(self) -> dict[str, float]:
-        """The size of a group."""
-        return {"group": float(self.group)}
+        """Both."""
+        return {"group": float(self.group), "alone": self.alone}
+
+
+def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each sound with all videos, and the share of right answers.
+
+    Args:
+        logits: (…, sounds, videos), as many; those on the diagonal belong together.
+    """
+    true = logits.diagonal(dim1=-2, dim2=-1)
+    others = logits.shape[-1] - 1
+    wrong = (softplus(logits).sum(-1) - softplus(true)) / others
+    below = ((logits < 0).sum(-1) - (true < 0).long()) / others
+    return softplus(-true) + wrong, ((true > 0).float() + below) / 2
 
 
 @dataclass(frozen=True)
