@@ -13,13 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from train_discriminator import CONFIGS
+from train_discriminator import trained
 
 from mmdisco.av import AV
-from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.embedded.evaluation import HELD_OUT
 from mmdisco.embedded.weights import Folder
-from mmdisco.files import read_tensors
 from mmdisco.guidance import differentiate, guide
 from mmdisco.objects.dataset import example
 from mmdisco.pipeline import guided_base
@@ -40,12 +38,7 @@ def main() -> None:
     folder = Folder(o.folder)
     model = folder.model()
     base = guided_base(model, folder.sampling().guidance_scale)
-    network = AudioVideoDiscriminator(CONFIGS[o.name])
-    tensors = read_tensors(o.weights)
-    averaged = {
-        k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")
-    }
-    network.load_state_dict(averaged or tensors)
+    network = trained(o.name, o.weights)
     examples = [example(HELD_OUT, i) for i in range(o.clips)]
     z_0 = AV(
         model.encode_audio([e.clip.audio for e in examples]),

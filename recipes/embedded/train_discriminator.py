@@ -16,7 +16,7 @@ from mmdisco.discriminator.convolutions import FlatLatents
 from mmdisco.discriminator.fusion import AdditiveFusionConfig
 from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
 from mmdisco.embedded.weights import Folder
-from mmdisco.files import write_tensors
+from mmdisco.files import read_tensors, write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
@@ -172,6 +172,15 @@ def keep(network: AudioVideoDiscriminator) -> None:
     kept = (network.level, network.audio_text, network.video_text, network.audio, network.video)
     for part in (*kept, network.fusion.products):
         part.requires_grad_(False)  # noqa: FBT003
+
+
+def trained(name: str, path: Path) -> AudioVideoDiscriminator:
+    """The averaged network of a checkpoint, or a network as it is."""
+    tensors, mark = read_tensors(path), "average."
+    average = {key.removeprefix(mark): one for key, one in tensors.items() if key.startswith(mark)}
+    network = AudioVideoDiscriminator(CONFIGS[name])
+    network.load_state_dict(average or tensors)
+    return network.eval()
 
 
 def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:
