@@ -59,7 +59,7 @@ class Recipe:
         first_power: Of the law of their noise levels.
     """
 
-    steps: int = 800
+    steps: int = 1000
     denoising: float = 1000.0
     shuffled: float = 0.5
     learning_rate: float = 1e-3
@@ -138,7 +138,6 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
         # in place, as the whole training is
         first = first_of(trainer, recipe).steps(network, groups, groups, run / f"{name}_first")
         _last(name, recipe.first, first)
-        keep(network)
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
@@ -160,18 +159,6 @@ def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
             period=0,
         ),
     )
-
-
-def keep(network: AudioVideoDiscriminator) -> None:
-    """Train the transformer alone from here on.
-
-    log p(x, y | c) − log p_base(x | c) p_base(y | c) is what the products say of the pair, and what
-    is between real and generated sounds and videos, each by itself. Most wrong pairs are told by
-    their instants, and a network that is trained on with that loss forgets what else it knew.
-    """
-    kept = (network.level, network.audio_text, network.video_text, network.audio, network.video)
-    for part in (*kept, network.fusion.products):
-        part.requires_grad_(False)  # noqa: FBT003
 
 
 def trained(name: str, path: Path) -> AudioVideoDiscriminator:
