@@ -13,12 +13,13 @@ from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 
 from mmdisco.cli.train_order import carry_out
-from mmdisco.course.heldout import exchange, ranking
 from mmdisco.course.reading import read_course
 from mmdisco.course.watching import numbers
 from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors
+from mmdisco.health.exchange import exchange
+from mmdisco.health.scores import ranking
 
 WEIGHTS = "model.safetensors"
 
@@ -138,8 +139,8 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         (["training.learning_rat=1"], "did you mean training.learning_rate?"),
         (["learning_rate=1"], "did you mean training.learning_rate?"),
         (["training.steps=many"], "training.steps is 'many'"),
-        (["discriminator.interaction=magic"], "'time', 'products' or 'additive'"),
-        (["fakery.shuffled=2"], "below 1"),
+        (["discriminator.interaction=magic"], "'time', 'products', 'pooled' or 'additive'"),
+        (["fakery.shuffled=2"], "from 0 to 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
         (["data=/nowhere"], "cannot read /nowhere/prepared.json"),
     ],

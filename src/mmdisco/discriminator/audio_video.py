@@ -25,6 +25,7 @@ from mmdisco.discriminator.embeddings import LevelEmbedding
 from mmdisco.discriminator.fusion import (
     AdditiveFusionConfig,
     FusionConfig,
+    PooledFusionConfig,
     Sources,
     TimeFusionConfig,
 )
@@ -39,6 +40,7 @@ _VIDEO = {"video": VideoLatents, "flat": FlatLatents}
 _FUSION = {
     "time": TimeFusionConfig,
     "products": ProductFusionConfig,
+    "pooled": PooledFusionConfig,
     "additive": AdditiveFusionConfig,
 }
 

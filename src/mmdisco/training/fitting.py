@@ -1,0 +1,120 @@
+"""A training loop for any network and any loss: resumable, the same from run to run.
+
+Step k draws from (seed, k) alone, and a checkpoint holds network, average and optimiser, so a run
+that was stopped goes on as if it had not been. For what a ``Trainer`` is not for: the small
+networks around it, and a training before its own.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW
+
+from mmdisco.errors import UserError
+from mmdisco.sampling.noise import generator_of
+from mmdisco.training.checkpoint import (
+    Checkpoint,
+    grouped,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from mmdisco.training.ema import MovingAverage
+
+Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[int, Generator], Tensor]
+Watch = Callable[[int, float], None]
+SAVE_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Settings of one training.
+
+    Attributes:
+        steps: Updates in all.
+        learning_rate: Peak; linear warm-up, then half a cosine to 1 % of it.
+        warmup: Steps of the warm-up.
+        beta2: AdamW's second decay.
+        weight_decay: AdamW's, decoupled.
+        clip: Largest gradient norm.
+        ema: Decay of the averaged weights, which are the result.
+        seed: Of every random number.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 100
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * (0.01 + 0.99 * fall)
+
+
+def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, watch: Watch) -> Network:
+    """Train ``network`` in place to the end of ``schedule``, going on from ``path``.
+
+    Args:
+        network: What ``loss_of`` differentiates.
+        loss_of: The loss of a step, from its number and its generator.
+        schedule: Settings; those of the checkpoint must be the same.
+        path: The checkpoint.
+        watch: Told the number of steps done and the loss, after each.
+
+    Returns:
+        The averaged network, frozen.
+
+    Raises:
+        UserError: The checkpoint is of another training.
+    """
+    average = MovingAverage(network, schedule.ema)
+    optimizer = AdamW(
+        network.parameters(),
+        lr=schedule.learning_rate,
+        betas=(0.9, schedule.beta2),
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    start = 0
+    if path.exists():
+        kept = Checkpoint.load(path)
+        if kept.settings != asdict(schedule):
+            raise UserError(f"{path} was trained with {kept.settings}: give another folder")
+        load_weights(network, kept.group("network"), path)
+        load_weights(average.network, kept.group("average"), path)
+        restore_optimizer(optimizer, kept.group("optimizer"))
+        start = kept.step
+
+    def save(step: int) -> None:
+        tensors = (
+            grouped("network", network.state_dict())
+            | grouped("average", average.network.state_dict())
+            | grouped("optimizer", optimizer_tensors(optimizer))
+        )
+        Checkpoint(step, asdict(schedule), tensors).save(path)
+
+    network.train()
+    for step in range(start, schedule.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        loss = loss_of(step, generator_of(schedule.seed, step))
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        optimizer.step()
+        average.update(network, step)
+        done = step + 1
+        watch(done, loss.item())
+        if done % SAVE_EVERY == 0 or done == schedule.steps:
+            save(done)
+    return average.network.eval()
