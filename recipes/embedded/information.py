@@ -21,6 +21,7 @@ from mmdisco.embedded.weights import Folder
 from mmdisco.files import read_tensors
 from mmdisco.health.examining import Examiner, paths_of
 from mmdisco.objects.dataset import example
+from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 
 LEVELS = 12
@@ -43,7 +44,7 @@ def main() -> None:
         k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")
     }
     network.load_state_dict(averaged or tensors)
-    paths = paths_of(model.schedules, one_sided=True)
+    paths = paths_of(IndexPath(model.schedules), one_sided=True)
     examiner = Examiner(
         base=guided_base(model, folder.sampling().guidance_scale),
         paths={name: paths[name] for name in ("given video", "given audio")},

@@ -184,3 +184,22 @@ def test_sounds_are_exchanged_within_captions_where_there_are_two():
 def test_board_has_a_name_for_every_number():
     line = {"step": 3, "loss": 1, "by": {"angle": [0.5, None]}, "clips": ["a.mp4"]}
     assert dict(numbers(line)) == {"loss": 1.0, "by/angle/0": 0.5}
+
+
+def test_held_out_clips_examine_what_was_trained(
+    asked, prepared, made, tiny_pair, tmp_path, mmdisco
+):
+    out = tmp_path / "out"
+    assert mmdisco(*asked, "--out", out).status == 0
+    health = tmp_path / "health"
+    given = ("--data", prepared, "--fakes", made, "--weights", tiny_pair, "--levels", 2)
+    ended = mmdisco("health", out, *given, "--out", health)
+    assert ended.status == 0, ended.err
+    record = read_json(health / "health.json")
+    assert record["pairs"] == {
+        "real": 4,
+        "real against fake": 4,
+        "fake": 4,
+        "real against shuffled": 4,
+        "shuffled": 4,
+    }

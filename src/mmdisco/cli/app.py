@@ -11,6 +11,7 @@ from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
+from mmdisco.cli.health import health
 from mmdisco.cli.inspect import inspect
 from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets
@@ -30,6 +31,7 @@ app.command()(presets)
 app.command()(prepare)
 app.command()(fakes)
 app.command()(train)
+app.command()(health)
 app.command()(inspect)
 app.command()(evaluate)
 app.command()(evaluate_embedded)

@@ -1,19 +1,20 @@
 """What a discriminator of prepared clips is examined on: the clips that were held out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmdisco.av import AV
 from mmdisco.course.config import Course
 from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
+from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
+from mmdisco.discriminator.folder import DiscriminatorFolder, expect_fitting
 from mmdisco.errors import UserError
 from mmdisco.health.examining import Comparison, Examiner, paths_of
 from mmdisco.health.exchange import exchange
 from mmdisco.models import JointDenoiser, JointModel
 from mmdisco.pair import Pair
-from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.presets import preset
 from mmdisco.training.remembered import RememberedBase
@@ -35,7 +36,7 @@ class HeldOutClips:
     model: JointModel
 
     @staticmethod
-    def load(data: Path, fakes: Path, weights: Path | None, device: str) -> "HeldOutClips":
+    def load(data: Path, fakes: Path, weights: Path | None) -> "HeldOutClips":
         """Read all but latents.
 
         Raises:
@@ -44,16 +45,25 @@ class HeldOutClips:
         inputs = Inputs.read(Course(data, fakes, Path(), weights))
         if len(inputs.clips.captions["validation"]) < 2:
             raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
-        options = inputs.clips.options
-        if device != options.device and device != "cpu":
-            options = replace(options, device=device)
-        pair = preset(inputs.clips.preset).pair(options)
+        pair = preset(inputs.clips.preset).pair(inputs.clips.options)
         if base_marks(pair) != inputs.made.get("weights"):
             raise UserError(
                 f"{fakes} was made by other weights of {inputs.clips.preset}: run `mmdisco fakes` "
                 "again, into another folder"
             )
         return HeldOutClips(inputs, pair, pair.model())
+
+    def discriminator(self, name: str) -> AudioVideoDiscriminator:
+        """One that was trained for these bases, from its folder or the hub.
+
+        Raises:
+            UserError: It is not there, or reads other latents.
+        """
+        network = DiscriminatorFolder.from_pretrained(name).network
+        texts = self.model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
+        shapes = self.model.latent_shapes(float(self.pair.form.seconds))
+        expect_fitting(network.config, shapes, texts, self.inputs.clips.preset)
+        return network
 
     def examiner(
         self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
@@ -76,12 +86,9 @@ class HeldOutClips:
         scale = AV(*map(float, self.inputs.made["guidance_scale"]))
         base: JointDenoiser = guided_base(self.model, scale)
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
-        paths = paths_of(self.model.schedules, one_sided=self.pair.independent)
-        if not isinstance(sampler.path, IndexPath):
-            paths["joint"] = sampler.path
         return Examiner(
             base=base if kept is None else RememberedBase(base, kept),
-            paths=paths,
+            paths=paths_of(sampler.path, one_sided=self.pair.independent),
             real=real,
             against={
                 "fake": Comparison(real, some),

@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
 from mmdisco.guidance import differentiate, guide
@@ -21,9 +20,8 @@ from mmdisco.health.scores import (
     reliability,
 )
 from mmdisco.models import JointDenoiser
-from mmdisco.path import GivenAudio, GivenVideo, IndexPath, NoisePath
+from mmdisco.path import GivenAudio, GivenVideo, NoisePath
 from mmdisco.sampling.noise import generator_of
-from mmdisco.schedule import NoiseSchedule
 from mmdisco.training.losses import NoisedPairs
 from mmdisco.training.pairs import Pairs, PairSource
 
@@ -120,9 +118,8 @@ class Examiner:
         return {side: _denoised(snr[side], torch.cat(errors[side])) for side in snr}
 
 
-def paths_of(schedules: AV[NoiseSchedule], *, one_sided: bool) -> dict[str, NoisePath]:
-    """The paths that sampling walks: ``joint``, and with one side given."""
-    path = IndexPath(schedules)
+def paths_of(path: NoisePath, *, one_sided: bool) -> dict[str, NoisePath]:
+    """The paths that sampling walks: ``joint``, and where one side can be given, those."""
     given = {"given video": GivenVideo(path), "given audio": GivenAudio(path)}
     return {"joint": path, **(given if one_sided else {})}
 

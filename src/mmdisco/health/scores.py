@@ -37,9 +37,10 @@ def accuracy(real: Tensor, other: Tensor) -> float:
 
 def ranking(real: Tensor, other: Tensor) -> float:
     """P(real > other) + P(real = other) / 2 over all couples: the area under the ROC curve."""
-    greater = real[:, None] > other[None, :]
-    equal = real[:, None] == other[None, :]
-    return float((greater.double() + equal.double() / 2).mean())
+    ordered = other.contiguous().sort().values
+    below = torch.searchsorted(ordered, real.contiguous(), right=False)
+    not_above = torch.searchsorted(ordered, real.contiguous(), right=True)
+    return float((below + not_above).double().mean()) / (2 * len(other))
 
 
 def cross_entropy(real: Tensor, other: Tensor) -> float:
