@@ -10,20 +10,28 @@ import numpy as np
 
 from mmdisco.errors import UserError
 from mmdisco.training import fitting
-from mmdisco.training.fitting import Loss, Network, Schedule
+from mmdisco.training.fitting import Loss, Network, Schedule, Watch
 
-__all__ = ["Schedule", "fit", "progress"]
+__all__ = ["Schedule", "fit", "progress", "watching"]
 
 Item = TypeVar("Item")
 
 
 def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: str) -> Network:
     """``mmdisco.training.fitting.fit``, told of on standard error under ``name``."""
-    began, first, losses = time.monotonic(), 0, list[float]()
+    try:
+        return fitting.fit(network, loss_of, schedule, path, watching(name, schedule))
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+
+
+def watching(name: str, schedule: Schedule) -> Watch:
+    """A line every 100 steps."""
+    began, first, losses = time.monotonic(), -1, list[float]()
 
     def watch(done: int, loss: float) -> None:
         nonlocal first
-        first = first or done - 1
+        first = done - 1 if first < 0 else first
         losses.append(loss)
         if done % 100 == 0 or done == schedule.steps:
             pace = (time.monotonic() - began) / (done - first)
@@ -35,10 +43,7 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
             )
             sys.stderr.flush()
 
-    try:
-        return fitting.fit(network, loss_of, schedule, path, watch)
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    return watch
 
 
 def progress(items: Sequence[Item], name: str) -> Iterator[Item]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from fit import Schedule, fit, progress
-from torch import Generator, Tensor
+from fit import Schedule, progress, watching
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
@@ -22,7 +21,7 @@ from mmdisco.files import write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
-from mmdisco.training.contrast import Groups, contrast
+from mmdisco.training.contrast import SIZE, STRANGERS, Groups, train_products
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
@@ -38,7 +37,6 @@ CONFIG = AudioVideoConfig(
     multipliers=(1,),
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
-GROUPS, SIZE, STRANGERS = 4, 16, 0.25
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
 
@@ -134,13 +132,9 @@ def first_training(
 ) -> None:
     """Train the products in place, on levels that are mostly low."""
     low = replace(levels, time=PowerLaw(recipe.first_power))
-
-    def loss_of(step: int, generator: Generator) -> Tensor:
-        del step
-        return contrast(network, groups.noised(GROUPS, low, generator), groups.size)
-
     schedule = Schedule(recipe.first, recipe.first_rate, weight_decay=0.01, seed=seed)
-    fit(network, loss_of, schedule, path.with_suffix(".safetensors"), "contrast")
+    watch = watching("contrast", schedule)
+    train_products(network, groups, low, schedule, path.with_suffix(".safetensors"), watch)
 
 
 def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.ablate import ablate
 from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
@@ -35,6 +36,7 @@ app.command()(health)
 app.command()(inspect)
 app.command()(evaluate)
 app.command()(evaluate_embedded)
+app.command()(ablate)
 app.command()(toy)
 app.command()(bench)
 

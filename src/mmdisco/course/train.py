@@ -10,7 +10,7 @@ import torch
 
 from mmdisco.av import AV
 from mmdisco.course.card import last_measure, read_log, write_card
-from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course
+from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, Levels
 from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
@@ -23,6 +23,7 @@ from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json, write_json
 from mmdisco.models import JointDenoiser
 from mmdisco.pair import Pair
+from mmdisco.path import NoisePath
 from mmdisco.pipeline import guided_base
 from mmdisco.presets import preset
 from mmdisco.training.accelerated import Accelerated
@@ -172,16 +173,20 @@ def prepare_training(course: Course, observers: Sequence[Observer] = ()) -> Trai
         base = RememberedBase(base, course.out / "training" / "bases")
     sampling = replace(pair.sampling(), guidance_scale=scale)
     path = pair.method.sampler(model, sampling.settings).path
-    levels = course.levels
-    laws: dict[str, TimeLaw] = {
-        "power": PowerLaw(levels.power),
-        "importance": ImportanceLaw(),
-    }
-    law = LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
+    law = law_of(course.levels, path)
     trainer = Trainer(base, law, course.loss, course.training, null, strategy)
     watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
     trainer = replace(trainer, observers=(*watching, *observers))
     return Training(course, inputs, pair, strategy, network, trainer)
+
+
+def law_of(levels: Levels, path: NoisePath) -> LevelLaw:
+    """The law of noise levels on a path; shares left open are 0."""
+    laws: dict[str, TimeLaw] = {
+        "power": PowerLaw(levels.power),
+        "importance": ImportanceLaw(),
+    }
+    return LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
 
 
 def _resolved(course: Course, pair: Pair) -> Course:

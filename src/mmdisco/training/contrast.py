@@ -9,6 +9,8 @@ trained, and the ordinary training goes on from there.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Generator, Tensor
@@ -21,11 +23,16 @@ from mmdisco.errors import UserError
 from mmdisco.models import Conditioning
 from mmdisco.schedule import NoiseLevel
 from mmdisco.training.batches import without
+from mmdisco.training.fitting import Schedule, Watch, fit
 from mmdisco.training.levels import LevelLaw
 from mmdisco.training.losses import NoisedPairs
 from mmdisco.training.pairs import Pairs
 from mmdisco.training.repaired import rows_by_key
 from mmdisco.training.store import take
+
+GROUPS: Final = 4  # a step
+SIZE: Final = 16
+STRANGERS: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -119,3 +126,26 @@ def contrast(network: AudioVideoDiscriminator, noised: NoisedPairs, size: int) -
     logits = network.fusion.products.crosswise(features, condition, size)
     true = torch.eye(size, dtype=torch.bool, device=logits.device)
     return softplus(-logits[:, true]).mean() + softplus(logits[:, ~true]).mean()
+
+
+def train_products(
+    network: AudioVideoDiscriminator,
+    groups: Groups,
+    levels: LevelLaw,
+    schedule: Schedule,
+    path: Path,
+    watch: Watch,
+) -> None:
+    """Train the products of a network in place, ``GROUPS`` groups a step, going on from ``path``.
+
+    It keeps the last weights and not their average: they go on being trained.
+
+    Raises:
+        UserError: The discriminator has no products, or the checkpoint is of another training.
+    """
+
+    def loss_of(step: int, generator: Generator) -> Tensor:
+        del step
+        return contrast(network, groups.noised(GROUPS, levels, generator), groups.size)
+
+    fit(network, loss_of, schedule, path, watch)
