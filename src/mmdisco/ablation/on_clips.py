@@ -1,10 +1,12 @@
 """Studies on prepared clips: held-out health, and the offline metrics of made clips."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+from torch import Tensor
 
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe, Usual, Way
@@ -144,9 +146,9 @@ class OnClips(Place):
             found |= self._metrics(folder, seed)
         return found
 
-    def columns(self) -> Mapping[str, str]:
-        """What there is."""
-        return {
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
+        """Of health a choice, of metrics of clips all."""
+        shown = {
             "joint: ranking against shuffled": "AUC against shuffled",
             "joint: ranking against fake": "AUC against fakes",
             "joint: calibration_error against fake": "calibration error",
@@ -155,8 +157,11 @@ class OnClips(Place):
             "given video: nats audio": "nats audio, video given",
             "given audio: nats video": "nats video, audio given",
             "CPU seconds a clip": "CPU s a clip",
-            **self._of_clips(),
         }
+        health = ("joint:", "given video:", "given audio:")
+        others = [one for one in measured if not one.startswith(health) and one != "evaluations"]
+        chosen = [name for name in shown if name in measured and name not in others]
+        return {name: shown.get(name, name) for name in [*others, *chosen]}
 
     def _held(self) -> HeldOutClips:
         return HeldOutClips.load(self.data, self.fakes, self.weights)
@@ -164,13 +169,10 @@ class OnClips(Place):
     def _made(self) -> Mapping[str, Any]:
         return read_json(self.fakes / "fakes.json")
 
-    def _of_clips(self) -> dict[str, str]:
-        return {}
-
     def _clips(self, name: str) -> Path:
         return self.root / "clips" / name
 
-    def _decoded(self, held: HeldOutClips, z_0: Any) -> Iterator[AudioVideo]:
+    def _decoded(self, held: HeldOutClips, z_0: AV[Tensor]) -> Iterator[AudioVideo]:
         for first in range(0, len(z_0.audio), BATCH):
             some = z_0.map(lambda one, first=first: one[first : first + BATCH])
             sounds = held.model.decode_audio(some.audio)
@@ -198,7 +200,12 @@ class OnClips(Place):
     def _metrics(self, folder: Path, seed: int) -> dict[str, float]:
         plan = Plan(self.root / "readings", METRICS, DEFAULT_FEATURES, Selection(), 1)
         result = evaluate(Order(folder, self._clips("real"), None, plan, seed))
-        return {one.name: one.value for one in result.outcomes if isinstance(one, Figure)}
+        found: dict[str, float] = {}
+        for one in result.outcomes:
+            if isinstance(one, Figure):
+                found[one.name] = one.value
+                found |= {f"{one.name}: {key}": value for key, value in one.baseline.items()}
+        return found
 
 
 def _write(folder: Path, clips: Iterator[AudioVideo]) -> None:

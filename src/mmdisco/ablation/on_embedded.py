@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +29,9 @@ from mmdisco.embedded.table import figures_of
 from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
 from mmdisco.files import plain, read_json, write_json
+from mmdisco.health.examining import Examiner
 from mmdisco.metrics.features import FEATURES
-from mmdisco.objects.dataset import caption_of, example
+from mmdisco.objects.dataset import Example, caption_of, example
 from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
@@ -154,9 +155,7 @@ class OnEmbedded(Place):
         path = IndexPath(model.schedules)
         trainer = Trainer(
             # every arm with the same seed asks the bases the same
-            base=RememberedBase(
-                guided_base(model, scale), self.root / "bases" / _key(pair, list(scale))
-            ),
+            base=RememberedBase(guided_base(model, scale), self.root / "bases" / _key(pair)),
             levels=law_of(recipe.levels, path),
             objective=recipe.loss,
             config=replace(recipe.training, seed=seed),
@@ -200,9 +199,9 @@ class OnEmbedded(Place):
         record = joined(list(bench.read(iter(made)))).record(reference, seed)
         return found | figures_of(plain(record), read_json(self._real)["paired"])
 
-    def columns(self) -> Mapping[str, str]:
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
         """Alignment, faithfulness, cost, health."""
-        return {
+        shown = {
             "gap event_f1": "gap closed, events",
             "gap material": "gap closed, material",
             "gap size": "gap closed, size",
@@ -218,12 +217,13 @@ class OnEmbedded(Place):
             "given video: nats audio": "nats audio, video given",
             "given audio: nats video": "nats video, audio given",
         }
+        return {name: heading for name, heading in shown.items() if name in measured}
 
     @property
     def _real(self) -> Path:
         return self.root / "real" / f"{_key(self.folder, self.clips)}.json"
 
-    def _examiner(self) -> Any:
+    def _examiner(self) -> Examiner:
         return examiner_of(
             self.folder,
             self.root / "held-out",
@@ -268,7 +268,7 @@ def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wis
     return Mixed(RepairedWithin.of(pairs, meanings), fakes, fakery.shuffled)
 
 
-def _clip(row: int) -> Any:
+def _clip(row: int) -> Example:
     return example(DATA_SEED, row)
 
 

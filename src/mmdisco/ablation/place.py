@@ -1,7 +1,7 @@
 """Where a study is carried out: data, bases, and how an arm is trained and measured there."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,5 +67,5 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def columns(self) -> Mapping[str, str]:
-        """The figures of tables and pictures, with their headings."""
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
+        """Which of the measured figures tables and pictures show, with their headings."""

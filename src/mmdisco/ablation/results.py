@@ -44,8 +44,8 @@ class Results:
         found: dict[str, list[Mapping[str, float]]] = {}
         for cell in cells_of(place, arms, seeds):
             found.setdefault(cell.arm.name, []).append(cell.figures())
-        measured = {figure for own in found.values() for one in own for figure in one}
-        columns = {key: head for key, head in place.columns().items() if key in measured}
+        measured = dict.fromkeys(key for own in found.values() for one in own for key in one)
+        columns = place.columns(list(measured))
         conditions = {
             "seeds": list(range(seeds)),
             "clips of each arm and seed": place.clips,

@@ -1,6 +1,6 @@
 """Pairs of the endless data set, and of the embedded bases, as training and examining take them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -89,7 +89,7 @@ def fill_fake(
     )
 
 
-def rows_of_fakes(meanings: Sequence[Wish], count: int) -> dict[Wish, list[int]]:
+def rows_of_fakes(meanings: Sequence[Wish], count: int) -> dict[Hashable, list[int]]:
     """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
 
     Where no fake has a meaning, those that share it but for the number of events, or for that and

@@ -102,7 +102,9 @@ class Examiner:
             )
             self.watch()
         bins = {
-            name: reliability(*(torch.cat(one) for one in zip(*found, strict=True)))
+            name: reliability(
+                torch.cat([real for real, _ in found]), torch.cat([other for _, other in found])
+            )
             for name, found in said.items()
         }
         errors = {name: calibration_error(one) for name, one in bins.items()}
