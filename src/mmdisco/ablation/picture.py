@@ -13,7 +13,7 @@ from mmdisco.ablation.study import BASES, Arm
 from mmdisco.embedded.table import Spread
 from mmdisco.files import replacing
 
-PANELS: Final = 8
+PANELS: Final = 12
 ACROSS: Final = 4
 
 
@@ -33,7 +33,7 @@ def draw(path: Path, results: Results) -> None:
         if results.study.axis:
             _curves(own, results.arms, spreads, results.study.axis)
         else:
-            _points(own, spreads, labelled=place % ACROSS == 0)
+            _points(own, list(results.figures), spreads, labelled=place % ACROSS == 0)
         if BASES in spreads:
             line = own.axhline if results.study.axis else own.axvline
             line(spreads[BASES].mean, color="grey", linewidth=0.9, linestyle="--")
@@ -62,15 +62,18 @@ def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, Spread], label: 
         axes.legend(fontsize=7)
 
 
-def _points(axes: Axes, spreads: dict[str, Spread], *, labelled: bool) -> None:
-    names = list(spreads)
+def _points(
+    axes: Axes, names: Sequence[str], spreads: dict[str, Spread], *, labelled: bool
+) -> None:
+    """One line an arm, the same in all panels, whichever arms have the figure."""
+    there = [(place, spreads[name]) for place, name in enumerate(names) if name in spreads]
     axes.errorbar(
-        [spreads[name].mean for name in names],
-        range(len(names)),
-        xerr=[spreads[name].deviation for name in names],
+        [one.mean for _, one in there],
+        [place for place, _ in there],
+        xerr=[one.deviation for _, one in there],
         fmt="o",
         capsize=3,
     )
     axes.set_yticks(range(len(names)), names if labelled else [""] * len(names))
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.3)
