@@ -1,4 +1,4 @@
-"""``mmdisco health`` on a pair of random weights; by prepared clips it is tested with the course."""
+"""``mmdisco health`` on a pair of random weights."""
 
 import json
 import sys
