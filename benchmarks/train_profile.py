@@ -77,7 +77,7 @@ def trainer_of(steps: int, batch_size: int) -> Trainer:
     return Trainer(
         base=ClassifierFree(base, null, AV(1.5, 1.5)),
         levels=LevelLaw(IndexPath(base.schedules), PowerLaw(), 0.35, 0.3),
-        objective=Objective(1.0, 1000.0),
+        criterion=Objective(1.0, 1000.0),
         config=TrainConfig(
             steps=steps + 1, batch_size=batch_size, log_every=10**6, checkpoint_every=10**6
         ),

@@ -1,40 +1,120 @@
-"""The package's loop for any network, with a line now and then of how far it is."""
+"""A training loop for the recipe's own networks: resumable, the same from run to run.
 
+Step k draws from (seed, k) alone, and a checkpoint holds network, average and optimiser, so a run
+that was stopped goes on as if it had not been.
+"""
+
+import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW
 
-from mmdisco.errors import UserError
-from mmdisco.training import fitting
-from mmdisco.training.fitting import Loss, Network, Schedule, Watch
-
-__all__ = ["Schedule", "fit", "progress", "watching"]
+from mmdisco.sampling.noise import generator_of
+from mmdisco.training.checkpoint import (
+    Checkpoint,
+    grouped,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from mmdisco.training.ema import MovingAverage
 
 Item = TypeVar("Item")
+Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[int, Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Settings of one training.
+
+    Attributes:
+        steps: Updates in all.
+        learning_rate: Peak; linear warm-up, then half a cosine to 1 % of it.
+        warmup: Steps of the warm-up.
+        beta2: AdamW's second decay.
+        weight_decay: AdamW's, decoupled.
+        clip: Largest gradient norm.
+        ema: Decay of the averaged weights, which are the result.
+        seed: Of every random number.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 100
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * (0.01 + 0.99 * fall)
 
 
 def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: str) -> Network:
-    """``mmdisco.training.fitting.fit``, told of on standard error under ``name``."""
-    try:
-        return fitting.fit(network, loss_of, schedule, path, watching(name, schedule))
-    except UserError as error:
-        raise SystemExit(str(error)) from error
+    """Train ``network`` in place to the end of ``schedule``, going on from ``path``.
 
+    Args:
+        network: What ``loss_of`` differentiates.
+        loss_of: The loss of a step, from its number and its generator.
+        schedule: Settings; those of the checkpoint must be the same.
+        path: The checkpoint.
+        name: For the progress line.
 
-def watching(name: str, schedule: Schedule) -> Watch:
-    """A line every 100 steps."""
-    began, first, losses = time.monotonic(), -1, list[float]()
+    Returns:
+        The averaged network, frozen.
+    """
+    average = MovingAverage(network, schedule.ema)
+    optimizer = AdamW(
+        network.parameters(),
+        lr=schedule.learning_rate,
+        betas=(0.9, schedule.beta2),
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    start = 0
+    if path.exists():
+        kept = Checkpoint.load(path)
+        if kept.settings != asdict(schedule):
+            raise SystemExit(f"{path} was trained with {kept.settings}: give another folder")
+        load_weights(network, kept.group("network"), path)
+        load_weights(average.network, kept.group("average"), path)
+        restore_optimizer(optimizer, kept.group("optimizer"))
+        start = kept.step
 
-    def watch(done: int, loss: float) -> None:
-        nonlocal first
-        first = done - 1 if first < 0 else first
-        losses.append(loss)
+    def save(step: int) -> None:
+        tensors = (
+            grouped("network", network.state_dict())
+            | grouped("average", average.network.state_dict())
+            | grouped("optimizer", optimizer_tensors(optimizer))
+        )
+        Checkpoint(step, asdict(schedule), tensors).save(path)
+
+    network.train()
+    began, losses = time.monotonic(), []
+    for step in range(start, schedule.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        loss = loss_of(step, generator_of(schedule.seed, step))
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        optimizer.step()
+        average.update(network, step)
+        losses.append(loss.item())
+        done = step + 1
         if done % 100 == 0 or done == schedule.steps:
-            pace = (time.monotonic() - began) / (done - first)
+            pace = (time.monotonic() - began) / (done - start)
             left = pace * (schedule.steps - done) / 60
             mean = float(np.mean(losses[-100:]))
             sys.stderr.write(
@@ -42,8 +122,9 @@ def watching(name: str, schedule: Schedule) -> Watch:
                 f"{1000 * pace:.0f} ms a step, {left:.1f} min left\n"
             )
             sys.stderr.flush()
-
-    return watch
+        if done % 500 == 0 or done == schedule.steps:
+            save(done)
+    return average.network.eval()
 
 
 def progress(items: Sequence[Item], name: str) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from fit import Schedule, progress, watching
+from fit import progress
 
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
@@ -21,7 +21,7 @@ from mmdisco.files import write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
-from mmdisco.training.contrast import SIZE, STRANGERS, Groups, train_products
+from mmdisco.training.contrast import Contrast, GroupedLevels, Groups
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
@@ -37,6 +37,7 @@ CONFIG = AudioVideoConfig(
     multipliers=(1,),
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
+GROUPS, SIZE, STRANGERS = 4, 16, 0.25
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
 
@@ -57,14 +58,14 @@ class Recipe:
         first_power: Of the law of their noise levels.
     """
 
-    steps: int = 2000
+    steps: int = 800
     denoising: float = 1000.0
     shuffled: float = 0.5
     learning_rate: float = 1e-3
     power: float = 1.0
     batch_size: int = 32
     period: int = 1600
-    first: int = 2000
+    first: int = 1600
     first_rate: float = 2e-3
     first_power: float = 2.0
 
@@ -81,7 +82,7 @@ def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
         levels=LevelLaw(
             IndexPath(model.schedules), PowerLaw(recipe.power), independent=0.35, one_sided=0.3
         ),
-        objective=Objective(1.0, recipe.denoising),
+        criterion=Objective(1.0, recipe.denoising),
         config=TrainConfig(
             steps=recipe.steps,
             batch_size=recipe.batch_size,
@@ -115,26 +116,31 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     network = AudioVideoDiscriminator(CONFIGS[name])
     if recipe.first and isinstance(network.fusion, ProductFusion):
         groups = Groups.of(pairs, meanings, trainer.null, SIZE, STRANGERS)
-        # the last weights and not their average: they go on being trained
-        first_training(network, groups, trainer.levels, recipe, seed, run / f"{name}_first")
+        # in place, as the whole training is
+        first = first_of(trainer, recipe).steps(network, groups, groups, run / f"{name}_first")
+        _last(name, recipe.first, first)
+        network.freeze_all_but_transformer()
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
 
 
-def first_training(
-    network: AudioVideoDiscriminator,
-    groups: Groups,
-    levels: LevelLaw,
-    recipe: Recipe,
-    seed: int,
-    path: Path,
-) -> None:
-    """Train the products in place, on levels that are mostly low."""
-    low = replace(levels, time=PowerLaw(recipe.first_power))
-    schedule = Schedule(recipe.first, recipe.first_rate, weight_decay=0.01, seed=seed)
-    watch = watching("contrast", schedule)
-    train_products(network, groups, low, schedule, path.with_suffix(".safetensors"), watch)
+def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
+    """The training before, of the products alone, on levels that are mostly low."""
+    levels, low = trainer.levels, PowerLaw(recipe.first_power)
+    return replace(
+        trainer,
+        levels=GroupedLevels(levels.path, low, levels.independent, levels.one_sided, SIZE),
+        criterion=Contrast(SIZE),
+        config=replace(
+            trainer.config,
+            steps=recipe.first,
+            batch_size=GROUPS * SIZE,
+            learning_rate=recipe.first_rate,
+            warmup=100,
+            period=0,
+        ),
+    )
 
 
 def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:

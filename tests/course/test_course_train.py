@@ -14,6 +14,7 @@ from killing import run_forked, run_killed
 
 from mmdisco.cli.train_order import carry_out
 from mmdisco.course.reading import read_course
+from mmdisco.course.train import prepare_training
 from mmdisco.course.watching import numbers
 from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.errors import UserError
@@ -66,6 +67,39 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     record = read_json(clip.with_suffix(".json"))
     assert record["discriminator"] == str(out)
     assert record["weights"]["discriminator"] == read_json(out / "config.json")["sha256"]
+
+
+CONTRAST = (
+    "discriminator.interaction=products",
+    *("first.steps=4", "first.groups=2", "first.group=3", "first.strangers=0.5"),
+)
+
+
+def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path):
+    whole = prepare_training(course_of(asked, tmp_path / "whole", *CONTRAST))
+    steps = list(whole.steps())
+    assert steps[:4] == [1, 2, 3, 4]
+    assert read_tensors(tmp_path / "whole" / "training" / "first" / "checkpoint.safetensors")
+    halved = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
+    for _ in range(2):
+        next(halved)
+    again = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST))
+    list(again.steps())
+    plain = prepare_training(course_of(asked, tmp_path / "plain", CONTRAST[0]))
+    list(plain.steps())
+    weights = [read_tensors(tmp_path / name / WEIGHTS) for name in ("whole", "halved", "plain")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+    with pytest.raises(UserError, match="other first"):
+        list(prepare_training(course_of(asked, tmp_path / "plain", *CONTRAST)).steps())
+
+
+def test_contrast_wants_products(asked, tmp_path):
+    with pytest.raises(UserError, match="interaction=products"):
+        prepare_training(course_of(asked, tmp_path / "out", *CONTRAST[1:]))
+    few = prepare_training(course_of(asked, tmp_path / "out", *CONTRAST, "first.group=5"))
+    with pytest.raises(UserError, match="smaller groups"):
+        list(few.steps())
 
 
 def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):

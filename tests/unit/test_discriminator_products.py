@@ -66,8 +66,9 @@ def test_configuration_survives_its_record():
 def test_crosswise_is_every_sound_with_every_video_of_its_group(head, generator):
     given = AV(torch.randn(6, 4, 6, generator=generator), torch.randn(6, 5, 6, generator=generator))
     condition = torch.randn(2, 5, generator=generator).repeat_interleave(3, dim=0)
-    logits = head.crosswise(given, condition, 3)
-    assert logits.shape == (2, 3, 3)
+    products = head.crosswise(given, condition, 3)
+    assert products.shape == (2, 2, 3, 3)
+    logits = products.sum(1)
     for group in range(2):
         for heard in range(3):
             for seen in range(3):

@@ -12,7 +12,7 @@ from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe, Usual, Way
 from mmdisco.av import AV
 from mmdisco.course.clips import Clips
-from mmdisco.course.config import Course, Fakery, Levels, Shape, Validation, Work
+from mmdisco.course.config import Course, Fakery, First, Levels, Shape, Validation, Work
 from mmdisco.course.health import HeldOutClips
 from mmdisco.course.train import prepare_training
 from mmdisco.discriminator.base import Discriminator
@@ -48,7 +48,8 @@ RECIPE: Final = Recipe(
         ema=0.995,
         checkpoint_every=100,
     ),
-    first=0,  # contrast wants sixteen clips of one caption
+    first=First(),  # contrast wants many clips of one caption
+    kept=False,
 )
 
 
@@ -118,6 +119,7 @@ class OnClips(Place):
             levels=recipe.levels,
             loss=recipe.loss,
             fakery=recipe.fakery,
+            first=recipe.first,
             training=replace(recipe.training, seed=seed),
             work=Work(cpu=True),
             validation=Validation(every=0, clips=0),

@@ -12,9 +12,9 @@ import torch
 
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe, Usual, Way
-from mmdisco.course.config import Fakery, Levels, Shape
+from mmdisco.course.config import Fakery, First, Levels, Shape
 from mmdisco.course.shapes import shape_of
-from mmdisco.course.train import law_of
+from mmdisco.course.train import contrast_of, law_of
 from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.folder import DiscriminatorFolder
@@ -35,9 +35,7 @@ from mmdisco.objects.dataset import Example, caption_of, example
 from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
-from mmdisco.training.contrast import SIZE, STRANGERS, Groups, train_products
-from mmdisco.training.fitting import Schedule
-from mmdisco.training.levels import PowerLaw
+from mmdisco.training.contrast import Groups
 from mmdisco.training.losses import Objective
 from mmdisco.training.pairs import Pairs, PairSource
 from mmdisco.training.remembered import RememberedBase
@@ -48,8 +46,6 @@ from mmdisco.training.trainer import Trainer
 
 DATA_SEED: Final = 0
 LEAST_CLIPS: Final = 16  # two captions of eight, to be re-paired
-FIRST_RATE: Final = 2e-3
-FIRST_POWER: Final = 2.0
 
 RECIPE: Final = Recipe(
     shape=Shape(interaction="products"),
@@ -67,7 +63,8 @@ RECIPE: Final = Recipe(
         caption_dropout=0.0,
         checkpoint_every=100,
     ),
-    first=600,
+    first=First(steps=600),
+    kept=True,
 )
 
 
@@ -157,7 +154,7 @@ class OnEmbedded(Place):
             # every arm with the same seed asks the bases the same
             base=RememberedBase(guided_base(model, scale), self.root / "bases" / _key(pair)),
             levels=law_of(recipe.levels, path),
-            objective=recipe.loss,
+            criterion=recipe.loss,
             config=replace(recipe.training, seed=seed),
             null=null,
         )
@@ -170,8 +167,8 @@ class OnEmbedded(Place):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = AudioVideoDiscriminator(config)
-        if recipe.first and isinstance(network.fusion, ProductFusion):
-            self._first(network, recipe, trainer, pairs, meanings, folder)
+        if recipe.first.steps and isinstance(network.fusion, ProductFusion):
+            _contrasted(network, recipe, trainer, pairs, meanings, folder)
         source = _told_from(recipe.fakery, pairs, fake, meanings)
         average = trainer.fit(network, real, source, folder / "training")
         result = AudioVideoDiscriminator(config)
@@ -239,25 +236,22 @@ class OnEmbedded(Place):
                 raise UserError(f"{self.data} has no store of {kind} pairs: leave --stores out")
         return real, fake
 
-    def _first(
-        self,
-        network: AudioVideoDiscriminator,
-        recipe: Recipe,
-        trainer: Trainer,
-        pairs: Pairs,
-        meanings: list[Wish],
-        folder: Path,
-    ) -> None:
-        size = min(SIZE, max(Counter(meanings).values()))
-        groups = Groups.of(pairs, meanings, trainer.null, size, STRANGERS)
-        train_products(
-            network,
-            groups,
-            replace(trainer.levels, time=PowerLaw(FIRST_POWER)),
-            Schedule(recipe.first, FIRST_RATE, weight_decay=0.01, seed=trainer.config.seed),
-            folder / "first.safetensors",
-            lambda done, loss: None,
-        )
+
+def _contrasted(
+    network: AudioVideoDiscriminator,
+    recipe: Recipe,
+    trainer: Trainer,
+    pairs: Pairs,
+    meanings: list[Wish],
+    folder: Path,
+) -> None:
+    """The training before, in place: the network and not its average goes on."""
+    most = max(Counter(meanings).values())
+    first = replace(recipe.first, group=min(recipe.first.group, most))
+    groups = Groups.of(pairs, meanings, trainer.null, first.group, first.strangers)
+    contrast_of(first, trainer).fit(network, groups, groups, folder / "first")
+    if recipe.kept:
+        network.freeze_all_but_transformer()
 
 
 def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wish]) -> PairSource:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mmdisco.av import AV
-from mmdisco.course.config import Fakery, Levels, Shape
+from mmdisco.course.config import Fakery, First, Levels, Shape
 from mmdisco.embedded.table import Spread
 from mmdisco.pair import Sampling
 from mmdisco.training.losses import Objective
@@ -28,7 +28,8 @@ class Recipe:
         loss: Weights of both losses.
         fakery: What real pairs are told from.
         training: Steps, sizes and rates; the seed is that of a cell.
-        first: Steps of contrast within a batch before, of a network that has products.
+        first: Contrast within a batch before, of a network that has products.
+        kept: Whether the transformer alone is trained after it.
     """
 
     shape: Shape
@@ -36,7 +37,8 @@ class Recipe:
     loss: Objective
     fakery: Fakery
     training: TrainConfig
-    first: int
+    first: First
+    kept: bool
 
 
 @dataclass(frozen=True)

@@ -123,11 +123,14 @@ def recipe_of(order: Order, usual: Recipe) -> Recipe:
     recipe = small(usual) if order.quick else usual
     if order.steps is not None:
         recipe = replace(recipe, training=replace(recipe.training, steps=order.steps))
-    return recipe if order.first is None else replace(recipe, first=order.first)
+    if order.first is None:
+        return recipe
+    return replace(recipe, first=replace(recipe.first, steps=order.first))
 
 
 def small(recipe: Recipe) -> Recipe:
     """One that shows nothing but that it works."""
     shape = replace(recipe.shape, width=16, tokens=16, layers=1, heads=2)
     training = replace(recipe.training, steps=8, batch_size=4, warmup=2, checkpoint_every=4)
-    return replace(recipe, shape=shape, training=training, first=min(recipe.first, 4))
+    first = replace(recipe.first, steps=min(recipe.first.steps, 4), groups=2)
+    return replace(recipe, shape=shape, training=training, first=first)

@@ -18,12 +18,13 @@ class Shown(Observer):
 
     Args:
         progress: The bar's.
+        name: Of what is done.
         total: Steps in all.
     """
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
         self._progress = progress
-        self._task = progress.add_task("training", total=total, said="")
+        self._task = progress.add_task(name, total=total, said="")
 
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Move the bar."""
@@ -45,14 +46,17 @@ def carry_out(course: Course, repository: str | None) -> Iterator[str]:
     """
     console = Console(stderr=True)
     columns = (
-        TextColumn("training"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[said]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        training = prepare_training(course, [Shown(progress, course.training.steps)])
+        before = course.first.steps
+        first = [Shown(progress, "contrast", before)] if before else []
+        own = [Shown(progress, "training", course.training.steps)]
+        training = prepare_training(course, own, first)
         progress.disable |= not training.strategy.main
         for _ in training.steps():
             pass

@@ -36,7 +36,8 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
     head = yaml.safe_dump({"library_name": "mmdisco", "tags": ["audio", "video", "diffusion"]})
     clips, training = facts["clips"], facts["training"]
     settings = yaml.safe_dump(
-        {key: training[key] for key in ("loss", "levels", "fakery", "training")}, sort_keys=False
+        {key: training[key] for key in ("first", "loss", "levels", "fakery", "training")},
+        sort_keys=False,
     )
     text = f"""---
 {head}---

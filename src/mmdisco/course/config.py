@@ -78,6 +78,36 @@ class Fakery:
 
 
 @dataclass(frozen=True)
+class First:
+    """Contrast within a batch before the training: pairs of clips, no fakes, no bases.
+
+    With ``discriminator.interaction`` products; see ``mmdisco.training.contrast``.
+
+    Attributes:
+        steps: Updates; 0 is none.
+        groups: Of clips, a step; each of one caption.
+        group: Clips in a group.
+        strangers: Share of the groups that are any clips, without a caption.
+        power: Of the law of noise levels; above 1 dwells on low noise.
+        learning_rate: Peak.
+    """
+
+    steps: int = 0
+    groups: int = 4
+    group: int = 16
+    strangers: float = 0.25
+    power: float = 2.0
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("groups", 1), ("group", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"first.{name} {getattr(self, name)}: give at least {least}")
+        if not 0 <= self.strangers <= 1:
+            raise UserError(f"first.strangers {self.strangers}: give a share from 0 to 1")
+
+
+@dataclass(frozen=True)
 class Work:
     """How a step is carried out.
 
@@ -153,6 +183,7 @@ class Course:
         levels: Noise levels.
         loss: Weights of cross-entropy and denoising loss; λ is ``loss.denoising``.
         fakery: What real pairs are told apart from.
+        first: Contrast before the training.
         training: Steps, sizes, rates, seed.
         work: How a step is carried out.
         validation: What is looked at on the way.
@@ -166,6 +197,7 @@ class Course:
     levels: Levels = field(default_factory=Levels)
     loss: Objective = field(default_factory=lambda: Objective(1.0, 1000.0))
     fakery: Fakery = field(default_factory=Fakery)
+    first: First = field(default_factory=First)
     training: TrainConfig = field(default_factory=_training)
     work: Work = field(default_factory=Work)
     validation: Validation = field(default_factory=Validation)

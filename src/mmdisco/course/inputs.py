@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdisco.av import AV
 from mmdisco.course.clips import Clips, read_manifest, store_of
-from mmdisco.course.config import Course, Fakery
+from mmdisco.course.config import Course, Fakery, First
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
+from mmdisco.models import Conditioning
+from mmdisco.training.contrast import Groups
 from mmdisco.training.pairs import PairSource
 from mmdisco.training.repaired import Mixed, RepairedWithin
 from mmdisco.training.store import PairStore
@@ -69,3 +72,12 @@ class Inputs:
             shuffled = RepairedWithin.of(real, self.clips.captions["train"])
             source = Mixed(shuffled, source, fakery.shuffled)
         return source
+
+    def groups(self, first: First, null: AV[Conditioning]) -> Groups:
+        """What is contrasted before the training.
+
+        Raises:
+            UserError: As for ``told_from``, or too few clips share a caption.
+        """
+        real = self.clips.store("train").read()
+        return Groups.of(real, self.clips.captions["train"], null, first.group, first.strangers)

@@ -10,7 +10,7 @@ import torch
 
 from mmdisco.av import AV
 from mmdisco.course.card import last_measure, read_log, write_card
-from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, Levels
+from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, First, Levels
 from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
@@ -27,6 +27,7 @@ from mmdisco.path import NoisePath
 from mmdisco.pipeline import guided_base
 from mmdisco.presets import preset
 from mmdisco.training.accelerated import Accelerated
+from mmdisco.training.contrast import Contrast, GroupedLevels
 from mmdisco.training.levels import ImportanceLaw, LevelLaw, PowerLaw, TimeLaw
 from mmdisco.training.observer import Observer
 from mmdisco.training.remembered import RememberedBase
@@ -45,6 +46,7 @@ class Training:
         strategy: Who works on it.
         network: With new weights.
         trainer: The loop.
+        first: That of the contrast before it, if there is to be one.
     """
 
     course: Course
@@ -53,6 +55,7 @@ class Training:
     strategy: Strategy
     network: AudioVideoDiscriminator
     trainer: Trainer
+    first: Trainer | None
 
     @property
     def run_dir(self) -> Path:
@@ -63,13 +66,17 @@ class Training:
         """Train, and write the folder at the end.
 
         Yields:
-            The number of steps that this run did, after each.
+            The number of steps that this run did of contrast or of the training, after each.
 
         Raises:
             UserError: The folder holds another training, or cannot be written.
         """
         self._expect_own()
         network = self.network
+        if self.first is not None:
+            groups = self.inputs.groups(self.course.first, self.first.null)
+            # in place: it is the network and not its average that goes on
+            yield from _counted(self.first.steps(network, groups, groups, self.run_dir / "first"))
         real = self.inputs.clips.store("train")
         fake = self.inputs.told_from(self.course.fakery)
         run = self.trainer.steps(network, real, fake, self.run_dir)
@@ -105,7 +112,7 @@ class Training:
     def _deciding(self) -> dict[str, Any]:
         tree = course_tree(self.course)
         wanted = {
-            **{key: tree[key] for key in ("levels", "loss", "fakery", "training")},
+            **{key: tree[key] for key in ("levels", "loss", "fakery", "first", "training")},
             "discriminator": self.network.config.to_record(),
             "clips": self.inputs.clips.fingerprint,
             "fakes": dict(self.inputs.made),
@@ -132,12 +139,15 @@ class Training:
         DiscriminatorFolder(result, name, facts).save(self.course.out)
 
 
-def prepare_training(course: Course, observers: Sequence[Observer] = ()) -> Training:
+def prepare_training(
+    course: Course, observers: Sequence[Observer] = (), before: Sequence[Observer] = ()
+) -> Training:
     """Load and check what a course names.
 
     Args:
         course: The settings.
         observers: Who looks on beside those of the course.
+        before: Who looks on at the contrast before the training.
 
     Raises:
         UserError: Something is missing or does not fit.
@@ -176,8 +186,44 @@ def prepare_training(course: Course, observers: Sequence[Observer] = ()) -> Trai
     law = law_of(course.levels, path)
     trainer = Trainer(base, law, course.loss, course.training, null, strategy)
     watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
+    first = _first(course, trainer, tuple(before)) if course.first.steps else None
     trainer = replace(trainer, observers=(*watching, *observers))
-    return Training(course, inputs, pair, strategy, network, trainer)
+    return Training(course, inputs, pair, strategy, network, trainer, first)
+
+
+def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) -> Trainer:
+    if course.discriminator.interaction != "products":
+        raise UserError(
+            "first.steps wants a discriminator with products: give "
+            "discriminator.interaction=products"
+        )
+    trainer.strategy.expect(course.first.groups * course.first.group)
+    return replace(contrast_of(course.first, trainer), observers=observers)
+
+
+def contrast_of(wish: First, trainer: Trainer) -> Trainer:
+    """The contrast before a training, of the same levels."""
+    levels = trainer.levels
+    low = PowerLaw(wish.power)
+    return replace(
+        trainer,
+        levels=GroupedLevels(levels.path, low, levels.independent, levels.one_sided, wish.group),
+        criterion=Contrast(wish.group),
+        config=replace(
+            trainer.config,
+            steps=wish.steps,
+            batch_size=wish.groups * wish.group,
+            learning_rate=wish.learning_rate,
+            caption_dropout=0.0,
+            period=0,
+        ),
+        observers=(),
+    )
+
+
+def _counted(steps: Iterator[Discriminator]) -> Iterator[int]:
+    for done, _ in enumerate(steps, start=1):
+        yield done
 
 
 def law_of(levels: Levels, path: NoisePath) -> LevelLaw:

@@ -29,7 +29,7 @@ from mmdisco.discriminator.fusion import (
     Sources,
     TimeFusionConfig,
 )
-from mmdisco.discriminator.products import ProductFusionConfig
+from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
 from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.errors import UserError
 from mmdisco.schedule import NoiseLevel
@@ -144,16 +144,37 @@ class AudioVideoDiscriminator(Discriminator):
         Raises:
             UserError: A latent or a caption does not fit the configuration.
         """
-        return self.fusion(*self.features(z_t, level, text))
+        return self.fusion(*self._read(z_t, level, text))
 
-    def features(
-        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
-    ) -> tuple[AV[Tensor], Vector]:
-        """What the fusion is given: the towers' features, and the embedded condition.
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """What the products of a ``ProductFusion`` say; see ``Discriminator``."""
+        if not isinstance(self.fusion, ProductFusion):
+            return super().crosswise(z_t, level, text, size)
+        return self.fusion.products.crosswise(*self._read(z_t, level, text), size)
+
+    def freeze_all_but_transformer(self) -> None:
+        """Let training change nothing but the transformer of a fusion that has products too.
+
+        log p(x, y | c) − log p_base(x | c) p_base(y | c) is what the products say of the pair, and
+        what is between real and generated sounds and videos, each by itself. Most wrong pairs are
+        told by their instants, and a network that is trained on with that loss forgets what else
+        it knew.
 
         Raises:
-            UserError: A latent or a caption does not fit the configuration.
+            UserError: It has no products.
         """
+        if not isinstance(self.fusion, ProductFusion):
+            raise UserError("without products the transformer alone has nothing to go on from")
+        parts = (self.level, self.audio_text, self.video_text, self.audio, self.video)
+        for part in (*parts, self.fusion.products):
+            part.requires_grad_(False)  # noqa: FBT003
+
+    def _read(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+    ) -> tuple[AV[Tensor], Vector]:
+        """The towers' features, and the embedded condition."""
         z = each(NoiseLevel.to_vp, level, z_t)
         _check_text("audio", text.audio, self.config.audio)
         _check_text("video", text.video, self.config.video)

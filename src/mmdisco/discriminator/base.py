@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from mmdisco.av import AV
+from mmdisco.errors import UserError
 from mmdisco.schedule import NoiseLevel
 from mmdisco.shapes import Logit
 
@@ -26,3 +27,25 @@ class Discriminator(nn.Module, ABC):
             level: The noise level of either latent, one per sample.
             text: Pooled caption of either modality, shape (b, d); width 0 where there is none.
         """
+
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """What its products say of every sound of a group with every video of it.
+
+        Args:
+            z_t: As for ``forward``, group by group.
+            level: The same within a group.
+            text: The same within a group.
+            size: Pairs in a group; divides b.
+
+        Returns:
+            (b / size, products, size, size), a row for each sound; logits that add up.
+
+        Raises:
+            UserError: It has no products.
+        """
+        raise UserError(
+            "this discriminator multiplies nothing, so pairs of a batch cannot be contrasted: give "
+            "it products (discriminator.interaction), or no contrast"
+        )

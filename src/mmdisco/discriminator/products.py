@@ -77,7 +77,7 @@ class Products(nn.Module):
         return (heard * seen).flatten(1).sum(1)
 
     def crosswise(self, features: AV[Tensor], condition: Vector, size: int) -> Tensor:
-        """The sums of every sound of a group with every video of it, (b / size, size, size).
+        """Each product of every sound of a group with every video of it.
 
         Costs little more than the pairs themselves: either side is read once.
 
@@ -85,10 +85,15 @@ class Products(nn.Module):
             features: Those of a tower each, group by group.
             condition: The same within a group.
             size: Pairs in a group; divides b.
+
+        Returns:
+            (b / size, products, size, size); their sum over products is the logit.
         """
-        heard, seen = self._sides(features, condition)
-        groups = (-1, size)
-        return heard.flatten(1).unflatten(0, groups) @ seen.flatten(1).unflatten(0, groups).mT
+        heard, seen = (
+            side.transpose(1, 2).flatten(2).unflatten(0, (-1, size)).transpose(1, 2)
+            for side in self._sides(features, condition)
+        )
+        return heard @ seen.mT
 
     def _sides(self, features: AV[Tensor], condition: Vector) -> tuple[Tensor, Tensor]:
         """What is heard, and what is seen around each audio step, (b, steps, heads, width)."""

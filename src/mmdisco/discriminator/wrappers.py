@@ -34,10 +34,20 @@ class Placed(Discriminator):
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
         """The other's logit."""
-        logit = self.discriminator(
-            z_t.map(self._there), level.map(self._level), text.map(self._there)
-        )
+        logit = self.discriminator(*self._all_there(z_t, level, text))
         return logit.to(z_t.audio.device)
+
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """The other's."""
+        logits = self.discriminator.crosswise(*self._all_there(z_t, level, text), size)
+        return logits.to(z_t.audio.device)
+
+    def _all_there(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+    ) -> tuple[AV[Tensor], AV[NoiseLevel], AV[Tensor]]:
+        return z_t.map(self._there), level.map(self._level), text.map(self._there)
 
     def _there(self, x: Tensor) -> Tensor:
         return x.to(self._device)

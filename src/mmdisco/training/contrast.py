@@ -1,43 +1,102 @@
 """Contrast within a batch: every sound of a group is held against every video of it.
 
 Cross-entropy of real pairs against pairs put together anew is slow to begin: each wrong pair costs
-two readings and says little. A ``ProductFusion`` reads either side once and multiplies, so k clips
-give k true pairs and k (k − 1) wrong ones for the price of k. The loss is the same in expectation,
-so the logit goes towards the same log p(x, y | c) / p(x | c) p(y | c); only its products are
-trained, and the ordinary training goes on from there.
+two readings and says little. A discriminator with products reads either side once and multiplies,
+so k clips give k true pairs and k (k − 1) wrong ones for the price of k. The loss is the same in
+expectation, and its logit goes to the same log p(x, y | c) / p(x | c) p(y | c); only the products
+are trained, and the ordinary training goes on from there.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from mmdisco.av import AV, each
-from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
-from mmdisco.discriminator.products import ProductFusion
+from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
-from mmdisco.models import Conditioning
+from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.schedule import NoiseLevel
+from mmdisco.shapes import PerSample
 from mmdisco.training.batches import without
-from mmdisco.training.fitting import Schedule, Watch, fit
-from mmdisco.training.levels import LevelLaw
-from mmdisco.training.losses import NoisedPairs
-from mmdisco.training.pairs import Pairs
+from mmdisco.training.levels import LevelDraw, LevelLaw
+from mmdisco.training.losses import Criterion, Losses, NoisedPairs
+from mmdisco.training.pairs import Pairs, PairSource
 from mmdisco.training.repaired import rows_by_key
 from mmdisco.training.store import take
 
-GROUPS: Final = 4  # a step
-SIZE: Final = 16
-STRANGERS: Final = 0.25
+
+@dataclass(frozen=True)
+class Contrast(Criterion):
+    """Cross-entropy of each true pair of a group against the wrong ones of its sound.
+
+    Attributes:
+        group: Pairs in a group, at least 2.
+        alone: Weight of the same loss for each product by itself. Those of short reach tell most
+            pairs by their instants; without it nothing makes those of long reach find what a thing
+            is made of.
+    """
+
+    group: int
+    alone: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.group < 2:
+            raise UserError(f"groups of {self.group}: give at least 2 pairs")
+
+    def losses(
+        self,
+        discriminator: Discriminator,
+        base: JointDenoiser,
+        real: NoisedPairs,
+        fake: NoisedPairs,
+    ) -> Losses:
+        """In the place of discrimination; neither base nor fakes are asked.
+
+        Raises:
+            UserError: The discriminator has no products, or a part of the batch no whole groups.
+        """
+        if len(real.pairs) % self.group:
+            raise UserError(
+                f"{len(real.pairs)} pairs in groups of {self.group}: give a batch size, shared out "
+                "over processes and parts, that is a multiple of the group"
+            )
+        text = real.pairs.cond.map(lambda one: one.pooled)
+        products = discriminator.crosswise(real.z_t, real.level, text, self.group)
+        loss, correct = _told_apart(products.sum(1))
+        alone, _ = _told_apart(products)
+        zeros = torch.zeros(len(real.pairs))
+        return Losses(
+            (loss + self.alone * alone.mean(1)).flatten(), AV(zeros, zeros), correct.flatten()
+        )
+
+    def total(self, losses: Losses) -> PerSample:
+        """All of it."""
+        return losses.discrimination
+
+    def settings(self) -> dict[str, float]:
+        """Both."""
+        return {"group": float(self.group), "alone": self.alone}
+
+
+def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each sound with all videos, and the share of right answers.
+
+    Args:
+        logits: (…, sounds, videos), as many; those on the diagonal belong together.
+    """
+    true = logits.diagonal(dim1=-2, dim2=-1)
+    others = logits.shape[-1] - 1
+    wrong = (softplus(logits).sum(-1) - softplus(true)) / others
+    below = ((logits < 0).sum(-1) - (true < 0).long()) / others
+    return softplus(-true) + wrong, ((true > 0).float() + below) / 2
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Groups of real pairs that nothing but the pairing tells from pairs put together anew.
+class Groups(PairSource):
+    """Real pairs in groups that nothing but the pairing tells from pairs put together anew.
 
     Attributes:
         pairs: All of them.
@@ -65,87 +124,59 @@ class Groups:
         """Group rows by what their captions say; what too few captions say is left out.
 
         Raises:
-            UserError: Nothing is said by ``size`` captions.
+            UserError: There are fewer pairs, or nothing is said by ``size`` captions.
         """
         rows = tuple(torch.tensor(one) for one in rows_by_key(keys).values() if len(one) >= size)
-        if not rows:
-            raise UserError(f"no {size} pairs have captions of one meaning: give a smaller size")
+        if len(pairs) < size or (strangers < 1 and not rows):
+            raise UserError(
+                f"no {size} pairs have captions of one meaning: give smaller groups, or strangers "
+                "alone (1)"
+            )
         return Groups(pairs, rows, null, size, strangers)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """``count`` groups one after the other, each of one caption; strangers come first."""
-        strange = round(self.strangers * count)
-        likely = torch.tensor([float(len(one)) for one in self.rows])
-        chosen = torch.multinomial(likely, count, replacement=True, generator=generator)
+        """``count`` pairs, a multiple of ``size``, group by group; strangers come first."""
+        groups = count // self.size
+        strange = round(self.strangers * groups)
         members = [
-            self._some(self.rows[group], generator) if index >= strange else self._any(generator)
-            for index, group in enumerate(chosen.tolist())
+            torch.randperm(len(self.pairs), generator=generator)[: self.size]
+            for _ in range(strange)
         ]
+        members += [self._of_one_meaning(generator) for _ in range(groups - strange)]
         drawn = take(self.pairs, torch.cat(members))
         # one wording for all of a group: the pairing alone may tell
-        first = torch.arange(count).repeat_interleave(self.size) * self.size
+        first = torch.arange(groups).repeat_interleave(self.size) * self.size
         told = drawn.cond.map(lambda one: one.take(first))
         nameless = torch.arange(len(drawn)) < strange * self.size
         return Pairs(
             drawn.z_0, each(lambda own, null: without(own, null, nameless), told, self.null)
         )
 
-    def noised(self, count: int, levels: LevelLaw, generator: Generator) -> NoisedPairs:
-        """``count`` groups, all of a group at the same two noise levels."""
-        pairs = self.draw(count, generator)
-        level = levels.draw(count, generator).levels.map(self._repeated)
-        eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
-        return NoisedPairs(pairs, eps, level)
-
-    def _some(self, rows: Tensor, generator: Generator) -> Tensor:
+    def _of_one_meaning(self, generator: Generator) -> Tensor:
+        likely = torch.tensor([float(len(one)) for one in self.rows])
+        rows = self.rows[int(torch.multinomial(likely, 1, generator=generator))]
         return rows[torch.randperm(len(rows), generator=generator)[: self.size]]
 
-    def _any(self, generator: Generator) -> Tensor:
-        return torch.randint(len(self.pairs), (self.size,), generator=generator)
+
+@dataclass(frozen=True)
+class GroupedLevels(LevelLaw):
+    """A law whose draws are the same for all pairs of a group.
+
+    Attributes:
+        group: Pairs in a group.
+    """
+
+    group: int = 1
+
+    def draw(self, count: int, generator: Generator) -> LevelDraw:
+        """``count``, a multiple of ``group``; each of a group's own, repeated."""
+        drawn = super().draw(count // self.group, generator)
+        return LevelDraw(
+            drawn.levels.map(self._repeated),
+            drawn.u.repeat_interleave(self.group),
+            drawn.weight.repeat_interleave(self.group),
+        )
 
     def _repeated(self, level: NoiseLevel) -> NoiseLevel:
         parts = (level.t, level.alpha, level.sigma)
-        return NoiseLevel(*(one.repeat_interleave(self.size) for one in parts))
-
-
-def contrast(network: AudioVideoDiscriminator, noised: NoisedPairs, size: int) -> Tensor:
-    """Cross-entropy of the true pairs of each group against all others of it, a mean over groups.
-
-    Args:
-        network: With a ``ProductFusion``, whose products alone are asked.
-        noised: Groups of ``size`` pairs, each of one caption and one pair of noise levels.
-        size: Pairs in a group.
-
-    Raises:
-        UserError: The discriminator has no products.
-    """
-    if not isinstance(network.fusion, ProductFusion):
-        raise UserError("contrast within a batch wants a discriminator with products in its fusion")
-    text = noised.pairs.cond.map(lambda one: one.pooled)
-    features, condition = network.features(noised.z_t, noised.level, text)
-    logits = network.fusion.products.crosswise(features, condition, size)
-    true = torch.eye(size, dtype=torch.bool, device=logits.device)
-    return softplus(-logits[:, true]).mean() + softplus(logits[:, ~true]).mean()
-
-
-def train_products(
-    network: AudioVideoDiscriminator,
-    groups: Groups,
-    levels: LevelLaw,
-    schedule: Schedule,
-    path: Path,
-    watch: Watch,
-) -> None:
-    """Train the products of a network in place, ``GROUPS`` groups a step, going on from ``path``.
-
-    It keeps the last weights and not their average: they go on being trained.
-
-    Raises:
-        UserError: The discriminator has no products, or the checkpoint is of another training.
-    """
-
-    def loss_of(step: int, generator: Generator) -> Tensor:
-        del step
-        return contrast(network, groups.noised(GROUPS, levels, generator), groups.size)
-
-    fit(network, loss_of, schedule, path, watch)
+        return NoiseLevel(*(one.repeat_interleave(self.group) for one in parts))

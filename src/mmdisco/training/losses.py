@@ -9,7 +9,8 @@ denoising term makes base and gradient a noise estimator (Chao et al. 2022, for 
 Here ‖·‖² is a mean over the elements of a modality, so λ means the same at every latent size.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -26,8 +27,59 @@ from mmdisco.training.pairs import Pairs
 
 
 @dataclass(frozen=True)
-class Objective:
-    """How much either loss counts; λ is ``denoising`` where ``discrimination`` is 1.
+class Losses:
+    """Per-sample losses of one step; zeros where a loss is not computed.
+
+    Attributes:
+        discrimination: softplus(−h) of the real pairs plus softplus(h) of the fake ones.
+        denoising: Squared error of the guided noise per modality, a mean over elements.
+        correct: Share of right answers of the real and the fake pair, 0, ½ or 1.
+    """
+
+    discrimination: PerSample
+    denoising: AV[Tensor]
+    correct: PerSample
+
+
+@dataclass(frozen=True)
+class NoisedPairs:
+    """A batch of pairs on its way: z_t = α z_0 + σ ε at the given levels."""
+
+    pairs: Pairs
+    eps: AV[Tensor]
+    level: AV[NoiseLevel]
+
+    @property
+    def z_t(self) -> AV[Tensor]:
+        """The noisy latents."""
+        return each(NoiseLevel.add_noise, self.level, self.pairs.z_0, self.eps)
+
+
+class Criterion(ABC):
+    """What the steps of a training minimise."""
+
+    @abstractmethod
+    def losses(
+        self,
+        discriminator: Discriminator,
+        base: JointDenoiser,
+        real: NoisedPairs,
+        fake: NoisedPairs,
+    ) -> Losses:
+        """The losses of each pair; see ``training_losses``."""
+
+    @abstractmethod
+    def total(self, losses: Losses) -> PerSample:
+        """What is minimised, of each pair."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, float]:
+        """What a checkpoint of it must agree in."""
+
+
+@dataclass(frozen=True)
+class Objective(Criterion):
+    """The paper's: how much either loss counts; λ is ``denoising`` where ``discrimination`` is 1.
 
     A loss of weight 0 is not computed.
     """
@@ -43,40 +95,25 @@ class Objective:
                 "give numbers from 0, not both 0"
             )
 
+    def losses(
+        self,
+        discriminator: Discriminator,
+        base: JointDenoiser,
+        real: NoisedPairs,
+        fake: NoisedPairs,
+    ) -> Losses:
+        """Both losses at once."""
+        return training_losses(discriminator, base, real, fake, self)
 
-@dataclass(frozen=True)
-class Losses:
-    """Per-sample losses of one step; zeros where a loss is not computed.
-
-    Attributes:
-        discrimination: softplus(−h) of the real pairs plus softplus(h) of the fake ones.
-        denoising: Squared error of the guided noise per modality, a mean over elements.
-        correct: Share of right answers of the real and the fake pair, 0, ½ or 1.
-    """
-
-    discrimination: PerSample
-    denoising: AV[Tensor]
-    correct: PerSample
-
-    def total(self, objective: Objective) -> PerSample:
-        """L of each sample."""
-        return objective.discrimination * self.discrimination + objective.denoising * (
-            self.denoising.audio + self.denoising.video
+    def total(self, losses: Losses) -> PerSample:
+        """L of each pair."""
+        return self.discrimination * losses.discrimination + self.denoising * (
+            losses.denoising.audio + losses.denoising.video
         )
 
-
-@dataclass(frozen=True)
-class NoisedPairs:
-    """A batch of pairs on its way: z_t = α z_0 + σ ε at the given levels."""
-
-    pairs: Pairs
-    eps: AV[Tensor]
-    level: AV[NoiseLevel]
-
-    @property
-    def z_t(self) -> AV[Tensor]:
-        """The noisy latents."""
-        return each(NoiseLevel.add_noise, self.level, self.pairs.z_0, self.eps)
+    def settings(self) -> dict[str, float]:
+        """Both weights."""
+        return asdict(self)
 
 
 def training_losses(

@@ -26,7 +26,7 @@ from mmdisco.training.checkpoint import (
 )
 from mmdisco.training.ema import MovingAverage
 from mmdisco.training.levels import LevelDraw
-from mmdisco.training.losses import Losses, NoisedPairs, Objective, training_losses
+from mmdisco.training.losses import Criterion, Losses, NoisedPairs
 from mmdisco.training.meter import Meter
 from mmdisco.training.observer import Observer
 from mmdisco.training.pairs import PairSource
@@ -43,7 +43,7 @@ class Running:
     Attributes:
         base: The frozen base.
         batches: What each step sees.
-        objective: Weights of the losses.
+        criterion: What is minimised.
         strategy: Who works on it.
         observers: Who looks on.
         network: In training.
@@ -52,7 +52,7 @@ class Running:
 
     base: JointDenoiser
     batches: Batches
-    objective: Objective
+    criterion: Criterion
     strategy: Strategy
     observers: tuple[Observer, ...]
     network: Discriminator
@@ -72,7 +72,7 @@ class Running:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.settings = asdict(config) | asdict(self.objective)
+        self.settings = asdict(config) | self.criterion.settings()
         self.checkpoint = self.run_dir / "checkpoint.safetensors"
         self.log = self.run_dir / "log.jsonl"
 
@@ -137,7 +137,7 @@ class Running:
         self.optimizer.zero_grad()
         with record_function(NETWORKS):
             losses = self._differentiate(draw, noised_real, noised_fake)
-        per_sample = losses.total(self.objective)
+        per_sample = self.criterion.total(losses)
         if not math.isfinite(float((draw.weight.to(per_sample.dtype) * per_sample).mean())):
             raise UserError(
                 f"the loss is not finite at step {step}: look for NaN in the data, or lower the "
@@ -176,14 +176,10 @@ class Running:
         size = self.batches.config.batch_size
         own: list[Losses] = []
         for rows in self.strategy.parts(size):
-            losses = training_losses(
-                self.computing,
-                self.base,
-                rows_of(real, rows),
-                rows_of(fake, rows),
-                self.objective,
+            losses = self.criterion.losses(
+                self.computing, self.base, rows_of(real, rows), rows_of(fake, rows)
             )
-            per_sample = losses.total(self.objective)
+            per_sample = self.criterion.total(losses)
             # the mean over the whole batch: sums over parts and processes are what is left to do
             ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
             own.append(losses)

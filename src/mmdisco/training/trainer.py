@@ -11,7 +11,7 @@ from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.schedule import NoiseLevel
 from mmdisco.training.batches import Batches
 from mmdisco.training.levels import LevelDraw, LevelLaw
-from mmdisco.training.losses import NoisedPairs, Objective
+from mmdisco.training.losses import Criterion, NoisedPairs
 from mmdisco.training.observer import Observer
 from mmdisco.training.pairs import PairSource
 from mmdisco.training.running import Running
@@ -28,7 +28,7 @@ class Trainer:
     Attributes:
         base: The frozen base.
         levels: Law of the noise levels, on the sampler's path.
-        objective: Weights of the losses.
+        criterion: What is minimised: the paper's ``Objective``, or ``Contrast`` before it.
         config: Settings of the run.
         null: The encoded empty caption, batch size 1, for caption dropout.
         strategy: Over which processes, in how many parts and in which precision a step is worked.
@@ -37,7 +37,7 @@ class Trainer:
 
     base: JointDenoiser
     levels: LevelLaw
-    objective: Objective
+    criterion: Criterion
     config: TrainConfig
     null: AV[Conditioning]
     strategy: Strategy = field(default_factory=Alone)
@@ -77,7 +77,7 @@ class Trainer:
         run = Running(
             base=self.base,
             batches=self.batches,
-            objective=self.objective,
+            criterion=self.criterion,
             strategy=self.strategy,
             observers=self.observers,
             network=self.strategy.moved(discriminator),

@@ -1,21 +1,28 @@
 """How the two sides meet in the discriminator."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from mmdisco.ablation.study import BASES, Arm, More, NoMore, Study, Usual
+from mmdisco.course.config import First
+
+Interaction = Literal["time", "products", "pooled", "additive"]
 
 
 def _arms(usual: Usual) -> list[Arm]:
     recipe = usual.recipe
 
-    def arm(name: str, interaction: str, first: int) -> Arm:
+    def arm(name: str, interaction: Interaction, first: First, *, kept: bool = False) -> Arm:
         shape = replace(recipe.shape, interaction=interaction)
-        return Arm(name, usual.way, replace(recipe, shape=shape, first=first))
+        return Arm(name, usual.way, replace(recipe, shape=shape, first=first, kept=kept))
 
-    arms = [arm(name, name, 0) for name in ("additive", "pooled", "time", "products")]
-    if recipe.first:
-        arms.append(arm("products, contrast first", "products", recipe.first))
+    none = replace(recipe.first, steps=0)
+    names: tuple[Interaction, ...] = ("additive", "pooled", "time", "products")
+    arms = [arm(name, name, none) for name in names]
+    if recipe.first.steps:
+        first = "products, contrast first"
+        arms.append(arm(first, "products", recipe.first))
+        arms.append(arm(f"{first}, then kept", "products", recipe.first, kept=True))
     return arms
 
 
