@@ -28,7 +28,7 @@ from mmdisco.embedded.runner import reference_of
 from mmdisco.embedded.table import figures_of
 from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
-from mmdisco.files import plain, read_json, write_json
+from mmdisco.files import plain, read_json, sha256, write_json
 from mmdisco.health.examining import Examiner
 from mmdisco.metrics.features import FEATURES
 from mmdisco.objects.dataset import Example, caption_of, example
@@ -136,10 +136,12 @@ class OnEmbedded(Place):
             write_json(self._real, plain(cell.record(None, 0)))
 
     def marks(self) -> Mapping[str, Any]:
-        """The weights and the data."""
-        sums = dict(self.folder.config["sha256"])
-        stores = str(self.stores) if self.stores else list(self.counts)
-        return {"weights": sums, "data": stores}
+        """The weights, the sampling that fakes are made with, and the data."""
+        config = self.folder.config
+        stores: Any = list(self.counts)
+        if self.stores is not None:
+            stores = [sha256(self.stores / kind / "store.json") for kind in ("real", "fake")]
+        return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
 
     def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
         """As the recipe of the embedded pair does, in little."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.ablation.study import Arm, Recipe, Usual
+from mmdisco.discriminator.folder import find_discriminator, read_config
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,17 @@ class Place(ABC):
     pairs: int
     levels: int
     discriminator: str | None
+
+    @property
+    def judge(self) -> str | None:
+        """Checksum of ``discriminator``.
+
+        Raises:
+            UserError: It is not there.
+        """
+        if self.discriminator is None:
+            return None
+        return str(read_config(find_discriminator(self.discriminator))["sha256"])
 
     @abstractmethod
     def usual(self) -> Usual:

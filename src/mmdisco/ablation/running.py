@@ -84,7 +84,7 @@ class Cell:
                 "clips": place.clips,
                 "pairs": place.pairs,
                 "levels": place.levels,
-                "discriminator": place.discriminator if recipe is None else None,
+                "discriminator": place.judge if recipe is None and self.arm.way.guided else None,
             }
         )
 
