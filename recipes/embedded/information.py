@@ -12,13 +12,11 @@ import sys
 from pathlib import Path
 
 import torch
-from train_discriminator import CONFIGS
+from train_discriminator import trained
 
-from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.embedded.data import encoded
 from mmdisco.embedded.evaluation import HELD_OUT
 from mmdisco.embedded.weights import Folder
-from mmdisco.files import read_tensors
 from mmdisco.health.examining import Examiner, paths_of
 from mmdisco.objects.dataset import example
 from mmdisco.path import IndexPath
@@ -38,12 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Folder(o.folder)
     model = folder.model()
-    network = AudioVideoDiscriminator(CONFIGS[o.name])
-    tensors = read_tensors(o.weights)
-    averaged = {
-        k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")
-    }
-    network.load_state_dict(averaged or tensors)
+    network = trained(o.name, o.weights)
     paths = paths_of(IndexPath(model.schedules), one_sided=True)
     examiner = Examiner(
         base=guided_base(model, folder.sampling().guidance_scale),

@@ -17,7 +17,7 @@ from mmdisco.discriminator.fusion import AdditiveFusionConfig
 from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
 from mmdisco.embedded.data import rows_of_fakes
 from mmdisco.embedded.weights import Folder
-from mmdisco.files import write_tensors
+from mmdisco.files import read_tensors, write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
@@ -141,6 +141,15 @@ def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
             period=0,
         ),
     )
+
+
+def trained(name: str, path: Path) -> AudioVideoDiscriminator:
+    """The averaged network of a checkpoint, or a network as it is."""
+    tensors, mark = read_tensors(path), "average."
+    average = {key.removeprefix(mark): one for key, one in tensors.items() if key.startswith(mark)}
+    network = AudioVideoDiscriminator(CONFIGS[name])
+    network.load_state_dict(average or tensors)
+    return network.eval()
 
 
 def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:
