@@ -101,7 +101,8 @@ class OnClips(Place):
         if self.clips:
             held = self._held()
             latents = held.inputs.clips.store("validation").read()
-            _write(self._clips("real"), self._decoded(held, latents.z_0))
+            if len(list(self._clips("real").glob("*.mp4"))) < len(latents):
+                _write(self._clips("real"), self._decoded(held, latents.z_0))
 
     def marks(self) -> Mapping[str, Any]:
         """Clips and fakes."""

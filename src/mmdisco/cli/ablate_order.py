@@ -112,7 +112,7 @@ def place_of(order: Order) -> Place:
         discriminator=order.discriminator,
         weights=order.weights or PACKAGED,
         stores=order.stores,
-        counts=(64, 32) if order.quick else COUNTS,
+        counts=(48, 16) if order.quick else COUNTS,
         recipe=recipe_of(order, on_embedded.RECIPE),
         steps=4 if order.quick else None,
     )
