@@ -6,12 +6,9 @@ from pathlib import Path
 import torch
 from fit import progress
 
+from mmdisco.embedded.data import fill_fake
 from mmdisco.embedded.weights import Folder
 from mmdisco.objects.dataset import caption_of
-from mmdisco.path import IndexPath
-from mmdisco.pipeline import guided_base
-from mmdisco.sampling import Sampler
-from mmdisco.training.fakes import generate_fake_pairs
 from mmdisco.training.store import PairStore
 
 SHARD = 256
@@ -23,23 +20,8 @@ def make(seed: int, shards: int, out: Path) -> PairStore:
     store = PairStore(out / "fake", "fake")
     if store.shards == shards:
         return store
-    folder = Folder(out / "pair")
-    model, sampling = folder.model(), folder.sampling()
-    sampler = Sampler(
-        IndexPath(model.schedules), sampling.settings.solvers, sampling.settings.steps
-    )
-    batches = [
-        model.encode_prompts([caption_of(seed, index).text for index in _rows(shard)])
-        for shard in range(shards)
-    ]
-    made = generate_fake_pairs(
-        guided_base(model, sampling.guidance_scale),
-        sampler,
-        batches,
-        model.latent_shapes(1.6),
-        store,
-        seed=seed,
-    )
+    texts = [[caption_of(seed, index).text for index in _rows(shard)] for shard in range(shards)]
+    made = fill_fake(store, Folder(out / "pair"), texts, seed)
     todo = range(store.shards, shards)
     for _ in zip(progress(todo, "fakes"), made, strict=True):
         pass

@@ -15,17 +15,17 @@ from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import FlatLatents
 from mmdisco.discriminator.fusion import AdditiveFusionConfig
 from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
+from mmdisco.embedded.data import rows_of_fakes
 from mmdisco.embedded.weights import Folder
 from mmdisco.files import read_tensors, write_tensors
 from mmdisco.objects.dataset import caption_of
-from mmdisco.objects.scene import Wish
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
 from mmdisco.training.contrast import Contrast, GroupedLevels, Groups
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.repaired import Mixed, RepairedWithin, rows_by_key
+from mmdisco.training.repaired import Mixed, RepairedWithin
 from mmdisco.training.store import PairStore
 from mmdisco.training.trainer import TrainConfig, Trainer
 
@@ -37,7 +37,6 @@ CONFIG = AudioVideoConfig(
     multipliers=(1,),
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
-LEAST = {"count": None, "size": None, "colour": None}
 GROUPS, SIZE, STRANGERS = 4, 16, 0.25
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
@@ -101,24 +100,6 @@ def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
     )
 
 
-def fakes_of(meanings: list[Wish], count: int) -> dict[Wish, list[int]]:
-    """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
-
-    Where no fake has a meaning, those that share it but for the number of events, or for that and
-    the size, or for the kind alone.
-    """
-    forms = ({}, {"count": None}, {"count": None, "size": None}, LEAST)
-    groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in forms]
-
-    def rows(meaning: Wish) -> list[int]:
-        found = (
-            group.get(replace(meaning, **form)) for form, group in zip(forms, groups, strict=True)
-        )
-        return next(filter(None, found))
-
-    return {meaning: rows(meaning) for meaning in dict.fromkeys(meanings)}
-
-
 def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     """Train one network and write ``<name>.safetensors`` into ``run``."""
     target = run / f"{name}.safetensors"
@@ -128,7 +109,7 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     real, fake = PairStore(out / "real", "real"), PairStore(out / "fake", "fake")
     meanings = [caption_of(seed, index).named for index in range(len(real))]
     pairs = real.read()
-    rows = fakes_of(meanings, len(fake))
+    rows = rows_of_fakes(meanings, len(fake))
     fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
     shuffled = RepairedWithin.of(pairs, meanings)
     torch.manual_seed(seed)

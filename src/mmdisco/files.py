@@ -6,6 +6,7 @@ Knows JSON and safetensors; knows nothing of what they hold.
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Generator, Mapping
@@ -98,6 +99,15 @@ def json_text(value: Any, indent: int | None = None) -> str:
     except UnicodeEncodeError:
         return json.dumps(value, indent=indent)
     return text
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON would give it back; what is no finite number becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def read_json(path: Path) -> Any:

@@ -39,6 +39,7 @@ class Settings:
         joint_scale: s of the discriminator's gradient; 0 is the bases alone.
         grid: Where on the path the steps lie.
         classifier_free: How prompts guide: ``ClassifierFree``, or its batched form.
+        corrections: How often each step is taken again from latents noised back by one step.
     """
 
     steps: int
@@ -47,6 +48,7 @@ class Settings:
     joint_scale: AV[JointScale]
     grid: Grid = field(default_factory=UniformTime)
     classifier_free: PromptGuidance = ClassifierFree
+    corrections: int = 0
 
 
 class Method(ABC):
@@ -77,7 +79,7 @@ class AroundPrompts(Method):
     def sampler(self, model: JointModel, settings: Settings) -> Sampler:
         """Along an ``IndexPath``."""
         path = IndexPath(model.schedules)
-        return Sampler(path, settings.solvers, settings.steps, settings.grid)
+        return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.corrections)
 
     def denoiser(
         self,

@@ -13,13 +13,14 @@ from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 
 from mmdisco.cli.train_order import carry_out
-from mmdisco.course.heldout import exchange, ranking
 from mmdisco.course.reading import read_course
 from mmdisco.course.train import prepare_training
 from mmdisco.course.watching import numbers
 from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors
+from mmdisco.health.exchange import exchange
+from mmdisco.health.scores import ranking
 
 WEIGHTS = "model.safetensors"
 
@@ -172,8 +173,8 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         (["training.learning_rat=1"], "did you mean training.learning_rate?"),
         (["learning_rate=1"], "did you mean training.learning_rate?"),
         (["training.steps=many"], "training.steps is 'many'"),
-        (["discriminator.interaction=magic"], "'time', 'products' or 'additive'"),
-        (["fakery.shuffled=2"], "below 1"),
+        (["discriminator.interaction=magic"], "'time', 'products', 'pooled' or 'additive'"),
+        (["fakery.shuffled=2"], "from 0 to 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
         (["data=/nowhere"], "cannot read /nowhere/prepared.json"),
     ],
@@ -217,3 +218,22 @@ def test_sounds_are_exchanged_within_captions_where_there_are_two():
 def test_board_has_a_name_for_every_number():
     line = {"step": 3, "loss": 1, "by": {"angle": [0.5, None]}, "clips": ["a.mp4"]}
     assert dict(numbers(line)) == {"loss": 1.0, "by/angle/0": 0.5}
+
+
+def test_held_out_clips_examine_what_was_trained(
+    asked, prepared, made, tiny_pair, tmp_path, mmdisco
+):
+    out = tmp_path / "out"
+    assert mmdisco(*asked, "--out", out).status == 0
+    health = tmp_path / "health"
+    given = ("--data", prepared, "--fakes", made, "--weights", tiny_pair, "--levels", 2)
+    ended = mmdisco("health", out, *given, "--out", health)
+    assert ended.status == 0, ended.err
+    record = read_json(health / "health.json")
+    assert record["pairs"] == {
+        "real": 4,
+        "real against fake": 4,
+        "fake": 4,
+        "real against shuffled": 4,
+        "shuffled": 4,
+    }

@@ -7,6 +7,7 @@ from mmdisco.discriminator.embeddings import Rotary, level_features, times_of
 from mmdisco.discriminator.fusion import (
     AdditiveFusionConfig,
     Attention,
+    PooledFusionConfig,
     Sources,
     TimeFusionConfig,
 )
@@ -108,3 +109,15 @@ def test_level_features_are_finite_and_tell_neighbouring_rows_apart():
 def test_level_features_of_a_clean_latent_are_those_of_the_angle_zero():
     clean = level_features(NoiseLevel.clean(2), 8)
     assert_close(clean, torch.tensor([[0.0] * 4 + [1.0] * 4] * 2, dtype=torch.float64))
+
+
+def test_the_pooled_head_sees_both_sides_together_and_no_time(generator):
+    fusion, condition = built(PooledFusionConfig(16)), torch.zeros(2, 5)
+    first, second = features(generator), features(generator)
+    turned = AV(first.audio.flip(1), first.video)
+    assert_close(fusion(turned, condition), fusion(first, condition))
+    straight = fusion(first, condition) + fusion(second, condition)
+    crossed = fusion(AV(first.audio, second.video), condition) + fusion(
+        AV(second.audio, first.video), condition
+    )
+    assert (straight - crossed).abs().min() > 1e-6

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.ablate import ablate
 from mmdisco.cli.bench import bench
 from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
+from mmdisco.cli.health import health
 from mmdisco.cli.inspect import inspect
 from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets
@@ -30,9 +32,11 @@ app.command()(presets)
 app.command()(prepare)
 app.command()(fakes)
 app.command()(train)
+app.command()(health)
 app.command()(inspect)
 app.command()(evaluate)
 app.command()(evaluate_embedded)
+app.command()(ablate)
 app.command()(toy)
 app.command()(bench)
 

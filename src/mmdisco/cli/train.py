@@ -20,7 +20,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Real pairs a step, in all.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random number.")] = None,
-    interaction: Annotated[str | None, typer.Option(help="time (usual) or additive.")] = None,
+    interaction: Annotated[
+        str | None, typer.Option(help="time (usual), products, pooled or additive.")
+    ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Stay on the CPU.")] = False,
     settings: Annotated[
         list[str] | None,

@@ -19,8 +19,9 @@ class Shape:
 
     Attributes:
         interaction: ``time``, every frame sees every step of sound; ``products``, the same with
-            inner products beside it, which find what belongs together sooner; ``additive``,
-            nothing sees anything, which is the control.
+            inner products beside it, which find what belongs together sooner; ``pooled``, either
+            side is averaged over time before they meet; ``additive``, nothing sees anything, which
+            is the control.
         width: Channels of a tower's first level.
         depth: Residual blocks a level.
         multipliers: Channels of each level, in units of ``width``.
@@ -29,7 +30,7 @@ class Shape:
         heads: Of its attention.
     """
 
-    interaction: Literal["time", "products", "additive"] = "time"
+    interaction: Literal["time", "products", "pooled", "additive"] = "time"
     width: int = 128
     depth: int | None = None
     multipliers: tuple[int, ...] | None = None
@@ -64,15 +65,16 @@ class Fakery:
     Attributes:
         repaired: Whether sounds and videos of fakes of one caption are put together anew; null is
             true for two separate bases, whose samples agree through the caption alone.
-        shuffled: Share of real pairs put together anew within their caption among the fakes.
+        shuffled: Share of real pairs put together anew within their caption among the fakes; 1 is
+            nothing else.
     """
 
     repaired: bool | None = None
     shuffled: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shuffled < 1:
-            raise UserError(f"fakery.shuffled {self.shuffled}: give a share from 0, below 1")
+        if not 0 <= self.shuffled <= 1:
+            raise UserError(f"fakery.shuffled {self.shuffled}: give a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,8 @@ class Course:
         levels: Noise levels.
         loss: Weights of cross-entropy and denoising loss; λ is ``loss.denoising``.
         fakery: What real pairs are told apart from.
-        first: Contrast before the training.
         training: Steps, sizes, rates, seed.
+        first: Contrast before the training.
         work: How a step is carried out.
         validation: What is looked at on the way.
     """
@@ -195,7 +197,7 @@ class Course:
     levels: Levels = field(default_factory=Levels)
     loss: Objective = field(default_factory=lambda: Objective(1.0, 1000.0))
     fakery: Fakery = field(default_factory=Fakery)
-    first: First = field(default_factory=First)
     training: TrainConfig = field(default_factory=_training)
+    first: First = field(default_factory=First)
     work: Work = field(default_factory=Work)
     validation: Validation = field(default_factory=Validation)

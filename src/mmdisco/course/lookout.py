@@ -4,9 +4,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from mmdisco.course.config import Course
-from mmdisco.course.heldout import HeldOut, exchange
+from mmdisco.course.heldout import HeldOut
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.watching import Auditions, Board, Pace
+from mmdisco.health.exchange import exchange
 from mmdisco.models import JointModel
 from mmdisco.pair import Pair, Sampling
 from mmdisco.training.observer import Observer

@@ -14,7 +14,12 @@ from mmdisco.discriminator.convolutions import (
     VideoLatents,
     WaveformLatents,
 )
-from mmdisco.discriminator.fusion import AdditiveFusionConfig, FusionConfig, TimeFusionConfig
+from mmdisco.discriminator.fusion import (
+    AdditiveFusionConfig,
+    FusionConfig,
+    PooledFusionConfig,
+    TimeFusionConfig,
+)
 from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.errors import UserError
 
@@ -61,6 +66,7 @@ def shape_of(
         "additive": AdditiveFusionConfig(),
         "time": TimeFusionConfig(**sizes),
         "products": ProductFusionConfig(**sizes),
+        "pooled": PooledFusionConfig(sizes["width"]),
     }
     return AudioVideoConfig(
         audio=heard,

@@ -10,7 +10,7 @@ import torch
 
 from mmdisco.av import AV
 from mmdisco.course.card import last_measure, read_log, write_card
-from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course
+from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, First, Levels
 from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
@@ -23,6 +23,7 @@ from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json, write_json
 from mmdisco.models import JointDenoiser
 from mmdisco.pair import Pair
+from mmdisco.path import NoisePath
 from mmdisco.pipeline import guided_base
 from mmdisco.presets import preset
 from mmdisco.training.accelerated import Accelerated
@@ -182,12 +183,7 @@ def prepare_training(
         base = RememberedBase(base, course.out / "training" / "bases")
     sampling = replace(pair.sampling(), guidance_scale=scale)
     path = pair.method.sampler(model, sampling.settings).path
-    levels = course.levels
-    laws: dict[str, TimeLaw] = {
-        "power": PowerLaw(levels.power),
-        "importance": ImportanceLaw(),
-    }
-    law = LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
+    law = law_of(course.levels, path)
     trainer = Trainer(base, law, course.loss, course.training, null, strategy)
     watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
     first = _first(course, trainer, tuple(before)) if course.first.steps else None
@@ -196,14 +192,18 @@ def prepare_training(
 
 
 def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) -> Trainer:
-    """The contrast before the training, of the same levels."""
-    wish, levels = course.first, trainer.levels
     if course.discriminator.interaction != "products":
         raise UserError(
             "first.steps wants a discriminator with products: give "
             "discriminator.interaction=products"
         )
-    trainer.strategy.expect(wish.groups * wish.group)
+    trainer.strategy.expect(course.first.groups * course.first.group)
+    return replace(contrast_of(course.first, trainer), observers=observers)
+
+
+def contrast_of(wish: First, trainer: Trainer) -> Trainer:
+    """The contrast before a training, of the same levels."""
+    levels = trainer.levels
     low = PowerLaw(wish.power)
     return replace(
         trainer,
@@ -217,13 +217,22 @@ def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) ->
             caption_dropout=0.0,
             period=0,
         ),
-        observers=observers,
+        observers=(),
     )
 
 
 def _counted(steps: Iterator[Discriminator]) -> Iterator[int]:
     for done, _ in enumerate(steps, start=1):
         yield done
+
+
+def law_of(levels: Levels, path: NoisePath) -> LevelLaw:
+    """The law of noise levels on a path; shares left open are 0."""
+    laws: dict[str, TimeLaw] = {
+        "power": PowerLaw(levels.power),
+        "importance": ImportanceLaw(),
+    }
+    return LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
 
 
 def _resolved(course: Course, pair: Pair) -> Course:

@@ -25,6 +25,7 @@ from mmdisco.discriminator.embeddings import LevelEmbedding
 from mmdisco.discriminator.fusion import (
     AdditiveFusionConfig,
     FusionConfig,
+    PooledFusionConfig,
     Sources,
     TimeFusionConfig,
 )
@@ -39,6 +40,7 @@ _VIDEO = {"video": VideoLatents, "flat": FlatLatents}
 _FUSION = {
     "time": TimeFusionConfig,
     "products": ProductFusionConfig,
+    "pooled": PooledFusionConfig,
     "additive": AdditiveFusionConfig,
 }
 
@@ -151,6 +153,23 @@ class AudioVideoDiscriminator(Discriminator):
         if not isinstance(self.fusion, ProductFusion):
             return super().crosswise(z_t, level, text, size)
         return self.fusion.products.crosswise(*self._read(z_t, level, text), size)
+
+    def freeze_all_but_transformer(self) -> None:
+        """Let training change nothing but the transformer of a fusion that has products too.
+
+        log p(x, y | c) − log p_base(x | c) p_base(y | c) is what the products say of the pair, and
+        what is between real and generated sounds and videos, each by itself. Most wrong pairs are
+        told by their instants, and a network that is trained on with that loss forgets what else
+        it knew.
+
+        Raises:
+            UserError: It has no products.
+        """
+        if not isinstance(self.fusion, ProductFusion):
+            raise UserError("without products the transformer alone has nothing to go on from")
+        parts = (self.level, self.audio_text, self.video_text, self.audio, self.video)
+        for part in (*parts, self.fusion.products):
+            part.requires_grad_(False)  # noqa: FBT003
 
     def _read(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]

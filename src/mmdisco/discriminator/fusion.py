@@ -66,6 +66,24 @@ class AdditiveFusionConfig(FusionConfig):
 
 
 @dataclass(frozen=True)
+class PooledFusionConfig(FusionConfig):
+    """Shape of a ``PooledFusion``.
+
+    Attributes:
+        width: Of the hidden layer.
+    """
+
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+    def build(self, sources: Sources) -> Fusion:
+        """A ``PooledFusion``, with new weights."""
+        return PooledFusion(self, sources)
+
+
+@dataclass(frozen=True)
 class TimeFusionConfig(FusionConfig):
     """Shape of a ``TimeFusion``.
 
@@ -106,6 +124,26 @@ class AdditiveFusion(Fusion):
         """The logit of each pair; the condition is in the features already."""
         pooled = features.map(lambda one: one.mean(1))
         return self.last(torch.cat([pooled.audio, pooled.video], dim=1))[:, 0]
+
+
+class PooledFusion(Fusion):
+    """A hidden layer over both modalities, each averaged over time.
+
+    It can see whether the two are of one kind, never whether they happen at one time.
+    """
+
+    def __init__(self, config: PooledFusionConfig, sources: Sources) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2 * sources.features, config.width)
+        self.norm = ModulatedNorm(config.width, sources.condition)
+        self.last = _small_linear(config.width)
+
+    def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
+        """The logit of each pair; see ``Fusion``."""
+        pooled = features.map(lambda one: one.mean(1))
+        both = self.hidden(torch.cat([pooled.audio, pooled.video], dim=1))
+        hidden = functional.gelu(self.norm(both[:, None], condition))
+        return self.last(hidden)[:, 0, 0]
 
 
 class TimeFusion(Fusion):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from mmdisco.av import AV
+from mmdisco.discriminator.base import Discriminator
 from mmdisco.embedded.models import SECONDS
 from mmdisco.embedded.weights import Folder
 from mmdisco.media.clip import AudioVideo
@@ -22,7 +23,7 @@ from mmdisco.models import ModelPair
 from mmdisco.objects.dataset import Example, caption_of, example, example_of
 from mmdisco.objects.scene import Wish
 from mmdisco.pair import Sampling
-from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor, generate
+from mmdisco.pipeline import Generation, Jointly, Settings, SoundFor, Task, VideoFor, generate
 
 HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on
 CLIPS_PER_CAPTION: Final = 8
@@ -127,11 +128,24 @@ class Bench:
     def generated(self, row: Row, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
         """The clips of a row, a batch at a time."""
         discriminator = self.folder.discriminator(row.discriminator)
+        return self.guided(discriminator, row.sampling.settings, row.given, seed, clips)
+
+    def guided(
+        self, discriminator: Discriminator, settings: Settings, given: str, seed: int, clips: int
+    ) -> Iterator[list[AudioVideo]]:
+        """Clips of the held-out captions by any discriminator and settings, a batch at a time.
+
+        Args:
+            discriminator: For these bases.
+            settings: How to sample.
+            given: ``nothing``, ``audio`` or ``video``.
+            seed: Of the sampling noise.
+            clips: How many.
+        """
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
-            generation = Generation(
-                self.model, discriminator, row.sampling.settings, _task(row, wanted), SECONDS
-            )
+            task = _task(given, wanted)
+            generation = Generation(self.model, discriminator, settings, task, SECONDS)
             seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
             yield generate(generation, [one.caption.text for one in wanted], seeds)
 
@@ -180,11 +194,11 @@ def joined(cells: Sequence[Cell]) -> Cell:
     )
 
 
-def _task(row: Row, wanted: Sequence[Example]) -> Task:
+def _task(given: str, wanted: Sequence[Example]) -> Task:
     sounds, videos = [one.clip.audio for one in wanted], [one.clip.video for one in wanted]
     tasks: dict[str, Task] = {
         "nothing": Jointly(),
         "video": SoundFor(videos, videos),
         "audio": VideoFor(sounds, sounds),
     }
-    return tasks[row.given]
+    return tasks[given]

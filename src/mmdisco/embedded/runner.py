@@ -1,6 +1,5 @@
 """Runs the evaluation of the embedded pair: cells in processes, each kept when it is done."""
 
-import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from mmdisco.embedded.evaluation import Bench, Cell, Row, joined, rows
 from mmdisco.embedded.table import REAL, summary, tables
 from mmdisco.embedded.weights import PACKAGED, Folder
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, write_json, write_tensors, write_text
+from mmdisco.files import plain, read_json, read_tensors, write_json, write_tensors, write_text
 from mmdisco.metrics.features import FEATURES
 from mmdisco.metrics.frechet import FeatureStatistics
 
@@ -95,7 +94,7 @@ def evaluate(
 def run(todo: Sequence[Job], jobs: int) -> str:
     """Make the cells of ``todo`` that are not there yet, then sum up all of them."""
     out, weights = todo[0].out, todo[0].weights
-    _reference(out, weights)
+    reference_of(out, weights)
     missing = [job for job in todo if not _is_done(job)]
     if missing:
         with get_context("spawn").Pool(min(jobs, len(missing))) as pool:
@@ -114,7 +113,7 @@ def run(todo: Sequence[Job], jobs: int) -> str:
         {
             "conditions": note,
             "figures": {
-                name: {key: _plain(asdict(spread)) for key, spread in row.items()}
+                name: {key: plain(asdict(spread)) for key, spread in row.items()}
                 for name, row in figures.items()
             },
         },
@@ -139,7 +138,7 @@ def _is_done(job: Job) -> bool:
         return False
     record = read_json(job.file)
     # through JSON, for its tuples are lists
-    return record["settings"] == _plain(job.settings)
+    return record["settings"] == plain(job.settings)
 
 
 def _make(job: Job) -> None:
@@ -149,11 +148,11 @@ def _make(job: Job) -> None:
         bench.generated(job.row, job.seed, job.clips) if job.row else bench.reconstructed(job.clips)
     )
     cell: Cell = joined(list(bench.read(clips)))
-    figures = cell.record(_reference(job.out, job.weights), job.seed)
-    write_json(job.file, {"settings": _plain(job.settings), "figures": _plain(figures)})
+    figures = cell.record(reference_of(job.out, job.weights), job.seed)
+    write_json(job.file, {"settings": plain(job.settings), "figures": plain(figures)})
 
 
-def _reference(out: Path, weights: Path) -> AV[FeatureStatistics]:
+def reference_of(out: Path, weights: Path) -> AV[FeatureStatistics]:
     """Statistics of real clips, made once."""
     sums = Folder(weights).config["sha256"]
     # features of other networks cannot be compared
@@ -189,12 +188,3 @@ def _unpack(name: str, kept: Mapping[str, torch.Tensor]) -> FeatureStatistics:
         if key.startswith(f"{name}.")
     }
     return FeatureStatistics(count=int(values.pop("count")), **values)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON would give it back; what is no finite number becomes null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -42,24 +42,29 @@ def summary(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[
 
 
 def _row(records: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> dict[str, Spread]:
-    figures: dict[str, Spread] = {}
+    each = [figures_of(record, real) for record in records]
+    return {name: Spread.of([one[name] for one in each]) for name in each[0]}
+
+
+def figures_of(record: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, float]:
+    """Every figure of one cell by a name of its own, not a number where there is none.
+
+    Args:
+        record: Of the cell.
+        real: The ``paired`` figures of real clips, which gaps are measured to.
+    """
+    found: dict[str, float] = {}
     for pairing in ("paired", "re-paired", "shuffled"):
-        for name in records[0][pairing]:
-            values = [_number(record[pairing][name]["value"]) for record in records]
-            figures[f"{pairing} {name}"] = Spread.of(values)
+        for name, share in record[pairing].items():
+            found[f"{pairing} {name}"] = _number(share["value"])
     for name in FIGURES:
-        gaps = [
-            gap_closed(
-                _number(record["paired"][name]["value"]),
-                _number(record["re-paired"][name]["value"]),
-                _number(real[name]["value"]),
-            )
-            for record in records
-        ]
-        figures[f"gap {name}"] = Spread.of(gaps)
+        found[f"gap {name}"] = gap_closed(
+            found[f"paired {name}"], found[f"re-paired {name}"], _number(real[name]["value"])
+        )
     for name in ("frechet_video", "frechet_audio"):
-        figures[name] = Spread.of([record[name] for record in records])
-    return figures
+        if name in record:
+            found[name] = _number(record[name])
+    return found
 
 
 def _number(value: float | None) -> float:

@@ -47,7 +47,7 @@ class InsidePrompts(Method):
     def sampler(self, model: JointModel, settings: Settings) -> Sampler:
         """At ``ReleasedTime``."""
         path = IndexPath(model.schedules)
-        return Sampler(path, settings.solvers, settings.steps, ReleasedTime())
+        return Sampler(path, settings.solvers, settings.steps, ReleasedTime(), settings.corrections)
 
     def denoiser(
         self,

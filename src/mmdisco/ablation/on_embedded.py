@@ -1,0 +1,273 @@
+"""Studies on the embedded data: clips without end, and figures against an exact truth."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.ablation.place import Place
+from mmdisco.ablation.study import Arm, Recipe, Usual, Way
+from mmdisco.course.config import Fakery, First, Levels, Shape
+from mmdisco.course.shapes import shape_of
+from mmdisco.course.train import contrast_of, law_of
+from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
+from mmdisco.discriminator.base import Discriminator
+from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.discriminator.products import ProductFusion
+from mmdisco.discriminator.wrappers import Indifferent
+from mmdisco.embedded.data import PART, fill_fake, fill_real, rows_of_fakes
+from mmdisco.embedded.evaluation import Bench, joined
+from mmdisco.embedded.heldout import examiner_of, fitting
+from mmdisco.embedded.models import SECONDS
+from mmdisco.embedded.runner import reference_of
+from mmdisco.embedded.table import figures_of
+from mmdisco.embedded.weights import Folder
+from mmdisco.errors import UserError
+from mmdisco.files import plain, read_json, sha256, write_json
+from mmdisco.health.examining import Examiner
+from mmdisco.metrics.features import FEATURES
+from mmdisco.objects.dataset import Example, caption_of, example
+from mmdisco.objects.scene import Wish
+from mmdisco.path import IndexPath
+from mmdisco.pipeline import guided_base
+from mmdisco.training.contrast import Groups
+from mmdisco.training.losses import Objective
+from mmdisco.training.pairs import Pairs, PairSource
+from mmdisco.training.remembered import RememberedBase
+from mmdisco.training.repaired import Mixed, RepairedWithin
+from mmdisco.training.settings import TrainConfig
+from mmdisco.training.store import PairStore
+from mmdisco.training.trainer import Trainer
+
+DATA_SEED: Final = 0
+LEAST_CLIPS: Final = 16  # two captions of eight, to be re-paired
+
+RECIPE: Final = Recipe(
+    shape=Shape(interaction="products"),
+    levels=Levels(independent=0.35, one_sided=0.3),
+    loss=Objective(1.0, 1000.0),
+    fakery=Fakery(repaired=True, shuffled=0.5),
+    training=TrainConfig(
+        steps=600,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup=100,
+        weight_decay=0.01,
+        clip=1.0,
+        ema=0.995,
+        caption_dropout=0.0,
+        checkpoint_every=100,
+    ),
+    first=First(steps=600),
+    kept=False,
+)
+
+
+@dataclass(frozen=True)
+class OnEmbedded(Place):
+    """The embedded pair and its data.
+
+    Attributes:
+        weights: Folder of the pair.
+        stores: Folder with stores ``real`` and ``fake``; None makes them.
+        counts: Real pairs and fakes that are made.
+        recipe: What arms are changes of.
+        steps: Of sampling; None is the pair's.
+    """
+
+    weights: Path
+    stores: Path | None
+    counts: tuple[int, int]
+    recipe: Recipe
+    steps: int | None = None
+
+    @property
+    def folder(self) -> Folder:
+        """The pair."""
+        return Folder(self.weights)
+
+    @property
+    def data(self) -> Path:
+        """Of both stores."""
+        if self.stores is not None:
+            return self.stores
+        return self.root / "data" / f"{_key(self.folder, *self.counts)}"
+
+    def usual(self) -> Usual:
+        """The pair's own sampling."""
+        sampling = self.folder.sampling()
+        if self.steps is not None:
+            sampling = replace(sampling, steps=self.steps)
+        return Usual(self.recipe, Way(sampling))
+
+    def expect(self, arms: list[Arm]) -> None:
+        """The discriminator is there, if one is needed, and so are the stores."""
+        if self.clips < LEAST_CLIPS:
+            raise UserError(f"{self.clips} clips of each arm: ask for at least {LEAST_CLIPS}")
+        if any(arm.recipe is None and arm.way.guided for arm in arms):
+            fitting(self.folder, self.discriminator)
+        if self.stores is not None:
+            self._stores()
+
+    def prepare(self, arms: list[Arm]) -> None:
+        """Real pairs and fakes, held-out pairs, and what real clips score."""
+        folder = self.folder
+        if any(arm.recipe for arm in arms):
+            if self.stores is None:
+                real, fake = (PairStore(self.data / one, one) for one in ("real", "fake"))
+                rows, fakes = self.counts
+                texts = [caption_of(DATA_SEED, row).text for row in range(fakes)]
+                shards = [texts[first : first + PART] for first in range(0, fakes, PART)]
+                for _ in fill_real(real, folder.model(), _clip, rows):
+                    pass
+                for _ in fill_fake(fake, folder, shards, DATA_SEED):
+                    pass
+            self._examiner()
+        if self.clips > FEATURES:
+            reference_of(self.root, self.weights)
+        if not self._real.is_file():
+            bench = Bench.load(folder)
+            cell = joined(list(bench.read(bench.reconstructed(self.clips))))
+            write_json(self._real, plain(cell.record(None, 0)))
+
+    def marks(self) -> Mapping[str, Any]:
+        """The weights, the sampling that fakes are made with, and the data."""
+        config = self.folder.config
+        stores: Any = list(self.counts)
+        if self.stores is not None:
+            stores = [sha256(self.stores / kind / "store.json") for kind in ("real", "fake")]
+        return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
+
+    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
+        """As the recipe of the embedded pair does, in little."""
+        pair = self.folder
+        model, scale = pair.model(), pair.sampling().guidance_scale
+        real, fake = self._stores()
+        pairs = real.read()
+        meanings = [caption_of(DATA_SEED, row).named for row in range(len(real))]
+        null = model.encode_prompts([""])
+        path = IndexPath(model.schedules)
+        trainer = Trainer(
+            # every arm with the same seed asks the bases the same
+            base=RememberedBase(guided_base(model, scale), self.root / "bases" / _key(pair)),
+            levels=law_of(recipe.levels, path),
+            criterion=recipe.loss,
+            config=replace(recipe.training, seed=seed),
+            null=null,
+        )
+        config = shape_of(
+            recipe.shape,
+            model.latent_shapes(SECONDS),
+            null.map(lambda one: one.pooled.shape[1]),
+            SECONDS,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = AudioVideoDiscriminator(config)
+        if recipe.first.steps and isinstance(network.fusion, ProductFusion):
+            _contrasted(network, recipe, trainer, pairs, meanings, folder)
+        source = _told_from(recipe.fakery, pairs, fake, meanings)
+        average = trainer.fit(network, real, source, folder / "training")
+        result = AudioVideoDiscriminator(config)
+        result.load_state_dict(average.state_dict())
+        facts = {"recipe": plain(asdict(recipe)), "seed": seed}
+        DiscriminatorFolder(result, "embedded", facts).save(folder)
+
+    def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
+        """Agreement and faithfulness of clips; health of what was trained."""
+        folder, found = self.folder, dict[str, float]()
+        discriminator: Discriminator = Indifferent()
+        if trained is not None:
+            network = DiscriminatorFolder.load(trained).network
+            found |= self._examiner().examine(network).figures()
+            discriminator = network
+        elif arm.way.guided:
+            discriminator = fitting(folder, self.discriminator)
+        bench = Bench.load(folder)
+        settings = replace(arm.way.sampling.settings, corrections=arm.way.corrections)
+        began = time.process_time()
+        made = list(bench.guided(discriminator, settings, "nothing", seed, self.clips))
+        found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
+        found["evaluations"] = float(arm.way.evaluations)
+        reference = reference_of(self.root, self.weights) if self.clips > FEATURES else None
+        record = joined(list(bench.read(iter(made)))).record(reference, seed)
+        return found | figures_of(plain(record), read_json(self._real)["paired"])
+
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
+        """Alignment, faithfulness, cost, health."""
+        shown = {
+            "gap event_f1": "gap closed, events",
+            "gap material": "gap closed, material",
+            "gap size": "gap closed, size",
+            "paired event_f1": "event F1",
+            "paired caption_kind": "kind seen as named",
+            "frechet_video": "Fréchet video",
+            "frechet_audio": "Fréchet audio",
+            "CPU seconds a clip": "CPU s a clip",
+            "joint: ranking against shuffled": "AUC against shuffled",
+            "joint: ranking against fake": "AUC against fakes",
+            "joint: nats audio": "nats audio",
+            "joint: nats video": "nats video",
+            "given video: nats audio": "nats audio, video given",
+            "given audio: nats video": "nats video, audio given",
+        }
+        return {name: heading for name, heading in shown.items() if name in measured}
+
+    @property
+    def _real(self) -> Path:
+        return self.root / "real" / f"{_key(self.folder, self.clips)}.json"
+
+    def _examiner(self) -> Examiner:
+        return examiner_of(
+            self.folder,
+            self.root / "held-out",
+            pairs=self.pairs,
+            levels=self.levels,
+            watch=lambda: None,
+        )
+
+    def _stores(self) -> tuple[PairStore, PairStore]:
+        real, fake = PairStore(self.data / "real", "real"), PairStore(self.data / "fake", "fake")
+        for store, kind in ((real, "real"), (fake, "fake")):
+            if not len(store):
+                raise UserError(f"{self.data} has no store of {kind} pairs: leave --stores out")
+        return real, fake
+
+
+def _contrasted(
+    network: AudioVideoDiscriminator,
+    recipe: Recipe,
+    trainer: Trainer,
+    pairs: Pairs,
+    meanings: list[Wish],
+    folder: Path,
+) -> None:
+    """The training before, in place: the network and not its average goes on."""
+    most = max(Counter(meanings).values())
+    first = replace(recipe.first, group=min(recipe.first.group, most))
+    groups = Groups.of(pairs, meanings, trainer.null, first.group, first.strangers)
+    contrast_of(first, trainer).fit(network, groups, groups, folder / "first")
+    if recipe.kept:
+        network.freeze_all_but_transformer()
+
+
+def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wish]) -> PairSource:
+    rows = rows_of_fakes(meanings, len(fake))
+    fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
+    if not fakery.shuffled:
+        return fakes
+    return Mixed(RepairedWithin.of(pairs, meanings), fakes, fakery.shuffled)
+
+
+def _clip(row: int) -> Example:
+    return example(DATA_SEED, row)
+
+
+def _key(folder: Folder, *more: object) -> str:
+    told = [sorted(folder.config["sha256"].items()), folder.config["sampling"], *more]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]

@@ -1,0 +1,171 @@
+"""What a study is: arms that differ in one thing, and what they are expected to show.
+
+Knows no data, no network and no process.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mmdisco.av import AV
+from mmdisco.course.config import Fakery, First, Levels, Shape
+from mmdisco.embedded.table import Spread
+from mmdisco.pair import Sampling
+from mmdisco.training.losses import Objective
+from mmdisco.training.settings import TrainConfig
+
+BASES: Final = "bases alone"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a discriminator is trained.
+
+    Attributes:
+        shape: Of the network.
+        levels: Noise levels that are seen.
+        loss: Weights of both losses.
+        fakery: What real pairs are told from.
+        training: Steps, sizes and rates; the seed is that of a cell.
+        first: Contrast within a batch before, of a network that has products.
+        kept: Whether the transformer alone is trained after it.
+    """
+
+    shape: Shape
+    levels: Levels
+    loss: Objective
+    fakery: Fakery
+    training: TrainConfig
+    first: First
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Way:
+    """How clips are made.
+
+    Attributes:
+        sampling: By name.
+        corrections: How often each step is taken again.
+    """
+
+    sampling: Sampling
+    corrections: int = 0
+
+    @property
+    def guided(self) -> bool:
+        """Whether the discriminator is asked at all."""
+        return self.sampling.joint_scale != AV(0.0, 0.0)
+
+    @property
+    def evaluations(self) -> int:
+        """Of the bases, for one clip."""
+        return self.sampling.steps * (1 + self.corrections)
+
+    @property
+    def alone(self) -> "Way":
+        """The same without the discriminator."""
+        return replace(self, sampling=replace(self.sampling, joint_scale=AV(0.0, 0.0)))
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What arms are changes of."""
+
+    recipe: Recipe
+    way: Way
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that is tried.
+
+    Attributes:
+        name: For tables.
+        way: How its clips are made.
+        recipe: How its discriminator is trained; None is one that is there already, or none.
+        x: Its place on the study's axis, where there is one.
+        series: Which of the curves of the picture it is on.
+    """
+
+    name: str
+    way: Way
+    recipe: Recipe | None = None
+    x: float | None = None
+    series: str = ""
+
+
+Figures = Mapping[str, Mapping[str, Spread]]
+"""By arm and figure."""
+
+
+@dataclass(frozen=True)
+class Claim(ABC):
+    """What a study is expected to show, held against what it found.
+
+    Attributes:
+        text: In words.
+        figure: Which figure decides.
+        arm: Whose.
+        than: The arm it is compared with.
+    """
+
+    text: str
+    figure: str
+    arm: str
+    than: str
+
+    def verdict(self, figures: Figures, seeds: int) -> str:
+        """In words, with the difference and its standard error over the seeds."""
+        own, other = (figures.get(name, {}).get(self.figure) for name in (self.arm, self.than))
+        if own is None or other is None:
+            return "not measured"
+        if seeds < 2:
+            return f"not decided by one seed (difference {own.mean - other.mean:+.3f})"
+        error = ((own.deviation**2 + other.deviation**2) / seeds) ** 0.5
+        difference = own.mean - other.mean
+        if difference != difference:
+            return "not measured"
+        return f"{self._said(difference, error)} ({difference:+.3f} ± {error:.3f})"
+
+    @abstractmethod
+    def _said(self, difference: float, error: float) -> str:
+        """The verdict on a difference with its standard error."""
+
+
+class More(Claim):
+    """The figure of the one is larger."""
+
+    def _said(self, difference: float, error: float) -> str:
+        if difference > 2 * error:
+            return "holds"
+        return "FAILS" if difference < -2 * error else "not decided"
+
+
+class NoMore(Claim):
+    """The figure of the one is not larger."""
+
+    def _said(self, difference: float, error: float) -> str:
+        return "FAILS" if difference > 2 * error else "holds"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and the arms that answer it.
+
+    Attributes:
+        title: A line.
+        arms: From what is usual to what is tried; the bases alone are added to all.
+        claims: What it is expected to show.
+        axis: Name of the arms' ``x``; empty where they have none.
+    """
+
+    title: str
+    arms: Callable[[Usual], Sequence[Arm]]
+    claims: tuple[Claim, ...] = ()
+    axis: str = ""
+
+    def cells(self, usual: Usual) -> list[Arm]:
+        """All arms, the bases alone first."""
+        return [Arm(BASES, usual.way.alone), *self.arms(usual)]

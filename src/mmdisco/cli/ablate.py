@@ -1,0 +1,73 @@
+"""``mmdisco ablate``: what matters, by one study after the other."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ablate(
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="loss, interaction, size, steps, fakes, levels (these train discriminators), "
+            "scales, intervals, samplers or corrections (these only sample)."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of all studies, which share what is trained.")
+    ] = Path("ablations"),
+    seeds: Annotated[int, typer.Option(help="Of training and sampling, from 0.")] = 3,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
+    ] = None,
+    fakes: Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of weights of the preset, as for generate.")
+    ] = None,
+    discriminator: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id of the one that studies of sampling use."),
+    ] = None,
+    stores: Annotated[
+        Path | None,
+        typer.Option(help="Folder with embedded pairs in stores real and fake; made if left out."),
+    ] = None,
+    clips: Annotated[
+        int | None,
+        typer.Option(help="Made for each arm and seed: 128 on embedded data, 0 on other."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps of an arm; 600.")] = None,
+    first: Annotated[
+        int | None, typer.Option(help="Steps of contrast before, of products; 600, 0 is none.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, one thread each.")] = os.cpu_count() or 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Very small and one seed: to see that it works.")
+    ] = False,
+) -> None:
+    """A study: train, sample, measure; a table (CSV, JSON, Markdown), a picture and a page.
+
+    Everything is kept as it is done; the same command goes on where it was stopped.
+    """
+    # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.cli.ablate_order import Order, carry_out
+
+    order = Order(
+        study=study,
+        out=out,
+        seeds=seeds,
+        data=data,
+        fakes=fakes,
+        weights=weights,
+        discriminator=discriminator,
+        stores=stores,
+        clips=clips,
+        steps=steps,
+        first=first,
+        jobs=jobs,
+        quick=quick,
+    )
+    for line in carry_out(order):
+        typer.echo(line)

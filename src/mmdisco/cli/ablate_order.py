@@ -1,0 +1,136 @@
+"""What ``mmdisco ablate`` does with its options."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mmdisco.ablation import on_clips, on_embedded
+from mmdisco.ablation.on_clips import OnClips
+from mmdisco.ablation.on_embedded import OnEmbedded
+from mmdisco.ablation.page import page
+from mmdisco.ablation.picture import draw
+from mmdisco.ablation.place import Place
+from mmdisco.ablation.results import Results
+from mmdisco.ablation.running import run
+from mmdisco.ablation.studies import study
+from mmdisco.ablation.study import Recipe
+from mmdisco.embedded.weights import PACKAGED
+from mmdisco.errors import UserError
+from mmdisco.files import expect_writable, write_text
+
+CLIPS: Final = 128
+COUNTS: Final = (4096, 512)  # real pairs and fakes
+PAIRS: Final = 64
+LEVELS: Final = 6
+
+
+@dataclass(frozen=True)
+class Order:
+    """The options, as ``mmdisco ablate --help`` explains them."""
+
+    study: str
+    out: Path
+    seeds: int = 3
+    data: Path | None = None
+    fakes: Path | None = None
+    weights: Path | None = None
+    discriminator: str | None = None
+    stores: Path | None = None
+    clips: int | None = None
+    steps: int | None = None
+    first: int | None = None
+    jobs: int = 1
+    quick: bool = False
+
+
+def carry_out(order: Order) -> Iterator[str]:
+    """Run what is not yet done of a study, then sum up.
+
+    Yields:
+        The table, and the files.
+
+    Raises:
+        UserError: An option is not understood or does not fit.
+    """
+    wanted = study(order.study)
+    if min(order.seeds, order.jobs) < 1:
+        raise UserError("ask for at least 1 seed and 1 job")
+    folder = order.out / order.study
+    expect_writable(folder / "results.json")
+    place = place_of(order)
+    seeds = 1 if order.quick else order.seeds
+    arms = wanted.cells(place.usual())
+    place.expect(arms)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("preparing", total=None)
+        place.prepare(arms)
+        for name, done, total in run(place, arms, seeds, order.jobs):
+            progress.update(task, description=name, completed=done, total=total)
+    results = Results.read(order.study, wanted, place, arms, seeds)
+    results.write(folder)
+    draw(folder / "plot.png", results)
+    write_text(folder / "index.html", page(results, folder / "plot.png"))
+    yield results.markdown()
+    for name in ("table.csv", "results.json", "table.md", "plot.png", "index.html"):
+        yield str(folder / name)
+
+
+def place_of(order: Order) -> Place:
+    """Where the study is carried out.
+
+    Raises:
+        UserError: Options of both kinds of data are given, or half of one.
+    """
+    if (order.data is None) != (order.fakes is None):
+        raise UserError("give both --data and --fakes, or neither for the embedded data")
+    if order.data is not None and order.fakes is not None:
+        if order.stores is not None:
+            raise UserError("--stores is for the embedded data: leave it out")
+        return OnClips(
+            root=order.out,
+            clips=order.clips or 0,
+            pairs=16 if order.quick else PAIRS,
+            levels=2 if order.quick else LEVELS,
+            discriminator=order.discriminator,
+            data=order.data,
+            fakes=order.fakes,
+            weights=order.weights,
+            recipe=recipe_of(order, on_clips.RECIPE),
+            steps=4 if order.quick else None,
+        )
+    clips = on_embedded.LEAST_CLIPS if order.quick else CLIPS
+    return OnEmbedded(
+        root=order.out,
+        clips=clips if order.clips is None else order.clips,
+        pairs=16 if order.quick else PAIRS,
+        levels=2 if order.quick else LEVELS,
+        discriminator=order.discriminator,
+        weights=order.weights or PACKAGED,
+        stores=order.stores,
+        counts=(48, 16) if order.quick else COUNTS,
+        recipe=recipe_of(order, on_embedded.RECIPE),
+        steps=4 if order.quick else None,
+    )
+
+
+def recipe_of(order: Order, usual: Recipe) -> Recipe:
+    """The usual recipe with the options' lengths."""
+    recipe = small(usual) if order.quick else usual
+    if order.steps is not None:
+        recipe = replace(recipe, training=replace(recipe.training, steps=order.steps))
+    if order.first is None:
+        return recipe
+    return replace(recipe, first=replace(recipe.first, steps=order.first))
+
+
+def small(recipe: Recipe) -> Recipe:
+    """One that shows nothing but that it works."""
+    shape = replace(recipe.shape, width=16, tokens=16, layers=1, heads=2)
+    training = replace(recipe.training, steps=8, batch_size=4, warmup=2, checkpoint_every=4)
+    first = replace(recipe.first, steps=min(recipe.first.steps, 4), groups=2)
+    return replace(recipe, shape=shape, training=training, first=first)

@@ -1,0 +1,99 @@
+"""What a discriminator of prepared clips is examined on: the clips that were held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmdisco.av import AV
+from mmdisco.course.config import Course
+from mmdisco.course.fakes import base_marks
+from mmdisco.course.inputs import Inputs
+from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
+from mmdisco.discriminator.folder import DiscriminatorFolder, expect_fitting
+from mmdisco.errors import UserError
+from mmdisco.health.examining import Comparison, Examiner, paths_of
+from mmdisco.health.exchange import exchange
+from mmdisco.models import JointDenoiser, JointModel
+from mmdisco.pair import Pair
+from mmdisco.pipeline import guided_base
+from mmdisco.presets import preset
+from mmdisco.training.remembered import RememberedBase
+from mmdisco.training.store import take
+
+
+@dataclass(frozen=True)
+class HeldOutClips:
+    """Held-out clips of a prepared folder with the bases they are for.
+
+    Attributes:
+        inputs: Clips and fakes.
+        pair: Whose bases.
+        model: The bases, loaded.
+    """
+
+    inputs: Inputs
+    pair: Pair
+    model: JointModel
+
+    @staticmethod
+    def load(data: Path, fakes: Path, weights: Path | None) -> "HeldOutClips":
+        """Read all but latents.
+
+        Raises:
+            UserError: Something is missing, does not fit, or fewer than two clips are held out.
+        """
+        inputs = Inputs.read(Course(data, fakes, Path(), weights))
+        if len(inputs.clips.captions["validation"]) < 2:
+            raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
+        pair = preset(inputs.clips.preset).pair(inputs.clips.options)
+        if base_marks(pair) != inputs.made.get("weights"):
+            raise UserError(
+                f"{fakes} was made by other weights of {inputs.clips.preset}: run `mmdisco fakes` "
+                "again, into another folder"
+            )
+        return HeldOutClips(inputs, pair, pair.model())
+
+    def discriminator(self, name: str) -> AudioVideoDiscriminator:
+        """One that was trained for these bases, from its folder or the hub.
+
+        Raises:
+            UserError: It is not there, or reads other latents.
+        """
+        network = DiscriminatorFolder.from_pretrained(name).network
+        texts = self.model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
+        shapes = self.model.latent_shapes(float(self.pair.form.seconds))
+        expect_fitting(network.config, shapes, texts, self.inputs.clips.preset)
+        return network
+
+    def examiner(
+        self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
+    ) -> Examiner:
+        """Held-out clips against fakes, and against their own sounds exchanged.
+
+        Args:
+            pairs: Of each, at most.
+            levels: Noise levels of each path.
+            watch: Called after each level of an examination.
+            kept: Folder where answers of the bases are kept for the next time.
+        """
+        captions = self.inputs.clips.captions["validation"][:pairs]
+        if len(captions) < 2:
+            raise UserError(f"{pairs} held-out pairs: ask for at least 2")
+        real = take(self.inputs.clips.store("validation").read(), range(len(captions)))
+        fake = self.inputs.fake("validation")
+        some = take(fake.read(), range(min(len(fake), pairs)))
+        null = self.model.encode_prompts([""])
+        scale = AV(*map(float, self.inputs.made["guidance_scale"]))
+        base: JointDenoiser = guided_base(self.model, scale)
+        sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
+        return Examiner(
+            base=base if kept is None else RememberedBase(base, kept),
+            paths=paths_of(sampler.path, one_sided=self.pair.independent),
+            real=real,
+            against={
+                "fake": Comparison(real, some),
+                "shuffled": Comparison(*exchange(captions).pairs(real, null)),
+            },
+            levels=levels,
+            watch=watch,
+        )

@@ -1,0 +1,1 @@
+"""How well a discriminator does its work, level by level: telling pairs apart, and denoising."""

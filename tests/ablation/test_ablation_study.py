@@ -1,0 +1,106 @@
+"""Studies as values: arms, claims, and their report. Nothing is trained."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from mmdisco.ablation.on_embedded import RECIPE
+from mmdisco.ablation.page import page
+from mmdisco.ablation.picture import draw
+from mmdisco.ablation.results import Results
+from mmdisco.ablation.studies import STUDIES, study
+from mmdisco.ablation.study import BASES, Arm, More, NoMore, Study, Usual, Way
+from mmdisco.av import AV
+from mmdisco.embedded.table import Spread
+from mmdisco.errors import UserError
+from mmdisco.pair import Sampling
+
+USUAL = Usual(RECIPE, Way(Sampling(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)))
+TRAINING = {"loss", "interaction", "size", "steps", "fakes", "levels"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_arms_are_named_apart_and_differ(name):
+    arms = STUDIES[name].cells(USUAL)
+    assert arms[0].name == BASES
+    assert not arms[0].way.guided
+    assert len({arm.name for arm in arms}) == len(arms)
+    settings = [(arm.way, arm.recipe) for arm in arms]
+    assert all(one not in settings[:place] for place, one in enumerate(settings))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_changes_the_training_or_the_sampling(name):
+    arms = STUDIES[name].cells(USUAL)[1:]
+    assert {arm.recipe is not None for arm in arms} == {name in TRAINING}
+    if name in TRAINING:
+        assert {arm.way for arm in arms} == {USUAL.way}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_claims_are_of_arms_that_are_there(name):
+    arms = {arm.name for arm in STUDIES[name].cells(USUAL)}
+    for claim in STUDIES[name].claims:
+        assert {claim.arm, claim.than} <= arms
+
+
+def test_unknown_study_is_refused_with_the_known():
+    with pytest.raises(UserError, match="choose one of loss, interaction"):
+        study("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "other", "said"),
+    [
+        (More, 0.9, 0.5, "holds"),
+        (More, 0.5, 0.9, "FAILS"),
+        (More, 0.52, 0.5, "not decided"),
+        (NoMore, 0.9, 0.5, "FAILS"),
+        (NoMore, 0.52, 0.5, "holds"),
+        (NoMore, 0.2, 0.5, "holds"),
+    ],
+)
+def test_a_claim_says_plainly_whether_it_holds(kind, own, other, said):
+    figures = {"a": {"f": Spread(own, 0.1)}, "b": {"f": Spread(other, 0.1)}}
+    claim = kind("a beats b", "f", "a", "b")
+    assert claim.verdict(figures, 4).startswith(said)
+    assert claim.verdict(figures, 1).startswith("not decided by one seed")
+    assert claim.verdict({"a": figures["a"]}, 4) == "not measured"
+
+
+@pytest.fixture
+def results():
+    arms = [Arm(BASES, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
+    cells = {BASES: [{"f": 0.1}, {"f": 0.3}], "one & only": [{"f": 0.5, "g": 7.0}] * 2}
+    claims = (More("guided beats the bases", "f", "one & only", BASES),)
+    conditions = {"seeds": [0, 1], "python": "3"}
+    some = Study("A study", lambda usual: arms, claims)
+    return Results("some", some, arms, cells, {"f": "figure F", "g": "G"}, conditions)
+
+
+def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
+    results.write(tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert [(row["arm"], row["seed"], row["f"], row["g"]) for row in rows] == [
+        (BASES, "0", "0.1", ""),
+        (BASES, "1", "0.3", ""),
+        ("one & only", "0", "0.5", "7.0"),
+        ("one & only", "1", "0.5", "7.0"),
+    ]
+    text = (tmp_path / "table.md").read_text()
+    assert f"| {BASES} | 0.200 ± 0.141 |  |" in text
+    assert "guided beats the bases: **holds (+0.300 ± 0.100)**" in text
+
+
+@pytest.mark.parametrize("axis", ["", "evaluations"])
+def test_page_needs_nothing_else(results, axis, tmp_path):
+    shown = replace(results, study=replace(results.study, axis=axis))
+    draw(tmp_path / "plot.png", shown)
+    text = page(shown, tmp_path / "plot.png")
+    assert "data:image/png;base64,iVBOR" in text
+    assert "one &amp; only" in text
+    assert "src='plot" not in text
+    # what an arm changes is told
+    assert "way.sampling.joint_scale.audio" in text
