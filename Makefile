@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	@echo "--- running the quick form of the toy study (under a minute)"
-	$(BIN)/mmdisco toy --quick --out demo
+	@echo "--- the same prompt and noise twice: two models alone, then playing together"
+	$(BIN)/mmdisco generate "a red ball bouncing" --seed 1 --no-guidance --out demo/alone.mp4
+	$(BIN)/mmdisco generate "a red ball bouncing" --seed 1 --out demo/together.mp4
 
 test: $(VENV)/.installed-dev lint
 	@echo "--- tests"
