@@ -112,12 +112,16 @@ def _keys(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, bool
 
 
 def _nearest(key: str, known: list[str]) -> str | None:
+    # of several with that last part the first
+    lasts = {one.rpartition(".")[2]: one for one in reversed(known)}
+    last = key.rpartition(".")[2]
+    if last in lasts:
+        return lasts[last]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
     if close:
         return close[0]
-    # the right name in the wrong section, perhaps misspelt
-    lasts = {one.rpartition(".")[2]: one for one in reversed(known)}
-    found = difflib.get_close_matches(key.rpartition(".")[2], lasts, n=1)
+    # the right name in the wrong section, misspelt
+    found = difflib.get_close_matches(last, lasts, n=1)
     return lasts[found[0]] if found else None
 
 
