@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from fit import progress
 
+from mmdisco.course.config import First
+from mmdisco.course.train import contrast_of
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import FlatLatents
@@ -21,7 +23,7 @@ from mmdisco.files import read_tensors, write_tensors
 from mmdisco.objects.dataset import caption_of
 from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
-from mmdisco.training.contrast import Contrast, GroupedLevels, Groups
+from mmdisco.training.contrast import Groups
 from mmdisco.training.levels import LevelLaw, PowerLaw
 from mmdisco.training.losses import Objective
 from mmdisco.training.remembered import RememberedBase
@@ -37,7 +39,6 @@ CONFIG = AudioVideoConfig(
     multipliers=(1,),
     fusion=ProductFusionConfig(width=128, layers=3, heads=4),
 )
-GROUPS, SIZE, STRANGERS = 4, 16, 0.25
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
 
@@ -115,31 +116,15 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
     if recipe.first and isinstance(network.fusion, ProductFusion):
-        groups = Groups.of(pairs, meanings, trainer.null, SIZE, STRANGERS)
+        first = First(recipe.first, power=recipe.first_power, learning_rate=recipe.first_rate)
+        groups = Groups.of(pairs, meanings, trainer.null, first.group, first.strangers)
+        before = contrast_of(first, replace(trainer, config=replace(trainer.config, warmup=100)))
         # in place, as the whole training is
-        first = first_of(trainer, recipe).steps(network, groups, groups, run / f"{name}_first")
-        _last(name, recipe.first, first)
+        steps = before.steps(network, groups, groups, run / f"{name}_first")
+        _last(name, recipe.first, steps)
     source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
-
-
-def first_of(trainer: Trainer, recipe: Recipe) -> Trainer:
-    """The training before, of the products alone, on levels that are mostly low."""
-    levels, low = trainer.levels, PowerLaw(recipe.first_power)
-    return replace(
-        trainer,
-        levels=GroupedLevels(levels.path, low, levels.independent, levels.one_sided, SIZE),
-        criterion=Contrast(SIZE),
-        config=replace(
-            trainer.config,
-            steps=recipe.first,
-            batch_size=GROUPS * SIZE,
-            learning_rate=recipe.first_rate,
-            warmup=100,
-            period=0,
-        ),
-    )
 
 
 def trained(name: str, path: Path) -> AudioVideoDiscriminator:

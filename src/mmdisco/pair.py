@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mmdisco.av import AV
+from mmdisco.discriminator.audio_video import AudioVideoConfig
 from mmdisco.discriminator.base import Discriminator
+from mmdisco.discriminator.folder import expect_fitting
 from mmdisco.guidance import IntervalScale
 from mmdisco.media.given import Form
 from mmdisco.models import JointModel
@@ -128,6 +130,21 @@ class Pair(ABC):
         Raises:
             UserError: Files are missing or damaged.
         """
+
+    def expect_fitting(self, config: AudioVideoConfig, name: str) -> None:
+        """Make sure that a discriminator reads what the bases make.
+
+        Args:
+            config: Of the discriminator.
+            name: Of the preset, for the message.
+
+        Raises:
+            UserError: It does not.
+        """
+        model = self.model()
+        shapes = model.latent_shapes(float(self.form.seconds))
+        texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
+        expect_fitting(config, shapes, texts, name)
 
     @abstractmethod
     def discriminator(self) -> Discriminator:

@@ -18,7 +18,7 @@ from mmdisco.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPai
 from mmdisco.toy.problems import problem
 from mmdisco.training.fakes import generate_fake_pairs
 from mmdisco.training.levels import ImportanceLaw, LevelLaw, PowerLaw
-from mmdisco.training.losses import NoisedPairs, Objective, training_losses
+from mmdisco.training.losses import NoisedPairs, Objective
 from mmdisco.training.pairs import Pairs, PairSource
 from mmdisco.training.remembered import RememberedBase
 from mmdisco.training.store import PairStore, Repaired
@@ -87,7 +87,7 @@ def test_exact_ratio_scores_better_than_any_scaled_one(generator):
     for factor in (0.0, 0.7, 1.0, 1.4):
         ratio = Scaled(GOAL.joint, GOAL.bases)
         ratio.factor = factor
-        losses = training_losses(ratio, BASE, real, fake, Objective())
+        losses = Objective().losses(ratio, BASE, real, fake)
         denoising = losses.denoising.audio.mean() + losses.denoising.video.mean()
         totals[factor] = (losses.discrimination.mean().item(), denoising.item())
     for other in (0.0, 0.7, 1.4):
@@ -98,8 +98,8 @@ def test_exact_ratio_scores_better_than_any_scaled_one(generator):
 def test_losses_of_weight_zero_are_not_computed(generator):
     levels = LevelLaw(PATH, PowerLaw()).draw(8, generator).levels
     pairs = noised(RealPairs(GOAL), levels, generator), noised(BasePairs(GOAL), levels, generator)
-    only_disc = training_losses(network(), BASE, *pairs, Objective(1.0, 0.0))
-    only_denoise = training_losses(network(), BASE, *pairs, Objective(0.0, 1.0))
+    only_disc = Objective(1.0, 0.0).losses(network(), BASE, *pairs)
+    only_denoise = Objective(0.0, 1.0).losses(network(), BASE, *pairs)
     assert not only_disc.denoising.audio.any()
     assert only_disc.discrimination.any()
     assert only_denoise.denoising.audio.all()
@@ -110,7 +110,7 @@ def test_clean_side_has_no_denoising_loss(generator):
     law = LevelLaw(PATH, PowerLaw(), one_sided=1.0)
     levels = law.draw(64, generator).levels
     pairs = noised(RealPairs(GOAL), levels, generator), noised(BasePairs(GOAL), levels, generator)
-    losses = training_losses(network(), BASE, *pairs, Objective())
+    losses = Objective().losses(network(), BASE, *pairs)
     assert torch.equal(losses.denoising.audio == 0, levels.audio.sigma == 0)
     assert torch.equal(losses.denoising.video == 0, levels.video.sigma == 0)
 

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from mmdisco.av import AV
 from mmdisco.course.config import Course
-from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
-from mmdisco.discriminator.folder import DiscriminatorFolder, expect_fitting
+from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.errors import UserError
 from mmdisco.health.examining import Comparison, Examiner, paths_of
 from mmdisco.health.exchange import exchange
 from mmdisco.models import JointDenoiser, JointModel
 from mmdisco.pair import Pair
 from mmdisco.pipeline import guided_base
-from mmdisco.presets import preset
 from mmdisco.training.remembered import RememberedBase
 from mmdisco.training.store import take
 
@@ -45,12 +43,7 @@ class HeldOutClips:
         inputs = Inputs.read(Course(data, fakes, Path(), weights))
         if len(inputs.clips.captions["validation"]) < 2:
             raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
-        pair = preset(inputs.clips.preset).pair(inputs.clips.options)
-        if base_marks(pair) != inputs.made.get("weights"):
-            raise UserError(
-                f"{fakes} was made by other weights of {inputs.clips.preset}: run `mmdisco fakes` "
-                "again, into another folder"
-            )
+        pair = inputs.pair(inputs.clips.options)
         return HeldOutClips(inputs, pair, pair.model())
 
     def discriminator(self, name: str) -> AudioVideoDiscriminator:
@@ -60,9 +53,7 @@ class HeldOutClips:
             UserError: It is not there, or reads other latents.
         """
         network = DiscriminatorFolder.from_pretrained(name).network
-        texts = self.model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
-        shapes = self.model.latent_shapes(float(self.pair.form.seconds))
-        expect_fitting(network.config, shapes, texts, self.inputs.clips.preset)
+        self.pair.expect_fitting(network.config, self.inputs.clips.preset)
         return network
 
     def examiner(

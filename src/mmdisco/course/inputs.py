@@ -8,9 +8,12 @@ from typing import Any
 from mmdisco.av import AV
 from mmdisco.course.clips import Clips, read_manifest, store_of
 from mmdisco.course.config import Course, Fakery, First
+from mmdisco.course.fakes import base_marks
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
 from mmdisco.models import Conditioning
+from mmdisco.pair import Pair
+from mmdisco.presets import Options, preset
 from mmdisco.training.contrast import Groups
 from mmdisco.training.pairs import PairSource
 from mmdisco.training.repaired import Mixed, RepairedWithin
@@ -52,6 +55,20 @@ class Inputs:
         if not clips.captions["train"]:
             raise UserError(f"{course.data} has no clips to train on: prepare more")
         return Inputs(clips, made, read_manifest(course.fakes), course.fakes)
+
+    def pair(self, options: Options) -> Pair:
+        """The pair whose bases made the fakes.
+
+        Raises:
+            UserError: The weights that are here are others.
+        """
+        found = preset(self.clips.preset).pair(options)
+        if base_marks(found) != self.made.get("weights"):
+            raise UserError(
+                f"{self.folder} was made by other weights of {self.clips.preset}: run "
+                "`mmdisco fakes` again, into another folder"
+            )
+        return found
 
     def fake(self, part: str) -> PairStore:
         """The fakes of a part."""

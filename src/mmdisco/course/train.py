@@ -11,7 +11,6 @@ import torch
 from mmdisco.av import AV
 from mmdisco.course.card import last_measure, read_log, write_card
 from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, First, Levels
-from mmdisco.course.fakes import base_marks
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
 from mmdisco.course.reading import course_tree, write_course
@@ -25,7 +24,6 @@ from mmdisco.models import JointDenoiser
 from mmdisco.pair import Pair
 from mmdisco.path import NoisePath
 from mmdisco.pipeline import guided_base
-from mmdisco.presets import preset
 from mmdisco.training.accelerated import Accelerated
 from mmdisco.training.contrast import Contrast, GroupedLevels
 from mmdisco.training.levels import ImportanceLaw, LevelLaw, PowerLaw, TimeLaw
@@ -158,12 +156,7 @@ def prepare_training(
     strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
     strategy.expect(course.training.batch_size)
     options = replace(inputs.clips.options, device=str(strategy.device))
-    pair = preset(inputs.clips.preset).pair(options)
-    if base_marks(pair) != inputs.made.get("weights"):
-        raise UserError(
-            f"{course.fakes} was made by other weights of {inputs.clips.preset}: run "
-            "`mmdisco fakes` again, into another folder"
-        )
+    pair = inputs.pair(options)
     course = _resolved(course, pair)
     model = pair.model()
     null = model.encode_prompts([""])

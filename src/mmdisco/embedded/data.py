@@ -10,20 +10,17 @@ from mmdisco.embedded.weights import Folder
 from mmdisco.models import ModelPair
 from mmdisco.objects.dataset import Example
 from mmdisco.objects.scene import Wish
-from mmdisco.path import IndexPath
 from mmdisco.pipeline import guided_base
-from mmdisco.sampling import Sampler
 from mmdisco.training.fakes import generate_fake_pairs
 from mmdisco.training.pairs import Pairs
 from mmdisco.training.repaired import rows_by_key
 from mmdisco.training.store import PairStore
 
-LEAST: Final = {"count": None, "size": None, "colour": None}
 FORMS: Final[tuple[Mapping[str, None], ...]] = (
     {},
     {"count": None},
     {"count": None, "size": None},
-    LEAST,
+    {"count": None, "size": None, "colour": None},
 )
 PART: Final = 32  # clips that are encoded at once
 
@@ -76,12 +73,9 @@ def fill_fake(
     if store.shards >= len(shards):
         return
     model, sampling = folder.model(), folder.sampling()
-    sampler = Sampler(
-        IndexPath(model.schedules), sampling.settings.solvers, sampling.settings.steps
-    )
     yield from generate_fake_pairs(
         guided_base(model, sampling.guidance_scale),
-        sampler,
+        folder.method.sampler(model, sampling.settings),
         [model.encode_prompts(texts) for texts in shards],
         model.latent_shapes(SECONDS),
         store,

@@ -7,10 +7,9 @@ from typing import Final
 
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
-from mmdisco.discriminator.folder import DiscriminatorFolder, expect_fitting
+from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.embedded.data import PART, fill_fake, fill_real
 from mmdisco.embedded.evaluation import asked_of, held_out
-from mmdisco.embedded.models import SECONDS
 from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
 from mmdisco.health.examining import Comparison, Examiner, paths_of
@@ -34,9 +33,7 @@ def fitting(folder: Folder, name: str | None) -> AudioVideoDiscriminator:
     if name is None:
         return folder.discriminator()
     network = DiscriminatorFolder.from_pretrained(name).network
-    model = folder.model()
-    texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
-    expect_fitting(network.config, model.latent_shapes(SECONDS), texts, "embedded")
+    folder.expect_fitting(network.config, "embedded")
     return network
 
 

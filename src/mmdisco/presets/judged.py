@@ -8,7 +8,7 @@ from pathlib import Path
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig
 from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.folder import DiscriminatorFolder, expect_fitting, read_config
+from mmdisco.discriminator.folder import DiscriminatorFolder, read_config
 from mmdisco.discriminator.wrappers import Placed
 from mmdisco.media.given import Form
 from mmdisco.models import JointModel
@@ -88,12 +88,6 @@ class Judged(Pair):
     @cached_property
     def _judge(self) -> Discriminator:
         folder = DiscriminatorFolder.load(self.folder)
-        model = self.pair.model()
-        expect_fitting(
-            folder.network.config,
-            model.latent_shapes(float(self.form.seconds)),
-            model.encode_prompts([""]).map(lambda one: one.pooled.shape[1]),
-            "this preset",
-        )
+        self.pair.expect_fitting(folder.network.config, "this preset")
         device = self.options.torch_device()
         return folder.network if device.type == "cpu" else Placed(folder.network, device)

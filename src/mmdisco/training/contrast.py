@@ -9,6 +9,7 @@ are trained, and the ordinary training goes on from there.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -152,9 +153,12 @@ class Groups(PairSource):
             drawn.z_0, each(lambda own, null: without(own, null, nameless), told, self.null)
         )
 
+    @cached_property
+    def _likely(self) -> Tensor:
+        return torch.tensor([float(len(one)) for one in self.rows])
+
     def _of_one_meaning(self, generator: Generator) -> Tensor:
-        likely = torch.tensor([float(len(one)) for one in self.rows])
-        rows = self.rows[int(torch.multinomial(likely, 1, generator=generator))]
+        rows = self.rows[int(torch.multinomial(self._likely, 1, generator=generator))]
         return rows[torch.randperm(len(rows), generator=generator)[: self.size]]
 
 

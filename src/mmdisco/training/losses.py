@@ -66,7 +66,14 @@ class Criterion(ABC):
         real: NoisedPairs,
         fake: NoisedPairs,
     ) -> Losses:
-        """The losses of each pair; see ``training_losses``."""
+        """The losses of each pair.
+
+        Args:
+            discriminator: The network in training.
+            base: The frozen base whose noise the gradient must complete.
+            real: Noised real pairs, (b, …).
+            fake: Pairs that the base made, noised to the same levels, (b, …).
+        """
 
     @abstractmethod
     def total(self, losses: Losses) -> PerSample:
@@ -102,8 +109,19 @@ class Objective(Criterion):
         real: NoisedPairs,
         fake: NoisedPairs,
     ) -> Losses:
-        """Both losses at once."""
-        return training_losses(discriminator, base, real, fake, self)
+        """Both at once, sharing the logit of the real pairs."""
+        zeros = torch.zeros(len(real.pairs))
+        denoising = AV(zeros, zeros)
+        if self.denoising:
+            logit, denoising = _denoising(discriminator, base, real)
+        else:
+            logit = _logit(discriminator, real)
+        discrimination, correct = zeros, (logit.detach() > 0).float()
+        if self.discrimination:
+            fake_logit = _logit(discriminator, fake)
+            discrimination = softplus(-logit) + softplus(fake_logit)
+            correct = ((logit.detach() > 0).float() + (fake_logit.detach() < 0).float()) / 2
+        return Losses(discrimination, denoising, correct)
 
     def total(self, losses: Losses) -> PerSample:
         """L of each pair."""
@@ -114,36 +132,6 @@ class Objective(Criterion):
     def settings(self) -> dict[str, float]:
         """Both weights."""
         return asdict(self)
-
-
-def training_losses(
-    discriminator: Discriminator,
-    base: JointDenoiser,
-    real: NoisedPairs,
-    fake: NoisedPairs,
-    objective: Objective,
-) -> Losses:
-    """Both losses at once, sharing the logit of the real pairs.
-
-    Args:
-        discriminator: The network in training.
-        base: The frozen base whose noise the gradient must complete.
-        real: Noised real pairs, (b, …).
-        fake: Pairs that the base made, noised to the same levels, (b, …).
-        objective: Says which of the losses to compute.
-    """
-    zeros = torch.zeros(len(real.pairs))
-    denoising = AV(zeros, zeros)
-    if objective.denoising:
-        logit, denoising = _denoising(discriminator, base, real)
-    else:
-        logit = _logit(discriminator, real)
-    discrimination, correct = zeros, (logit.detach() > 0).float()
-    if objective.discrimination:
-        fake_logit = _logit(discriminator, fake)
-        discrimination = softplus(-logit) + softplus(fake_logit)
-        correct = ((logit.detach() > 0).float() + (fake_logit.detach() < 0).float()) / 2
-    return Losses(discrimination, denoising, correct)
 
 
 def _logit(discriminator: Discriminator, noised: NoisedPairs) -> Tensor:
