@@ -4,6 +4,7 @@ Run by ``run.py``; alone: ``python recipes/embedded/train_autoencoders.py video 
 """
 
 import argparse
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,12 @@ from mmdisco.objects.dataset import example
 
 CLIPS = 3000
 KL_WEIGHT = 2e-4  # keeps latents smooth and near unit size; more costs sharpness
+MOST_NOISE = 0.5  # against latents of deviation 1
 # the thing that sounds covers a tenth of a frame, and its colour is what matters
 FOREGROUND = 4.0
 
 SCHEDULES = {
-    "video": Schedule(steps=2000, learning_rate=2e-3, ema=0.995),
+    "video": Schedule(steps=3000, learning_rate=2e-3, ema=0.995),
     "audio": Schedule(steps=3000, learning_rate=2e-3, ema=0.995),
 }
 BATCH = {"video": 32, "audio": 8}
@@ -47,10 +49,14 @@ def train(modality: str, seed: int, out: Path) -> None:
     pool = POOL[modality](seed)
     batch = BATCH[modality]
 
+    code = CODE[modality]
+
     def loss_of(step: int, generator: Generator) -> Tensor:
         del step
         chosen = pool[torch.randint(len(pool), (batch,), generator=generator)]
-        return reconstruction(network, as_images(chosen), generator)
+        squares = pixel_unshuffle(as_images(chosen), SQUARE)
+        latents, price = code.sample(network, squares, generator)
+        return reconstruction(squares, network.decode(latents).sample) + price
 
     trained = fit(
         network,
@@ -59,25 +65,96 @@ def train(modality: str, seed: int, out: Path) -> None:
         out / f"{modality}_autoencoder_training.safetensors",
         f"{modality} autoencoder",
     )
-    whole = Standardised(trained)
+    some = pool[:: max(1, len(pool) // 2000)]
     with torch.no_grad():
-        some = pool[:: max(1, len(pool) // 2000)]
+        code.settle(trained, torch.cat([_means(trained, part) for part in some.split(64)]))
+        whole = Standardised(trained)
         latents = torch.cat([whole.encode(as_images(part)) for part in some.split(64)])
     whole.mean = latents.mean((0, 2, 3))
     whole.deviation = latents.std((0, 2, 3))
     write_tensors(target, whole.state_dict(), {})
 
 
-def reconstruction(network: AutoencoderKL, images: Tensor, generator: Generator) -> Tensor:
-    """L1 and L2 between images and their reconstruction, and the posterior's divergence."""
-    squares = pixel_unshuffle(images, SQUARE)
-    posterior = network.encode(squares).latent_dist
-    again = network.decode(posterior.sample(generator)).sample
+class Code(ABC):
+    """What makes latents such that a denoiser can learn them."""
+
+    @abstractmethod
+    def sample(
+        self, network: AutoencoderKL, squares: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Latents for the decoder to read, and what is added to the loss."""
+
+    @abstractmethod
+    def settle(self, network: AutoencoderKL, latents: Tensor) -> None:
+        """Finish the trained ``network`` in place, given its latents (n, c, h, w) of the data."""
+
+
+class Variational(Code):
+    """Posteriors near the unit normal, as AudioLDM and Stable Diffusion have it."""
+
+    def sample(
+        self, network: AutoencoderKL, squares: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A draw from the posterior, and its divergence."""
+        posterior = network.encode(squares).latent_dist
+        price = KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+        return posterior.sample(generator), price
+
+    def settle(self, network: AutoencoderKL, latents: Tensor) -> None:
+        """Nothing."""
+
+
+class Noisy(Code):
+    """Latents of unit covariance that can be read through noise.
+
+    Diffusion adds the same noise to every direction. Posteriors near the unit normal do not keep an
+    encoder from saying nearly all along one direction, where a green thing lies between a red and a
+    blue one, and a denoiser that is unsure what is where paints it in any colour. Here all
+    directions are equally strong, and what matters is said so that noise does not change it.
+    """
+
+    def sample(
+        self, network: AutoencoderKL, squares: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """White over the batch, with noise of up to ``MOST_NOISE``."""
+        latents = network.encode(squares).latent_dist.mean
+        mean, root = _spread(latents)
+        white = torch.linalg.solve_triangular(root, _columns(latents) - mean[:, None], upper=False)
+        white = white.unflatten(1, (len(latents), *latents.shape[2:])).transpose(0, 1)
+        sigma = MOST_NOISE * torch.rand(len(white), 1, 1, 1, generator=generator)
+        noise = torch.randn(white.shape, generator=generator)
+        return white + sigma * noise, torch.zeros(())
+
+    def settle(self, network: AutoencoderKL, latents: Tensor) -> None:
+        """White over the data from now on: the last map of the encoder has it built in."""
+        mean, root = _spread(latents)
+        weight, bias = network.quant_conv.weight, network.quant_conv.bias
+        count = len(root)
+        weight[:count] = torch.linalg.solve(root, weight[:count, :, 0, 0])[..., None, None]
+        bias[:count] = torch.linalg.solve(root, bias[:count] - mean)
+
+
+def _spread(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (c,) and lower root (c, c) of the covariance of latents (n, c, h, w)."""
+    columns = _columns(latents)
+    ridge = 1e-4 * torch.eye(len(columns))
+    return columns.mean(1), torch.linalg.cholesky(torch.cov(columns) + ridge)
+
+
+def _columns(latents: Tensor) -> Tensor:
+    return latents.transpose(0, 1).flatten(1)
+
+
+def _means(network: AutoencoderKL, pool: Tensor) -> Tensor:
+    return network.encode(pixel_unshuffle(as_images(pool), SQUARE)).latent_dist.mean
+
+
+def reconstruction(squares: Tensor, again: Tensor) -> Tensor:
+    """L1 and L2 between images and their reconstruction, more where the usual image is not."""
     error = (again - squares).abs()
     usual = squares.mean(0, keepdim=True)
     weight = 1 + FOREGROUND * (squares - usual).abs()
-    loss = (weight * (error + 2 * error.square())).mean()
-    return loss + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+    return (weight * (error + 2 * error.square())).mean()
 
 
 def as_images(pool: Tensor) -> Tensor:
@@ -104,6 +181,7 @@ def spectrograms(seed: int) -> Tensor:
     return torch.cat([scale.analyse(part) for part in torch.stack(waveforms).split(64)])
 
 
+CODE: dict[str, Code] = {"video": Noisy(), "audio": Variational()}
 BUILD: dict[str, Callable[[], AutoencoderKL]] = {
     "video": build_video_autoencoder,
     "audio": build_audio_autoencoder,
