@@ -162,6 +162,7 @@ def describe(
         "guidance_scale": _sides(sampling.guidance_scale),
         "joint_scale": _sides(sampling.joint_scale),
         "joint_levels": levels_record(sampling.joint_levels),
+        "guidance_every": sampling.guidance_every,
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
@@ -197,6 +198,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 audio=file if task == "audio to video" else None,
                 joint_scale=_both(values["joint_scale"]),
                 joint_levels=levels_of(values["joint_levels"]),
+                guidance_every=int(values.get("guidance_every", 1)),
                 guidance_scale=_both(values["guidance_scale"]),
                 steps=int(values["steps"]),
                 scheduler=str(values["scheduler"]),

@@ -45,6 +45,7 @@ class Request:
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
+        guidance_every: How many guided evaluations share one gradient of the discriminator.
         guidance_scale: w of classifier-free guidance; 1 is off.
         steps: Evaluations of the bases.
         scheduler: A name of ``sampling.named``.
@@ -62,6 +63,7 @@ class Request:
     audio: Path | None = None
     joint_scale: AV[float] | None = None
     joint_levels: tuple[float, float] | None = None
+    guidance_every: int | None = None
     guidance_scale: AV[float] | None = None
     steps: int | None = None
     scheduler: str | None = None
@@ -80,6 +82,11 @@ class Request:
         _check_count("samples", self.samples, MOST_SAMPLES)
         if self.steps is not None:
             _check_count("steps", self.steps, MOST_STEPS)
+        if self.guidance_every is not None:
+            _check_count("evaluations a gradient", self.guidance_every, MOST_STEPS)
+        if self.joint_levels is not None and not self.joint_levels[0] < self.joint_levels[1]:
+            low, high = self.joint_levels
+            raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
 
@@ -184,6 +191,7 @@ def chosen(request: Request, sampling: Sampling) -> Sampling:
         guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
         joint_scale=best if joint is None else _where_made(request, joint.map(float)),
         joint_levels=request.joint_levels or sampling.joint_levels,
+        guidance_every=request.guidance_every or sampling.guidance_every,
     )
 
 
