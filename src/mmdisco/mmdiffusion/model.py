@@ -15,6 +15,7 @@ from mmdisco.mmdiffusion.config import FPS, SAMPLE_RATE, JointConfig
 from mmdisco.mmdiffusion.network import JointNetwork
 from mmdisco.mmdiffusion.shifts import SeededShifts, WindowShifts
 from mmdisco.models import Conditioning, JointModel
+from mmdisco.sampling.alongside import Alongside
 from mmdisco.schedule import NoiseLevel, NoiseSchedule, linear
 from mmdisco.shapes import Latent
 
@@ -48,17 +49,20 @@ class MMDiffusion(JointModel):
     ) -> AV[Tensor]:
         """ε of both, each seen with the other.
 
+        A given, clean side is noised to the timestep of the other: see ``sampling.alongside``.
+
         Raises:
-            UserError: The levels differ, or one side is given.
+            UserError: The levels differ.
         """
-        t = level.audio.t
-        if level.audio.is_clean or level.video.is_clean or not torch.equal(t, level.video.t):
+        noised = Alongside(self.schedules).noised(z_t, level)
+        t = noised.level.audio.t
+        if noised.level.audio.is_clean or not torch.equal(t, noised.level.video.t):
             raise UserError(
                 "MM-Diffusion knows one noise level for both modalities: take a path on which both "
-                "are at the same timestep, with neither side given"
+                "are at the same timestep"
             )
         weight = self.network.audio_head.norm.weight
-        own = z_t.map(lambda x: x.to(weight))
+        own = noised.z_t.map(lambda x: x.to(weight))
         eps = self.network(own, t.to(weight.device), self.shifts)
         return AV(eps.audio.to(z_t.audio), eps.video.to(z_t.video))
 

@@ -19,6 +19,8 @@ from mmdisco.presets.base import Component, Preset, expect_files
 from mmdisco.presets.judges import Clamped, Judge
 from mmdisco.presets.methods import TrainedTimes
 from mmdisco.presets.options import DTYPES, Options
+from mmdisco.released.alongside import NoisedAlong
+from mmdisco.sampling.alongside import Alongside
 
 if TYPE_CHECKING:
     from mmdisco.mmdiffusion.network import JointNetwork
@@ -87,7 +89,7 @@ class MMDiffusionPreset(Preset):
     @property
     def remark(self) -> str:
         """It is asked for nothing."""
-        return "reads no prompts, takes no given side"
+        return "reads no prompts"
 
     def sampling(self) -> Sampling:
         """20 steps."""
@@ -156,21 +158,22 @@ class MMDiffusionPair(Pair):
         return self._preset.sampling()
 
     def expect(self, demand: Demand) -> list[str]:
-        """Refuse prompts and given sides, and name every missing file.
+        """Refuse prompts, and name every missing file.
 
         Raises:
-            UserError: One of these is the case.
+            UserError: Either is the case.
         """
         name = self._preset.name
         if demand.prompt.strip():
             raise UserError(f"{name} reads no prompts, not even {demand.prompt!r}: leave them out")
-        if demand.one_sided:
-            raise UserError(
-                f"{name} knows one noise level for both sides: it cannot take a given one"
-            )
         wanted = self._preset.components if demand.guided else (self._preset.base,)
         expect_files(wanted, self._options, name)
-        return []
+        if not demand.one_sided:
+            return []
+        return [
+            f"{name} knows one noise level for both sides: it is shown the given one noised along, "
+            "which leads the other, but not exactly"
+        ]
 
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
         """The network with windows drawn from ``seeds``."""
@@ -202,4 +205,6 @@ class MMDiffusionPair(Pair):
     @cached_property
     def _judge(self) -> Discriminator:
         expect_files((self._preset.judge.component,), self._options, self._preset.name)
-        return Placed(self._preset.judge.load(self._options), self._options.torch_device())
+        judge = self._preset.judge.load(self._options)
+        network = Placed(judge, self._options.torch_device())
+        return NoisedAlong(network, Alongside(self.model().schedules))

@@ -14,9 +14,11 @@ from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import AroundPrompts, Method
 from mmdisco.presets.base import Component, Preset, expect_files, form_of
 from mmdisco.presets.bases import Base
-from mmdisco.presets.judges import Clamped, Judge
+from mmdisco.presets.judges import Clamped, Judge, told_of_one_side
 from mmdisco.presets.methods import InsidePrompts
 from mmdisco.presets.options import Options
+from mmdisco.released.alongside import NoisedAlong
+from mmdisco.sampling.alongside import Alongside
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class TextPair(Pair):
         return self._preset.sampling()
 
     def expect(self, demand: Demand) -> list[str]:
-        """Refuse what the discriminator cannot do, and name every missing file.
+        """Refuse guidance where nothing guides, and name every missing file.
 
         Raises:
             UserError: Either is the case.
@@ -149,14 +151,11 @@ class TextPair(Pair):
                 f"{preset.name} has no published discriminator: give --no-guidance for the two "
                 "models alone"
             )
-        if demand.guided and demand.one_sided:
-            raise UserError(
-                f"the discriminator of {preset.name} knows one noise level for both sides, so it "
-                "cannot guide towards a given one: give --no-guidance for the other model alone"
-            )
         wanted = preset.components if demand.guided else preset.bases
         expect_files(wanted, self._options, preset.name)
-        return []
+        if preset.judge is None or not (demand.guided and demand.one_sided):
+            return []
+        return [told_of_one_side(preset.judge)]
 
     def model(self, seeds: Sequence[int] = ()) -> ModelPair:
         """Both models; they draw no random numbers."""
@@ -190,4 +189,5 @@ class TextPair(Pair):
         if judge is None:
             raise UserError(f"{self._preset.name} has no published discriminator")
         expect_files((judge.component,), self._options, self._preset.name)
-        return Placed(judge.load(self._options), self._options.torch_device())
+        network = Placed(judge.load(self._options), self._options.torch_device())
+        return NoisedAlong(network, Alongside(self._bases.schedules))
