@@ -163,6 +163,7 @@ def describe(
         "joint_scale": _sides(sampling.joint_scale),
         "joint_levels": levels_record(sampling.joint_levels),
         "guidance_every": sampling.guidance_every,
+        "corrections": request.corrections,
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
@@ -204,6 +205,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 scheduler=str(values["scheduler"]),
                 negative_prompt=str(values.get("negative_prompt", "")),
                 batched_prompts=bool(values.get("batched_prompts", False)),
+                corrections=int(values.get("corrections", 0)),
             ),
             sample=sample,
             surroundings=Surroundings(

@@ -121,6 +121,14 @@ def generate(
     steps: Annotated[
         int | None, typer.Option(help="Evaluations of the models.", rich_help_panel=SAMPLING)
     ] = None,
+    corrections: Annotated[
+        int | None,
+        typer.Option(
+            help="How often each step is taken again from both latents noised back by one step, 0 "
+            "by default.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(help="How to step; an unknown name lists them.", rich_help_panel=SAMPLING),
@@ -221,6 +229,7 @@ def generate(
         audio_guidance=audio_guidance,
         video_guidance=video_guidance,
         steps=steps,
+        corrections=corrections,
         scheduler=scheduler,
         negative_prompt=negative_prompt,
         batched=batched,

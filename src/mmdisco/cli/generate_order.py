@@ -40,6 +40,7 @@ class Wish:
     audio_guidance: float | None = None
     video_guidance: float | None = None
     steps: int | None = None
+    corrections: int | None = None
     scheduler: str | None = None
     negative_prompt: str | None = None
     batched: bool = False
@@ -60,6 +61,7 @@ class Wish:
             guidance_every=self.guidance_every,
             guidance_scale=self._guidance_scale(pair),
             steps=self.steps,
+            corrections=self.corrections or 0,
             scheduler=self.scheduler,
             negative_prompt=self.negative_prompt or "",
             batched_prompts=self.batched,
@@ -81,9 +83,7 @@ class Wish:
         if ends == (None, None):
             return None
         if any(end is not None and not math.isfinite(end) for end in ends):
-            raise UserError(
-                "an end of the guidance that is no number: leave it out for an open one"
-            )
+            raise UserError("an end of the guidance that is no number: leave it out instead")
         low, high = pair.sampling().joint_levels
         return _first(self.guidance_from, low), _first(self.guidance_to, high)
 
