@@ -301,6 +301,7 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
     preset = MMDiffusionPreset(
         title="recorded",
         file="recorded.pt",
+        upscaler_file="none.pt",
         judge=Released("recorded", judge, 0.0),
         clips=Form(Fraction(frames, 10), Fraction(10), (side, side), 16_000),
     )

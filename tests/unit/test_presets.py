@@ -199,6 +199,24 @@ def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, fil
     assert other.video.isfinite().all()
 
 
+def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
+    small, large = (
+        made(JOINT.pair(Options(tiny_weights, size=size)), None, steps=2, samples=2)
+        for size in ((8, 8), (16, 16))
+    )
+    assert equal(small[1], large[1])
+    clips = large[0].clips(large[1])
+    assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
+    assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
+    alone = made(JOINT.pair(Options(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
+    (one,) = alone[0].clips(alone[1])
+    np.testing.assert_allclose(one.video.frames, clips[1].video.frames, atol=1e-3)
+    with pytest.raises(UserError, match="give --size 16x16 or none"):
+        JOINT.pair(Options(tiny_weights, size=(32, 32)))
+    with pytest.raises(UserError, match=r"tiny_SR.pt"):
+        prepare(Request(None), JOINT.pair(Options(tmp_path, size=(16, 16))))
+
+
 def test_build_gives_bases_and_discriminator(tiny_weights):
     model, discriminator = TINY.build(Options(tiny_weights))
     assert isinstance(model, ModelPair)

@@ -12,6 +12,7 @@ from mmdisco.av import AV
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.mmdiffusion.config import FPS, SAMPLE_RATE, JointConfig
+from mmdisco.mmdiffusion.frames import AsTheyAre, Frames, to_videos
 from mmdisco.mmdiffusion.network import JointNetwork
 from mmdisco.mmdiffusion.shifts import SeededShifts, WindowShifts
 from mmdisco.models import Conditioning, JointModel
@@ -30,10 +31,12 @@ class MMDiffusion(JointModel):
         network: With its weights.
         shifts: Where the windows of cross-attention lie. The same for every sample unless it says
             otherwise, so that no sample depends on its batch mates.
+        frames: What becomes of decoded videos.
     """
 
     network: JointNetwork
     shifts: WindowShifts = field(default_factory=lambda: SeededShifts((0,)))
+    frames: Frames = field(default_factory=AsTheyAre)
 
     def seeded(self, seeds: Sequence[int]) -> "MMDiffusion":
         """The same network with windows that a run draws from its own seeds, one a sample."""
@@ -131,16 +134,10 @@ class MMDiffusion(JointModel):
         return [Audio(np.ascontiguousarray(one), SAMPLE_RATE) for one in bounded]
 
     def decode_video(self, x_0: Latent) -> list[Video]:
-        """The frames, cut off at ±1 and taken to [0, 1]."""
-        return to_videos(x_0, Fraction(FPS))
+        """The frames, cut off at ±1 and taken to [0, 1], then as ``frames`` has them."""
+        return self.frames.shown(to_videos(x_0, Fraction(FPS)))
 
     @property
     def config(self) -> JointConfig:
         """The shape of the network and of its clips."""
         return self.network.config
-
-
-def to_videos(x_0: Latent, fps: Fraction) -> list[Video]:
-    """Frames (b, 3, f, h, w) in [−1, 1] as videos."""
-    frames = ((x_0 + 1) / 2).clamp(0, 1).movedim(1, -1).to("cpu", torch.float32).numpy()
-    return [Video(np.ascontiguousarray(one), fps) for one in frames]
