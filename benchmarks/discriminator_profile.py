@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Clock(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run and time one operation."""
@@ -85,7 +85,7 @@ def profile(gradient: Callable[[], Any], repeats: int) -> dict[str, Any]:
     """Medians of the seconds of each kind, and all operations, after one run that is not timed."""
     with FlopCounterMode(display=False) as counter:
         gradient()
-    runs: list[Counter[str]] = []
+    runs: list[dict[str, float]] = []
     for _ in range(repeats):
         with Clock() as clock:
             gradient()

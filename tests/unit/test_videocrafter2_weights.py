@@ -200,7 +200,7 @@ def without(key):
         ),
         ({"a": torch.zeros(1)}, "it lacks betas"),
         ({}, "holds no state dict"),
-        ({"betas": [1, 2]}, "holds more than a state dict"),
+        ({"betas": [1, 2]}, "or more than one"),
         ([torch.zeros(1)], "holds no state dict"),
     ],
 )
