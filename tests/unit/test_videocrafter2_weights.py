@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_videocrafter2_tiny import DATA, PICTURE, TINY, TOKENIZER, built, checkpoint, published
 
+from mmdisco.adapters.tensors import empty
 from mmdisco.adapters.videocrafter2 import VideoCrafter2, keys
-from mmdisco.adapters.videocrafter2.tensors import empty
 from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.weights import PUBLISHED, convert, load_networks
 from mmdisco.errors import UserError

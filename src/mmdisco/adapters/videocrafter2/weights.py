@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from mmdisco.adapters.layouts import VIDEOCRAFTER2
-from mmdisco.adapters.videocrafter2 import keys
-from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
-from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
-from mmdisco.adapters.videocrafter2.tensors import (
+from mmdisco.adapters.tensors import (
     Network,
     empty,
     fill,
     summary,
 )
+from mmdisco.adapters.videocrafter2 import keys
+from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
+from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
 from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.errors import UserError
