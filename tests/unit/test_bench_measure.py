@@ -184,6 +184,12 @@ def test_attention_and_products_in_place_are_counted():
         (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
         (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
         (mmdiffusion, Setting(frames=8), "one size: leave the sizes out"),
+        (
+            lambda: replace(audioldm_animatediff(), captions=InsideCaptions()),
+            replace(SMALL, guidance_every=2),
+            "asks at every step",
+        ),
+        (mmdiffusion, Setting(guidance_every=20), "ask for 1 to 0"),
         (Embedded, Setting(seconds=2.0), "one size: leave the sizes out"),
         (Embedded, Setting(dtype=torch.float16), "leave device and dtype out"),
     ],

@@ -225,7 +225,12 @@ class Independent:
     captions: Captions
 
     def subject(self, shapes: AV[torch.Size], setting: Setting, ledger: Ledger) -> Subject:
-        """Ready to take steps."""
+        """Ready to take steps.
+
+        Raises:
+            UserError: A gradient is to serve several steps, and the captions do not allow it.
+        """
+        self.captions.expect(setting)
         bases, config, tokens = self.bases, self.config, self.tokens
         discriminator = _discriminator(config, setting)
         metered = IndependentPair(

@@ -131,6 +131,14 @@ class Captions(ABC):
     """How joint guidance and classifier-free guidance go together."""
 
     @abstractmethod
+    def expect(self, setting: Setting) -> None:
+        """Refuse what cannot be had so.
+
+        Raises:
+            UserError: It cannot.
+        """
+
+    @abstractmethod
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
         """Both around ``base``; ``null`` is the empty caption."""
 
@@ -138,6 +146,9 @@ class Captions(ABC):
 @dataclass(frozen=True)
 class AroundCaptions(Captions):
     """The discriminator once a step, as ``mmdisco generate`` has it."""
+
+    def expect(self, setting: Setting) -> None:
+        """All can be had."""
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
         """Joint guidance outside."""
@@ -147,6 +158,15 @@ class AroundCaptions(Captions):
 @dataclass(frozen=True)
 class InsideCaptions(Captions):
     """The discriminator with the caption and without, as it was released."""
+
+    def expect(self, setting: Setting) -> None:
+        """Both are asked at every step.
+
+        Raises:
+            UserError: A gradient is to serve several steps.
+        """
+        if setting.guidance_every > 1:
+            raise UserError("the released way asks at every step: leave --guidance-every out")
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
         """Classifier-free guidance outside: all that is inside runs twice a step."""
