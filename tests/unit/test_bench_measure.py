@@ -189,7 +189,7 @@ def test_attention_and_products_in_place_are_counted():
             replace(SMALL, guidance_every=2),
             "asks at every step",
         ),
-        (mmdiffusion, Setting(guidance_every=20), "ask for 1 to 0"),
+        (mmdiffusion, Setting(guidance_every=20), "ask for fewer"),
         (Embedded, Setting(seconds=2.0), "one size: leave the sizes out"),
         (Embedded, Setting(dtype=torch.float16), "leave device and dtype out"),
     ],

@@ -101,6 +101,8 @@ def measure(
     ledger = Ledger(setting.device, counter.get_total_flops)
     subject = pair.set_up(setting, ledger)
     most = subject.sampler.steps // setting.guidance_every - int(warm_up)
+    if most < 1:
+        raise UserError(f"guidance at every {setting.guidance_every} steps: ask for fewer")
     if not 1 <= repeats <= most:
         raise UserError(f"{repeats} repeats: ask for 1 to {most}")
     noise = NoiseSource.from_seeds([setting.seed + clip for clip in range(setting.batch)])
