@@ -8,50 +8,17 @@ random numbers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
+from mmdisco.gradient import EveryTime, Gradient
 from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.schedule import NoiseLevel, over
-from mmdisco.shapes import Latent, Logit, PerSample
-
-
-@dataclass(frozen=True)
-class LogRatio:
-    """A discriminator's logit h at a batch of pairs, and ∇h with respect to both latents."""
-
-    logit: Logit
-    gradient: AV[Tensor]
-
-
-def differentiate(
-    log_ratio: Callable[[AV[Tensor]], Tensor],
-    z_t: AV[Tensor],
-    *,
-    create_graph: bool = False,
-) -> LogRatio:
-    """h and ∇h of each pair: the one place that differentiates a logit.
-
-    Args:
-        log_ratio: The logit of each pair, shape (b,), as a function of the latents. Pairs must not
-            see one another: one backward pass serves the whole batch.
-        z_t: Noisy latents; not changed, and no gradient flows into them.
-        create_graph: Whether the result can be differentiated again, as training needs.
-    """
-    with torch.enable_grad():
-        leaves = z_t.map(lambda x: x.detach().requires_grad_())
-        logit = log_ratio(leaves)
-        # the zero gives a logit that ignores a latent a gradient of 0 where there would be an error
-        total = logit.sum() + 0 * (leaves.audio.sum() + leaves.video.sum())
-        audio, video = torch.autograd.grad(
-            total, (leaves.audio, leaves.video), create_graph=create_graph
-        )
-    return LogRatio(logit if create_graph else logit.detach(), AV(audio, video))
+from mmdisco.shapes import Latent, PerSample
 
 
 def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:
@@ -104,11 +71,13 @@ class JointGuidance(JointDenoiser):
         base: Two independent models, or one that is joint already.
         discriminator: Log ratio of real pairs against the base's own.
         scale: s of either modality.
+        gradient: Where ∇h is taken from; one that keeps something belongs to a single run.
     """
 
     base: JointDenoiser
     discriminator: Discriminator
     scale: AV[JointScale]
+    gradient: Gradient = field(default_factory=EveryTime)
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
@@ -119,8 +88,8 @@ class JointGuidance(JointDenoiser):
         if not (scale.audio.any() or scale.video.any()):
             return eps
         text = cond.map(lambda one: one.pooled)
-        ratio = differentiate(lambda z: self.discriminator(z, level, text), z_t)
-        return each(guide, eps, ratio.gradient, level, scale)
+        gradient = self.gradient.at(lambda z: self.discriminator(z, level, text), z_t, level)
+        return each(guide, eps, gradient, level, scale)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.folder import expect_fitting
+from mmdisco.gradient import EveryKth, EveryTime
 from mmdisco.guidance import IntervalScale
 from mmdisco.media.given import Form
 from mmdisco.models import JointModel
@@ -35,6 +36,8 @@ class Sampling:
         audio_to_video: s where the audio is given.
         joint_levels: Lowest and highest ln(α²/σ²) at which joint guidance works; outside, its
             gradient changes little and would cost as much.
+        guidance_every: Of so many guided evaluations of the bases the first asks the discriminator;
+            the others hold its gradient.
     """
 
     steps: int
@@ -44,6 +47,7 @@ class Sampling:
     video_to_audio: float
     audio_to_video: float
     joint_levels: tuple[float, float] = EVERY_LEVEL
+    guidance_every: int = 1
 
     @property
     def settings(self) -> Settings:
@@ -53,6 +57,7 @@ class Sampling:
             AV(solver(self.solver), solver(self.solver)),
             self.guidance_scale,
             self.joint_scale.map(lambda scale: IntervalScale(scale, *self.joint_levels)),
+            asking=EveryTime() if self.guidance_every == 1 else EveryKth(self.guidance_every),
         )
 
 

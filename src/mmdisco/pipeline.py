@@ -15,6 +15,7 @@ from torch import Tensor
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
+from mmdisco.gradient import Asking, EveryTime
 from mmdisco.guidance import ClassifierFree, JointGuidance, JointScale
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.fitting import cut_audio, cut_video
@@ -40,6 +41,7 @@ class Settings:
         grid: Where on the path the steps lie.
         classifier_free: How prompts guide: ``ClassifierFree``, or its batched form.
         corrections: How often each step is taken again from latents noised back by one step.
+        asking: How often the discriminator is asked.
     """
 
     steps: int
@@ -49,6 +51,7 @@ class Settings:
     grid: Grid = field(default_factory=UniformTime)
     classifier_free: PromptGuidance = ClassifierFree
     corrections: int = 0
+    asking: Asking = field(default_factory=EveryTime)
 
 
 class Method(ABC):
@@ -66,7 +69,10 @@ class Method(ABC):
         settings: Settings,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """The bases with both kinds of guidance; ``null`` is the negative prompt, encoded."""
+        """The bases with both kinds of guidance, for one run.
+
+        ``null`` is the negative prompt, encoded.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class AroundPrompts(Method):
     ) -> JointDenoiser:
         """The discriminator sees the captions alone."""
         base = settings.classifier_free(model, null, settings.guidance_scale)
-        return JointGuidance(base, discriminator, settings.joint_scale)
+        return JointGuidance(base, discriminator, settings.joint_scale, settings.asking.begin())
 
 
 class Task(ABC):

@@ -162,6 +162,8 @@ def describe(
         "guidance_scale": _sides(sampling.guidance_scale),
         "joint_scale": _sides(sampling.joint_scale),
         "joint_levels": levels_record(sampling.joint_levels),
+        "guidance_every": sampling.guidance_every,
+        "corrections": request.corrections,
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
@@ -197,11 +199,13 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 audio=file if task == "audio to video" else None,
                 joint_scale=_both(values["joint_scale"]),
                 joint_levels=levels_of(values["joint_levels"]),
+                guidance_every=int(values.get("guidance_every", 1)),
                 guidance_scale=_both(values["guidance_scale"]),
                 steps=int(values["steps"]),
                 scheduler=str(values["scheduler"]),
                 negative_prompt=str(values.get("negative_prompt", "")),
                 batched_prompts=bool(values.get("batched_prompts", False)),
+                corrections=int(values.get("corrections", 0)),
             ),
             sample=sample,
             surroundings=Surroundings(

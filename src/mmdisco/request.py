@@ -27,6 +27,7 @@ from mmdisco.presets.packaged import folder_of
 
 MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
 MOST_STEPS: Final = 1000  # as many as the schedules have levels
+MOST_CORRECTIONS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Request:
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
+        guidance_every: How many guided evaluations share one gradient of the discriminator.
         guidance_scale: w of classifier-free guidance; 1 is off.
         steps: Evaluations of the bases.
         scheduler: A name of ``sampling.named``.
         negative_prompt: What classifier-free guidance leads away from; "" for any clip.
         batched_prompts: Whether both prompts of classifier-free guidance are one batch.
+        corrections: How often each step is taken again from latents noised back by one step.
 
     Raises:
         UserError: A value is out of its range, or two of them exclude each other.
@@ -62,11 +65,13 @@ class Request:
     audio: Path | None = None
     joint_scale: AV[float] | None = None
     joint_levels: tuple[float, float] | None = None
+    guidance_every: int | None = None
     guidance_scale: AV[float] | None = None
     steps: int | None = None
     scheduler: str | None = None
     negative_prompt: str = ""
     batched_prompts: bool = False
+    corrections: int = 0
 
     def __post_init__(self) -> None:
         if self.video is not None and self.audio is not None:
@@ -80,6 +85,13 @@ class Request:
         _check_count("samples", self.samples, MOST_SAMPLES)
         if self.steps is not None:
             _check_count("steps", self.steps, MOST_STEPS)
+        if self.guidance_every is not None:
+            _check_count("evaluations a gradient", self.guidance_every, MOST_STEPS)
+        if self.joint_levels is not None and not self.joint_levels[0] < self.joint_levels[1]:
+            low, high = self.joint_levels
+            raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
+        if not 0 <= self.corrections <= MOST_CORRECTIONS:
+            raise UserError(f"{self.corrections} corrections: ask for 0 to {MOST_CORRECTIONS}")
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
 
@@ -149,7 +161,7 @@ def prepare(request: Request, pair: Pair) -> Prepared:
     # what is quick to refuse comes first
     sampling = chosen(request, pair.sampling())
     prompts = BatchedClassifierFree if request.batched_prompts else ClassifierFree
-    settings = replace(sampling.settings, classifier_free=prompts)
+    settings = replace(sampling.settings, classifier_free=prompts, corrections=request.corrections)
     guided = sampling.joint_scale != AV(0.0, 0.0)
     notices = pair.expect(Demand(request.caption, guided, request.given is not None))
     task = _task(request, pair.form)
@@ -184,6 +196,7 @@ def chosen(request: Request, sampling: Sampling) -> Sampling:
         guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
         joint_scale=best if joint is None else _where_made(request, joint.map(float)),
         joint_levels=request.joint_levels or sampling.joint_levels,
+        guidance_every=request.guidance_every or sampling.guidance_every,
     )
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from torch.testing import assert_close
 
 from mmdisco.av import AV
-from mmdisco.guidance import differentiate
+from mmdisco.gradient import differentiate
 from mmdisco.released.blocks import ModulatedInputNormConfig, NoInputNormConfig
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import ReleasedConfig

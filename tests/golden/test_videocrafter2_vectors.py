@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from mmdisco.adapters.frame_codec import Picture
+from mmdisco.adapters.tensors import empty
 from mmdisco.adapters.videocrafter2 import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
 from mmdisco.adapters.videocrafter2.codec import SCALE
 from mmdisco.adapters.videocrafter2.layers import fold
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas, training_schedule
-from mmdisco.adapters.videocrafter2.tensors import empty
 from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert, load_networks

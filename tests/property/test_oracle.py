@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from mmdisco.av import AV, each
-from mmdisco.guidance import ConstantScale, JointGuidance, differentiate
+from mmdisco.gradient import differentiate
+from mmdisco.guidance import ConstantScale, JointGuidance
 from mmdisco.models import Conditioning, IndependentPair
 from mmdisco.path import IndexPath, LogSNRPath
 from mmdisco.prediction import CleanSample, Epsilon, FlowVelocity, VPrediction

@@ -1,6 +1,7 @@
 """Checkpoints: what is missing, damaged or of another model is said in one line."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -144,6 +145,12 @@ def altered(path, change):
         (UNET, lambda own: own.update({"more": torch.ones(1)}), "have besides 1 tensors"),
         (UNET, lambda own: own.update({"conv_in.bias": torch.ones(9)}), "cannot be loaded"),
         ("vocoder/model.safetensors", lambda own: own.pop("conv_pre.bias"), "lack 1 tensors"),
+        (UNET, lambda own: own["conv_in.bias"].fill_(math.nan), "no numbers, in conv_in.bias"),
+        (
+            "vocoder/model.safetensors",
+            lambda own: own["conv_pre.bias"].fill_(math.inf),
+            "no numbers, in conv_pre.bias",
+        ),
     ],
 )
 def test_weights_of_another_network_are_refused(saved, file, change, said):

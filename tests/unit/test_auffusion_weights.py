@@ -127,7 +127,7 @@ def without(weights, key):
             lambda w: {"generator": w | {"conv_post.bias": torch.tensor([torch.nan])}},
             "no numbers, in conv_post.bias",
         ),
-        (lambda w: {"generator": w | {"steps": 4}}, "holds more than a state dict"),
+        (lambda w: {"generator": w | {"steps": 4}}, "or more than one"),
         (lambda w: {"generator": {}}, "holds no state dict"),
         (lambda w: w, "holds no generator"),
         (lambda w: list(w.values()), "holds no generator"),

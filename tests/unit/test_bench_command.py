@@ -10,7 +10,10 @@ from mmdisco.cli import main
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "choose one of audioldm-animatediff, auffusion-videocrafter2, mmdiffusion"),
+        (
+            ["nonsense"],
+            "choose one of audioldm-animatediff, audioldm-anim",
+        ),
         (["mmdiffusion", "--seconds", "2"], "leave the sizes out"),
         (["audioldm-animatediff", "--frames", "33"], "AnimateDiff makes 32 at most"),
         (["audioldm-animatediff", "--height", "100"], "takes multiples of 8"),

@@ -21,7 +21,7 @@ from mmdisco.bench.pairs import (
     Joint,
 )
 from mmdisco.bench.report import record_of, table
-from mmdisco.bench.subject import Setting
+from mmdisco.bench.subject import AroundCaptions, InsideCaptions, Setting
 from mmdisco.errors import UserError
 from mmdisco.mmdiffusion.config import JointConfig, Level
 from mmdisco.released.config import (
@@ -93,10 +93,11 @@ def last(pair, setting, repeats=1):
 
 
 @pytest.mark.parametrize("make", [audioldm_animatediff, auffusion_videocrafter2])
-def test_a_step_with_captions_runs_every_network_twice(make):
-    measured = last(make(), SMALL)
+@pytest.mark.parametrize(("captions", "asked"), [(AroundCaptions(), 1), (InsideCaptions(), 2)])
+def test_a_step_runs_every_base_twice(make, captions, asked):
+    measured = last(replace(make(), captions=captions), SMALL)
     assert measured.parts == ["audio base", "video base", "discriminator", "scheduler"]
-    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, 2, 1]
+    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, asked, 1]
     assert all(measured.cost(part).seconds > 0 for part in measured.parts)
     assert all(measured.cost(part).flops > 0 for part in measured.parts[:3])
 
@@ -110,6 +111,19 @@ def test_a_joint_base_and_its_discriminator_run_once():
 def test_the_embedded_pair_is_measured_with_its_weights(tiny_pair):
     measured = last(Embedded(tiny_pair), Setting())
     assert [measured.cost(part).calls for part in measured.parts] == [2, 2, 1, 1]
+
+
+def test_steps_that_share_a_gradient_are_timed_together():
+    usual, shared = (last(mmdiffusion(), Setting(guidance_every=every)) for every in (1, 2))
+    assert [shared.cost(part).calls for part in shared.parts] == [2, 2, 2]
+    own, half = usual.ratios["flops"], shared.ratios["flops"]
+    assert half == pytest.approx(own / 2, rel=1e-3)
+
+
+def test_the_first_step_is_timed_without_a_warm_up():
+    told = list(measure(mmdiffusion(), Setting(), 3, warm_up=False))
+    assert [len(one.steps) for one in told] == [1, 2, 3]
+    assert told[-1].steps[0] is told[-1].first
 
 
 def test_every_repeat_is_told_with_those_before_it():
@@ -170,6 +184,12 @@ def test_attention_and_products_in_place_are_counted():
         (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
         (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
         (mmdiffusion, Setting(frames=8), "one size: leave the sizes out"),
+        (
+            lambda: replace(audioldm_animatediff(), captions=InsideCaptions()),
+            replace(SMALL, guidance_every=2),
+            "asks at every step",
+        ),
+        (mmdiffusion, Setting(guidance_every=20), "ask for fewer"),
         (Embedded, Setting(seconds=2.0), "one size: leave the sizes out"),
         (Embedded, Setting(dtype=torch.float16), "leave device and dtype out"),
     ],
@@ -220,6 +240,15 @@ def test_records_of_other_pairs_are_kept(tmp_path):
 
 
 @pytest.mark.usefixtures("tiny")
+def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
+    out = tmp_path / "bench.json"
+    for every in (2, 1):
+        carry_out(Order("mmdiffusion", Setting(guidance_every=every), repeats=1, out=out))
+    assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
+    assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()
+
+
+@pytest.mark.usefixtures("tiny")
 def test_threads_are_as_before_when_an_order_is_done():
     before = torch.get_num_threads()
     carry_out(Order("mmdiffusion", Setting(), repeats=1, threads=before + 1))
@@ -229,7 +258,7 @@ def test_threads_are_as_before_when_an_order_is_done():
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (Order("nonsense", Setting()), "choose one of audioldm-animatediff, auffusion-video"),
+        (Order("nonsense", Setting()), "choose one of audioldm-animatediff, audioldm-anim"),
         (Order("mmdiffusion", Setting(), dtype="int8"), "choose one of float32, float16, bfloat16"),
         (Order("mmdiffusion", Setting(), device="nowhere"), "leave --device out"),
         (Order("mmdiffusion", Setting(), device="meta"), "cpu and cuda alone"),

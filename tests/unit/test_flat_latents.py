@@ -7,7 +7,7 @@ from mmdisco.av import AV
 from mmdisco.discriminator import AudioVideoConfig, AudioVideoDiscriminator, TimeFusionConfig
 from mmdisco.discriminator.convolutions import FlatLatents
 from mmdisco.errors import UserError
-from mmdisco.guidance import differentiate
+from mmdisco.gradient import differentiate
 from mmdisco.schedule import cosine
 
 CONFIG = AudioVideoConfig(

@@ -10,7 +10,6 @@ from mmdisco.guidance import (
     ConstantScale,
     IntervalScale,
     JointGuidance,
-    differentiate,
 )
 from mmdisco.models import Conditioning, Denoiser, IndependentPair, JointDenoiser
 from mmdisco.path import IndexPath
@@ -83,24 +82,6 @@ def test_guidance_is_minus_scale_sigma_gradient(generator):
     sigma = float(level.audio.sigma[0])
     assert_close(eps.audio, -sigma * z.video, rtol=1e-6, atol=1e-6)
     assert_close(eps.video, -3 * sigma * z.audio, rtol=1e-6, atol=1e-6)
-
-
-def test_latents_of_the_caller_stay_as_they_were(generator):
-    z = latents(generator)
-    before = z.map(torch.clone)
-    differentiate(lambda pair: (pair.audio * pair.video).sum(1), z)
-    assert not z.audio.requires_grad
-    assert torch.equal(z.audio, before.audio)
-
-
-def test_gradient_can_be_differentiated_again_when_asked(generator):
-    z = latents(generator)
-    weight = nn.Parameter(torch.tensor(2.0))
-    ratio = differentiate(
-        lambda pair: weight * (pair.audio * pair.video).sum(1), z, create_graph=True
-    )
-    ratio.gradient.audio.sum().backward()
-    assert_close(weight.grad, z.video.sum())
 
 
 @pytest.mark.parametrize(("u", "expected"), [(0.2, 0), (0.5, 1), (0.9, 0)])

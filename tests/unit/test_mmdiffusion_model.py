@@ -140,16 +140,24 @@ def test_noise_has_the_precision_of_the_latents(model):
     assert_close(double.float(), single)
 
 
-@pytest.mark.parametrize("given", [NoiseLevel.clean(2), None], ids=["given side", "two levels"])
-def test_one_level_for_both(model, given):
+@pytest.mark.parametrize("both_clean", [True, False], ids=["both clean", "two levels"])
+def test_one_level_for_both(both_clean, model):
+    clean = NoiseLevel.clean(2)
+    levels = AV(clean, clean) if both_clean else AV(level(model, 500), level(model, 400))
     with pytest.raises(UserError, match="one noise level"):
-        model.predict_noise(latents(), AV(level(model, 500), given or level(model, 400)), none())
+        model.predict_noise(latents(), levels, none())
 
 
-def test_given_side_is_refused_with_a_reason(model):
-    task = SoundFor([video()], [video()])
-    with pytest.raises(UserError, match="one noise level"):
-        generate(generation(model, task=task), [""], [0])
+def test_sound_follows_a_given_video(model):
+    def made(seed):
+        frames = np.random.default_rng(seed).random((4, 8, 8, 3), np.float32)
+        given = Video(frames, Fraction(10))
+        (clip,) = generate(generation(model, task=SoundFor([given], [given])), [""], [0])
+        assert np.array_equal(clip.video.frames, frames)
+        return clip.audio.waveform
+
+    np.testing.assert_array_equal(made(0), made(0))
+    assert np.abs(made(0) - made(1)).max() > 1e-5
 
 
 def test_clips_survive_latents(model):

@@ -126,9 +126,22 @@ def test_one_side_is_made_for_a_given_file_without_guidance(pair, film):
             assert clip.video.frames.shape == (2, 16, 24, 3)
 
 
-def test_a_released_discriminator_does_not_guide_towards_a_given_side(pair, film):
-    with pytest.raises(UserError, match=r"knows one noise level for both sides.*--no-guidance"):
-        prepare(Request("rain", video=film), pair)
+@pytest.mark.parametrize("side", ["video", "audio"])
+def test_a_released_discriminator_mends_the_side_that_is_made(side, pair, film):
+    request = {side: film, "joint_scale": AV(100.0, 100.0)}
+    prepared, z_0 = made(pair, "rain", **request)
+    assert prepared.warnings
+    assert "judges sound and video apart" in prepared.warnings[0]
+    _, alone = made(pair, "rain", **request | {"joint_scale": AV(0.0, 0.0)})
+    assert torch.equal(getattr(z_0, side), getattr(alone, side))
+    assert not equal(z_0, alone, atol=1e-4)
+
+
+def test_as_released_asks_at_every_step(tiny_weights):
+    released = TINY.as_released().pair(Options(tiny_weights))
+    prepared = prepare(Request("rain", guidance_every=2), released)
+    with pytest.raises(UserError, match="--guidance-every"):
+        prepared.run()
 
 
 def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
@@ -137,8 +150,8 @@ def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
     denoiser = prepared.generation.denoiser()
     assert isinstance(denoiser, ClassifierFree)
     assert isinstance(denoiser.denoiser, JointGuidance)
-    assert isinstance(released.discriminator().discriminator, ClampedLogit)
-    assert not isinstance(pair.discriminator().discriminator, ClampedLogit)
+    assert isinstance(released.discriminator().discriminator.discriminator, ClampedLogit)
+    assert not isinstance(pair.discriminator().discriminator.discriminator, ClampedLogit)
     assert not equal(usual, z_0, atol=1e-4)
 
 
@@ -170,8 +183,38 @@ def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
     assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), atol=1e-4)
     with pytest.raises(UserError, match="reads no prompts"):
         prepare(Request("rain"), pair)
-    with pytest.raises(UserError, match="cannot take a given one"):
-        prepare(Request(None, video=film, joint_scale=AV(0.0, 0.0)), pair)
+
+
+@pytest.mark.parametrize("preset", [JOINT, JOINT.as_released()], ids=["mended", "as released"])
+def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, film):
+    pair = preset.pair(Options(tiny_weights))
+    request = Request(None, video=film, steps=3)
+    prepared = prepare(request, pair)
+    assert "noised along" in prepared.warnings[0]
+    z_0 = deque(prepared.run(), maxlen=1).pop()
+    (seen,) = prepared.generation.task.seen
+    assert torch.equal(z_0.video, pair.model().encode_video([seen]))
+    assert z_0.audio.isfinite().all()
+    other = deque(prepare(Request(None, audio=film, steps=3), pair).run(), maxlen=1).pop()
+    assert other.video.isfinite().all()
+
+
+def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
+    small, large = (
+        made(JOINT.pair(Options(tiny_weights, size=size)), None, steps=2, samples=2)
+        for size in ((8, 8), (16, 16))
+    )
+    assert equal(small[1], large[1])
+    clips = large[0].clips(large[1])
+    assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
+    assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
+    alone = made(JOINT.pair(Options(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
+    (one,) = alone[0].clips(alone[1])
+    np.testing.assert_allclose(one.video.frames, clips[1].video.frames, atol=1e-3)
+    with pytest.raises(UserError, match="give --size 16x16 or none"):
+        JOINT.pair(Options(tiny_weights, size=(32, 32)))
+    with pytest.raises(UserError, match=r"tiny_SR.pt"):
+        prepare(Request(None), JOINT.pair(Options(tmp_path, size=(16, 16))))
 
 
 def test_build_gives_bases_and_discriminator(tiny_weights):
@@ -275,6 +318,20 @@ def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
         assert again == (tmp_path / f"rain-1.{end}").read_bytes()
 
 
+def test_guidance_that_is_asked_for_less_often_is_recorded_and_repeated(run, tmp_path):
+    options = ("--preset", "tiny", "--steps", 3, "--frames", 1)
+    often = ("--guidance-every", 2, "--guidance-from", -3)
+    assert run("generate", "rain", *options)[0] == 0
+    assert run("generate", "rain", *options, *often, "--out", "less.mp4")[0] == 0
+    record = json.loads((tmp_path / "less.json").read_text())
+    assert (record["guidance_every"], record["joint_levels"]) == (2, [-3.0, None])
+    usual = json.loads((tmp_path / "rain.json").read_text())
+    assert (usual["guidance_every"], usual["joint_levels"]) == (1, [None, None])
+    assert (tmp_path / "rain.mp4").read_bytes() != (tmp_path / "less.mp4").read_bytes()
+    assert run("generate", "--repeat", "less.json", "--out", "again.mp4")[0] == 0
+    assert (tmp_path / "less.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
+
+
 def test_prompts_come_from_arguments_and_files(run, tmp_path):
     (tmp_path / "p.jsonl").write_text('"wind"\n\n{"prompt": "a dog", "seed": 5}\n')
     (tmp_path / "p.csv").write_text('prompt,negative_prompt,seed\n"rain, wind",noise,\nrain,,2\n')
@@ -305,6 +362,17 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["rain", "--preset", "tiny", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["rain", "--preset", "tiny", "--as-released", "--scheduler", "ddim"], "its own scheduler"),
         (["rain", "--as-released"], "embedded has no release"),
+        (
+            ["rain", "--preset", "tiny", "--as-released", "--guidance-every", "2"],
+            "asks at every evaluation",
+        ),
+        (["rain", "--preset", "tiny", "--guidance-every", "0"], "ask for at least 1"),
+        (
+            ["rain", "--preset", "tiny", "--guidance-from", "2", "--guidance-to", "1"],
+            "from ln(α²/σ²) = 2 to 1: give the lower first",
+        ),
+        (["rain", "--preset", "tiny", "--guidance-to", "nan"], "leave it out instead"),
+        (["rain", "--preset", "tiny", "--no-guidance", "--guidance-every", "2"], "without use"),
         (["rain", "--preset", "tiny-joint"], "reads no prompts"),
         (["--prompts", "missing.csv"], "cannot read missing.csv"),
         (["--prompts", "p.txt"], "must end in .jsonl or .csv"),

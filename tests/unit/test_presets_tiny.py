@@ -22,7 +22,9 @@ from mmdisco.adapters.saving import save_parts
 from mmdisco.av import AV
 from mmdisco.files import write_json, write_tensors
 from mmdisco.media.given import Form
+from mmdisco.mmdiffusion.config import UpscalerConfig
 from mmdisco.mmdiffusion.network import JointNetwork
+from mmdisco.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.pair import Sampling
 from mmdisco.presets.bases import AnimateDiffBase, AudioLDMBase
 from mmdisco.presets.joint import MMDiffusionPreset
@@ -39,6 +41,7 @@ def config(audio, video):
     return ReleasedConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
 
 
+LARGER = UpscalerConfig(levels=(32, 32), attention=(False, True), depth=1, heads=4, side=16)
 CONFIG = config(Spectrogram(4, 12), Video(4, 20))
 JOINT_CONFIG = config(Waveform(1), Video(3))
 TINY = TextPreset(
@@ -53,8 +56,10 @@ TINY = TextPreset(
 JOINT = MMDiffusionPreset(
     title="tiny-joint",
     file="tiny.pt",
+    upscaler_file="tiny_SR.pt",
     judge=Released("tiny-joint", JOINT_CONFIG, 0.0),
     clips=Form(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
+    enlarged=(16, 16),
 )
 
 
@@ -66,11 +71,10 @@ def save_judge(path, shape):
     torch.save({released_name(name): one for name, one in network.state_dict().items()}, path)
 
 
-def save_joint(folder):
-    network = JointNetwork(SMALL)
+def save_converted(folder, name, network, shape):
     write_tensors(folder / "model.safetensors", network.state_dict(), {})
     sum_ = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    record = {"network": "joint", "shape": SMALL.to_record(), "sha256": sum_}
+    record = {"network": name, "shape": shape.to_record(), "sha256": sum_}
     write_json(folder / "config.json", record)
 
 
@@ -92,7 +96,10 @@ def fill(folder):
         torch.manual_seed(0)
         save_judge(folder / "mmdisco" / "tiny.pt", CONFIG)
         save_judge(folder / "mmdisco" / "tiny-joint.pt", JOINT_CONFIG)
-        save_joint(folder / "mmdiffusion" / "tiny.pt.converted")
+        here = folder / "mmdiffusion"
+        save_converted(here / "tiny.pt.converted", "joint", JointNetwork(SMALL), SMALL)
+        network = UpscalerNetwork(LARGER)
+        save_converted(here / "tiny_SR.pt.converted", "upscaler", network, LARGER)
     return folder
 
 

@@ -202,7 +202,7 @@ def one_infinite(path, weights):
         (tensors_by_number, "no state dict"),
         (a_nested_state_dict, "no state dict"),
         (more_than_tensors, "more than tensors"),
-        (an_empty_state_dict, "tensors missing"),
+        (an_empty_state_dict, "no state dict"),
         (one_missing, "1 tensors missing and 0 too many, such as time_embed"),
         (one_too_many, r"0 tensors missing and 1 too many, such as ema\.decay"),
         (one_of_another_shape, r"linear_1\.bias is of shape \(9,\)"),

@@ -9,7 +9,8 @@ from torch.testing import assert_close
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
-from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance, differentiate
+from mmdisco.gradient import differentiate
+from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance
 from mmdisco.models import Conditioning, Denoiser, IndependentPair
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import ReleasedConfig

@@ -4,7 +4,7 @@ import torch
 from mmdisco.av import AV
 from mmdisco.discriminator.vector import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.guidance import differentiate
+from mmdisco.gradient import differentiate
 from mmdisco.path import IndexPath
 from mmdisco.schedule import NoiseLevel, linear, variance_exploding
 

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmdisco.adapters.parts import Part
+from mmdisco.adapters.tensors import expect_finite
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
 
@@ -54,7 +55,7 @@ class Checkpoint:
         """A network with its weights.
 
         Raises:
-            UserError: A file is cut short, or holds another network.
+            UserError: A file is cut short, or holds another network or values that are no numbers.
         """
         path = self.folder / part.name
         files = part.chosen(self.folder)
@@ -74,6 +75,7 @@ class Checkpoint:
         except _REFUSALS as error:
             raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
         self._expect_filled(path, kind, report)
+        expect_finite(network.state_dict(), path)
         return network
 
     def tokenizer(self, part: Part, kind: type[Tokenizer]) -> Tokenizer:

@@ -28,8 +28,8 @@ class Measured:
     Attributes:
         shapes: Of the latents.
         weights: Number of weights, by part, where it is known.
-        first: Of the first step, whose operations are counted and whose time means nothing.
-        steps: Of every further step.
+        first: Of the first round, whose operations are counted.
+        steps: Of every round that was timed; a round is a step, or as many as share a gradient.
     """
 
     shapes: AV[torch.Size]
@@ -77,16 +77,22 @@ class Measured:
         }
 
 
-def measure(pair: Pair, setting: Setting, repeats: int) -> Iterator[Measured]:
-    """Take ``repeats`` guided steps, and one before them that counts operations and warms up.
+def measure(
+    pair: Pair, setting: Setting, repeats: int, *, warm_up: bool = True
+) -> Iterator[Measured]:
+    """Take guided steps and time them by rounds.
+
+    Operations are counted in the first round. It is slower than the others, by a share that falls
+    with the length of a step, and is left out unless ``warm_up`` is off.
 
     Args:
         pair: What to measure.
         setting: Its sizes, device and type.
-        repeats: Steps that are timed, at least 1 and less than the sampler has.
+        repeats: Rounds that are timed, at least 1 and as many as the sampler has steps for.
+        warm_up: Whether there is a round before them.
 
     Yields:
-        After every timed step what all of them have cost so far.
+        After every timed round what all of them have cost so far.
 
     Raises:
         UserError: The pair cannot be had in these sizes, or the numbers ran over.
@@ -94,24 +100,36 @@ def measure(pair: Pair, setting: Setting, repeats: int) -> Iterator[Measured]:
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     ledger = Ledger(setting.device, counter.get_total_flops)
     subject = pair.set_up(setting, ledger)
-    if not 1 <= repeats < subject.sampler.steps:
-        raise UserError(f"{repeats} repeats: ask for 1 to {subject.sampler.steps - 1}")
+    most = subject.sampler.steps // setting.guidance_every - int(warm_up)
+    if most < 1:
+        raise UserError(f"guidance at every {setting.guidance_every} steps: ask for fewer")
+    if not 1 <= repeats <= most:
+        raise UserError(f"{repeats} repeats: ask for 1 to {most}")
     noise = NoiseSource.from_seeds([setting.seed + clip for clip in range(setting.batch)])
     z_T = subject.sampler.initial(noise, subject.shapes)
     run = subject.sampler.run(subject.denoiser, z_T, subject.cond, noise)
     with counter:
-        measured = Measured(subject.shapes, subject.weights, _step(run, ledger), ())
-    for _ in range(repeats):
-        measured = replace(measured, steps=(*measured.steps, _step(run, ledger)))
+        first = _round(run, ledger, setting.guidance_every)
+    measured = Measured(subject.shapes, subject.weights, first, () if warm_up else (first,))
+    if not warm_up:
+        yield measured
+    while len(measured.steps) < repeats:
+        taken = _round(run, ledger, setting.guidance_every)
+        measured = replace(measured, steps=(*measured.steps, taken))
         yield measured
 
 
-def _step(run: Iterator[AV[Tensor]], ledger: Ledger) -> Accounts:
+def _round(run: Iterator[AV[Tensor]], ledger: Ledger, steps: int) -> Accounts:
+    for _ in range(steps):
+        _step(run, ledger)
+    return ledger.close()
+
+
+def _step(run: Iterator[AV[Tensor]], ledger: Ledger) -> None:
     with ledger.part(SCHEDULER):
         z = next(run)
     if not (z.audio.isfinite().all() and z.video.isfinite().all()):
         raise UserError("the latents ran over: random weights need a wider type than this one")
-    return ledger.close()
 
 
 def _seconds(cost: Cost) -> float:

@@ -19,6 +19,7 @@ DTYPES: Final = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+EVERY: Final = ", a gradient for "
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Order:
         setting: Sizes, seed; device and type are taken from the names below.
         dtype: A name of ``DTYPES``.
         device: As torch names it, such as "cuda:0".
-        repeats: Steps that are timed.
+        repeats: Rounds that are timed.
+        warm_up: Whether there is one before them.
         threads: Of the CPU; ``None`` leaves it to torch.
         out: A JSON file; the table goes beside it, with the suffix ``.md``. What it holds of other
             pairs is kept.
@@ -41,6 +43,7 @@ class Order:
     dtype: str = "float32"
     device: str = "cpu"
     repeats: int = 3
+    warm_up: bool = True
     threads: int | None = None
     out: Path | None = None
 
@@ -69,11 +72,12 @@ def carry_out(order: Order) -> str:
     torch.set_num_threads(order.threads or before)
     record: dict[str, Any] = {}
     try:
-        for measured in measure(PAIRS[order.pair](), setting, order.repeats):
+        pair = PAIRS[order.pair]()
+        for measured in measure(pair, setting, order.repeats, warm_up=order.warm_up):
             record = record_of(measured, setting)
             # a step can take minutes: what was measured is kept when the rest is stopped
             if order.out is not None:
-                _write(order.out, order.pair, record)
+                _write(order.out, _title(order), record)
     finally:
         torch.set_num_threads(before)
     return table(record)
@@ -82,9 +86,20 @@ def carry_out(order: Order) -> str:
 def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     # read again: another pair's measurement may have ended meanwhile
     records = {**_read(out), pair: record}
-    in_order = {name: records[name] for name in PAIRS if name in records}
+    in_order = {
+        title: records[title] for name in PAIRS for title in sorted(records) if _pair(title) == name
+    }
     write_json(out, in_order)
     write_text(out.with_suffix(".md"), document(in_order))
+
+
+def _title(order: Order) -> str:
+    every = order.setting.guidance_every
+    return order.pair if every == 1 else f"{order.pair}{EVERY}{every}"
+
+
+def _pair(title: str) -> str:
+    return title.partition(EVERY)[0]
 
 
 def _device(name: str) -> torch.device:
@@ -112,6 +127,6 @@ def _read(out: Path) -> dict[str, Any]:
     if not out.is_file():
         return {}
     records = read_json(out)
-    if not isinstance(records, dict) or any(name not in PAIRS for name in records):
+    if not isinstance(records, dict) or any(_pair(name) not in PAIRS for name in records):
         raise UserError(f"{out} holds something else: give the name of another file")
     return records

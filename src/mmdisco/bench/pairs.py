@@ -18,14 +18,17 @@ from mmdisco.bench.bases import Base, animatediff, audioldm, auffusion, videocra
 from mmdisco.bench.ledger import AUDIO, DISCRIMINATOR, JOINT, VIDEO, Ledger, Metered, MeteredJoint
 from mmdisco.bench.networks import configuration, random_network
 from mmdisco.bench.subject import (
+    AroundCaptions,
+    Captions,
+    InsideCaptions,
     Pair,
     Setting,
     Subject,
     Text,
+    captions,
     count,
     ddim,
-    guided,
-    with_captions,
+    guide_of,
 )
 from mmdisco.embedded.models import SECONDS
 from mmdisco.embedded.weights import PACKAGED, Folder
@@ -64,12 +67,14 @@ class AudioLDMAnimateDiff(Pair):
         video: Configuration of the video's.
         discriminator: Its shape.
         bins: Of a sound's latent.
+        captions: How both kinds of guidance go together.
     """
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("audioldm_unet"))
     video: Mapping[str, Any] = field(default_factory=lambda: configuration("animatediff_unet"))
     discriminator: ReleasedConfig = AUDIOLDM_ANIMATEDIFF_VGGSOUND
     bins: int = 16
+    captions: Captions = field(default_factory=AroundCaptions)
 
     def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
         """Two evaluations of each base a step: with captions and without."""
@@ -83,7 +88,8 @@ class AudioLDMAnimateDiff(Pair):
         )
         bases = AV(audioldm(self.audio, setting), animatediff(self.video, setting))
         tokens = AV(0, TOKENS)
-        return _independent(bases, self.discriminator, tokens, shapes, setting, ledger)
+        build = Independent(bases, self.discriminator, tokens, self.captions)
+        return build.subject(shapes, setting, ledger)
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,14 @@ class AuffusionVideoCrafter2(Pair):
         video: Shape of the video's.
         discriminator: Its shape.
         bins: Of a sound's latent.
+        captions: How both kinds of guidance go together.
     """
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
     video: UNetShape = field(default_factory=UNetShape)
     discriminator: ReleasedConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
     bins: int = 32
+    captions: Captions = field(default_factory=AroundCaptions)
 
     def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
         """Two evaluations of each base a step: with captions and without."""
@@ -119,7 +127,8 @@ class AuffusionVideoCrafter2(Pair):
         )
         bases = AV(auffusion(self.audio, setting, self.bins), videocrafter2(self.video, setting))
         tokens = AV(TOKENS, TOKENS)
-        return _independent(bases, self.discriminator, tokens, shapes, setting, ledger)
+        build = Independent(bases, self.discriminator, tokens, self.captions)
+        return build.subject(shapes, setting, ledger)
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class Joint(Pair):
         shapes = model.latent_shapes(self.network.frames / FPS)
         nothing = Conditioning.none(setting.batch)
         return Subject(
-            AtTrainedTimes(guided(base, discriminator, setting, ledger), model.schedules),
+            AtTrainedTimes(guide_of(discriminator, setting, ledger)(base), model.schedules),
             released_sampler(model.schedules),
             shapes.map(lambda one: torch.Size([setting.batch, *one])),
             AV(nothing, nothing),
@@ -178,7 +187,7 @@ class Embedded(Pair):
         base = ClassifierFree(metered, model.encode_prompts([""]), settings.guidance_scale)
         shapes = model.latent_shapes(SECONDS)
         return Subject(
-            guided(base, discriminator, setting, ledger),
+            guide_of(discriminator, setting, ledger)(base),
             ddim(model.schedules),
             shapes.map(lambda one: torch.Size([setting.batch, *one])),
             model.encode_prompts([PROMPT] * setting.batch),
@@ -188,37 +197,57 @@ class Embedded(Pair):
 
 PAIRS: Final[dict[str, Callable[[], Pair]]] = {
     "audioldm-animatediff": AudioLDMAnimateDiff,
+    "audioldm-animatediff-as-released": lambda: AudioLDMAnimateDiff(captions=InsideCaptions()),
     "auffusion-videocrafter2": AuffusionVideoCrafter2,
+    "auffusion-videocrafter2-as-released": lambda: AuffusionVideoCrafter2(
+        captions=InsideCaptions()
+    ),
     "mmdiffusion": Joint,
     "embedded": Embedded,
 }
 """By the names that a command line can give."""
 
 
-def _independent(
-    bases: AV[Base],
-    config: ReleasedConfig,
-    tokens: AV[int],
-    shapes: AV[torch.Size],
-    setting: Setting,
-    ledger: Ledger,
-) -> Subject:
-    """Two bases side by side, with captions."""
-    discriminator = _discriminator(config, setting)
-    metered = IndependentPair(
-        AV(Metered(bases.audio, ledger, AUDIO), Metered(bases.video, ledger, VIDEO))
-    )
-    text = AV(
-        Text(config.audio.text_width, tokens.audio), Text(config.video.text_width, tokens.video)
-    )
-    denoiser = guided(metered, discriminator, setting, ledger)
-    denoiser, cond = with_captions(denoiser, text, setting)
-    weights = {
-        AUDIO: count(bases.audio.network),
-        VIDEO: count(bases.video.network),
-        DISCRIMINATOR: count(discriminator),
-    }
-    return Subject(denoiser, ddim(metered.schedules), shapes, cond, weights)
+@dataclass(frozen=True)
+class Independent:
+    """Two bases side by side, with captions.
+
+    Attributes:
+        bases: Their networks.
+        config: Of the discriminator.
+        tokens: Of a caption, for either base.
+        captions: How both kinds of guidance go together.
+    """
+
+    bases: AV[Base]
+    config: ReleasedConfig
+    tokens: AV[int]
+    captions: Captions
+
+    def subject(self, shapes: AV[torch.Size], setting: Setting, ledger: Ledger) -> Subject:
+        """Ready to take steps.
+
+        Raises:
+            UserError: A gradient is to serve several steps, and the captions do not allow it.
+        """
+        self.captions.expect(setting)
+        bases, config, tokens = self.bases, self.config, self.tokens
+        discriminator = _discriminator(config, setting)
+        metered = IndependentPair(
+            AV(Metered(bases.audio, ledger, AUDIO), Metered(bases.video, ledger, VIDEO))
+        )
+        text = AV(
+            Text(config.audio.text_width, tokens.audio), Text(config.video.text_width, tokens.video)
+        )
+        cond, null = captions(text, setting)
+        guide = guide_of(discriminator, setting, ledger)
+        weights = {
+            AUDIO: count(bases.audio.network),
+            VIDEO: count(bases.video.network),
+            DISCRIMINATOR: count(discriminator),
+        }
+        denoiser = self.captions.guided(metered, guide, null)
+        return Subject(denoiser, ddim(metered.schedules), shapes, cond, weights)
 
 
 def _discriminator(config: ReleasedConfig, setting: Setting) -> ReleasedDiscriminator:

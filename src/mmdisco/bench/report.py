@@ -16,7 +16,7 @@ GIB: Final = 2**30
 HEADINGS: Final = (
     "part",
     "weights",
-    "runs a step",
+    "runs",
     "median s",
     "CPU s",
     "share of the step",
@@ -28,10 +28,12 @@ INTRODUCTION: Final = """\
 # What a guided step costs
 
 Written by `mmdisco bench`: networks of the published sizes with random weights (the embedded pair
-with its own), parts of the very step that sampling takes. The discriminator includes its gradient;
-what is left over is the scheduler's, classifier-free guidance included.
+with its own), parts of the very step that `mmdisco generate` takes, or takes `--as-released`, which
+asks the discriminator with the caption and without. The discriminator includes its gradient; what
+is left over is the scheduler's, classifier-free guidance included. Where one gradient serves
+several steps (`--guidance-every`), figures are of as many steps.
 
-- Times are medians of the steps after the first. CPU seconds are of all threads.
+- Times are medians of the steps that were timed. CPU seconds are of all threads.
 - Peaks are of the whole process while the part ran, all weights included.
 - Operations are those of matrix products, convolutions and attention.
 - Times of different runs cannot be compared, shares and ratios can.
@@ -51,6 +53,7 @@ def record_of(measured: Measured, setting: Setting) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seed": setting.seed,
         "repeats": len(measured.steps),
+        "steps_a_round": setting.guidance_every,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "parts": parts,
@@ -119,9 +122,15 @@ def _conditions(record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {record[name]}" for name in ("python", *PACKAGES))
     return (
         f"Latents {latents['audio']} and {latents['video']}, {record['dtype']['bases']}, "
-        f"{record['device']}, threads: {record['threads']}, steps timed: {record['repeats']}, "
+        f"{record['device']}, threads: {record['threads']}, {_timed(record)}, "
         f"seed {record['seed']}; {versions}."
     )
+
+
+def _timed(record: Mapping[str, Any]) -> str:
+    steps = record.get("steps_a_round", 1)
+    rounds = "steps" if steps == 1 else f"rounds of {steps} steps"
+    return f"{rounds} timed: {record['repeats']}"
 
 
 def _percent(share: float) -> str:

@@ -1,7 +1,7 @@
 """What is measured: a guided denoiser on accounts, and all that its steps need. Knows no pair."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from mmdisco.bench.ledger import DISCRIMINATOR, Ledger, MeteredJoint
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.wrappers import Placed
 from mmdisco.errors import UserError
+from mmdisco.gradient import EveryKth
 from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance, JointScale
 from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.path import IndexPath
@@ -22,6 +23,10 @@ from mmdisco.schedule import NoiseSchedule
 
 STEPS: Final = 50
 THEORY: Final[AV[JointScale]] = AV(ConstantScale(1.0), ConstantScale(1.0))
+CAPTIONS: Final = AV(2.5, 7.5)
+
+Guide = Callable[[JointDenoiser], JointDenoiser]
+"""A base becomes one with joint guidance."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Setting:
         device: Where networks compute; latents stay on the CPU, as when sampling.
         dtype: Of the bases. The discriminator computes in single precision always.
         seed: Of the weights, the captions and the noise.
+        guidance_every: Guided evaluations that share one gradient; so many steps are a round, and
+            rounds are what is timed.
     """
 
     seconds: float | None = None
@@ -47,11 +54,14 @@ class Setting:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
     seed: int = 0
+    guidance_every: int = 1
 
     def __post_init__(self) -> None:
         sizes = (self.seconds, self.frames, self.height, self.width, self.batch)
         if any(size is not None and not size > 0 for size in sizes):
             raise UserError("a size of 0 or less: give sizes above 0")
+        if self.guidance_every < 1:
+            raise UserError(f"guidance at every {self.guidance_every} steps: give 1 or more")
         if self.seed < 0:
             raise UserError(f"seed {self.seed}: give 0 or more")
 
@@ -117,22 +127,68 @@ class Text:
         return Conditioning(tokens.mean(dim=1), (tokens,))
 
 
-def guided(
-    base: JointDenoiser, discriminator: Discriminator, setting: Setting, ledger: Ledger
-) -> JointDenoiser:
+class Captions(ABC):
+    """How joint guidance and classifier-free guidance go together."""
+
+    @abstractmethod
+    def expect(self, setting: Setting) -> None:
+        """Refuse what cannot be had so.
+
+        Raises:
+            UserError: It cannot.
+        """
+
+    @abstractmethod
+    def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
+        """Both around ``base``; ``null`` is the empty caption."""
+
+
+@dataclass(frozen=True)
+class AroundCaptions(Captions):
+    """The discriminator once a step, as ``mmdisco generate`` has it."""
+
+    def expect(self, setting: Setting) -> None:
+        """All can be had."""
+
+    def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
+        """Joint guidance outside."""
+        return guide(ClassifierFree(base, null, CAPTIONS))
+
+
+@dataclass(frozen=True)
+class InsideCaptions(Captions):
+    """The discriminator with the caption and without, as it was released."""
+
+    def expect(self, setting: Setting) -> None:
+        """Both are asked at every step.
+
+        Raises:
+            UserError: A gradient is to serve several steps.
+        """
+        if setting.guidance_every > 1:
+            raise UserError("the released way asks at every step: leave --guidance-every out")
+
+    def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
+        """Classifier-free guidance outside: all that is inside runs twice a step."""
+        return ClassifierFree(guide(base), null, CAPTIONS)
+
+
+def guide_of(discriminator: Discriminator, setting: Setting, ledger: Ledger) -> Guide:
     """Joint guidance, on the discriminator's account."""
     placed = Placed(discriminator, setting.device)
-    return MeteredJoint(JointGuidance(base, placed, THEORY), ledger, DISCRIMINATOR)
+
+    def guide(base: JointDenoiser) -> JointDenoiser:
+        held = EveryKth(setting.guidance_every).begin()
+        return MeteredJoint(JointGuidance(base, placed, THEORY, held), ledger, DISCRIMINATOR)
+
+    return guide
 
 
-def with_captions(
-    denoiser: JointDenoiser, text: AV[Text], setting: Setting
-) -> tuple[JointDenoiser, AV[Conditioning]]:
-    """Classifier-free guidance outside, as in the paper: all that is inside runs twice a step."""
+def captions(text: AV[Text], setting: Setting) -> tuple[AV[Conditioning], AV[Conditioning]]:
+    """Random captions of a batch, and the empty one."""
     generator = torch.Generator().manual_seed(setting.seed)
     cond = text.map(lambda one: one.draw(setting.batch, generator))
-    null = text.map(lambda one: one.draw(1, generator))
-    return ClassifierFree(denoiser, null, AV(2.5, 7.5)), cond
+    return cond, text.map(lambda one: one.draw(1, generator))
 
 
 def ddim(schedules: AV[NoiseSchedule]) -> Sampler:

@@ -8,7 +8,14 @@ import typer
 
 def bench(
     pair: Annotated[str, typer.Argument(help="Which pair; an unknown name lists them.")],
-    repeats: Annotated[int, typer.Option(help="Steps that are timed, after one that is not.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Steps that are timed.")] = 3,
+    warm_up: Annotated[
+        bool,
+        typer.Option(help="A step before them; where a step takes minutes it can be spared."),
+    ] = True,
+    guidance_every: Annotated[
+        int, typer.Option(help="Steps that share one gradient; they are timed together.")
+    ] = 1,
     threads: Annotated[int | None, typer.Option(help="Of the CPU; torch's choice if left out.")] = (
         None
     ),
@@ -34,6 +41,8 @@ def bench(
     from mmdisco.bench.order import Order, carry_out
     from mmdisco.bench.subject import Setting
 
-    setting = Setting(seconds, frames, height, width, batch, seed=seed)
-    order = Order(pair, setting, dtype, device, repeats, threads, out)
+    setting = Setting(
+        seconds, frames, height, width, batch, seed=seed, guidance_every=guidance_every
+    )
+    order = Order(pair, setting, dtype, device, repeats, warm_up, threads, out)
     typer.echo(carry_out(order))

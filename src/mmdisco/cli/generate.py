@@ -84,6 +84,25 @@ def generate(
         float | None,
         typer.Option(help="Weight of the joint guidance in the video.", rich_help_panel=SAMPLING),
     ] = None,
+    guidance_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Ask the discriminator at the first of so many evaluations and hold its gradient "
+            "for the others: cheaper, less exact.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    guidance_from: Annotated[
+        float | None,
+        typer.Option(
+            help="Joint guidance from this ln(α²/σ²) on; below is more noise.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    guidance_to: Annotated[
+        float | None,
+        typer.Option(help="Joint guidance up to this ln(α²/σ²).", rich_help_panel=SAMPLING),
+    ] = None,
     guidance_scale: Annotated[
         float | None,
         typer.Option(
@@ -101,6 +120,14 @@ def generate(
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Evaluations of the models.", rich_help_panel=SAMPLING)
+    ] = None,
+    corrections: Annotated[
+        int | None,
+        typer.Option(
+            help="How often each step is taken again from both latents noised back by one step, 0 "
+            "by default.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
@@ -195,10 +222,14 @@ def generate(
         joint_scale=joint_scale,
         audio_scale=audio_scale,
         video_scale=video_scale,
+        guidance_every=guidance_every,
+        guidance_from=guidance_from,
+        guidance_to=guidance_to,
         guidance_scale=guidance_scale,
         audio_guidance=audio_guidance,
         video_guidance=video_guidance,
         steps=steps,
+        corrections=corrections,
         scheduler=scheduler,
         negative_prompt=negative_prompt,
         batched=batched,

@@ -1,5 +1,6 @@
 """The arguments of ``mmdisco generate``, checked before anything is computed."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -32,10 +33,14 @@ class Wish:
     joint_scale: float | None = None
     audio_scale: float | None = None
     video_scale: float | None = None
+    guidance_every: int | None = None
+    guidance_from: float | None = None
+    guidance_to: float | None = None
     guidance_scale: float | None = None
     audio_guidance: float | None = None
     video_guidance: float | None = None
     steps: int | None = None
+    corrections: int | None = None
     scheduler: str | None = None
     negative_prompt: str | None = None
     batched: bool = False
@@ -52,8 +57,11 @@ class Wish:
             samples=1 if self.samples is None else self.samples,
             video=self.video,
             audio=self.audio,
+            joint_levels=self._joint_levels(pair),
+            guidance_every=self.guidance_every,
             guidance_scale=self._guidance_scale(pair),
             steps=self.steps,
+            corrections=self.corrections or 0,
             scheduler=self.scheduler,
             negative_prompt=self.negative_prompt or "",
             batched_prompts=self.batched,
@@ -70,11 +78,22 @@ class Wish:
             video=_first(self.video_guidance, common, usual.video),
         )
 
+    def _joint_levels(self, pair: Pair) -> tuple[float, float] | None:
+        ends = (self.guidance_from, self.guidance_to)
+        if ends == (None, None):
+            return None
+        if any(end is not None and not math.isfinite(end) for end in ends):
+            raise UserError("an end of the guidance that is no number: leave it out instead")
+        low, high = pair.sampling().joint_levels
+        return _first(self.guidance_from, low), _first(self.guidance_to, high)
+
     def _joint_scale(self, request: Request, pair: Pair) -> AV[float] | None:
         scales = (self.joint_scale, self.audio_scale, self.video_scale)
         if self.no_guidance:
             if scales != (None, None, None):
                 raise UserError("--no-guidance and a scale exclude each other: leave one out")
+            if (self.guidance_every, self.guidance_from, self.guidance_to) != (None, None, None):
+                raise UserError("--no-guidance leaves --guidance-every, -from and -to without use")
             return AV(0.0, 0.0)
         if self.audio is not None and self.audio_scale is not None:
             raise UserError("--audio-scale has no effect on a given sound: leave it out")
@@ -199,6 +218,8 @@ def plan(order: Order) -> Plan:
         return _plan_repeat(order, order.repeat)
     if order.wanted.as_released and order.wish.scheduler is not None:
         raise UserError("--as-released brings its own scheduler: leave --scheduler out")
+    if order.wanted.as_released and order.wish.guidance_every is not None:
+        raise UserError("--as-released asks at every evaluation: leave --guidance-every out")
     choice = order.wanted.choice(order.weights)
     pair = choice.pair()
     requests = [wish.request(pair) for wish in order.wishes()]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
-from mmdisco.guidance import differentiate, guide
+from mmdisco.gradient import differentiate
+from mmdisco.guidance import guide
 from mmdisco.health.noising import logits, noised
 from mmdisco.health.record import SIDES, Along, Denoising, Health, Level, Telling
 from mmdisco.health.scores import (

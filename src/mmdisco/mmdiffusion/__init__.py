@@ -9,12 +9,13 @@ from mmdisco.mmdiffusion.model import MMDiffusion
 from mmdisco.mmdiffusion.published import load_joint, load_upscaler
 from mmdisco.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.mmdiffusion.shifts import NoShifts, SeededShifts, WindowShifts
-from mmdisco.mmdiffusion.upscaling import FrameDenoiser, Upscaler
+from mmdisco.mmdiffusion.upscaling import Enlarged, FrameDenoiser, Upscaler
 
 __all__ = [
     "JOINT",
     "UPSCALER",
     "AtTrainedTimes",
+    "Enlarged",
     "FrameDenoiser",
     "JointConfig",
     "Level",

@@ -12,9 +12,11 @@ from mmdisco.av import AV
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.mmdiffusion.config import FPS, SAMPLE_RATE, JointConfig
+from mmdisco.mmdiffusion.frames import AsTheyAre, Frames, to_videos
 from mmdisco.mmdiffusion.network import JointNetwork
 from mmdisco.mmdiffusion.shifts import SeededShifts, WindowShifts
 from mmdisco.models import Conditioning, JointModel
+from mmdisco.sampling.alongside import Alongside
 from mmdisco.schedule import NoiseLevel, NoiseSchedule, linear
 from mmdisco.shapes import Latent
 
@@ -29,10 +31,12 @@ class MMDiffusion(JointModel):
         network: With its weights.
         shifts: Where the windows of cross-attention lie. The same for every sample unless it says
             otherwise, so that no sample depends on its batch mates.
+        frames: What becomes of decoded videos.
     """
 
     network: JointNetwork
     shifts: WindowShifts = field(default_factory=lambda: SeededShifts((0,)))
+    frames: Frames = field(default_factory=AsTheyAre)
 
     def seeded(self, seeds: Sequence[int]) -> "MMDiffusion":
         """The same network with windows that a run draws from its own seeds, one a sample."""
@@ -48,17 +52,20 @@ class MMDiffusion(JointModel):
     ) -> AV[Tensor]:
         """ε of both, each seen with the other.
 
+        A given, clean side is noised to the timestep of the other: see ``sampling.alongside``.
+
         Raises:
-            UserError: The levels differ, or one side is given.
+            UserError: The levels differ.
         """
-        t = level.audio.t
-        if level.audio.is_clean or level.video.is_clean or not torch.equal(t, level.video.t):
+        noised = Alongside(self.schedules).noised(z_t, level)
+        t = noised.level.audio.t
+        if noised.level.audio.is_clean or not torch.equal(t, noised.level.video.t):
             raise UserError(
                 "MM-Diffusion knows one noise level for both modalities: take a path on which both "
-                "are at the same timestep, with neither side given"
+                "are at the same timestep"
             )
         weight = self.network.audio_head.norm.weight
-        own = z_t.map(lambda x: x.to(weight))
+        own = noised.z_t.map(lambda x: x.to(weight))
         eps = self.network(own, t.to(weight.device), self.shifts)
         return AV(eps.audio.to(z_t.audio), eps.video.to(z_t.video))
 
@@ -127,16 +134,10 @@ class MMDiffusion(JointModel):
         return [Audio(np.ascontiguousarray(one), SAMPLE_RATE) for one in bounded]
 
     def decode_video(self, x_0: Latent) -> list[Video]:
-        """The frames, cut off at ±1 and taken to [0, 1]."""
-        return to_videos(x_0, Fraction(FPS))
+        """The frames, cut off at ±1 and taken to [0, 1], then as ``frames`` has them."""
+        return self.frames.shown(to_videos(x_0, Fraction(FPS)))
 
     @property
     def config(self) -> JointConfig:
         """The shape of the network and of its clips."""
         return self.network.config
-
-
-def to_videos(x_0: Latent, fps: Fraction) -> list[Video]:
-    """Frames (b, 3, f, h, w) in [−1, 1] as videos."""
-    frames = ((x_0 + 1) / 2).clamp(0, 1).movedim(1, -1).to("cpu", torch.float32).numpy()
-    return [Video(np.ascontiguousarray(one), fps) for one in frames]

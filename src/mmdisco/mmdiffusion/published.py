@@ -23,6 +23,7 @@ from mmdisco.mmdiffusion.config import JOINT, UPSCALER, JointConfig, UpscalerCon
 from mmdisco.mmdiffusion.keys import joint_key, upscaler_key
 from mmdisco.mmdiffusion.network import JointNetwork
 from mmdisco.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.pickles import read_pickle, state_dict
 
 Network = TypeVar("Network", JointNetwork, UpscalerNetwork)
 
@@ -104,7 +105,7 @@ def _holds(folder: Path, wanted: Mapping[str, Any]) -> bool:
 
 
 def _convert(form: _Form[Network], path: Path, folder: Path, config: Mapping[str, Any]) -> None:
-    published = _unpickle(path)
+    published = state_dict(read_pickle(path), path)
     renamed = {form.key(name): tensor for name, tensor in published.items()}
     if len(renamed) < len(published):
         raise UserError(f"{path} names weights twice: get MM-Diffusion's weights from {HOME}")
@@ -171,17 +172,3 @@ def _settled(weight: Tensor) -> Tensor:
 def _extent(tensor: Tensor) -> list[int]:
     """The shape up to axes of 1: a published matrix may be a convolution of one tap."""
     return [size for size in tensor.shape if size != 1]
-
-
-def _unpickle(path: Path) -> dict[str, Tensor]:
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    # a pickle that is cut short or no pickle can end in nearly any exception
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise UserError(
-            f"{path} is cut short or no file of tensors ({reason}): get it again from {HOME}"
-        ) from error
-    if not isinstance(held, Mapping) or not all(isinstance(one, Tensor) for one in held.values()):
-        raise UserError(f"{path} holds no state dict: get MM-Diffusion's weights from {HOME}")
-    return {str(name): tensor for name, tensor in held.items()}

@@ -3,6 +3,7 @@
 DDIM with 25 steps; all frames of a video begin at the same noise, which keeps them alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
-from mmdisco.mmdiffusion.model import to_videos
+from mmdisco.mmdiffusion.frames import Frames, to_videos
 from mmdisco.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.models import Conditioning, Denoiser
 from mmdisco.sampling.noise import generator_of
@@ -120,3 +121,28 @@ class Upscaler:
             raise UserError(f"{self.steps} steps of enlarging: ask for 1 to {rows}")
         ladder = torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)
         return self.denoiser.schedule.level(ladder * (rows // self.steps))
+
+
+@dataclass(frozen=True)
+class Enlarged(Frames):
+    """Every video made larger.
+
+    Attributes:
+        upscaler: By what.
+        seeds: Of the noise, one a video.
+    """
+
+    upscaler: Upscaler
+    seeds: tuple[int, ...]
+
+    def shown(self, videos: Sequence[Video]) -> list[Video]:
+        """The same videos at the size of the upscaler.
+
+        Raises:
+            UserError: There are not as many seeds as videos.
+        """
+        if len(self.seeds) != len(videos):
+            raise UserError(
+                f"{len(self.seeds)} seeds for {len(videos)} videos to enlarge: give one a video"
+            )
+        return [self.upscaler.enlarge(*one) for one in zip(videos, self.seeds, strict=True)]

@@ -1,15 +1,14 @@
 """MM-Diffusion, which makes sound and video by one network and reads no prompts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mmdisco.adapters.parts import Part
 from mmdisco.av import AV
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.wrappers import Placed
 from mmdisco.errors import UserError
 from mmdisco.media.given import Form
 from mmdisco.models import JointModel
@@ -19,9 +18,12 @@ from mmdisco.presets.base import Component, Preset, expect_files
 from mmdisco.presets.judges import Clamped, Judge
 from mmdisco.presets.methods import TrainedTimes
 from mmdisco.presets.options import DTYPES, Options
+from mmdisco.presets.published import Facts, PublishedPair
+from mmdisco.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
     from mmdisco.mmdiffusion.network import JointNetwork
+    from mmdisco.mmdiffusion.upscaler import UpscalerNetwork
 
 SOURCE: Final = "https://github.com/researchmm/MM-Diffusion"
 FORM: Final = Form(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
@@ -36,15 +38,19 @@ class MMDiffusionPreset(Preset):
     Attributes:
         title: Its name.
         file: Of its weights.
+        upscaler_file: Of the weights that enlarge its frames.
         judge: Its discriminator.
         clips: What it makes.
+        enlarged: Height and width of enlarged frames.
         method: How they are put together.
     """
 
     title: str
     file: str
+    upscaler_file: str
     judge: Judge
     clips: Form = FORM
+    enlarged: tuple[int, int] = (256, 256)
     method: Method = field(default_factory=AroundPrompts)
 
     @property
@@ -54,24 +60,17 @@ class MMDiffusionPreset(Preset):
 
     @property
     def base(self) -> Component:
-        """The published file, or the folder that it was converted to."""
-        converted = (
-            f"{self.file}.converted/model.safetensors",
-            f"{self.file}.converted/config.json",
-        )
-        return Component(
-            role="sound and video",
-            source=SOURCE,
-            parts=(Part("", (), ((self.file,), converted)),),
-            gigabytes=0.5,
-            licence="see its page",
-            folder="mmdiffusion",
-            on_hub=False,
-        )
+        """The joint network."""
+        return _published("sound and video", self.file, 0.5)
+
+    @property
+    def upscaler(self) -> Component:
+        """The network that enlarges frames."""
+        return _published("enlarging", self.upscaler_file, 1.2)
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """The network and the discriminator."""
+        """The network and the discriminator; frames are enlarged on demand only."""
         return (self.base, self.judge.component)
 
     @property
@@ -86,8 +85,9 @@ class MMDiffusionPreset(Preset):
 
     @property
     def remark(self) -> str:
-        """It is asked for nothing."""
-        return "reads no prompts, takes no given side"
+        """It is asked for nothing, and can make its frames larger."""
+        height, width = self.enlarged
+        return f"reads no prompts; --size {height}x{width} wants {self.upscaler_file} too"
 
     def sampling(self) -> Sampling:
         """20 steps."""
@@ -98,38 +98,53 @@ class MMDiffusionPreset(Preset):
         return replace(self, judge=Clamped(self.judge), method=TrainedTimes())
 
     def pair(self, options: Options) -> Pair:
-        """Nothing is loaded yet.
+        """Nothing is loaded yet; a size of ``enlarged`` has the frames enlarged.
 
         Raises:
             UserError: The network has no such option.
         """
-        asked = (options.seconds, options.fps, options.size)
-        own = (self.clips.seconds, self.clips.fps, self.clips.size)
-        if any(one not in (None, usual) for one, usual in zip(asked, own, strict=True)):
-            height, width = self.clips.size
+        asked = (options.seconds, options.fps)
+        own = (self.clips.seconds, self.clips.fps)
+        if any(one not in (None, usual) for one, usual in zip(asked, own, strict=True)) or (
+            options.size not in (None, self.clips.size, self.enlarged)
+        ):
+            small, large = ("x".join(map(str, size)) for size in (self.clips.size, self.enlarged))
             raise UserError(
-                f"{self.name} makes clips of {float(self.clips.seconds):g} s, {height}x{width} at "
-                f"{self.clips.fps} frames a second only: leave length, size and rate out"
+                f"{self.name} makes clips of {float(self.clips.seconds):g} s, {small} or enlarged "
+                f"to {large}, at {self.clips.fps} frames a second only: leave length and rate out, "
+                f"and give --size {large} or none"
             )
         if options.offload or options.vae_slicing or options.vae_tiling:
             raise UserError(
                 f"{self.name} is one network without autoencoders: leave offloading, slicing and "
                 "tiling out"
             )
-        return MMDiffusionPair(self, options)
+        upscaler = self.upscaler if options.size == self.enlarged else None
+        further = () if upscaler is None else (upscaler,)
+        facts = Facts(self.name, (self.base, *further), self.judge, self.sampling(), self.method)
+        return MMDiffusionPair(facts, options, self, upscaler)
 
 
-class MMDiffusionPair(Pair):
-    """The network of a preset, loaded at the first use and kept.
+class MMDiffusionPair(PublishedPair):
+    """One network, and perhaps one that enlarges its frames.
 
     Args:
+        facts: As of ``PublishedPair``.
+        options: How they are built.
         preset: Which.
-        options: How it is built.
+        upscaler: The network that enlarges; None leaves frames as they are.
     """
 
-    def __init__(self, preset: MMDiffusionPreset, options: Options) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        options: Options,
+        preset: MMDiffusionPreset,
+        upscaler: Component | None,
+    ) -> None:
+        super().__init__(facts, options)
         self._preset = preset
-        self._options = options
+        self._upscaler = upscaler
 
     @property
     def prompted(self) -> bool:
@@ -143,63 +158,70 @@ class MMDiffusionPair(Pair):
 
     @property
     def form(self) -> Form:
-        """The one form it makes."""
+        """The one form it makes, before frames are enlarged."""
         return self._preset.form
 
-    @property
-    def method(self) -> Method:
-        """That of the preset."""
-        return self._preset.method
-
-    def sampling(self) -> Sampling:
-        """That of the preset."""
-        return self._preset.sampling()
-
     def expect(self, demand: Demand) -> list[str]:
-        """Refuse prompts and given sides, and name every missing file.
+        """Refuse prompts, and name every missing file.
 
         Raises:
-            UserError: One of these is the case.
+            UserError: Either is the case.
         """
-        name = self._preset.name
+        name = self._facts.name
         if demand.prompt.strip():
             raise UserError(f"{name} reads no prompts, not even {demand.prompt!r}: leave them out")
-        if demand.one_sided:
-            raise UserError(
-                f"{name} knows one noise level for both sides: it cannot take a given one"
-            )
-        wanted = self._preset.components if demand.guided else (self._preset.base,)
-        expect_files(wanted, self._options, name)
-        return []
+        self._expect_files(demand)
+        if not demand.one_sided:
+            return []
+        return [
+            f"{name} knows one noise level for both sides: it is shown the given one noised along, "
+            "which leads the other, but not exactly"
+        ]
 
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
-        """The network with windows drawn from ``seeds``."""
+        """The network with windows, and noise of enlarging, drawn from ``seeds``."""
         from mmdisco.mmdiffusion.model import MMDiffusion
+        from mmdisco.mmdiffusion.upscaling import Enlarged, FrameDenoiser, Upscaler
 
-        return MMDiffusion(self._network).seeded(seeds or (0,))
+        own = tuple(seeds or (0,))
+        model = MMDiffusion(self._network).seeded(own)
+        if self._upscaler is None:
+            return model
+        upscaler = Upscaler(FrameDenoiser(self._upscaler_network))
+        return replace(model, frames=Enlarged(upscaler, own))
 
-    def discriminator(self) -> Discriminator:
-        """On the device of the network."""
-        return self._judge
-
-    def marks(self) -> Mapping[str, str]:
-        """Of every component that is here."""
-        return {
-            component.role: component.mark(self._options)
-            for component in self._preset.components
-            if component.present(self._options)
-        }
+    @property
+    def _schedules(self) -> AV[NoiseSchedule]:
+        return self.model().schedules
 
     @cached_property
     def _network(self) -> "JointNetwork":
         from mmdisco.mmdiffusion.published import load_joint
 
-        expect_files((self._preset.base,), self._options, self._preset.name)
-        folder = self._options.folder / self._preset.base.folder
-        network = load_joint(folder / self._preset.file)
+        network = load_joint(self._file(self._preset.base, self._preset.file))
         return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
 
     @cached_property
-    def _judge(self) -> Discriminator:
-        expect_files((self._preset.judge.component,), self._options, self._preset.name)
-        return Placed(self._preset.judge.load(self._options), self._options.torch_device())
+    def _upscaler_network(self) -> "UpscalerNetwork":
+        from mmdisco.mmdiffusion.published import load_upscaler
+
+        network = load_upscaler(self._file(self._preset.upscaler, self._preset.upscaler_file))
+        return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
+
+    def _file(self, component: Component, name: str) -> Path:
+        expect_files((component,), self._options, self._facts.name)
+        return self._options.folder / component.folder / name
+
+
+def _published(role: str, file: str, gigabytes: float) -> Component:
+    """A published file, or the folder that it was converted to."""
+    converted = (f"{file}.converted/model.safetensors", f"{file}.converted/config.json")
+    return Component(
+        role=role,
+        source=SOURCE,
+        parts=(Part("", (), ((file,), converted)),),
+        gigabytes=gigabytes,
+        licence="see its page",
+        folder="mmdiffusion",
+        on_hub=False,
+    )

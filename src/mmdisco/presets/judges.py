@@ -11,6 +11,7 @@ from mmdisco.presets.base import Component
 from mmdisco.presets.options import Options
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import ReleasedConfig
+from mmdisco.released.fusion import MeanFusionConfig
 
 SOURCE: Final = "AkioHayakawa/MMDisCo"
 
@@ -22,6 +23,11 @@ class Judge(ABC):
     @abstractmethod
     def component(self) -> Component:
         """Its checkpoint."""
+
+    @property
+    @abstractmethod
+    def apart(self) -> bool:
+        """Whether it judges either side by itself, so that none follows the other."""
 
     @abstractmethod
     def load(self, options: Options) -> Discriminator:
@@ -63,6 +69,11 @@ class Released(Judge):
             folder="mmdisco",
         )
 
+    @property
+    def apart(self) -> bool:
+        """True of means over time: the logit is a sum of either side's."""
+        return isinstance(self.config.fusion, MeanFusionConfig)
+
     def load(self, options: Options) -> Discriminator:
         """Converted at the first use."""
         # its own module, for whoever only lists presets
@@ -85,6 +96,24 @@ class Clamped(Judge):
         """That of the other."""
         return self.judge.component
 
+    @property
+    def apart(self) -> bool:
+        """As the other."""
+        return self.judge.apart
+
     def load(self, options: Options) -> Discriminator:
         """Bounded."""
         return ClampedLogit(self.judge.load(options))
+
+
+def told_of_one_side(judge: Judge) -> str:
+    """What guidance by a released discriminator comes to where one side is given, in a line."""
+    if judge.apart:
+        return (
+            "the released discriminator judges sound and video apart: it mends what is made, and "
+            "does not lead it towards what is given"
+        )
+    return (
+        "the released discriminator knows one noise level for both sides: it is shown the given "
+        "one noised along, which is guidance, but not the exact one"
+    )

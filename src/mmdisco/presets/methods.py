@@ -12,6 +12,7 @@ import torch
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
+from mmdisco.gradient import EveryTime
 from mmdisco.guidance import JointGuidance
 from mmdisco.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.models import Conditioning, JointDenoiser, JointModel
@@ -56,7 +57,16 @@ class InsidePrompts(Method):
         settings: Settings,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """Classifier-free guidance of both."""
+        """Classifier-free guidance of both.
+
+        Raises:
+            UserError: The gradient is to be held, which the release does not.
+        """
+        if settings.asking != EveryTime():
+            raise UserError(
+                "the released way asks the discriminator with the caption and without at every "
+                "step: leave --guidance-every out"
+            )
         guided = JointGuidance(model, discriminator, settings.joint_scale)
         return settings.classifier_free(guided, null, settings.guidance_scale)
 
@@ -80,5 +90,6 @@ class TrainedTimes(Method):
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Joint guidance; the network reads no prompts."""
-        guided = JointGuidance(model, discriminator, settings.joint_scale)
+        asking = settings.asking.begin()
+        guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
         return AtTrainedTimes(guided, model.schedules)

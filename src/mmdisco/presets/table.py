@@ -84,11 +84,13 @@ AUDIOLDM2_ZEROSCOPE: Final = TextPreset(
 MMDIFFUSION_ON_LANDSCAPE: Final = MMDiffusionPreset(
     title="mmdiffusion-landscape",
     file="landscape.pt",
+    upscaler_file="Landscape_SR.pt",
     judge=Released("mmdiffusion_landscape", MMDIFFUSION_LANDSCAPE, 0.1),
 )
 MMDIFFUSION_ON_AIST: Final = MMDiffusionPreset(
     title="mmdiffusion-aist",
     file="AIST++.pt",
+    upscaler_file="AIST++_SR.pt",
     judge=Released("mmdiffusion_aist++", MMDIFFUSION_AIST, 0.1),
 )
 

@@ -1,11 +1,11 @@
 """Pairs of a text-to-sound and a text-to-video model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.wrappers import Placed
+from mmdisco.av import AV
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.given import Form
@@ -14,9 +14,11 @@ from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import AroundPrompts, Method
 from mmdisco.presets.base import Component, Preset, expect_files, form_of
 from mmdisco.presets.bases import Base
-from mmdisco.presets.judges import Clamped, Judge
+from mmdisco.presets.judges import Clamped, Judge, told_of_one_side
 from mmdisco.presets.methods import InsidePrompts
 from mmdisco.presets.options import Options
+from mmdisco.presets.published import Facts, PublishedPair
+from mmdisco.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
@@ -98,20 +100,24 @@ class TextPreset(Preset):
         """Nothing is loaded yet."""
         for base in (self.audio, self.video):
             base.expect(options)
-        return TextPair(self, options)
+        facts = Facts(self.name, self.bases, self.judge, self.usual, self.method)
+        return TextPair(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
 
 
-class TextPair(Pair):
-    """The models of a preset, loaded at the first use and kept.
+class TextPair(PublishedPair):
+    """Two models that read prompts.
 
     Args:
-        preset: Which models.
+        facts: As of ``PublishedPair``.
         options: How they are built.
+        bases: The models, to be loaded.
+        form: The clips they make.
     """
 
-    def __init__(self, preset: TextPreset, options: Options) -> None:
-        self._preset = preset
-        self._options = options
+    def __init__(self, facts: Facts, options: Options, bases: AV[Base[Any]], form: Form) -> None:
+        super().__init__(facts, options)
+        self._bases = bases
+        self._form = form
 
     @property
     def prompted(self) -> bool:
@@ -126,68 +132,30 @@ class TextPair(Pair):
     @property
     def form(self) -> Form:
         """What the options ask for."""
-        return form_of(self._preset.form, self._options)
-
-    @property
-    def method(self) -> Method:
-        """That of the preset."""
-        return self._preset.method
-
-    def sampling(self) -> Sampling:
-        """That of the preset."""
-        return self._preset.sampling()
+        return self._form
 
     def expect(self, demand: Demand) -> list[str]:
-        """Refuse what the discriminator cannot do, and name every missing file.
+        """Refuse guidance where nothing guides, and name every missing file.
 
         Raises:
             UserError: Either is the case.
         """
-        preset = self._preset
-        if demand.guided and preset.judge is None:
-            raise UserError(
-                f"{preset.name} has no published discriminator: give --no-guidance for the two "
-                "models alone"
-            )
-        if demand.guided and demand.one_sided:
-            raise UserError(
-                f"the discriminator of {preset.name} knows one noise level for both sides, so it "
-                "cannot guide towards a given one: give --no-guidance for the other model alone"
-            )
-        wanted = preset.components if demand.guided else preset.bases
-        expect_files(wanted, self._options, preset.name)
-        return []
+        self._expect_files(demand)
+        judge = self._facts.judge
+        if judge is None or not (demand.guided and demand.one_sided):
+            return []
+        return [told_of_one_side(judge)]
 
     def model(self, seeds: Sequence[int] = ()) -> ModelPair:
         """Both models; they draw no random numbers."""
-        return self._bases
+        return self._models
 
-    def discriminator(self) -> Discriminator:
-        """On the device of the models.
-
-        Raises:
-            UserError: There is none, or its file is missing or damaged.
-        """
-        return self._judge
-
-    def marks(self) -> Mapping[str, str]:
-        """Of every component that is here."""
-        return {
-            component.role: component.mark(self._options)
-            for component in self._preset.components
-            if component.present(self._options)
-        }
+    @property
+    def _schedules(self) -> AV[NoiseSchedule]:
+        return self._models.schedules
 
     @cached_property
-    def _bases(self) -> ModelPair:
-        expect_files(self._preset.bases, self._options, self._preset.name)
-        audio = self._preset.audio.load(self._options, self.form)
-        return ModelPair(audio, self._preset.video.load(self._options, self.form))
-
-    @cached_property
-    def _judge(self) -> Discriminator:
-        judge = self._preset.judge
-        if judge is None:
-            raise UserError(f"{self._preset.name} has no published discriminator")
-        expect_files((judge.component,), self._options, self._preset.name)
-        return Placed(judge.load(self._options), self._options.torch_device())
+    def _models(self) -> ModelPair:
+        expect_files(self._facts.bases, self._options, self._facts.name)
+        audio = self._bases.audio.load(self._options, self.form)
+        return ModelPair(audio, self._bases.video.load(self._options, self.form))

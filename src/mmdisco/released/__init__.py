@@ -1,5 +1,6 @@
 """The discriminators that the authors of MMDisCo published: their networks, shapes and weights."""
 
+from mmdisco.released.alongside import NoisedAlong
 from mmdisco.released.checkpoint import convert, load, load_checkpoint
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import (
@@ -19,6 +20,7 @@ __all__ = [
     "MMDIFFUSION_LANDSCAPE",
     "PUBLISHED",
     "ClampedLogit",
+    "NoisedAlong",
     "ReleasedConfig",
     "ReleasedDiscriminator",
     "convert",

@@ -11,14 +11,8 @@ Whatever stops a conversion, a kill included, leaves the pair that was there, no
 checksums do not fit, which is never loaded.
 """
 
-import pickle
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-
-import torch
-from torch import Tensor
 
 from mmdisco.errors import UserError
 from mmdisco.files import (
@@ -29,26 +23,13 @@ from mmdisco.files import (
     write_json,
     write_tensors,
 )
+from mmdisco.pickles import read_pickle, state_dict
 from mmdisco.released.config import ReleasedConfig
 from mmdisco.released.keys import empty, translate
 from mmdisco.released.network import ReleasedDiscriminator
 
 WEIGHTS: Final = "discriminator.safetensors"
 CONFIG: Final = "config.json"
-
-# what torch's reader raises at files that are cut short, none of its own, or forbidden to read
-_UNREADABLE: Final = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscriminator:
@@ -93,7 +74,7 @@ def convert(checkpoint: Path, folder: Path, config: ReleasedConfig) -> None:
         UserError: The file is missing, damaged or of another network, or the folder cannot be
             written to. Nothing is changed then.
     """
-    weights = translate(_read_state_dict(checkpoint), config, str(checkpoint))
+    weights = translate(state_dict(read_pickle(checkpoint), checkpoint), config, str(checkpoint))
     expect_writable(folder / CONFIG)
     write_tensors(folder / WEIGHTS, weights, {"source": checkpoint.name})
     record = {
@@ -128,25 +109,6 @@ def load(folder: Path) -> ReleasedDiscriminator:
         )
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)  # noqa: FBT003
-
-
-def _read_state_dict(checkpoint: Path) -> dict[str, Tensor]:
-    advice = "download the published file again"
-    if not checkpoint.is_file():
-        raise UserError(f"{checkpoint} is not there, or no file: {advice}")
-    try:
-        weights: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{checkpoint} is damaged, or holds more than tensors, which is never read: {advice}"
-        ) from error
-    except _UNREADABLE as error:
-        raise UserError(f"{checkpoint} is cut short or no file of weights: {advice}") from error
-    if not isinstance(weights, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
-    ):
-        raise UserError(f"{checkpoint} holds no state dict of tensors by name: {advice}")
-    return dict(weights)
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

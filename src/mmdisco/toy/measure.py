@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
-from mmdisco.guidance import differentiate
+from mmdisco.gradient import differentiate
 from mmdisco.path import NoisePath
 from mmdisco.schedule import NoiseLevel, over
 from mmdisco.toy.exact import ExactLogRatio

@@ -19,7 +19,8 @@ from torch.nn.functional import softplus
 from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
-from mmdisco.guidance import differentiate, guide
+from mmdisco.gradient import differentiate
+from mmdisco.guidance import guide
 from mmdisco.models import Conditioning, JointDenoiser
 from mmdisco.schedule import NoiseLevel
 from mmdisco.shapes import Latent, PerSample

@@ -8,6 +8,7 @@ from mmdisco.ablation.studies.interaction import INTERACTION
 from mmdisco.ablation.studies.intervals import INTERVALS
 from mmdisco.ablation.studies.levels import LEVELS
 from mmdisco.ablation.studies.loss import LOSS
+from mmdisco.ablation.studies.reuse import REUSE
 from mmdisco.ablation.studies.samplers import SAMPLERS
 from mmdisco.ablation.studies.scales import SCALES
 from mmdisco.ablation.studies.size import SIZE
@@ -24,6 +25,7 @@ STUDIES: Final[dict[str, Study]] = {
     "levels": LEVELS,
     "scales": SCALES,
     "intervals": INTERVALS,
+    "reuse": REUSE,
     "samplers": SAMPLERS,
     "corrections": CORRECTIONS,
 }

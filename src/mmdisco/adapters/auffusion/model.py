@@ -31,13 +31,11 @@ from mmdisco.adapters.auffusion.weights import (
     load_adapter,
     load_vocoder,
 )
-from mmdisco.adapters.checkpoint import Checkpoint, expect_complete
+from mmdisco.adapters.checkpoint import expect_complete
 from mmdisco.adapters.hub import find
 from mmdisco.adapters.matching import expect_latents, expect_text
 from mmdisco.adapters.parameterisation import Parameterisation
-from mmdisco.adapters.parts import Part
 from mmdisco.adapters.runtime import CPU, Runtime
-from mmdisco.adapters.videocrafter2.tensors import Network, expect_finite
 from mmdisco.media.clip import Audio
 from mmdisco.models import BaseModel, Conditioning
 from mmdisco.schedule import NoiseLevel, NoiseSchedule
@@ -119,10 +117,10 @@ class Auffusion(BaseModel[Audio]):
         expect_complete([(checkpoint, ALL)], NAME)
         expect_one_encoder(checkpoint.folder)
         loaded = AuffusionParts(
-            unet=_finite(checkpoint, UNET, UNet2DConditionModel),
-            vae=_finite(checkpoint, VAE, AutoencoderKL),
+            unet=checkpoint.network(UNET, UNet2DConditionModel),
+            vae=checkpoint.network(VAE, AutoencoderKL),
             vocoder=load_vocoder(checkpoint.folder, dtype),
-            text_encoder=_finite(checkpoint, TEXT_ENCODER, CLIPTextModel),
+            text_encoder=checkpoint.network(TEXT_ENCODER, CLIPTextModel),
             adapter=load_adapter(checkpoint.folder, dtype),
             tokenizer=checkpoint.tokenizer(TOKENIZER, CLIPTokenizer),
             scheduler=checkpoint.scheduler(SCHEDULER),
@@ -185,9 +183,3 @@ class Auffusion(BaseModel[Audio]):
     def decode(self, x_0: Latent) -> list[Audio]:
         """Sounds of 16 kHz, 1280 samples a column: up to 0.08 s more than was asked for."""
         return self._codec.decode(x_0)
-
-
-def _finite(checkpoint: Checkpoint, part: Part, kind: type[Network]) -> Network:
-    network = checkpoint.network(part, kind)
-    expect_finite(network.state_dict(), checkpoint.folder / part.name)
-    return network

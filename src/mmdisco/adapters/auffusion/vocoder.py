@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from mmdisco.adapters.videocrafter2.tensors import state_dict
 from mmdisco.errors import UserError
+from mmdisco.pickles import state_dict
 
 CHECKPOINT: Final = "vocoder.pt"
 

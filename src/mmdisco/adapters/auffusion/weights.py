@@ -16,15 +16,10 @@ from mmdisco.adapters.auffusion.prompts import LENGTH, ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
 from mmdisco.adapters.layouts import AUFFUSION
 from mmdisco.adapters.parts import Part
-from mmdisco.adapters.videocrafter2.tensors import (
-    Network,
-    empty,
-    fill,
-    read_pickle,
-    state_dict,
-)
+from mmdisco.adapters.tensors import Network, empty, fill
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, write_tensors
+from mmdisco.pickles import read_pickle, state_dict
 
 SOURCE: Final = "auffusion/auffusion-full"
 

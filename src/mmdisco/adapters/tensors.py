@@ -3,12 +3,9 @@
 Every fault is a ``UserError`` of one line that names the file and what to do. Knows no network.
 """
 
-import pickle
-import struct
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,58 +15,6 @@ from mmdisco.errors import UserError
 Network = TypeVar("Network", bound=nn.Module)
 
 _SHOWN = 3
-# what torch.load raises, file by file, on bytes that make no sense
-_SENSELESS = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-
-
-def read_pickle(path: Path) -> Any:
-    """What ``torch.save`` wrote, as long as it is tensors, numbers, texts and lists of such.
-
-    The tensors of a new file stay on disk until they are used.
-
-    Raises:
-        UserError: There is no such file, it is damaged, or it holds anything else: that could run
-            as a program while it is read.
-    """
-    try:
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is not there") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is damaged or holds more than tensors, which is not loaded because it could "
-            "run programs: get it again, or save its state dict alone"
-        ) from error
-    except _SENSELESS as error:
-        raise UserError(f"{path} is damaged or cut short: get it again") from error
-
-
-def state_dict(record: Any, path: Path) -> dict[str, Tensor]:
-    """``record`` if it is a state dict.
-
-    Args:
-        record: Of a checkpoint.
-        path: Of that checkpoint, for the message.
-
-    Raises:
-        UserError: It is none.
-    """
-    if not isinstance(record, Mapping) or not record:
-        raise UserError(f"{path} holds no state dict: take the file that the model is published as")
-    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in record.items()):
-        raise UserError(f"{path} holds more than a state dict: save the state dict alone")
-    return dict(record)
 
 
 def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:

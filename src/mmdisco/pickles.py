@@ -1,0 +1,72 @@
+"""Published pickles of weights, read as tensors and nothing else.
+
+Every fault is a ``UserError`` of one line that names the file. Knows no network.
+"""
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mmdisco.errors import UserError
+
+# what torch.load raises, file by file, on bytes that make no sense
+_SENSELESS: Final = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def read_pickle(path: Path) -> Any:
+    """What ``torch.save`` wrote, as long as it is tensors, numbers, texts and lists of such.
+
+    The tensors of a new file stay on disk until they are used.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or it holds anything else: that could run
+            as a program while it is read.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there, or no file")
+    try:
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is damaged or holds more than tensors, which is not loaded because it could "
+            "run programs: get it again, or save its state dict alone"
+        ) from error
+    except _SENSELESS as error:
+        raise UserError(f"{path} is damaged or cut short: get it again") from error
+
+
+def state_dict(record: Any, path: Path) -> dict[str, Tensor]:
+    """``record`` if it is a state dict.
+
+    Args:
+        record: Of a checkpoint.
+        path: Of that checkpoint, for the message.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(record, Mapping) or not record:
+        raise UserError(f"{path} holds no state dict: take the file that the model is published as")
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in record.items()):
+        raise UserError(
+            f"{path} holds no state dict, or more than one: save the tensors by name alone"
+        )
+    return dict(record)
