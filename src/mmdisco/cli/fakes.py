@@ -20,6 +20,12 @@ def fakes(
         ),
     ] = None,
     samples_per_clip: Annotated[int, typer.Option(help="Fakes of each clip's caption.")] = 1,
+    per_caption: Annotated[
+        int | None,
+        typer.Option(
+            help="Fakes of one caption at most, for captions of many clips; no limit if left out."
+        ),
+    ] = None,
     shard: Annotated[int, typer.Option(help="Fakes that are made in one batch.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     steps: Annotated[
@@ -54,6 +60,7 @@ def fakes(
         preset=preset,
         weights=weights,
         samples=samples_per_clip,
+        most=per_caption,
         shard=shard,
         seed=seed,
         steps=steps,

@@ -45,6 +45,14 @@ def prepare(
         bool,
         typer.Option("--shots", help="No clip across a cut.", rich_help_panel=LAYOUT),
     ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds from one clip's beginning to the next; shorter than a clip, they "
+            "overlap. A clip's length if left out.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
     clips_per_file: Annotated[
         int | None, typer.Option(help="At most; all if left out.", rich_help_panel=LAYOUT)
     ] = None,
@@ -88,6 +96,7 @@ def prepare(
         group_by=group_by,
         validation=validation,
         shots=shots,
+        hop=hop,
         clips_per_file=clips_per_file,
         shard=shard,
         batch=batch,

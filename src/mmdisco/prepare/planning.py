@@ -26,11 +26,13 @@ class Rule:
         share: Of the groups that validation gets, in [0, 1).
         most: Clips of one file or captioned stretch at most, spread over it; None takes all.
         shots: Whether no clip may hold a cut.
+        hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
     """
 
     share: float = 0.1
     most: int | None = None
     shots: bool = False
+    hop: Fraction | None = None
 
 
 def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
@@ -52,7 +54,7 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         else:
             pieces.append(found)
         yield item.name
-    whole, left_out = split(pieces, rule.share) if pieces else ([], 0)
+    whole, left_out = split(pieces, rule.share, form.seconds) if pieces else ([], 0)
     yield Plan(tuple(whole), tuple(refused), left_out)
 
 
@@ -66,7 +68,7 @@ def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault])
     end = film.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:
-        starts = _starts(item, end, form.seconds, shots=rule.shots)
+        starts = _starts(item, end, form.seconds, rule)
     except UserError as error:
         return Refused(item.name, Fault("undecodable", str(error)))
     if not starts:
@@ -79,14 +81,15 @@ def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault])
     )
 
 
-def _starts(item: Item, end: Fraction, seconds: Fraction, *, shots: bool) -> Sequence[Fraction]:
+def _starts(item: Item, end: Fraction, seconds: Fraction, rule: Rule) -> Sequence[Fraction]:
+    hop = rule.hop or seconds
     bounds = [(item.start, end)]
-    if shots:
+    if rule.shots:
         seen = [time for time in cuts(item.path) if item.start < time < end]
         edges = list(pairwise([item.start, *seen, end]))
         bounds = [(a, b - _DOUBT) for a, b in edges[:-1]] + edges[-1:]
     return [
-        first + k * seconds
+        first + k * hop
         for first, last in bounds
-        for k in range(max(0, int((last - first) // seconds)))
+        for k in range(max(0, int((last - first - seconds) // hop) + 1))
     ]
