@@ -30,6 +30,7 @@ from mmdisco.prepare.planning import Rule
 from mmdisco.prepare.report import in_words
 from mmdisco.prepare.run import Order, prepare
 from mmdisco.prepare.sources import Source
+from mmdisco.prepare.splitting import STRETCH
 from mmdisco.record import Choice
 
 _GROUPINGS: Final[dict[str, Grouping]] = {
@@ -51,6 +52,7 @@ class Wish:
     validation: float = 0.1
     shots: bool = False
     hop: float | None = None
+    stretch: float | None = None
     clips_per_file: int | None = None
     shard: int = 64
     batch: int = 8
@@ -104,12 +106,17 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "validation": wish.validation,
         "shots": wish.shots,
         "hop": wish.hop,
+        "stretch": wish.stretch,
         "clips_per_file": wish.clips_per_file,
         "shard": wish.shard,
         "batch": wish.batch,
     }
     rule = Rule(
-        wish.validation, wish.clips_per_file, wish.shots, fraction("seconds a hop", wish.hop)
+        wish.validation,
+        wish.clips_per_file,
+        wish.shots,
+        fraction("seconds a hop", wish.hop),
+        fraction("seconds a stretch", wish.stretch) or STRETCH,
     )
     encoder = Encoder(pair)
     return Order(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)

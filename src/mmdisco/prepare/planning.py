@@ -13,7 +13,7 @@ from mmdisco.media.given import Form
 from mmdisco.media.probing import Fault, Film, probe
 from mmdisco.prepare.plan import Piece, Plan
 from mmdisco.prepare.sources import Item, Refused, Source
-from mmdisco.prepare.splitting import split
+from mmdisco.prepare.splitting import STRETCH, split
 
 _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is seen
 
@@ -27,12 +27,14 @@ class Rule:
         most: Clips of one file or captioned stretch at most, spread over it; None takes all.
         shots: Whether no clip may hold a cut.
         hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
+        stretch: Seconds of a film that is alone that go to one part, above 0.
     """
 
     share: float = 0.1
     most: int | None = None
     shots: bool = False
     hop: Fraction | None = None
+    stretch: Fraction = STRETCH
 
 
 def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
@@ -54,7 +56,7 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         else:
             pieces.append(found)
         yield item.name
-    whole, left_out = split(pieces, rule.share, form.seconds) if pieces else ([], 0)
+    whole, left_out = split(pieces, rule.share, form.seconds, rule.stretch) if pieces else ([], 0)
     yield Plan(tuple(whole), tuple(refused), left_out)
 
 

@@ -1,6 +1,6 @@
 """Which films are for training and which for validation: by a hash of their group, so it is stable.
 
-A film that is alone is cut into stretches of a minute, and each stretch is a group.
+A film that is alone is cut into stretches, and each stretch is a group.
 """
 
 import hashlib
@@ -12,10 +12,12 @@ from typing import Final
 from mmdisco.prepare.plan import Piece
 from mmdisco.prepare.sources import TRAIN, VALIDATION
 
-STRETCH: Final = Fraction(60)  # seconds
+STRETCH: Final = Fraction(60)  # seconds, unless another length is asked for
 
 
-def split(pieces: Sequence[Piece], share: float, seconds: Fraction) -> tuple[list[Piece], int]:
+def split(
+    pieces: Sequence[Piece], share: float, seconds: Fraction, stretch: Fraction = STRETCH
+) -> tuple[list[Piece], int]:
     """Pieces with their part, and how many clips were left out between two parts of one film.
 
     A part that is given stays. Where chance gives validation no group, or training none, the group
@@ -25,10 +27,11 @@ def split(pieces: Sequence[Piece], share: float, seconds: Fraction) -> tuple[lis
         pieces: Of all films.
         share: Of the groups, roughly, that validation gets; 0 gives it none.
         seconds: Length of a clip; as much lies between two parts of one film.
+        stretch: Seconds of a film that is alone that stay together.
     """
     alone = len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
     if alone and share > 0:
-        pieces = [part for piece in pieces for part in _stretches(piece)]
+        pieces = [part for piece in pieces for part in _stretches(piece, stretch)]
     validation = _chosen((one.group for one in pieces if not one.part), share)
     if any(one.part for one in pieces):
         validation = {one.group for one in pieces if _place(one.group) < share}
@@ -57,10 +60,10 @@ def _chosen(groups: Iterable[str], share: float) -> set[str]:
     return set(ordered[:count])
 
 
-def _stretches(piece: Piece) -> list[Piece]:
+def _stretches(piece: Piece, stretch: Fraction) -> list[Piece]:
     found: dict[int, list[Fraction]] = {}
     for start in piece.starts:
-        found.setdefault(int(start // STRETCH), []).append(start)
+        found.setdefault(int(start // stretch), []).append(start)
     return [
         replace(piece, group=f"{piece.group}#{index}", starts=tuple(starts))
         for index, starts in found.items()
