@@ -23,6 +23,12 @@ def generate(
         Path | None,
         typer.Option(help="More prompts: a .jsonl or .csv file (prompt, negative_prompt, seed)."),
     ] = None,
+    no_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--no-prompt", help="Any clip: for a discriminator of films without captions."
+        ),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Which pair, embedded by default; `mmdisco presets` lists them."),
@@ -184,6 +190,7 @@ def generate(
         scheduler=scheduler,
         negative_prompt=negative_prompt,
         batched=batched,
+        no_prompt=no_prompt,
     )
     wanted = Wanted(
         preset=preset,
