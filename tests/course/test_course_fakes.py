@@ -146,6 +146,28 @@ def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
         carry_out(order(prepared, tiny_pair, made, **others))
 
 
+def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
+    picture = tmp_path / "made.png"
+    ended = mmdisco("inspect", made, "--picture", picture, "--weights", tiny_pair)
+    assert ended.status == 0, ended.err
+    assert ended.out[0].startswith("fakes by the bases of embedded: steps 2, solver")
+    assert ended.out[1:3] == [
+        "train: 6 pairs in 2 shards of 2 to 4",
+        "validation: 4 pairs in 1 shards of 4 to 4",
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, tmp_path, mmdisco):
+    carry_out(order(prepared, tiny_pair, tmp_path / "half", part=(0, 2)))
+    assert "not finished" in mmdisco("inspect", tmp_path / "half").out[-1]
+    path = damaged / "train" / "shard-00000.safetensors"
+    path.write_bytes(path.read_bytes()[:-20])
+    ended = mmdisco("inspect", damaged)
+    assert ended.status == 2
+    assert f"{path} is damaged" in ended.err
+
+
 def test_command_refuses_a_folder_that_was_not_prepared(mmdisco, tmp_path):
     ended = mmdisco("fakes", tmp_path, "--out", tmp_path / "out")
     assert ended.status == 2

@@ -58,6 +58,10 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     average = read_tensors(out / "training" / "checkpoint.safetensors")
     for name, value in DiscriminatorFolder.load(out).network.state_dict().items():
         assert torch.equal(value, average[f"average.{name}"])
+    told = mmdisco("inspect", out).out
+    assert told[0].startswith("a discriminator for embedded: ")
+    assert "trained on 6 clips with 2 different captions and 10 fakes; 4 clips held out" in told
+    assert told[-1] == "training: step 6"
     clip = tmp_path / "clip.mp4"
     made = mmdisco(
         *("generate", "a red ball", "--weights", tiny_pair, "--discriminator", out),
@@ -75,7 +79,7 @@ CONTRAST = (
 )
 
 
-def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path):
+def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path, mmdisco):
     whole = prepare_training(course_of(asked, tmp_path / "whole", *CONTRAST))
     steps = list(whole.steps())
     assert steps[:4] == [1, 2, 3, 4]
@@ -83,6 +87,9 @@ def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path):
     halved = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
     for _ in range(2):
         next(halved)
+    told = mmdisco("inspect", tmp_path / "halved").out
+    assert told[0] == "a training that is not finished: give mmdisco train once more"
+    assert told[-1] == "contrast: step 2"
     again = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST))
     list(again.steps())
     plain = prepare_training(course_of(asked, tmp_path / "plain", CONTRAST[0]))
