@@ -1,6 +1,5 @@
 """docs/film.md and its pictures, from what the commands gave."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +31,11 @@ class Told:
 
     Attributes:
         commands: The words after ``mmdisco``, by name.
-        minutes: What each took.
         figures: Of ``measure``.
         memory: Of ``mmdisco evaluate``.
     """
 
     commands: Mapping[str, str]
-    minutes: Mapping[str, float]
     figures: Mapping[str, Any]
     memory: Mapping[str, Any]
 
@@ -55,9 +52,6 @@ def write_page(out: Path, docs: Path, told: Told) -> None:
         "course": course,
         "clips": clip_counts(out),
         "fakes_made": str(sum(made(out).values())),
-        "minutes": ", ".join(
-            f"{name} {told.minutes[words]:.0f}" for name, words in told.commands.items()
-        ),
         "scores": scores(told.figures),
         "summary": summary(told.figures),
         "memory": memory(told.memory),
@@ -74,10 +68,9 @@ def clip_counts(out: Path) -> str:
     """How many clips there are, and why some are not."""
     report = read_json(out / "data" / "report.json")
     kept = read_json(out / "data" / "prepared.json")["clips"]
-    dropped = Counter(one["reason"] for one in report["clips"] if not one["kept"])
-    why = "".join(f", {count} dropped ({reason})" for reason, count in dropped.items())
-    between = f", {report['left_out']} left out between the parts" if report["left_out"] else ""
-    return f"{kept['train']} clips to train on, {kept['validation']} held out{why}{between}"
+    why = [f"{count} dropped ({reason})" for reason, count in report["dropped_clips"].items()]
+    why.append(f"{report['left_out_between_parts']} left out between the parts")
+    return ", ".join([f"{kept['train']} clips to train on, {kept['validation']} held out", *why])
 
 
 def made(out: Path) -> dict[str, int]:
@@ -123,8 +116,8 @@ def memory(record: Mapping[str, Any]) -> str:
     """The distances to the nearest training clip."""
     lines = ["| distance to the nearest training clip | generated | held out |", "|" + " --- |" * 3]
     for figure in record["figures"]:
-        name = figure["name"].removeprefix("nearest training clip, ")
-        if "value" in figure:
+        name = figure["metric"].removeprefix("nearest training clip, ")
+        if figure["value"] is not None:
             (held,) = figure["baseline"].values()
             lines.append(f"| {name} | {figure['value']:.3g} | {held:.3g} |")
     return "\n".join(lines)

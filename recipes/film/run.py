@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import IO, Final
@@ -34,8 +33,6 @@ ADDITIVE: Final = "train course.yaml --out additive --interaction additive --set
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
 )
-
-
 ALONE: Final = "generate --no-prompt --samples 2 --no-guidance --out alone/clip.mp4"
 
 
@@ -54,19 +51,18 @@ def main() -> None:
         mmdisco(words, out)
     figures, memory = measure(out), remember(out)
     commands = {"prepare": PREPARE, "fakes": FAKES, "train": TRAIN, "generate": GENERATE}
-    write_page(out, options.docs, Told(commands, figures, memory, read_json(out / "minutes.json")))
+    write_page(out, options.docs, Told(commands, figures, memory))
 
 
 def mmdisco(words: str, out: Path) -> None:
-    """Run a command of the tutorial in the folder, unless that was done; keep its minutes."""
-    kept = out / "minutes.json"
-    minutes: dict[str, float] = read_json(kept) if kept.exists() else {}
-    if words in minutes:
+    """Run a command of the tutorial in the folder, unless that was done."""
+    kept = out / "done.json"
+    done: list[str] = read_json(kept) if kept.exists() else []
+    if words in done:
         return
     sys.stderr.write(f"--- mmdisco {words}\n")
-    began = time.monotonic()
     subprocess.run([sys.executable, "-m", "mmdisco", *shlex.split(words)], cwd=out, check=True)
-    write_json(kept, {**minutes, words: (time.monotonic() - began) / 60})
+    write_json(kept, [*done, words])
 
 
 def fetch(out: Path) -> None:
