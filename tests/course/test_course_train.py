@@ -21,6 +21,7 @@ from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors
 from mmdisco.health.exchange import exchange
 from mmdisco.health.scores import ranking
+from mmdisco.training.store import spread
 
 WEIGHTS = "model.safetensors"
 
@@ -219,7 +220,14 @@ def test_sounds_are_exchanged_within_captions_where_there_are_two():
     assert some.captioned
     bare = exchange(["a", "b", "c"])
     assert bare.partners.tolist() == [1, 2, 0]
+    # in a film neighbours are alike
+    assert exchange(["a"] * 6).partners.tolist() == [3, 4, 5, 0, 1, 2]
     assert not bare.captioned
+
+
+def test_some_of_many_rows_are_spread_over_all():
+    assert spread(10, 4) == [0, 2, 5, 7]
+    assert spread(3, 4) == [0, 1, 2]
 
 
 def test_board_has_a_name_for_every_number():

@@ -169,6 +169,11 @@ class Repaired(PairSource):
         return Pairs(AV(audio.z_0.audio, video.z_0.video), AV(audio.cond.audio, video.cond.video))
 
 
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` positions, evenly spread: neighbours in a store are alike."""
+    return [i * count // most for i in range(most)] if most < count else list(range(count))
+
+
 def take(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
     """The pairs of the given positions."""
     chosen = torch.as_tensor(index)
