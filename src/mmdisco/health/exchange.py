@@ -42,8 +42,8 @@ def exchange(captions: Sequence[Hashable]) -> Exchange:
     """Exchange sounds within captions, lest a caption tells what it belongs to.
 
     Rows are often in the order of a film, where neighbours overlap or are alike; so a sound comes
-    from half of its group away. A clip whose caption is its own takes no part. Where no two clips have the same caption, all
-    take part and no captions are shown.
+    from half of its group away. A clip whose caption is its own takes no part. Where no two clips
+    have the same caption, all take part and no captions are shown.
 
     Args:
         captions: Of every row; anything that is equal where captions say the same.
