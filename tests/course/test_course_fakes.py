@@ -102,6 +102,13 @@ def test_what_is_damaged_is_named_and_made_again(
     assert sampled == expected.get(name, [2])
 
 
+def test_what_a_killed_process_left_half_written_is_removed(prepared, tiny_pair, made, damaged):
+    for folder in (damaged, damaged / "train"):
+        (folder / ".shard-00000.123.part.safetensors").write_bytes(b"half")
+    carry_out(order(prepared, tiny_pair, damaged))
+    assert contents(damaged) == contents(made)
+
+
 def test_shard_that_is_gone_is_made_again(prepared, tiny_pair, made, damaged):
     (damaged / "train" / "shard-00000.safetensors").unlink()
     (damaged / "manifest.jsonl").write_text("cut")

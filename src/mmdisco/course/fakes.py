@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from mmdisco.course.clips import PARTS, Clips
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, write_json, write_text
+from mmdisco.files import read_json, remove_leftovers, write_json, write_text
 from mmdisco.pair import Pair, Sampling
 from mmdisco.pipeline import guided_base
 from mmdisco.training.fakes import fake_shard
@@ -136,6 +136,9 @@ class Fakes:
         if not 0 <= rank < processes:
             raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
         with self._lock():
+            # all that is written there is written under the lock
+            for folder in (self.out, *(self.out / part for part in PARTS)):
+                remove_leftovers(folder)
             self._expect_own()
             for part in PARTS:
                 if (self.out / part / "store.json").exists():
