@@ -1,9 +1,9 @@
 """How fast films become clips, and how much memory a long one takes; encoding to latents apart.
 
-Makes a film of 720p at 24 frames a second with stereo sound, takes all its clips as ``mmdisco
-prepare`` does (decode, cut and scale, resample, judge), and says how many times faster than real
-time that is. With ``--hours`` a long film of small pictures follows, whose clips are taken block by
-block: what memory is needed beyond that of the first block is said.
+Makes a film of 720p at 24 frames a second with stereo sound, or takes that of ``--film``, and takes
+all its clips as ``mmdisco prepare`` does (decode, cut and scale, resample, judge): how many times
+faster than real time is that? With ``--hours`` a long film of small pictures follows, whose clips
+are taken block by block: what memory is needed beyond that of the first block is said.
 
     python benchmarks/prepare_throughput.py --out docs/prepare_throughput.json
 """
@@ -24,7 +24,7 @@ import numpy as np
 
 from mmdisco.files import write_json
 from mmdisco.media.given import Form
-from mmdisco.media.probing import Fault
+from mmdisco.media.probing import Fault, probe
 from mmdisco.prepare.captions import NoCaptions
 from mmdisco.prepare.judging import judge
 from mmdisco.prepare.judging import statistics as figures
@@ -47,20 +47,22 @@ def main() -> None:
     parser.add_argument("--codec", default="libx264")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hours", type=float, default=0.0)
+    parser.add_argument("--film", type=Path, help="a film to take instead of making one")
     parser.add_argument("--out", type=Path)
     o = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        make_film(path, o.seconds, o.codec)
-        rows = [row(path, o.seconds, name, form, o.repeats) for name, form in FORMS.items()]
-        path.unlink()
+        path = o.film or Path(folder) / "film.mp4"
+        if not o.film:
+            make_film(path, o.seconds, o.codec)
+        seconds, said = looked_at(path)
+        rows = [row(path, seconds, name, form, o.repeats) for name, form in FORMS.items()]
         memory = None
         if o.hours:
             path = Path(folder) / "long.mp4"
             make_film(path, round(o.hours * 3600), "mpeg4", size=(36, 64), fps=4)
             memory = {"hours": o.hours, **growth(path)}
     record = {
-        "film": f"{o.seconds} s of 1280x720 at 24 fps, {o.codec}, 48 kHz stereo AAC",
+        "film": said,
         "cores": len(os.sched_getaffinity(0)),
         "processor": platform.machine(),
         "rows": rows,
@@ -112,7 +114,20 @@ def planned(path: Path, form: Form) -> Plan:
     return plan
 
 
-def row(path: Path, seconds: int, name: str, form: Form, repeats: int) -> dict[str, object]:
+def looked_at(path: Path) -> tuple[float, str]:
+    """How long a film lasts, in seconds, and what its tracks are."""
+    film = probe(path)
+    if isinstance(film, Fault):
+        raise SystemExit(f"{path}: {film.reason}, {film.detail}")
+    with av.open(str(path)) as container:
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        form = f"{picture.width}x{picture.height} at {float(picture.average_rate or 0):g} fps"
+        names = f"{picture.codec_context.name} and {sound.codec_context.name}"
+        seconds = float(film.seconds)
+        return seconds, f"{path.name}: {seconds:.0f} s of {form}, {names}, {sound.rate} Hz"
+
+
+def row(path: Path, seconds: float, name: str, form: Form, repeats: int) -> dict[str, object]:
     """Times real time, by the wall and by the processor, in the median."""
     walls: list[float] = []
     busy: list[float] = []

@@ -21,6 +21,7 @@ from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors
 from mmdisco.health.exchange import exchange
 from mmdisco.health.scores import ranking
+from mmdisco.training.store import spread
 
 WEIGHTS = "model.safetensors"
 
@@ -58,6 +59,10 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     average = read_tensors(out / "training" / "checkpoint.safetensors")
     for name, value in DiscriminatorFolder.load(out).network.state_dict().items():
         assert torch.equal(value, average[f"average.{name}"])
+    told = mmdisco("inspect", out).out
+    assert told[0].startswith("a discriminator for embedded: ")
+    assert "trained on 6 clips with 2 different captions and 10 fakes; 4 clips held out" in told
+    assert told[-1] == "training: step 6"
     clip = tmp_path / "clip.mp4"
     made = mmdisco(
         *("generate", "a red ball", "--weights", tiny_pair, "--discriminator", out),
@@ -75,7 +80,7 @@ CONTRAST = (
 )
 
 
-def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path):
+def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path, mmdisco):
     whole = prepare_training(course_of(asked, tmp_path / "whole", *CONTRAST))
     steps = list(whole.steps())
     assert steps[:4] == [1, 2, 3, 4]
@@ -83,6 +88,9 @@ def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path):
     halved = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
     for _ in range(2):
         next(halved)
+    told = mmdisco("inspect", tmp_path / "halved").out
+    assert told[0] == "a training that is not finished: give mmdisco train once more"
+    assert told[-1] == "contrast: step 2"
     again = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST))
     list(again.steps())
     plain = prepare_training(course_of(asked, tmp_path / "plain", CONTRAST[0]))
@@ -212,7 +220,14 @@ def test_sounds_are_exchanged_within_captions_where_there_are_two():
     assert some.captioned
     bare = exchange(["a", "b", "c"])
     assert bare.partners.tolist() == [1, 2, 0]
+    # in a film neighbours are alike
+    assert exchange(["a"] * 6).partners.tolist() == [3, 4, 5, 0, 1, 2]
     assert not bare.captioned
+
+
+def test_some_of_many_rows_are_spread_over_all():
+    assert spread(10, 4) == [0, 2, 5, 7]
+    assert spread(3, 4) == [0, 1, 2]
 
 
 def test_board_has_a_name_for_every_number():

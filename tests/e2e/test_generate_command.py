@@ -102,6 +102,15 @@ def test_a_prompt_becomes_a_clip_a_picture_and_a_record(run, tmp_path):
     assert record["seconds"] > 0
 
 
+def test_a_clip_of_nothing_in_particular_is_asked_for_and_made_again(run, tmp_path):
+    done = run("--no-prompt", "--steps", "2")
+    assert done.out[0] == "clip.mp4"
+    assert json.loads((tmp_path / "clip.json").read_text())["prompt"] is None
+    again = run("--repeat", "clip.json", "--out", "again.mp4")
+    assert again.status == 0
+    assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")
+
+
 def test_files_are_named_after_the_prompt(run, tmp_path):
     done = run("A red ball, bouncing!")
     assert done.out[0] == "a-red-ball-bouncing.mp4"
@@ -308,6 +317,7 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
     [
         ([], "the prompt is empty: describe a clip"),
         ([""], "the prompt is empty: describe a clip"),
+        ([PROMPT, "--no-prompt"], "exclude each other"),
         (["?!"], "the prompt is empty: describe a clip"),
         (["xyzzy plugh"], "no word of 'xyzzy plugh' is known"),
         ([PROMPT, "--steps", "0"], "0 steps: ask for at least 1"),

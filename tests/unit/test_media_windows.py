@@ -36,6 +36,16 @@ def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
         assert clip.video.frames.shape == (16, 16, 16, 3)
 
 
+@pytest.mark.parametrize("hop", [Fraction(1, 5), Fraction(1, 3)])
+def test_overlapping_clips_are_those_that_are_taken_alone(tmp_path, hop):
+    path = film(tmp_path / "film.mov", fps=Fraction(30))
+    starts = [k * hop for k in range(6)]
+    for start, clip in zip(starts, windows(path, starts, FORM), strict=True):
+        (alone,) = windows(path, [start], FORM)
+        np.testing.assert_array_equal(clip.video.frames, alone.video.frames)
+        np.testing.assert_allclose(clip.audio.waveform, alone.audio.waveform, atol=1e-4)
+
+
 def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
     # ten frames a second, then a picture that stays for a second, then forty
     stamps = [*range(0, 1000, 100), *range(2000, 3600, 25)]

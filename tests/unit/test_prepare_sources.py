@@ -12,6 +12,8 @@ from mmdisco.prepare.plan import Piece, Plan
 from mmdisco.prepare.sources import Item, Refused
 from mmdisco.prepare.splitting import split
 
+CLIP = Fraction(2)
+
 
 def touched(root, *names):
     for name in names:
@@ -137,21 +139,21 @@ def piece(name, clips=3, part=None, length=Fraction(2)):
 
 def test_no_group_is_in_both_parts_and_more_films_change_no_place():
     films = [piece(f"film{i}") for i in range(200)]
-    few, _ = split(films[:100], 0.2)
-    many, _ = split(films, 0.2)
+    few, _ = split(films[:100], 0.2, CLIP)
+    many, _ = split(films, 0.2, CLIP)
     assert [one.part for one in few] == [one.part for one in many[:100]]
     assert 20 <= sum(one.part == "validation" for one in many) <= 60
 
 
 def test_validation_is_never_empty_where_there_are_two_films():
     for names in (("a", "b"), ("c", "d"), ("e", "f")):
-        parts, _ = split([piece(name) for name in names], 0.01)
+        parts, _ = split([piece(name) for name in names], 0.01, CLIP)
         assert {one.part for one in parts} == {"train", "validation"}
-    assert split([piece("a")], 0.0)[0][0].part == "train"
+    assert split([piece("a")], 0.0, CLIP)[0][0].part == "train"
 
 
 def test_one_film_is_split_by_stretches_a_clip_apart():
-    pieces, left_out = split([piece("film", clips=300)], 0.3)
+    pieces, left_out = split([piece("film", clips=300)], 0.3, CLIP)
     assert {one.part for one in pieces} == {"train", "validation"}
     assert left_out == len(pieces) - 1
     starts = [start for one in pieces for start in one.starts]
@@ -162,8 +164,16 @@ def test_one_film_is_split_by_stretches_a_clip_apart():
         assert after.starts[0] - before.starts[-1] == 4  # of clips of 2 s, one is missing
 
 
+def test_overlapping_clips_of_two_parts_lie_a_clip_apart():
+    pieces, left_out = split([piece("film", clips=1500, length=Fraction(2, 5))], 0.3, CLIP)
+    assert len(pieces) > 1
+    assert sum(len(one.starts) for one in pieces) == 1500 - left_out
+    for before, after in pairwise(pieces):
+        assert after.starts[0] - before.starts[-1] == 2 * CLIP
+
+
 def test_given_parts_are_kept():
-    parts, _ = split([piece("a", part="validation"), piece("b", part="train")], 0.5)
+    parts, _ = split([piece("a", part="validation"), piece("b", part="train")], 0.5, CLIP)
     assert [one.part for one in parts] == ["validation", "train"]
 
 

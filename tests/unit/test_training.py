@@ -321,6 +321,16 @@ def test_damaged_checkpoint_is_refused(tmp_path):
         fit(tmp_path)
 
 
+def test_checkpoint_with_a_changed_value_is_refused(tmp_path):
+    fit(tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="its checksum is another"):
+        fit(tmp_path)
+
+
 class Broken(PairSource):
     def draw(self, count, generator):
         pairs = RealPairs(GOAL).draw(count, generator)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import FakesOfData, Weights
+
 
 def ablate(
     study: Annotated[
@@ -22,10 +24,8 @@ def ablate(
     data: Annotated[
         Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
     ] = None,
-    fakes: Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of weights of the preset, as for generate.")
-    ] = None,
+    fakes: FakesOfData = None,
+    weights: Weights = None,
     discriminator: Annotated[
         str | None,
         typer.Option(help="Folder or hub id of the one that studies of sampling use."),

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import Device, Weights
+
 
 def fakes(
     prepared: Annotated[Path, typer.Argument(help="Folder that `mmdisco prepare` made.")],
@@ -12,14 +14,14 @@ def fakes(
     preset: Annotated[
         str | None, typer.Option(help="Must be that of the clips, which is the default.")
     ] = None,
-    weights: Annotated[
-        Path | None,
+    weights: Weights = None,
+    samples_per_clip: Annotated[int, typer.Option(help="Fakes of each clip's caption.")] = 1,
+    per_caption: Annotated[
+        int | None,
         typer.Option(
-            help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, "
-            "the folder of another pair."
+            help="Fakes of one caption at most, for captions of many clips; no limit if left out."
         ),
     ] = None,
-    samples_per_clip: Annotated[int, typer.Option(help="Fakes of each clip's caption.")] = 1,
     shard: Annotated[int, typer.Option(help="Fakes that are made in one batch.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     steps: Annotated[
@@ -31,7 +33,7 @@ def fakes(
     guidance_scale: Annotated[
         float | None, typer.Option(help="Weight of the prompt in both; the preset's if left out.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu (usual), cuda, …")] = None,
+    device: Device = None,
     part: Annotated[
         tuple[int, int] | None,
         typer.Option(
@@ -54,6 +56,7 @@ def fakes(
         preset=preset,
         weights=weights,
         samples=samples_per_clip,
+        most=per_caption,
         shard=shard,
         seed=seed,
         steps=steps,

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Order:
     preset: str | None = None
     weights: Path | None = None
     samples: int = 1
+    most: int | None = None
     shard: int = 32
     seed: int = 0
     steps: int | None = None
@@ -58,6 +60,7 @@ class Order:
             self.samples,
             self.shard,
             self.seed,
+            self.most,
         )
 
     def _sampling(self, usual: Sampling) -> Sampling:
@@ -88,7 +91,8 @@ def carry_out(order: Order) -> str:
     columns = (TextColumn("fakes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         total = len(plan.shards[rank::processes])
-        for _ in progress.track(plan.make(rank, processes), total=total):
+        made = plan.make(rank, processes, lambda said: sys.stderr.write(f"mmdisco: {said}\n"))
+        for _ in progress.track(made, total=total):
             pass
     if plan.merge():
         return str(order.out)

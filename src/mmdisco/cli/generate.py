@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import CLIPS, MODELS, Device, Dtype, Fps, Seconds, Size, Weights
+
 RELEASE = "Reproduction"
-MODELS = "Models"
-CLIPS = "Clips"
 SAMPLING = "Sampling"
 
 
@@ -23,6 +23,12 @@ def generate(
         Path | None,
         typer.Option(help="More prompts: a .jsonl or .csv file (prompt, negative_prompt, seed)."),
     ] = None,
+    no_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--no-prompt", help="Any clip: for a discriminator of films without captions."
+        ),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Which pair, embedded by default; `mmdisco presets` lists them."),
@@ -50,18 +56,12 @@ def generate(
     negative_prompt: Annotated[
         str | None, typer.Option(help="What clips shall not be like.", rich_help_panel=CLIPS)
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Length of a clip.", rich_help_panel=CLIPS)
-    ] = None,
+    seconds: Seconds = None,
     frames: Annotated[
         int | None, typer.Option(help="The same in frames.", rich_help_panel=CLIPS)
     ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=CLIPS)
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)
-    ] = None,
+    size: Size = None,
+    fps: Fps = None,
     no_guidance: Annotated[
         bool,
         typer.Option(
@@ -157,14 +157,7 @@ def generate(
             rich_help_panel=RELEASE,
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, "
-            "the folder of another pair.",
-            rich_help_panel=MODELS,
-        ),
-    ] = None,
+    weights: Weights = None,
     discriminator: Annotated[
         str | None,
         typer.Option(
@@ -173,13 +166,8 @@ def generate(
             rich_help_panel=MODELS,
         ),
     ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)
-    ] = None,
+    dtype: Dtype = None,
+    device: Device = None,
     offload: Annotated[
         bool,
         typer.Option(
@@ -233,6 +221,7 @@ def generate(
         scheduler=scheduler,
         negative_prompt=negative_prompt,
         batched=batched,
+        no_prompt=no_prompt,
     )
     wanted = Wanted(
         preset=preset,

@@ -40,8 +40,8 @@ class Wanted:
             UserError: One is out of its range, or two exclude each other.
         """
         name = self.preset or DEFAULT
-        fps = _fraction("frames a second", self.fps)
-        seconds = _fraction("seconds", self.seconds)
+        fps = fraction("frames a second", self.fps)
+        seconds = fraction("seconds", self.seconds)
         if self.frames is not None:
             if seconds is not None:
                 raise UserError("--frames and --seconds say the same: leave one out")
@@ -64,7 +64,12 @@ class Wanted:
         return Choice(name, options, self.as_released, self.discriminator)
 
 
-def _fraction(name: str, value: float | None) -> Fraction | None:
+def fraction(name: str, value: float | None) -> Fraction | None:
+    """A number as given, exact to a millionth; None stays.
+
+    Raises:
+        UserError: It is not above 0, or is in the millions.
+    """
     if value is None:
         return None
     if not math.isfinite(value) or not 0 < value < _FINEST:

@@ -44,6 +44,7 @@ class Wish:
     scheduler: str | None = None
     negative_prompt: str | None = None
     batched: bool = False
+    no_prompt: bool = False
 
     def request(self, pair: Pair) -> Request:
         """The request they make.
@@ -51,8 +52,11 @@ class Wish:
         Raises:
             UserError: One is out of its range, or two exclude each other.
         """
+        if self.no_prompt and self.prompt is not None:
+            raise UserError("--no-prompt and a prompt exclude each other: leave one out")
+        unasked = self.no_prompt or not pair.prompted
         request = Request(
-            prompt=self.prompt or ("" if pair.prompted else None),
+            prompt=self.prompt or (None if unasked else ""),
             seed=self.seed or 0,
             samples=1 if self.samples is None else self.samples,
             video=self.video,

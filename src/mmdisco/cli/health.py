@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import FakesOfData, Weights
+
 
 def health(
     discriminator: Annotated[
@@ -17,10 +19,8 @@ def health(
     data: Annotated[
         Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
     ] = None,
-    fakes: Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of weights of the preset, as for generate.")
-    ] = None,
+    fakes: FakesOfData = None,
+    weights: Weights = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("health"),
     pairs: Annotated[int, typer.Option(help="Held-out pairs, at most.")] = 256,
     levels: Annotated[int, typer.Option(help="Noise levels of each path.")] = 8,

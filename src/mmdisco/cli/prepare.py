@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-MODELS = "Models"
+from mmdisco.cli.options import Device, Dtype, Fps, Seconds, Size, Weights
+
 LAYOUT = "Layout"
 
 
@@ -45,29 +46,30 @@ def prepare(
         bool,
         typer.Option("--shots", help="No clip across a cut.", rich_help_panel=LAYOUT),
     ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds from one clip's beginning to the next; shorter than a clip, they "
+            "overlap. A clip's length if left out.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
+    stretch: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds of a film that is alone that go to one part, training or validation; 60.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = None,
     clips_per_file: Annotated[
         int | None, typer.Option(help="At most; all if left out.", rich_help_panel=LAYOUT)
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Length of a clip.", rich_help_panel=MODELS)
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=MODELS)
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second.", rich_help_panel=MODELS)
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Folder of weights, as for generate.", rich_help_panel=MODELS),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)
-    ] = None,
+    seconds: Seconds = None,
+    size: Size = None,
+    fps: Fps = None,
+    weights: Weights = None,
+    dtype: Dtype = None,
+    device: Device = None,
     shard: Annotated[int, typer.Option(help="Clips of a shard; a stop loses one at most.")] = 64,
     batch: Annotated[int, typer.Option(help="Clips that are encoded at once.")] = 8,
 ) -> None:
@@ -88,6 +90,8 @@ def prepare(
         group_by=group_by,
         validation=validation,
         shots=shots,
+        hop=hop,
+        stretch=stretch,
         clips_per_file=clips_per_file,
         shard=shard,
         batch=batch,

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mmdisco.cli.generate_models import fraction
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json
 from mmdisco.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
@@ -29,6 +30,7 @@ from mmdisco.prepare.planning import Rule
 from mmdisco.prepare.report import in_words
 from mmdisco.prepare.run import Order, prepare
 from mmdisco.prepare.sources import Source
+from mmdisco.prepare.splitting import STRETCH
 from mmdisco.record import Choice
 
 _GROUPINGS: Final[dict[str, Grouping]] = {
@@ -49,6 +51,8 @@ class Wish:
     group_by: str = "file"
     validation: float = 0.1
     shots: bool = False
+    hop: float | None = None
+    stretch: float | None = None
     clips_per_file: int | None = None
     shard: int = 64
     batch: int = 8
@@ -101,11 +105,19 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "group_by": wish.group_by,
         "validation": wish.validation,
         "shots": wish.shots,
+        "hop": wish.hop,
+        "stretch": wish.stretch,
         "clips_per_file": wish.clips_per_file,
         "shard": wish.shard,
         "batch": wish.batch,
     }
-    rule = Rule(wish.validation, wish.clips_per_file, wish.shots)
+    rule = Rule(
+        wish.validation,
+        wish.clips_per_file,
+        wish.shots,
+        fraction("seconds a hop", wish.hop),
+        fraction("seconds a stretch", wish.stretch) or STRETCH,
+    )
     encoder = Encoder(pair)
     return Order(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)
 

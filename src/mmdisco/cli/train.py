@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import Data, FakesOfData, Weights
+
 
 def train(
     config: Annotated[
         Path | None, typer.Argument(help="YAML file of settings; docs/training.md lists them.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")] = None,
-    fakes: Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")] = None,
+    data: Data = None,
+    fakes: FakesOfData = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the discriminator.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder of weights of the preset, as for generate.")
-    ] = None,
+    weights: Weights = None,
     steps: Annotated[int | None, typer.Option(help="Updates in all.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Real pairs a step, in all.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,

@@ -7,7 +7,8 @@ is the same however many processes make it, and wherever they are stopped.
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from filelock import FileLock
 
 from mmdisco.course.clips import PARTS, Clips
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, write_json, write_text
+from mmdisco.files import read_json, remove_leftovers, write_json, write_text
 from mmdisco.pair import Pair, Sampling
 from mmdisco.pipeline import guided_base
 from mmdisco.training.fakes import fake_shard
@@ -60,6 +61,7 @@ class Fakes:
         samples: Fakes of each clip's caption.
         shard: Fakes in a batch.
         seed: Of the noise.
+        most: Fakes of one caption in either part; None has no limit.
     """
 
     clips: Clips
@@ -69,14 +71,16 @@ class Fakes:
     samples: int = 1
     shard: int = 32
     seed: int = 0
+    most: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
             ("samples a clip", self.samples, 1),
             ("fakes a shard", self.shard, 1),
             ("as a seed", self.seed, 0),
+            ("fakes a caption", self.most, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f"{value} {name}: give at least {least}")
         if not any(self.clips.captions.values()):
             raise UserError(f"{self.clips.folder} holds no clips: prepare some first")
@@ -87,7 +91,7 @@ class Fakes:
         found: list[Shard] = []
         for part in PARTS:
             captions = self.clips.captions[part]
-            rows = [row for row in range(len(captions)) for _ in range(self.samples)]
+            rows = list(self._rows(captions))
             for place, first in enumerate(range(0, len(rows), self.shard)):
                 own = tuple(rows[first : first + self.shard])
                 texts = tuple(captions[row] for row in own)
@@ -110,10 +114,18 @@ class Fakes:
             "samples": self.samples,
             "shard": self.shard,
             "seed": self.seed,
+            **({} if self.most is None else {"most": self.most}),
         }
 
-    def make(self, rank: int = 0, processes: int = 1) -> Iterator[Shard]:
-        """Make every ``processes``-th shard that is not there yet, from ``rank`` on.
+    def make(
+        self, rank: int = 0, processes: int = 1, notice: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Shard]:
+        """Make every ``processes``-th shard that is not there yet or is damaged, from ``rank`` on.
+
+        Args:
+            rank: Of this process.
+            processes: How many there are.
+            notice: Told of what is damaged and will be made again.
 
         Yields:
             Each of these shards, once it is there; those of earlier runs too.
@@ -124,10 +136,18 @@ class Fakes:
         if not 0 <= rank < processes:
             raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
         with self._lock():
+            # all that is written there is written under the lock
+            for folder in (self.out, *(self.out / part for part in PARTS)):
+                remove_leftovers(folder)
             self._expect_own()
+            for part in PARTS:
+                if (self.out / part / "store.json").exists():
+                    listed = PairStore.restored(self.out / part, "fake").shards
+                    if not listed:
+                        notice(f"{self.out / part / 'store.json'} is damaged: made again")
         for shard in self.shards[rank::processes]:
-            if not self._is_made(shard):
-                PairStore(self._piece(shard), "fake").append(self._sample(shard))
+            if not self._is_made(shard, notice):
+                PairStore(self._piece(shard), "fake").put(0, self._sample(shard))
                 self.merge()
             yield shard
         self.merge()
@@ -142,14 +162,17 @@ class Fakes:
             stores = {part: PairStore(self.out / part, "fake") for part in PARTS}
             for shard in self.shards:
                 store, piece = stores[shard.part], self._piece(shard)
-                if store.shards == shard.place and PairStore(piece, "fake").shards:
-                    store.append(PairStore(piece, "fake").read())
-                if store.shards > shard.place:
-                    shutil.rmtree(piece, ignore_errors=True)
+                if piece.is_dir() and store.shards >= shard.place:
+                    if not store.is_whole(shard.place) and _is_whole(piece):
+                        store.put(shard.place, PairStore(piece, "fake").read())
+                    if store.shards > shard.place:
+                        shutil.rmtree(piece, ignore_errors=True)
             whole = all(stores[shard.part].shards > shard.place for shard in self.shards)
-            if whole and not self._manifest.exists():
+            if whole:
                 shutil.rmtree(self.out / "pieces", ignore_errors=True)
-                write_text(self._manifest, "".join(map(_lines, self.shards)))
+                text = "".join(map(_lines, self.shards))
+                if _read(self._manifest) != text:
+                    write_text(self._manifest, text)
             return whole
 
     @property
@@ -159,9 +182,24 @@ class Fakes:
     def _piece(self, shard: Shard) -> Path:
         return self.out / "pieces" / f"{shard.number:05d}"
 
-    def _is_made(self, shard: Shard) -> bool:
-        merged = PairStore(self.out / shard.part, "fake").shards > shard.place
-        return merged or PairStore(self._piece(shard), "fake").shards > 0
+    def _rows(self, captions: list[str]) -> Iterator[int]:
+        made: Counter[str] = Counter()
+        for row, caption in enumerate(captions):
+            for _ in range(self.samples):
+                if self.most is None or made[caption] < self.most:
+                    made[caption] += 1
+                    yield row
+
+    def _is_made(self, shard: Shard, notice: Callable[[str], None]) -> bool:
+        store, piece = PairStore(self.out / shard.part, "fake"), self._piece(shard)
+        if store.is_whole(shard.place) or _is_whole(piece):
+            return True
+        if store.shards > shard.place:
+            notice(f"{store.path(shard.place)} is damaged or not there: made again")
+        elif piece.exists():
+            notice(f"{piece} is not whole: made again")
+            shutil.rmtree(piece)
+        return False
 
     def _sample(self, shard: Shard) -> Pairs:
         # any numbers of their own will do, for bases that draw some beside the noise
@@ -201,6 +239,20 @@ class Fakes:
 def base_marks(pair: Pair) -> dict[str, str]:
     """Checksums of a pair's weights but those of its discriminators."""
     return {name: mark for name, mark in pair.marks().items() if name not in JUDGES}
+
+
+def _is_whole(piece: Path) -> bool:
+    try:
+        return PairStore(piece, "fake").is_whole(0)
+    except UserError:
+        return False
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _lines(shard: Shard) -> str:

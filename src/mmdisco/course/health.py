@@ -16,7 +16,7 @@ from mmdisco.models import JointDenoiser, JointModel
 from mmdisco.pair import Pair
 from mmdisco.pipeline import guided_base
 from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.store import take
+from mmdisco.training.store import spread, take
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,14 @@ class HeldOutClips:
             watch: Called after each level of an examination.
             kept: Folder where answers of the bases are kept for the next time.
         """
-        captions = self.inputs.clips.captions["validation"][:pairs]
-        if len(captions) < 2:
+        if pairs < 2:
             raise UserError(f"{pairs} held-out pairs: ask for at least 2")
-        real = take(self.inputs.clips.store("validation").read(), range(len(captions)))
+        whole = self.inputs.clips.captions["validation"]
+        rows = spread(len(whole), pairs)
+        captions = [whole[row] for row in rows]
+        real = take(self.inputs.clips.store("validation").read(), rows)
         fake = self.inputs.fake("validation")
-        some = take(fake.read(), range(min(len(fake), pairs)))
+        some = take(fake.read(), spread(len(fake), pairs))
         null = self.model.encode_prompts([""])
         scale = AV(*map(float, self.inputs.made["guidance_scale"]))
         base: JointDenoiser = guided_base(self.model, scale)

@@ -11,7 +11,7 @@ from mmdisco.health.exchange import exchange
 from mmdisco.models import JointModel
 from mmdisco.pair import Pair, Sampling
 from mmdisco.training.observer import Observer
-from mmdisco.training.store import take
+from mmdisco.training.store import spread, take
 from mmdisco.training.trainer import Trainer
 
 
@@ -35,13 +35,15 @@ def observers_of(
     """
     run_dir, plan = course.out / "training", course.validation
     found: list[Observer] = []
-    captions = inputs.clips.captions["validation"][: plan.pairs]
+    whole = inputs.clips.captions["validation"]
+    rows = spread(len(whole), plan.pairs)
+    captions = [whole[row] for row in rows]
     if plan.every and len(captions) > 1:
         real, fake = inputs.clips.store("validation"), inputs.fake("validation")
         found.append(
             HeldOut(
-                real=take(real.read(), range(len(captions))),
-                fake=take(fake.read(), range(min(len(fake), plan.pairs))),
+                real=take(real.read(), rows),
+                fake=take(fake.read(), spread(len(fake), plan.pairs)),
                 exchanged=exchange(captions),
                 null=trainer.null,
                 path=trainer.levels.path,

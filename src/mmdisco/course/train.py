@@ -19,7 +19,7 @@ from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_json, write_json
+from mmdisco.files import expect_writable, read_json, remove_leftovers, write_json
 from mmdisco.models import JointDenoiser
 from mmdisco.pair import Pair
 from mmdisco.path import NoisePath
@@ -103,6 +103,8 @@ class Training:
         # nobody writes before everybody has looked
         self.strategy.wait()
         if self.strategy.main:
+            for folder in (self.course.out, self.run_dir, self.run_dir / "first"):
+                remove_leftovers(folder)
             expect_writable(settings)
             write_course(settings, self.course)
             write_json(inputs, wanted)

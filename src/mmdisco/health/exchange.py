@@ -41,8 +41,9 @@ class Exchange:
 def exchange(captions: Sequence[Hashable]) -> Exchange:
     """Exchange sounds within captions, lest a caption tells what it belongs to.
 
-    A clip whose caption is its own takes no part. Where no two clips have the same caption, all
-    take part and no captions are shown.
+    Rows are often in the order of a film, where neighbours overlap or are alike; so a sound comes
+    from half of its group away. A clip whose caption is its own takes no part. Where no two clips
+    have the same caption, all take part and no captions are shown.
 
     Args:
         captions: Of every row; anything that is equal where captions say the same.
@@ -51,16 +52,20 @@ def exchange(captions: Sequence[Hashable]) -> Exchange:
     for row, caption in enumerate(captions):
         groups[caption].append(row)
     couples = [
-        (row, group[(place + 1) % len(group)])
+        (row, group[_across(place, len(group))])
         for group in groups.values()
         if len(group) > 1
         for place, row in enumerate(group)
     ]
     captioned = bool(couples)
     if not captioned:
-        couples = [(row, (row + 1) % len(captions)) for row in range(len(captions))]
+        couples = [(row, _across(row, len(captions))) for row in range(len(captions))]
     rows, partners = torch.tensor(couples).unbind(1)
     return Exchange(rows, partners, captioned)
+
+
+def _across(place: int, count: int) -> int:
+    return (place + max(1, count // 2)) % count
 
 
 def _repeated(cond: Conditioning, count: int) -> Conditioning:

@@ -43,7 +43,7 @@ class PreparedFolder(Kind):
                     f"{path / part} holds {len(store)} pairs, the manifest {len(clips)}: give "
                     "mmdisco prepare once more"
                 )
-            lines.append(f"{part}: {_shards(store)} from {_sources(clips)}")
+            lines.append(f"{part}: {counted(store)} from {_sources(clips)}")
         captions = Counter(one["caption"] or "(none)" for one in manifest).most_common()
         lines.append(f"captions: {len(captions)} different")
         lines += [f"  {count} × {caption}" for caption, count in captions[:_MOST_CAPTIONS]]
@@ -77,7 +77,7 @@ class Store(Kind):
             "audio.pooled": pairs.cond.audio.pooled,
             "video.pooled": pairs.cond.video.pooled,
         }
-        return [f"a store of {store.kind} pairs: {_shards(store)}", *figures(tensors)]
+        return [f"a store of {store.kind} pairs: {counted(store)}", *figures(tensors)]
 
     def clips(self, path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
         """The first ones, decoded."""
@@ -114,7 +114,8 @@ def _open(path: Path) -> PairStore:
     return PairStore(path, str(read_json(path / "store.json")["kind"]))
 
 
-def _shards(store: PairStore) -> str:
+def counted(store: PairStore) -> str:
+    """How many pairs in how many shards."""
     lengths = store.lengths
     sizes = f" of {min(lengths)} to {max(lengths)}" if lengths else ""
     return f"{len(store)} pairs in {store.shards} shards{sizes}"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
+from mmdisco.inspection.courses import FakesFolder, TrainedFolder
 from mmdisco.inspection.films import FilmFile
 from mmdisco.inspection.folders import PreparedFolder, Store, WeightsFolder
 from mmdisco.inspection.kind import Kind
@@ -11,6 +12,8 @@ from mmdisco.inspection.tensors import Shard, TrainingCheckpoint, Weights
 
 KINDS: Final[tuple[Kind, ...]] = (
     PreparedFolder(),
+    FakesFolder(),
+    TrainedFolder(),
     Store(),
     WeightsFolder(),
     Shard(),

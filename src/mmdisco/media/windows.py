@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Video, Waveform
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform
 from mmdisco.media.decoding import Damage, on_screen, opened, pixels, sound
 from mmdisco.media.fitting import fit_video
 from mmdisco.media.given import Form
@@ -28,7 +27,7 @@ def windows(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[Audi
 
     Args:
         path: A film.
-        starts: Seconds after time 0, a clip's length or more apart.
+        starts: Seconds after time 0, rising; clips may overlap.
         form: Length, rates and size of the clips.
 
     Yields:
@@ -52,10 +51,18 @@ def _taken(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[Audio
     with opened(path) as container:
         if not container.streams.video:
             raise UserError("there is no picture track")
-        times = (start + step / form.fps for start in starts for step in range(form.frames))
-        shown = on_screen(container, times, 1 / form.fps, seen)
+        times = sorted({time for start in starts for time in _times(start, form)})
+        shown = zip(times, on_screen(container, times, 1 / form.fps, seen), strict=False)
+        kept: dict[Fraction, Frames] = {}
         for start in starts:
-            frames = [pixels(frame, form.size) for frame in islice(shown, form.frames)]
+            own = _times(start, form)
+            kept = {time: frame for time, frame in kept.items() if time >= start}
+            if own[-1] not in kept:
+                for time, frame in shown:
+                    kept[time] = pixels(frame, form.size)
+                    if time == own[-1]:
+                        break
+            frames = [kept[time] for time in own if time in kept]
             end = start + form.seconds
             if seen.within(start, end) or heard.within(start, end):
                 yield Fault("undecodable", f"damaged within {float(start):g} to {float(end):g} s")
@@ -70,6 +77,10 @@ def _taken(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[Audio
             part = np.pad(part, (0, samples - len(part)))
             video = fit_video(Video(np.stack(frames), form.fps), form.frames)
             yield AudioVideo(Audio(part, form.sample_rate), video)
+
+
+def _times(start: Fraction, form: Form) -> list[Fraction]:
+    return [start + step / form.fps for step in range(form.frames)]
 
 
 def _heard(

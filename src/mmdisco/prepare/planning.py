@@ -13,7 +13,7 @@ from mmdisco.media.given import Form
 from mmdisco.media.probing import Fault, Film, probe
 from mmdisco.prepare.plan import Piece, Plan
 from mmdisco.prepare.sources import Item, Refused, Source
-from mmdisco.prepare.splitting import split
+from mmdisco.prepare.splitting import STRETCH, split
 
 _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is seen
 
@@ -26,11 +26,15 @@ class Rule:
         share: Of the groups that validation gets, in [0, 1).
         most: Clips of one file or captioned stretch at most, spread over it; None takes all.
         shots: Whether no clip may hold a cut.
+        hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
+        stretch: Seconds of a film that is alone that go to one part, above 0.
     """
 
     share: float = 0.1
     most: int | None = None
     shots: bool = False
+    hop: Fraction | None = None
+    stretch: Fraction = STRETCH
 
 
 def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
@@ -52,7 +56,7 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         else:
             pieces.append(found)
         yield item.name
-    whole, left_out = split(pieces, rule.share) if pieces else ([], 0)
+    whole, left_out = split(pieces, rule.share, form.seconds, rule.stretch) if pieces else ([], 0)
     yield Plan(tuple(whole), tuple(refused), left_out)
 
 
@@ -66,7 +70,7 @@ def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault])
     end = film.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:
-        starts = _starts(item, end, form.seconds, shots=rule.shots)
+        starts = _starts(item, end, form.seconds, rule)
     except UserError as error:
         return Refused(item.name, Fault("undecodable", str(error)))
     if not starts:
@@ -79,14 +83,15 @@ def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault])
     )
 
 
-def _starts(item: Item, end: Fraction, seconds: Fraction, *, shots: bool) -> Sequence[Fraction]:
+def _starts(item: Item, end: Fraction, seconds: Fraction, rule: Rule) -> Sequence[Fraction]:
+    hop = rule.hop or seconds
     bounds = [(item.start, end)]
-    if shots:
+    if rule.shots:
         seen = [time for time in cuts(item.path) if item.start < time < end]
         edges = list(pairwise([item.start, *seen, end]))
         bounds = [(a, b - _DOUBT) for a, b in edges[:-1]] + edges[-1:]
     return [
-        first + k * seconds
+        first + k * hop
         for first, last in bounds
-        for k in range(max(0, int((last - first) // seconds)))
+        for k in range(max(0, int((last - first - seconds) // hop) + 1))
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.files import json_text, read_json, remove_leftovers, sha256, write_json, write_text
+from mmdisco.files import json_text, remove_leftovers, sha256, write_json, write_text
 from mmdisco.prepare.encoding import Encoder
 from mmdisco.prepare.making import Maker
 from mmdisco.prepare.page import write_page
@@ -100,7 +100,9 @@ class _Work:
         self._order = order
         self._records = Records(order.out / "blocks")
         self._maker = Maker(order.encoder, order.batch)
-        self._stores: dict[str, PairStore] = {part: _store(order.out / part) for part in PARTS}
+        self._stores: dict[str, PairStore] = {
+            part: PairStore.restored(order.out / part, KIND) for part in PARTS
+        }
         self._next: dict[str, int] = {part: 0 for part in PARTS}
 
     def complaint(self, block: Block) -> str:
@@ -111,8 +113,8 @@ class _Work:
             return f"{record} is damaged: made again" if record.exists() else ""
         if self._is_whole(outcome):
             return ""
-        shard = self._order.out / block.part / f"shard-{outcome.shard:05d}.safetensors"
-        return f"{shard} is damaged or not there: made again"
+        shard = self._stores[block.part].path(outcome.shard or 0)
+        return f"{shard} is damaged, not there or not listed: made again"
 
     def outcome(self, block: Block) -> Outcome:
         """What became of a block; it is made unless that was done."""
@@ -142,16 +144,6 @@ class _Work:
         if shard is None:
             return True
         return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
-
-
-def _store(folder: Path) -> PairStore:
-    index = folder / "store.json"
-    try:
-        read_json(index)
-    except UserError:
-        # without its list a store has no shards, and each is made again
-        index.unlink(missing_ok=True)
-    return PairStore(folder, KIND)
 
 
 def _planned(order: Order) -> Generator[Step, None, Plan]:

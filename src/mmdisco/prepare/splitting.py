@@ -1,6 +1,6 @@
 """Which films are for training and which for validation: by a hash of their group, so it is stable.
 
-A film that is alone is cut into stretches of a minute, and each stretch is a group.
+A film that is alone is cut into stretches, and each stretch is a group.
 """
 
 import hashlib
@@ -12,10 +12,12 @@ from typing import Final
 from mmdisco.prepare.plan import Piece
 from mmdisco.prepare.sources import TRAIN, VALIDATION
 
-STRETCH: Final = Fraction(60)  # seconds
+STRETCH: Final = Fraction(60)  # seconds, unless another length is asked for
 
 
-def split(pieces: Sequence[Piece], share: float) -> tuple[list[Piece], int]:
+def split(
+    pieces: Sequence[Piece], share: float, seconds: Fraction, stretch: Fraction = STRETCH
+) -> tuple[list[Piece], int]:
     """Pieces with their part, and how many clips were left out between two parts of one film.
 
     A part that is given stays. Where chance gives validation no group, or training none, the group
@@ -24,10 +26,12 @@ def split(pieces: Sequence[Piece], share: float) -> tuple[list[Piece], int]:
     Args:
         pieces: Of all films.
         share: Of the groups, roughly, that validation gets; 0 gives it none.
+        seconds: Length of a clip; as much lies between two parts of one film.
+        stretch: Seconds of a film that is alone that stay together.
     """
     alone = len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
     if alone and share > 0:
-        pieces = [part for piece in pieces for part in _stretches(piece)]
+        pieces = [part for piece in pieces for part in _stretches(piece, stretch)]
     validation = _chosen((one.group for one in pieces if not one.part), share)
     if any(one.part for one in pieces):
         validation = {one.group for one in pieces if _place(one.group) < share}
@@ -37,7 +41,7 @@ def split(pieces: Sequence[Piece], share: float) -> tuple[list[Piece], int]:
         else replace(piece, part=VALIDATION if piece.group in validation else TRAIN)
         for piece in pieces
     ]
-    return _joined(split) if alone else (split, 0)
+    return _joined(split, seconds) if alone else (split, 0)
 
 
 def _place(group: str) -> float:
@@ -56,18 +60,18 @@ def _chosen(groups: Iterable[str], share: float) -> set[str]:
     return set(ordered[:count])
 
 
-def _stretches(piece: Piece) -> list[Piece]:
+def _stretches(piece: Piece, stretch: Fraction) -> list[Piece]:
     found: dict[int, list[Fraction]] = {}
     for start in piece.starts:
-        found.setdefault(int(start // STRETCH), []).append(start)
+        found.setdefault(int(start // stretch), []).append(start)
     return [
         replace(piece, group=f"{piece.group}#{index}", starts=tuple(starts))
         for index, starts in found.items()
     ]
 
 
-def _joined(pieces: list[Piece]) -> tuple[list[Piece], int]:
-    """Neighbours of one part become one piece; between two parts the first clip is left out."""
+def _joined(pieces: list[Piece], seconds: Fraction) -> tuple[list[Piece], int]:
+    """Neighbours of one part become one piece; between two parts a clip's length is left out."""
     joined: list[Piece] = []
     left_out = 0
     for piece in pieces:
@@ -77,6 +81,9 @@ def _joined(pieces: list[Piece]) -> tuple[list[Piece], int]:
         elif before.part == piece.part:
             joined[-1] = replace(before, starts=before.starts + piece.starts)
         else:
-            left_out += 1
-            joined.append(replace(piece, starts=piece.starts[1:]))
-    return [piece for piece in joined if piece.starts], left_out
+            free = before.starts[-1] + 2 * seconds
+            starts = tuple(start for start in piece.starts if start >= free)
+            left_out += len(piece.starts) - len(starts)
+            if starts:
+                joined.append(replace(piece, starts=starts))
+    return joined, left_out

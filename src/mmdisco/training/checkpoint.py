@@ -1,12 +1,13 @@
 """A training run's state as one safetensors file, so that it is whole or not there."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor, nn, uint8
 from torch.optim import Optimizer
 
 from mmdisco.errors import UserError
@@ -30,7 +31,8 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write beside and rename."""
         # one entry: safetensors keeps several in no fixed order, and equal runs give equal files
-        run = json.dumps({"step": self.step, "settings": self.settings})
+        record = {"step": self.step, "settings": self.settings, "sha256": _sum(self.tensors)}
+        run = json.dumps(record)
         write_tensors(path, self.tensors, {"run": run})
 
     @staticmethod
@@ -46,6 +48,12 @@ class Checkpoint:
         if "run" not in metadata:
             raise UserError(f"{path} is no training checkpoint: delete it to start anew")
         run = json.loads(metadata["run"])
+        # those of earlier versions have no checksum
+        if run.get("sha256") not in (None, _sum(tensors)):
+            raise UserError(
+                f"{path} is damaged, its checksum is another: delete it to start anew, or put a "
+                "copy in its place"
+            )
         return Checkpoint(run["step"], run["settings"], tensors)
 
     def group(self, name: str) -> dict[str, Tensor]:
@@ -56,6 +64,15 @@ class Checkpoint:
             for key, value in self.tensors.items()
             if key.startswith(prefix)
         }
+
+
+def _sum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(tensor.cpu().contiguous().reshape(-1).view(uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def grouped(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -45,6 +45,20 @@ class PairStore(PairSource):
             # stores of earlier versions have no checksums
             self._sums = list(record.get("sha256", [None] * len(self._lengths)))
 
+    @staticmethod
+    def restored(folder: Path, kind: str) -> "PairStore":
+        """The store of a folder, empty if its list is damaged: then no shard can be trusted.
+
+        Raises:
+            UserError: The folder is of the other kind.
+        """
+        index = folder / "store.json"
+        try:
+            read_json(index)
+        except UserError:
+            index.unlink(missing_ok=True)
+        return PairStore(folder, kind)
+
     def __len__(self) -> int:
         return sum(self._lengths)
 
@@ -87,16 +101,20 @@ class PairStore(PairSource):
         for name, tensor in tensors.items():
             if not bool(tensor.isfinite().all()):
                 raise UserError(f"{name} has values that are not finite: nothing was stored")
-        write_tensors(self._shard(index), tensors, {"kind": self._kind})
+        write_tensors(self.path(index), tensors, {"kind": self._kind})
         self._lengths[index : index + 1] = [len(pairs)]
-        self._sums[index : index + 1] = [sha256(self._shard(index))]
+        self._sums[index : index + 1] = [sha256(self.path(index))]
         record = {"kind": self._kind, "lengths": self._lengths, "sha256": self._sums}
         write_json(self._folder / "store.json", record)
         self._loaded = None
 
+    def path(self, index: int) -> Path:
+        """The file of a shard."""
+        return self._folder / f"shard-{index:05d}.safetensors"
+
     def is_whole(self, index: int) -> bool:
         """Whether a shard is there and as it was written; an old store can say only the first."""
-        path = self._shard(index)
+        path = self.path(index)
         if index >= self.shards or not path.is_file():
             return False
         return self._sums[index] in (None, sha256(path))
@@ -111,7 +129,7 @@ class PairStore(PairSource):
             raise UserError(f"{self._folder} holds no {self._kind} pairs: fill it first")
         shards: list[dict[str, Tensor]] = []
         for index, length in enumerate(self._lengths):
-            path = self._shard(index)
+            path = self.path(index)
             if path.is_file() and not self.is_whole(index):
                 raise UserError(
                     f"{path} is damaged, its checksum is not the one in store.json: give the "
@@ -134,9 +152,6 @@ class PairStore(PairSource):
         index = torch.randint(len(self), (count,), generator=generator)
         return take(self._loaded, index)
 
-    def _shard(self, index: int) -> Path:
-        return self._folder / f"shard-{index:05d}.safetensors"
-
 
 @dataclass(frozen=True)
 class Repaired(PairSource):
@@ -152,6 +167,11 @@ class Repaired(PairSource):
         """Two draws, the audio of one beside the video of the other."""
         audio, video = (self.pairs.draw(count, generator) for _ in range(2))
         return Pairs(AV(audio.z_0.audio, video.z_0.video), AV(audio.cond.audio, video.cond.video))
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` positions, evenly spread: neighbours in a store are alike."""
+    return [i * count // most for i in range(most)] if most < count else list(range(count))
 
 
 def take(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:

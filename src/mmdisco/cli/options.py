@@ -1,0 +1,28 @@
+"""Options that several commands share: which models, what form of clips, whose folders."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+MODELS: Final = "Models"
+CLIPS: Final = "Clips"
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the "
+        "folder of another pair.",
+        rich_help_panel=MODELS,
+    ),
+]
+Seconds = Annotated[float | None, typer.Option(help="Length of a clip.", rich_help_panel=CLIPS)]
+Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=CLIPS)]
+Fps = Annotated[float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
+]
+Device = Annotated[str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)]
+Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
+FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")]
