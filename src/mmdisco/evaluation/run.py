@@ -12,7 +12,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.cache import Form, Kept, OnDisk, full_name
 from mmdisco.evaluation.collect import Plan, collect, kept_of, share
 from mmdisco.evaluation.folder import Item, Problem, items
-from mmdisco.evaluation.named import Suite, suite
+from mmdisco.evaluation.named import Suite, extractors_of, suite
 from mmdisco.metrics.figure import Outcome
 from mmdisco.metrics.metric import Sets
 
@@ -89,7 +89,7 @@ def read_part(order: Order, part: int, parts: int) -> int:
     Returns:
         How many clips this share has.
     """
-    tools = suite(order.plan.metrics, order.plan.features)
+    tools = extractors_of(order.plan.metrics, order.plan.features)
     count = 0
     for name, folder in order.folders.items():
         mine = share(items(folder)[0], part, parts)
@@ -110,7 +110,7 @@ def evaluate(order: Order) -> Evaluation:
     for name, folder in order.folders.items():
         found, alone = items(folder)
         problems += alone
-        failures = collect(found, order.plan, tools, name)
+        failures = collect(found, order.plan, tools.extractors, name)
         problems += [Problem(str(f.item.picture), f.reason, kept=False) for f in failures]
         kept[name] = list(kept_of(found, order.plan))
         if not kept[name]:
@@ -122,10 +122,7 @@ def evaluate(order: Order) -> Evaluation:
         silent = [item for item, one in kept[name] if one.silent]
         problems += [Problem(str(item.sound), "silent", kept=True) for item in silent]
     names = {one.name: full_name(one) for one in tools.extractors}
-    readings = {
-        name: OnDisk([(item.name, one) for item, one in found], names)
-        for name, found in kept.items()
-    }
+    readings = {name: OnDisk(found, names) for name, found in kept.items()}
     sets = Sets(
         readings["generated"], readings.get("reference"), readings.get("training"), order.seed
     )

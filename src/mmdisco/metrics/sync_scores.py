@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from mmdisco.metrics.sync import RATE, Embedding
+from mmdisco.metrics.sync import Embedding
+from mmdisco.metrics.sync_network import RATE
 
 Scores = npt.NDArray[np.floating]  # (sounds, pictures)
 
@@ -32,11 +33,14 @@ def pair_auc(scores: Scores) -> float:
     return auc(scores[own], scores[~own])
 
 
-def shuffled_auc(scores: Scores, seed: int) -> float:
-    """AUC of one exchange of all sounds against another one: 0.5 for an honest judge."""
+def shuffled_auc(scores: Scores, seed: int, most: int = 20) -> float:
+    """AUC of every other exchange of all sounds against the rest: 0.5 for an honest judge.
+
+    Of one exchange alone it would be as wide as the clips are few.
+    """
     order = np.random.default_rng(seed).permutation(len(scores))
-    first, second = np.roll(order, 1), np.roll(order, 2)
-    return auc(scores[order, first], scores[order, second])
+    moved = [scores[order, np.roll(order, k)] for k in range(1, min(most, len(scores) - 1) + 1)]
+    return auc(np.concatenate(moved[::2]), np.concatenate(moved[1::2]))
 
 
 @dataclass(frozen=True, slots=True)
