@@ -33,7 +33,7 @@ class VideoStatistics(Extractor):
     """``video_statistics`` as features."""
 
     name = "video-statistics"
-    version = CODE
+    version = "2"  # like CODE
     preprocessing = "frames as they are; grey is the mean of red, green and blue"
 
     def needs(self, clip: AudioVideo) -> str | None:
@@ -41,7 +41,7 @@ class VideoStatistics(Extractor):
         return None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (24,)."""
+        """``features`` (27,)."""
         return {"features": video_statistics(clip.video)}
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mmdisco.metrics.classes import inception_score, paired_divergences, set_divergence, softmax
-from mmdisco.metrics.figure import Figure, NotComputed, Outcome, mean_figure
+from mmdisco.metrics.figure import Curve, Figure, NotComputed, Outcome, mean_figure
 from mmdisco.metrics.frechet import Features, FeatureStatistics, frechet_distance
 from mmdisco.metrics.jackknife import GROUPS, Jackknife, group_of
 from mmdisco.metrics.kernel import kernel_jackknife
@@ -64,6 +64,7 @@ class Frechet(Metric):
             higher_is_better=False,
             baseline=sizes,
             notes=notes,
+            curve=Curve("generated clips", by_size(*pair)),
         )
         extrapolated = Figure(
             f"{self.name}, extrapolated",
@@ -233,6 +234,18 @@ def frechet_jackknife(
         frechet_distance(_merged(generated, k), _merged(reference, k)) for k in range(GROUPS)
     ]
     return Jackknife.of(frechet_distance(_merged(generated), _merged(reference)), without)
+
+
+def by_size(
+    generated: list[FeatureStatistics], reference: list[FeatureStatistics]
+) -> dict[float, float]:
+    """The distance over ever more groups of both sets, by the number of generated clips."""
+    found: dict[float, float] = {}
+    for part in range(1, 6):
+        some = [_merged(one[: part * GROUPS // 5]) for one in (generated, reference)]
+        if min(one.count for one in some) > some[0].dimensions:
+            found[float(some[0].count)] = frechet_distance(*some)
+    return found
 
 
 def _merged(groups: list[FeatureStatistics], without: int | None = None) -> FeatureStatistics:

@@ -4,6 +4,7 @@ Knows no network: only sequences of vectors, whose mean inner product is the sco
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from scipy.stats import rankdata
 
 from mmdisco.metrics.sync import Embedding
 from mmdisco.metrics.sync_network import RATE
+
+MOST: Final = 6  # steps that a sound may be late or early
 
 Scores = npt.NDArray[np.floating]  # (sounds, pictures)
 
@@ -56,14 +59,12 @@ class Lag:
     peak: float
 
 
-def lag(sound: Embedding, picture: Embedding, most: int = 6) -> Lag:
+def lag(sound: Embedding, picture: Embedding, most: int = MOST) -> Lag:
     """The delay at which sound and picture fit best, at most ``most`` steps either way.
 
     At least half of the clip overlaps at every delay tried, so ``most`` is lowered in short clips.
     """
-    most = min(most, len(sound) // 2)
-    steps = np.arange(-most, most + 1)
-    scores = np.array([_overlap(sound, picture, int(step)) for step in steps])
+    steps, scores = by_delay(sound, picture, most)
     best = int(scores.argmax())
     offset = 0.0
     if 0 < best < len(scores) - 1:
@@ -71,6 +72,15 @@ def lag(sound: Embedding, picture: Embedding, most: int = 6) -> Lag:
         bend = before - 2 * at + after
         offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
     return Lag(float(steps[best] + offset) / RATE, float(scores[best] - scores.mean()))
+
+
+def by_delay(
+    sound: Embedding, picture: Embedding, most: int = MOST
+) -> tuple[npt.NDArray[np.int_], Scores]:
+    """Delays in steps, and how well the pair fits if the sound is so late."""
+    most = min(most, len(sound) // 2)
+    steps = np.arange(-most, most + 1)
+    return steps, np.array([_overlap(sound, picture, int(step)) for step in steps])
 
 
 def _overlap(sound: Embedding, picture: Embedding, step: int) -> float:
