@@ -52,6 +52,8 @@ SEED = 0
 CLEAN = "as they are"
 COPIED = "half are copies of the reference"
 
+ARITHMETIC = 2  # raised when a metric changes, for what is kept would be another's
+
 Fault = Callable[[list[AudioVideo]], list[AudioVideo]]
 
 
@@ -217,7 +219,15 @@ def side_of(metric: str) -> str:
 
 
 def names_of(found: dict[str, dict]) -> list[str]:
-    wanted = ("extrapolated", "kernel", "precision", "recall", "coverage", "share that is close")
+    wanted = (
+        "extrapolated",
+        "kernel",
+        "precision",
+        "density",
+        "recall",
+        "coverage",
+        "share that is close",
+    )
     wanted += ("AV-Align", "AUC", "size of the lag", "F1", "same material")
     return [name for name in found[CLEAN] if any(word in name for word in wanted)]
 
@@ -295,6 +305,7 @@ def main() -> None:
         )
     conditions = {
         "clips": {name: [len(part) for part in pair] for name, pair in sets.items()},
+        "arithmetic": ARITHMETIC,
         "seed": SEED,
         "film": sha256(options.film) if options.film else None,
         "extractors": {one.name: one.version for one in extractors()},

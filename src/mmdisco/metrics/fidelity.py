@@ -212,8 +212,17 @@ def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
     generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
-    middle, spread = reference.mean(0), reference.std(0) + 1e-6
+    middle, spread = reference.mean(0), spread_of(reference)
     return (generated - middle) / spread, (reference - middle) / spread
+
+
+def spread_of(features: Features) -> Features:
+    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
+
+    A feature that is the same in all real clips would outweigh all others together.
+    """
+    found = features.std(0)
+    return np.maximum(found, 0.1 * np.median(found) + 1e-6)
 
 
 def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
