@@ -76,6 +76,12 @@ def test_the_same_command_makes_nothing_again(order, said):
     assert times(order.out, "*.safetensors") | times(order.out / "cells", "*") == before
 
 
+def test_what_comes_before_a_training_is_shared(order, said):
+    # both arms differ in their fakes alone
+    assert len(list((order.out / "trainings").iterdir())) == 2
+    assert len(list((order.out / "firsts").iterdir())) == 1
+
+
 def test_another_study_shares_what_is_the_same(order, said):
     place = place_of(order)
     usual = place.usual()
@@ -115,7 +121,7 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
 
 
 DEATHS = [
-    (Running, "observe", 6),  # in a training, two steps after its checkpoint
+    (Running, "observe", 10),  # in a training, two steps after its checkpoint
     (Bench, "read", 1),  # in a cell, its clips made and not measured
     (Cell, "carry_out", 2),  # between cells
 ]
