@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,10 @@ from mmdisco.metrics.extractors import (
     VideoStatistics,
 )
 from mmdisco.metrics.features import AudioFeatures, VideoFeatures
-from mmdisco.metrics.fidelity import Frechet, Kernel
+from mmdisco.metrics.fidelity import Frechet, Kernel, Neighbourhood
 from mmdisco.metrics.figure import Figure, Interval
 from mmdisco.metrics.film import clips_of, held_out_blocks, training_blocks
+from mmdisco.metrics.memorisation import NearestTraining
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.readings import Extractor, InMemory
 from mmdisco.metrics.sync import load_judge
@@ -48,6 +50,9 @@ OUT = Path(__file__).parent.parent / "docs" / "evaluation"
 HELD_OUT = 1_000_003
 SEED = 0
 CLEAN = "as they are"
+COPIED = "half are copies of the reference"
+
+ARITHMETIC = 2  # raised when a metric changes, for what is kept would be another's
 
 Fault = Callable[[list[AudioVideo]], list[AudioVideo]]
 
@@ -92,6 +97,15 @@ def late(seconds: float) -> Fault:
     return of_sound(shift)
 
 
+def copied(clips: list[AudioVideo], reference: list[AudioVideo]) -> list[AudioVideo]:
+    half = len(clips) // 2
+    return reference[:half] + clips[half:]
+
+
+def one_over_and_over(clips: list[AudioVideo]) -> list[AudioVideo]:
+    return [clips[0] if k % 2 else clip for k, clip in enumerate(clips)]
+
+
 def hiss(level: float) -> Fault:
     return of_sound(lambda wave, _, rng: wave + level * rng.standard_normal(len(wave)))
 
@@ -123,7 +137,13 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "sound 0.3 s late": ("pair", late(0.3)),
     "sound 0.5 s late": ("pair", late(0.5)),
     "shuffled pairs": ("pair", shuffled),
+    "half are one clip": ("set", one_over_and_over),
+    COPIED: ("memory", list),
 }
+STRENGTHS = (
+    ("picture noise 0.02", "picture noise 0.05", "picture noise 0.15"),
+    ("sound noise 0.003", "sound noise 0.01", "sound noise 0.05"),
+)
 
 
 def extractors() -> list[Extractor]:
@@ -143,12 +163,16 @@ METRICS: dict[str, list[Metric]] = {
     "audio": [
         Frechet("audio-statistics"),
         Kernel("audio-statistics"),
+        Neighbourhood("audio-statistics"),
+        NearestTraining("audio-statistics"),
         Frechet("objects-audio"),
         Kernel("objects-audio"),
     ],
     "video": [
         Frechet("video-statistics"),
         Kernel("video-statistics"),
+        Neighbourhood("video-statistics"),
+        NearestTraining("video-statistics"),
         Frechet("objects-video"),
         Kernel("objects-video"),
     ],
@@ -162,7 +186,8 @@ def study(name: str, reference: list[AudioVideo], clips: list[AudioVideo]) -> di
     found: dict[str, dict] = {}
     for fault, (_, change) in FAULTS.items():
         began = time.monotonic()
-        read = InMemory.of(tools, change(clips))
+        faulty = copied(clips, reference) if fault == COPIED else change(clips)
+        read = InMemory.of(tools, faulty)
         sets = Sets(read, real, seed=SEED)
         figures = [
             one
@@ -184,25 +209,77 @@ def seen(found: dict[str, dict], fault: str, metric: str) -> bool | None:
     return first.apart(second)
 
 
-def columns(found: dict[str, dict]) -> list[str]:
-    wanted = ("extrapolated", "kernel", "AV-Align", "AUC", "size of the lag", "F1", "material")
+def side_of(metric: str) -> str:
+    if "nearest" in metric:
+        return "memory"
+    if "recall" in metric or "coverage" in metric:
+        return "set"
+    sides = {"audio": "audio", "video": "video"}
+    return next((side for word, side in sides.items() if word in metric), "pair")
+
+
+def names_of(found: dict[str, dict]) -> list[str]:
+    wanted = (
+        "extrapolated",
+        "kernel",
+        "precision",
+        "density",
+        "recall",
+        "coverage",
+        "share that is close",
+    )
+    wanted += ("AV-Align", "AUC", "size of the lag", "F1", "same material")
     return [name for name in found[CLEAN] if any(word in name for word in wanted)]
 
 
-def table(found: dict[str, dict]) -> str:
-    names = columns(found)
-    short = [
-        name.replace("Fréchet distance, ", "Fréchet, ").replace(", extrapolated", "")
-        for name in names
+def expected(metric: str) -> list[str]:
+    """The faults that a metric is for."""
+    side = side_of(metric)
+    sides = {"set": ("set",), "memory": ("memory",)}.get(side, (side,))
+    return [fault for fault, (kind, _) in FAULTS.items() if kind in sides]
+
+
+def in_order(found: dict[str, dict], metric: str) -> str:
+    """Whether the strengths of a noise come out in order, each apart from the one before."""
+    side = side_of(metric)
+    for strengths in STRENGTHS:
+        if FAULTS[strengths[0]][0] == side:
+            rows = [found[name][metric]["interval"] for name in (CLEAN, *strengths)]
+            if any(row is None or None in row for row in rows):
+                return ""
+            lower = found[CLEAN][metric]["higher is better"] is False
+            rows = rows if lower else [[-high, -low] for low, high in rows]
+            apart = sum(after[0] > before[1] for before, after in pairwise(rows))
+            values = [found[name][metric]["value"] for name in (CLEAN, *strengths)]
+            rising = sorted(values, reverse=not lower) == values
+            return f"{apart} of 3 steps apart{'' if rising else ', not in order'}"
+    return ""
+
+
+def summary(found: dict[str, dict]) -> str:
+    lines = [
+        "| metric | sees | does not see | noise at three strengths |",
+        "| --- | --- | --- | --- |",
     ]
-    lines = [f"| fault | {' | '.join(short)} |", f"| --- |{' --- |' * len(names)}"]
-    for fault in FAULTS:
+    for metric in names_of(found):
+        faults = expected(metric)
+        told = [fault for fault in faults if seen(found, fault, metric)]
+        missed = [fault for fault in faults if fault not in told]
+        cells = (metric, ", ".join(told) or "–", ", ".join(missed) or "–", in_order(found, metric))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table(found: dict[str, dict]) -> str:
+    names = names_of(found)
+    lines = [f"| metric | {' | '.join(FAULTS)} |", f"| --- |{' --- |' * len(FAULTS)}"]
+    for metric in names:
         cells = []
-        for metric in names:
+        for fault in FAULTS:
             value = found[fault][metric]["value"]
             text = "–" if value is None else f"{value:.3g}"
             cells.append(f"**{text}**" if fault != CLEAN and seen(found, fault, metric) else text)
-        lines.append(f"| {fault} | {' | '.join(cells)} |")
+        lines.append(f"| {metric} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -228,6 +305,7 @@ def main() -> None:
         )
     conditions = {
         "clips": {name: [len(part) for part in pair] for name, pair in sets.items()},
+        "arithmetic": ARITHMETIC,
         "seed": SEED,
         "film": sha256(options.film) if options.film else None,
         "extractors": {one.name: one.version for one in extractors()},
@@ -243,7 +321,10 @@ def main() -> None:
             kept = {"conditions": conditions, "figures": study(name, *pair)}
             write_json(file, kept)
         found[name] = kept["figures"]
-    parts = [f"## {name.capitalize()}\n\n{table(rows)}" for name, rows in found.items()]
+    parts = [
+        f"## {name.capitalize()}\n\n{summary(rows)}\n\n{table(rows)}"
+        for name, rows in found.items()
+    ]
     note = f"Bold: 95 % interval apart from that of the clips {CLEAN}. {json.dumps(conditions)}"
     write_text(
         options.out / "degradations.md",

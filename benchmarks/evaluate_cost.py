@@ -15,7 +15,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from mmdisco.evaluation.named import METRICS
+from mmdisco.evaluation.named import OFFLINE_METRICS
 from mmdisco.files import write_json
 from mmdisco.media.writing import write_clip
 from mmdisco.objects.dataset import example
@@ -35,7 +35,7 @@ def main() -> None:
             if k < 80:
                 write_clip(root / "real" / f"{k:05}.mp4", example(12, k).clip)
         words = ["--features", "statistics", "--features", "objects", "--jobs", str(options.jobs)]
-        for metric in METRICS:
+        for metric in OFFLINE_METRICS:
             words += ["--metrics", metric]
         command = [sys.executable, "-m", "mmdisco", "evaluate", str(root / "made"), *words]
         command += ["--reference", str(root / "real"), "--cache", str(root / "cache")]

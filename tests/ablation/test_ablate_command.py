@@ -1,6 +1,11 @@
 """``mmdisco ablate`` on the embedded pair of random weights, at the smallest size."""
 
+import itertools
 import json
+import multiprocessing
+import os
+import shutil
+import signal
 import sys
 from dataclasses import replace
 
@@ -13,7 +18,9 @@ from mmdisco.ablation.studies import STUDIES
 from mmdisco.ablation.study import Arm, Study
 from mmdisco.cli import main
 from mmdisco.cli.ablate_order import Order, carry_out, place_of
+from mmdisco.embedded.evaluation import Bench
 from mmdisco.files import read_tensors
+from mmdisco.training.running import Running
 
 
 def two_arms(usual):
@@ -69,6 +76,12 @@ def test_the_same_command_makes_nothing_again(order, said):
     assert times(order.out, "*.safetensors") | times(order.out / "cells", "*") == before
 
 
+def test_what_comes_before_a_training_is_shared(order, said):
+    # both arms differ in their fakes alone
+    assert len(list((order.out / "trainings").iterdir())) == 2
+    assert len(list((order.out / "firsts").iterdir())) == 1
+
+
 def test_another_study_shares_what_is_the_same(order, said):
     place = place_of(order)
     usual = place.usual()
@@ -89,8 +102,6 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
     class Stop(Exception):
         pass
 
-    from mmdisco.training.running import Running
-
     observe, count = Running.observe, []
 
     def stopping(self, step):
@@ -107,6 +118,51 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
     place.train(recipe, 0, copy)
     found = read_tensors(copy / "model.safetensors")
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+DEATHS = [
+    (Running, "observe", 10),  # in a training, two steps after its checkpoint
+    (Bench, "read", 1),  # in a cell, its clips made and not measured
+    (Cell, "carry_out", 2),  # between cells
+]
+
+
+def run_to_death(order, owner, name, call):
+    """In a process of its own, which kills itself at the ``call``-th call; its exit code."""
+
+    def work():
+        whole, count = getattr(owner, name), itertools.count(1)
+
+        def deadly(*arguments, **named):
+            if next(count) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return whole(*arguments, **named)
+
+        setattr(owner, name, deadly)
+        list(carry_out(order))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_anywhere_it_goes_on_and_finds_the_same(order, said, tmp_path):
+    again = replace(order, out=tmp_path / "killed")
+    for folder in ("data", "held-out", "real"):  # their own resuming is tested elsewhere
+        shutil.copytree(order.out / folder, again.out / folder)
+    assert [run_to_death(again, *death) for death in DEATHS] == [-signal.SIGKILL] * len(DEATHS)
+    list(carry_out(again))
+
+    def found(out):
+        arms = json.loads((out / "short" / "results.json").read_text())["arms"]
+        return {
+            arm["name"]: {key: one for key, one in arm["figures"].items() if "CPU" not in key}
+            for arm in arms
+        }
+
+    assert found(again.out) == found(order.out)
+    assert len(found(order.out)) == 3
 
 
 def test_a_lost_cell_alone_is_made_again(order, said):

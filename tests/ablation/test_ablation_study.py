@@ -18,7 +18,7 @@ from mmdisco.errors import UserError
 from mmdisco.pair import Sampling
 
 USUAL = Usual(RECIPE, Way(Sampling(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)))
-TRAINING = {"loss", "interaction", "size", "steps", "fakes", "levels"}
+TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -46,8 +46,29 @@ def test_claims_are_of_arms_that_are_there(name):
         assert {claim.arm, claim.than} <= arms
 
 
+def test_arms_can_be_chosen_and_the_bases_always_stay():
+    chosen = STUDIES["loss"].chosen(USUAL, ["denoising"])
+    assert [arm.name for arm in chosen] == [BASES, "denoising"]
+    assert STUDIES["loss"].chosen(USUAL, []) == STUDIES["loss"].cells(USUAL)
+    with pytest.raises(UserError, match="unknown arm 'x': choose of bases alone; cross-entropy"):
+        STUDIES["loss"].chosen(USUAL, ["x"])
+
+
+def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
+    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
+    loss = {arm.name: arm.recipe for arm in STUDIES["loss"].cells(USUAL)}
+    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    assert central["both losses"] == loss["both, λ = 1000"]
+    assert central["both losses"] == interaction["products, contrast first"]
+    assert central["denoising"] == loss["denoising"]
+    assert (central["in time"], central["additive"]) == (
+        interaction["time"],
+        interaction["additive"],
+    )
+
+
 def test_unknown_study_is_refused_with_the_known():
-    with pytest.raises(UserError, match="choose one of loss, interaction"):
+    with pytest.raises(UserError, match="choose one of central, loss"):
         study("nonsense")
 
 

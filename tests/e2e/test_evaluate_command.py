@@ -11,6 +11,9 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.cache import Kept, place
 from mmdisco.evaluation.command import Options, carry_out, part_of, selection_of
 from mmdisco.evaluation.folder import items
+from mmdisco.files import plain, write_json
+from mmdisco.health.record import Along, Denoising, Health, Level, Telling
+from mmdisco.health.scores import Bin
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.reading import WHOLE
 from mmdisco.media.writing import write_audio, write_clip, write_video
@@ -99,10 +102,63 @@ def test_strange_clips_are_named(results, name, what, kept):
 def test_the_page_needs_nothing_else_and_its_clips_are_inside(results):
     page = (results / "r.html").read_text()
     assert page.count("data:video/mp4;base64,") == 8
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 8 + 1  # and the figures with intervals
     assert not re.search(r"(src|href)=['\"]?(https?:|/)", page)
     assert "junk.mp4" in page
     assert "precision, video-statistics" in (results / "r.md").read_text()
+
+
+def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
+    told = {
+        "accuracy": 0.9,
+        "ranking": 0.95,
+        "calibration_error": 0.1,
+        "cross_entropy": 0.5,
+        "logit_real": 2.0,
+        "logit_other": -2.0,
+    }
+    levels = tuple(
+        Level(
+            u,
+            u,
+            {"fake": Telling(**told)},
+            {"audio": Denoising(4 - 8 * u, 3.0, 2.0, 0.1), "video": Denoising(0.0, 3.0, 2.5, 0.1)},
+        )
+        for u in (0.2, 0.8)
+    )
+    along = Along(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
+    health = Health({"real": 16}, {"joint": along})
+    assert Health.of_record(plain(health.record())) == health
+    write_json(tmp_path / "health.json", health.record())
+    out = tmp_path / "r.html"
+    carry_out(
+        options(
+            folders,
+            metrics=("neighbours", "sync"),
+            bases=folders / "real",
+            health=tmp_path / "health.json",
+            report=out,
+            json=tmp_path / "r.json",
+        )
+    )
+    record = json.loads((tmp_path / "r.json").read_text())
+    named = {one["metric"]: one for one in record["figures"]}
+    beside = {one["metric"]: one for one in record["figures of the bases alone"]}
+    precision = "precision, video-statistics"
+    assert named[precision]["baseline"]["bases alone"] == beside[precision]["value"]
+    page = out.read_text()
+    heads = [page.index(f"<h3>{name}</h3>") for name in ("reference", "bases alone", "generated")]
+    assert heads == sorted(heads)
+    assert page.count("data:video/mp4;base64,") == 12
+    assert page.count("class=plot") >= 2
+    assert "Health of the discriminator" in page
+    assert "joint: accuracy against fake" in page
+
+
+def test_another_json_is_no_health(folders, tmp_path):
+    write_json(tmp_path / "h.json", {"pairs": {}})
+    with pytest.raises(UserError, match=r"is no health\.json"):
+        carry_out(options(folders, health=tmp_path / "h.json"))
 
 
 def test_a_second_run_reads_no_clip_again(results, folders):

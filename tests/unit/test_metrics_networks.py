@@ -118,5 +118,12 @@ def test_a_missing_network_is_one_clear_line():
         ClipFrames.load("/no/such/folder")
 
 
+def test_weights_of_another_network_are_refused_and_never_drawn(videomae_folder, clip_folder):
+    with pytest.raises(UserError, match=r"is no VideoMAE.*lacks"):
+        VideoMae.load(clip_folder)
+    with pytest.raises(UserError, match=r"is no CLIPVision.*lacks"):
+        ClipFrames.load(videomae_folder)
+
+
 def test_a_short_clip_shows_frames_twice():
     assert evenly_spaced(CLIP.video, 40).shape[0] == 40

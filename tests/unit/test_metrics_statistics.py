@@ -22,8 +22,8 @@ def audio():
     return example(4, 0).clip.audio
 
 
-def test_every_video_has_24_finite_statistics():
-    assert video_statistics(video()).shape == (VIDEO_STATISTICS,) == (24,)
+def test_every_video_has_27_finite_statistics():
+    assert video_statistics(video()).shape == (VIDEO_STATISTICS,) == (27,)
     assert np.isfinite(video_statistics(video())).all()
 
 
@@ -66,6 +66,20 @@ def test_faults_of_a_picture_change_its_statistics(fault):
     }[fault]
     changed = video_statistics(Video(np.clip(broken, 0, 1), Fraction(10)))
     assert np.abs(changed - video_statistics(video())).max() > 0.1
+
+
+def test_faint_noise_lifts_the_floors_of_a_picture_and_motion_does_not():
+    rng = np.random.default_rng(0)
+    still = np.repeat(video().frames[:1], 16, 0)
+    noisy = still + 0.02 * rng.standard_normal(still.shape, np.float32)
+    moving = still.copy()
+    moving[::2, 20:40, 20:40] += 0.3
+    plain, faint, moved = (
+        video_statistics(Video(np.clip(one, 0, 1), Fraction(10)))[-7:-5]
+        for one in (still, noisy, moving)
+    )
+    assert (faint - plain).min() > 0.5
+    assert np.abs(moved - plain).max() < 0.1
 
 
 def test_noise_in_a_sound_changes_its_statistics_the_more_the_louder():

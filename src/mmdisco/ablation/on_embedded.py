@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from filelock import FileLock
 
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe, Usual, Way
@@ -170,7 +171,18 @@ class OnEmbedded(Place):
             torch.manual_seed(seed)
             network = AudioVideoDiscriminator(config)
         if recipe.first.steps and isinstance(network.fusion, ProductFusion):
-            _contrasted(network, recipe, trainer, pairs, meanings, folder)
+            first = _first_of(recipe.first, meanings)
+            contrast = contrast_of(first, trainer)
+            # arms that differ in what comes after have it in common
+            told = [self.marks(), asdict(recipe.shape), asdict(recipe.levels), asdict(first)]
+            key = hashlib.sha256(repr([*told, asdict(contrast.config)]).encode()).hexdigest()[:12]
+            place = self.root / "firsts" / key
+            place.mkdir(parents=True, exist_ok=True)
+            groups = Groups.of(pairs, meanings, null, first.group, first.strangers)
+            with FileLock(place / ".lock"):
+                contrast.fit(network, groups, groups, place)
+            if recipe.kept:
+                network.freeze_all_but_transformer()
         source = _told_from(recipe.fakery, pairs, fake, meanings)
         average = trainer.fit(network, real, source, folder / "training")
         result = AudioVideoDiscriminator(config)
@@ -239,21 +251,9 @@ class OnEmbedded(Place):
         return real, fake
 
 
-def _contrasted(
-    network: AudioVideoDiscriminator,
-    recipe: Recipe,
-    trainer: Trainer,
-    pairs: Pairs,
-    meanings: list[Wish],
-    folder: Path,
-) -> None:
-    """The training before, in place: the network and not its average goes on."""
-    most = max(Counter(meanings).values())
-    first = replace(recipe.first, group=min(recipe.first.group, most))
-    groups = Groups.of(pairs, meanings, trainer.null, first.group, first.strangers)
-    contrast_of(first, trainer).fit(network, groups, groups, folder / "first")
-    if recipe.kept:
-        network.freeze_all_but_transformer()
+def _first_of(wish: First, meanings: list[Wish]) -> First:
+    """With groups no larger than the pairs of one meaning."""
+    return replace(wish, group=min(wish.group, max(Counter(meanings).values())))
 
 
 def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wish]) -> PairSource:

@@ -11,6 +11,7 @@ from typing import Final
 from mmdisco.av import AV
 from mmdisco.course.config import Fakery, First, Levels, Shape
 from mmdisco.embedded.table import Spread
+from mmdisco.errors import UserError
 from mmdisco.pair import Sampling
 from mmdisco.training.losses import Objective
 from mmdisco.training.settings import TrainConfig
@@ -169,3 +170,16 @@ class Study:
     def cells(self, usual: Usual) -> list[Arm]:
         """All arms, the bases alone first."""
         return [Arm(BASES, usual.way.alone), *self.arms(usual)]
+
+    def chosen(self, usual: Usual, names: Sequence[str]) -> list[Arm]:
+        """The arms of these names, the bases alone first; all if there are no names.
+
+        Raises:
+            UserError: There is no such arm.
+        """
+        found = self.cells(usual)
+        known = [arm.name for arm in found]
+        for name in names:
+            if name not in known:
+                raise UserError(f"unknown arm {name!r}: choose of {'; '.join(known)}")
+        return [arm for arm in found if not names or arm.name in (BASES, *names)]

@@ -13,7 +13,7 @@ def ablate(
     study: Annotated[
         str,
         typer.Argument(
-            help="loss, interaction, size, steps, fakes, levels (these train discriminators), "
+            help="central, loss, interaction, size, steps, fakes, levels (these train), "
             "scales, intervals, samplers or corrections (these only sample)."
         ),
     ],
@@ -42,6 +42,10 @@ def ablate(
     first: Annotated[
         int | None, typer.Option(help="Steps of contrast before, of products; 600, 0 is none.")
     ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", help="Only this one, beside the bases alone; may be repeated."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes, one thread each.")] = os.cpu_count() or 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="Very small and one seed: to see that it works.")
@@ -68,6 +72,7 @@ def ablate(
         first=first,
         jobs=jobs,
         quick=quick,
+        arms=tuple(arms or ()),
     )
     for line in carry_out(order):
         typer.echo(line)

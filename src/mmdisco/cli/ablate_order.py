@@ -45,6 +45,7 @@ class Order:
     first: int | None = None
     jobs: int = 1
     quick: bool = False
+    arms: tuple[str, ...] = ()
 
 
 def carry_out(order: Order) -> Iterator[str]:
@@ -63,7 +64,7 @@ def carry_out(order: Order) -> Iterator[str]:
     expect_writable(folder / "results.json")
     place = place_of(order)
     seeds = 1 if order.quick else order.seeds
-    arms = wanted.cells(place.usual())
+    arms = wanted.chosen(place.usual(), order.arms)
     place.expect(arms)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:

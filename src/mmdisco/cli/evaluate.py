@@ -13,18 +13,22 @@ def evaluate(
     training: Annotated[
         Path | None, typer.Option(help="Folder of the clips the generator was trained on.")
     ] = None,
+    bases: Annotated[
+        Path | None, typer.Option(help="Folder of clips of the bases alone, to stand beside.")
+    ] = None,
+    health: Annotated[
+        Path | None, typer.Option(help="health.json of `mmdisco health`, for the report.")
+    ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
-            help="frechet, kernel, neighbours, nearest, av-align, av-align-variants, sync, "
-            "objects; may be repeated. All but the variants and objects if left out."
-        ),
+        typer.Option(help="DEFAULTS"),
     ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
             help="What distances are measured in: statistics, objects, clip:MODEL, clap:MODEL, "
-            "videomae:MODEL, where MODEL is a folder or a hub id; may be repeated."
+            "videomae:MODEL, where MODEL is a folder or a hub id, exported:FILE.json; may be "
+            "repeated."
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
@@ -72,5 +76,7 @@ def evaluate(
         jobs,
         cache,
         part,
+        bases,
+        health,
     )
     typer.echo(carry_out(options))

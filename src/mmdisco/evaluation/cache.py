@@ -131,17 +131,25 @@ class OnDisk(Readings):
     """The kept records of a set of clips; nothing is in memory.
 
     Attributes:
-        clips: Names and records.
+        clips: Files and records.
         versions: Full name of each extractor by its name.
     """
 
-    clips: Sequence[tuple[str, Kept]]
+    clips: Sequence[tuple[Item, Kept]]
     versions: Mapping[str, str]
 
     @property
     def names(self) -> Sequence[str]:
         """One of each clip."""
-        return [name for name, _ in self.clips]
+        return [item.name for item, _ in self.clips]
+
+    def prompt(self, index: int) -> str | None:
+        """What is written beside clip ``index``.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self.clips[index][0].prompt
 
     def record(self, extractor: str, index: int) -> Record | None:
         """What an extractor gave of clip ``index``."""

@@ -13,8 +13,9 @@ from rich.progress import track
 
 from mmdisco.evaluation.cache import Kept, add, full_name, place
 from mmdisco.evaluation.folder import Item, Unfit, read_item
-from mmdisco.evaluation.named import Suite, suite
+from mmdisco.evaluation.named import extractors_of
 from mmdisco.media.reading import Selection
+from mmdisco.metrics.readings import Extractor
 
 _AT_ONCE: Final = 8  # clips a process takes at a time
 
@@ -54,9 +55,11 @@ class Failure:
 Readers = Callable[[Sequence[Sequence[Item]]], Iterable[list[Failure]]]
 
 
-def collect(items: Sequence[Item], plan: Plan, tools: Suite, title: str) -> list[Failure]:
+def collect(
+    items: Sequence[Item], plan: Plan, tools: Sequence[Extractor], title: str
+) -> list[Failure]:
     """Keep a record of every clip that has none; what could not be read is returned."""
-    wanted = {full_name(one) for one in tools.extractors}
+    wanted = {full_name(one) for one in tools}
     missing = [item for item in items if not _complete(item, plan, wanted)]
     parts = [missing[k : k + _AT_ONCE] for k in range(0, len(missing), _AT_ONCE)]
     console = Console(stderr=True)
@@ -68,7 +71,7 @@ def collect(items: Sequence[Item], plan: Plan, tools: Suite, title: str) -> list
 
 
 @contextmanager
-def _readers(plan: Plan, tools: Suite, parts: int) -> Generator[Readers]:
+def _readers(plan: Plan, tools: Sequence[Extractor], parts: int) -> Generator[Readers]:
     """A function from parts to their failures, here or in processes of their own."""
     if min(plan.jobs, parts) < 2:
         yield lambda todo: (_read(part, plan, tools) for part in todo)
@@ -79,18 +82,18 @@ def _readers(plan: Plan, tools: Suite, parts: int) -> Generator[Readers]:
 
 def _begin(plan: Plan) -> None:
     torch.set_num_threads(1)
-    _HERE.append((plan, suite(plan.metrics, plan.features)))
+    _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
 
 
 # of a process of the pool: its networks are loaded once, not for every part
-_HERE: list[tuple[Plan, Suite]] = []
+_HERE: list[tuple[Plan, list[Extractor]]] = []
 
 
 def _read_there(part: Sequence[Item]) -> list[Failure]:
     return _read(part, *_HERE[0])
 
 
-def _read(part: Sequence[Item], plan: Plan, tools: Suite) -> list[Failure]:
+def _read(part: Sequence[Item], plan: Plan, tools: Sequence[Extractor]) -> list[Failure]:
     failures: list[Failure] = []
     for item in part:
         try:
@@ -98,7 +101,7 @@ def _read(part: Sequence[Item], plan: Plan, tools: Suite) -> list[Failure]:
         except Unfit as error:
             failures.append(Failure(item, str(error)))
             continue
-        add(place(plan.cache, item, plan.selection), clip, tools.extractors)
+        add(place(plan.cache, item, plan.selection), clip, tools)
     return failures
 
 

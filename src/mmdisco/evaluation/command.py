@@ -14,7 +14,8 @@ from mmdisco.evaluation.named import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.page import page
 from mmdisco.evaluation.run import Order, evaluate, read_part
 from mmdisco.evaluation.table import markdown
-from mmdisco.files import expect_writable, write_json, write_text
+from mmdisco.files import expect_writable, read_json, write_json, write_text
+from mmdisco.health.record import Health
 from mmdisco.media.reading import Selection
 
 
@@ -37,6 +38,8 @@ class Options:
     jobs: int = 1
     cache: Path | None = None
     part: str | None = None
+    bases: Path | None = None
+    health: Path | None = None
 
 
 def carry_out(options: Options) -> str:
@@ -58,7 +61,15 @@ def carry_out(options: Options) -> str:
         selection,
         options.jobs,
     )
-    order = Order(options.generated, options.reference, options.training, plan, options.seed)
+    order = Order(
+        options.generated,
+        options.reference,
+        options.training,
+        plan,
+        options.seed,
+        options.bases,
+    )
+    health = None if options.health is None else read_health(options.health)
     if options.part is not None:
         part, parts = part_of(options.part)
         return f"part {part} of {parts} is read: {read_part(order, part, parts)} clips"
@@ -73,7 +84,7 @@ def carry_out(options: Options) -> str:
     if options.json is not None:
         write_json(options.json, result.record())
     if options.report is not None:
-        write_text(options.report, page(result, selection))
+        write_text(options.report, page(result, selection, health))
         write_text(options.report.with_suffix(".md"), f"{text}\n")
     return text
 
@@ -102,6 +113,18 @@ def part_of(words: str) -> tuple[int, int]:
     if not found or int(found[1]) >= int(found[2]):
         raise UserError(f"--part must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
     return int(found[1]), int(found[2])
+
+
+def read_health(path: Path) -> Health:
+    """What ``mmdisco health`` wrote.
+
+    Raises:
+        UserError: It is not there, or is something else.
+    """
+    try:
+        return Health.of_record(read_json(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no health.json that `mmdisco health` wrote") from error
 
 
 def default_cache() -> Path:

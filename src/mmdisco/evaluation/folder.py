@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
+from mmdisco.files import read_json
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.fitting import fit_audio
 from mmdisco.media.reading import Selection, read_audio, read_video
@@ -43,6 +44,20 @@ class Item:
     name: str
     picture: Path
     sound: Path
+
+    @property
+    def prompt(self) -> str | None:
+        """What the JSON file of the same name says the clip was made from, if there is one.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = self.picture.with_suffix(".json")
+        if not path.is_file():
+            return None
+        record = read_json(path)
+        prompt = record.get("prompt") if isinstance(record, dict) else None
+        return prompt if isinstance(prompt, str) else None
 
 
 class Unfit(Exception):

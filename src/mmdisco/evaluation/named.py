@@ -4,27 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
+from mmdisco.evaluation.feature_names import Features, features_of
 from mmdisco.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.metrics.av_align import CURRENT, VARIANTS
-from mmdisco.metrics.extractors import (
-    AudioStatistics,
-    Judge,
-    Objects,
-    ObjectsAudio,
-    ObjectsVideo,
-    Peaks,
-    VideoStatistics,
-)
-from mmdisco.metrics.features import AudioFeatures, VideoFeatures
+from mmdisco.metrics.extractors import Judge, Objects, Peaks
 from mmdisco.metrics.fidelity import Classes, Frechet, Kernel, Neighbourhood
 from mmdisco.metrics.memorisation import NearestTraining
 from mmdisco.metrics.metric import Metric
 from mmdisco.metrics.readings import Extractor
 from mmdisco.metrics.sync import load_judge
-
-Features = Callable[[str], list[Extractor]]
 
 
 @dataclass(frozen=True)
@@ -52,8 +41,14 @@ OTHERS: Final[Mapping[str, tuple[Callable[[], Extractor], Sequence[Metric]]]] = 
     "sync": (lambda: Judge(load_judge()), (Synchrony(),)),
     "objects": (Objects, (ObjectsAgreement(),)),
 }
-METRICS: Final = (*OVER_FEATURES, *OTHERS)
-DEFAULT_METRICS: Final = ("frechet", "kernel", "neighbours", "nearest", "av-align", "sync")
+OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[Features], Sequence[Metric]]]]] = {
+    "text": ("clip:MODEL or clap:MODEL", lambda given: given.text()),
+    "cross-modal": ("exported:FILE.json of a shared space", lambda given: given.across),
+}
+OFFLINE_METRICS: Final = (*OVER_FEATURES, *OTHERS)
+METRICS: Final = (*OFFLINE_METRICS, *OF_NETWORKS)
+# between them they see every fault of docs/evaluation/degradations.md that any metric sees
+DEFAULT_METRICS: Final = ("frechet", "neighbours", "nearest", "sync")
 DEFAULT_FEATURES: Final = ("statistics",)
 
 
@@ -62,82 +57,52 @@ def suite(metrics: Sequence[str], features: Sequence[str]) -> Suite:
 
     Args:
         metrics: Of ``METRICS``.
-        features: ``statistics``, ``objects``, or a network and its folder or hub id, as in
+        features: ``statistics``, ``objects``, or a network and its folder, hub id or file, as in
             ``clip:openai/clip-vit-base-patch32``.
 
     Raises:
-        UserError: No such name, or a network that cannot be loaded.
+        UserError: No such name, a network that cannot be loaded, or a metric without the features
+            that it is of.
     """
+    given = _given(metrics, features)
+    return Suite(_extractors(metrics, given), _metrics(metrics, given))
+
+
+def extractors_of(metrics: Sequence[str], features: Sequence[str]) -> list[Extractor]:
+    """The extractors of ``suite``, without what only measuring needs."""
+    return _extractors(metrics, _given(metrics, features))
+
+
+def _given(metrics: Sequence[str], features: Sequence[str]) -> list[Features]:
     for name in metrics:
         if name not in METRICS:
             raise UserError(f"unknown metric {name!r}: choose of {', '.join(METRICS)}")
-    extractors: dict[str, Extractor] = {}
-    chosen: list[Metric] = []
-    over = [OVER_FEATURES[name] for name in metrics if name in OVER_FEATURES]
-    for name in features if over else ():
-        for one in features_of(name):
-            extractors[one.name] = one
-            chosen += [build(one.name) for build in over]
-            if one.name.startswith(WITH_CLASSES):
-                chosen.append(Classes(one.name))
+    wanted = OVER_FEATURES.keys() | OF_NETWORKS.keys()
+    return [features_of(name) for name in features] if wanted & set(metrics) else []
+
+
+def _extractors(metrics: Sequence[str], given: Sequence[Features]) -> list[Extractor]:
+    found = {one.name: one for features in given for one in features.extractors}
     for name in metrics:
         if name in OTHERS:
-            build, more = OTHERS[name]
-            one = build()
-            extractors[one.name] = one
-            chosen += [metric for metric in more if metric not in chosen]
-    return Suite(list(extractors.values()), chosen)
+            one = OTHERS[name][0]()
+            found[one.name] = one
+    return list(found.values())
 
 
-def features_of(name: str) -> list[Extractor]:
-    """The extractors that a name of features stands for.
-
-    Raises:
-        UserError: No such name.
-    """
-    kind, _, path = name.partition(":")
-    if kind not in FEATURES or bool(path) != (kind in NETWORKS):
-        known = [*(f"{one}:FOLDER" if one in NETWORKS else one for one in FEATURES)]
-        raise UserError(f"unknown features {name!r}: choose of {', '.join(known)}")
-    return FEATURES[kind](path)
-
-
-def _statistics(path: str) -> list[Extractor]:
-    del path
-    return [AudioStatistics(), VideoStatistics()]
-
-
-def _objects(path: str) -> list[Extractor]:
-    del path
-    folder = Folder()
-    return [
-        ObjectsAudio(folder.load("audio_features", AudioFeatures())),
-        ObjectsVideo(folder.load("video_features", VideoFeatures())),
-    ]
-
-
-def _clip(path: str) -> list[Extractor]:
-    from mmdisco.metrics.networks import ClipFrames
-
-    return [ClipFrames.load(path)]
-
-
-def _clap(path: str) -> list[Extractor]:
-    from mmdisco.metrics.networks import ClapSound
-
-    return [ClapSound.load(path)]
-
-
-def _videomae(path: str) -> list[Extractor]:
-    from mmdisco.metrics.networks import VideoMae
-
-    return [VideoMae.load(path)]
-
-
-NETWORKS: Final[Mapping[str, Features]] = {"clip": _clip, "clap": _clap, "videomae": _videomae}
-FEATURES: Final[Mapping[str, Features]] = {
-    "statistics": _statistics,
-    "objects": _objects,
-    **NETWORKS,
-}
-WITH_CLASSES: Final = "videomae"
+def _metrics(metrics: Sequence[str], given: Sequence[Features]) -> list[Metric]:
+    over = [OVER_FEATURES[name] for name in metrics if name in OVER_FEATURES]
+    chosen: list[Metric] = []
+    for one in given:
+        chosen += [build(extractor.name) for extractor in one.extractors for build in over]
+        chosen += [Classes(name) for name in one.classes if over]
+    for name in metrics:
+        if name in OF_NETWORKS:
+            wanted, build = OF_NETWORKS[name]
+            found = [metric for one in given for metric in build(one)]
+            if not found:
+                raise UserError(f"the metric {name!r} needs --features {wanted}")
+            chosen += found
+        if name in OTHERS:
+            chosen += [metric for metric in OTHERS[name][1] if metric not in chosen]
+    return chosen

@@ -1,22 +1,21 @@
-"""The report as one HTML page that needs nothing else: figures, clips that play, spectrograms."""
+"""The report as one HTML page that needs nothing else: figures, curves, clips that play."""
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from mmdisco.evaluation.folder import Item, Unfit, read_item
-from mmdisco.evaluation.run import Evaluation
-from mmdisco.evaluation.table import HEADER, row
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.pictures import draw_clips
+from mmdisco.evaluation.page_clips import clips_side_by_side, encoded
+from mmdisco.evaluation.picture import draw_curves, draw_values, with_curves
+from mmdisco.evaluation.run import BASES, Evaluation
+from mmdisco.evaluation.table import HEADER, number, row
+from mmdisco.health.picture import draw_health
+from mmdisco.health.record import Health
 from mmdisco.media.reading import Selection
-from mmdisco.media.writing import write_clip
+from mmdisco.metrics.figure import Figure
 
 SHOWN: Final = 4  # clips of each folder
-_WIDE: Final = 256  # pixels; tiny clips are magnified to about this
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; }
@@ -29,7 +28,8 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
   vertical-align: top; }
 th { font-weight: 600; } tr.none { opacity: .6; }
 td:nth-child(3), td:nth-child(4) { white-space: nowrap; }
-.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 1rem; }
+.clips { display: grid; gap: 1rem; } .clips h3 { font-size: 1rem; margin: 0; }
+img.plot { max-width: 100%; background: #fff; border-radius: 4px; }
 figure { margin: 0; background: var(--soft); padding: .6rem; border-radius: 6px; }
 figure video, figure img { width: 100%; display: block; border-radius: 3px; }
 figure img { margin-top: .4rem; }
@@ -37,8 +37,16 @@ figcaption { font-size: .85rem; overflow-wrap: anywhere; margin-bottom: .4rem; }
 """
 
 
-def page(evaluation: Evaluation, selection: Selection, shown: int = SHOWN) -> str:
-    """The page, with the first ``shown`` clips of each folder, read as ``selection`` says."""
+def page(
+    evaluation: Evaluation,
+    selection: Selection,
+    health: Health | None = None,
+    shown: int = SHOWN,
+) -> str:
+    """The page, with ``shown`` clips of each folder, read as ``selection`` says.
+
+    ``health`` is that of the discriminator that guided, if it is known.
+    """
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
@@ -48,10 +56,8 @@ def page(evaluation: Evaluation, selection: Selection, shown: int = SHOWN) -> st
         "<h2>Figures</h2>",
         _table(HEADER, [row(one) for one in evaluation.outcomes]),
     ]
-    for name, found in evaluation.clips.items():
-        parts += [f"<h2>{escape(name.capitalize())} clips</h2><div class=clips>"]
-        parts += [_figure(item, selection) for item in found[:shown]]
-        parts.append("</div>")
+    parts += _pictures(evaluation, health)
+    parts += ["<h2>Clips</h2>", clips_side_by_side(evaluation.clips, selection, shown)]
     if evaluation.problems:
         rows = [(p.clip, p.what, "yes" if p.kept else "no") for p in evaluation.problems]
         parts += ["<h2>Clips to know about</h2>"]
@@ -80,29 +86,31 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<div class=wide><table><thead><tr>{head}<tbody>{body}</table></div>"
 
 
-def _figure(item: Item, selection: Selection) -> str:
-    try:
-        clip = read_item(item, selection)
-    except Unfit as error:  # it was there a moment ago
-        return (
-            f"<figure><figcaption>{escape(item.name)}: {escape(str(error))}</figcaption></figure>"
-        )
-    film, picture = _files(clip)
-    return (
-        f"<figure><figcaption>{escape(item.name)}</figcaption>"
-        f"<video controls loop preload=metadata src='data:video/mp4;base64,{film}'></video>"
-        f"<img alt='frames, waveform and spectrogram of {escape(item.name, quote=True)}' "
-        f"src='data:image/png;base64,{picture}'></figure>"
-    )
-
-
-def _files(clip: AudioVideo) -> tuple[str, str]:
-    """The clip as mp4, and its frames, waveform and spectrogram as PNG, in base64."""
+def _pictures(evaluation: Evaluation, health: Health | None) -> list[str]:
+    """Values, curves and health, each as a picture with its heading."""
+    sets = {"generated": evaluation.outcomes}
+    if evaluation.beside:
+        sets[BASES] = evaluation.beside
+    parts: list[str] = []
     with TemporaryDirectory() as folder:
-        film, picture = Path(folder) / "clip.mp4", Path(folder) / "clip.png"
-        write_clip(film, clip, magnify=max(1, _WIDE // clip.video.frames.shape[2]))
-        draw_clips(picture, {"": clip})
-        return (
-            base64.b64encode(film.read_bytes()).decode(),
-            base64.b64encode(picture.read_bytes()).decode(),
-        )
+        picture = Path(folder) / "picture.png"
+        if any(isinstance(one, Figure) for one in evaluation.outcomes):
+            draw_values(picture, sets)
+            parts.append(_picture(picture, "every figure with its interval"))
+            parts.append(
+                "<p>Points with 95 % intervals; dashed: exchanged pairs; grey: reference.</p>"
+            )
+        if with_curves(sets):
+            draw_curves(picture, sets)
+            parts += ["<h2>Curves</h2>", _picture(picture, "curves behind the figures")]
+        if health is not None:
+            draw_health(picture, health)
+            parts += ["<h2>Health of the discriminator</h2>"]
+            parts.append(_picture(picture, "accuracy, calibration and gain by noise level"))
+            rows = [(name, number(value)) for name, value in health.figures().items()]
+            parts.append(_table(("what", "value"), rows))
+    return parts
+
+
+def _picture(path: Path, alt: str) -> str:
+    return f"<img class=plot alt='{alt}' src='data:image/png;base64,{encoded(path)}'>"

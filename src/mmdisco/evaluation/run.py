@@ -3,7 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +12,11 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.cache import Form, Kept, OnDisk, full_name
 from mmdisco.evaluation.collect import Plan, collect, kept_of, share
 from mmdisco.evaluation.folder import Item, Problem, items
-from mmdisco.evaluation.named import Suite, suite
-from mmdisco.metrics.figure import Outcome
+from mmdisco.evaluation.named import Suite, extractors_of, suite
+from mmdisco.metrics.figure import Figure, Outcome
 from mmdisco.metrics.metric import Sets
 
+BASES: Final = "bases alone"
 PACKAGES: Final = ("mmdisco", "numpy", "torch", "av", "librosa", "opencv-python-headless")
 
 
@@ -29,6 +30,7 @@ class Order:
         training: Folder of the clips a generator was trained on.
         plan: How clips are read and by what.
         seed: Of everything that is drawn.
+        bases: Folder of clips of the bases alone, measured beside the generated ones.
     """
 
     generated: Path
@@ -36,12 +38,14 @@ class Order:
     training: Path | None
     plan: Plan
     seed: int = 0
+    bases: Path | None = None
 
     @property
     def folders(self) -> dict[str, Path]:
         """Those given, by the part they play."""
         given = {
             "generated": self.generated,
+            BASES: self.bases,
             "reference": self.reference,
             "training": self.training,
         }
@@ -54,6 +58,7 @@ class Evaluation:
 
     Attributes:
         outcomes: Figures, and metrics without one.
+        beside: The same of the clips of the bases alone; empty without.
         problems: Clips left out, or kept and strange.
         form: That all clips have.
         clips: Those of the figures, by part.
@@ -62,6 +67,7 @@ class Evaluation:
     """
 
     outcomes: list[Outcome]
+    beside: list[Outcome]
     problems: list[Problem]
     form: Form
     clips: dict[str, list[Item]]
@@ -79,6 +85,7 @@ class Evaluation:
                 for one in self.tools.extractors
             ],
             "figures": [one.record() for one in self.outcomes],
+            f"figures of the {BASES}": [one.record() for one in self.beside],
             "problems": [asdict(one) for one in self.problems],
         }
 
@@ -89,7 +96,7 @@ def read_part(order: Order, part: int, parts: int) -> int:
     Returns:
         How many clips this share has.
     """
-    tools = suite(order.plan.metrics, order.plan.features)
+    tools = extractors_of(order.plan.metrics, order.plan.features)
     count = 0
     for name, folder in order.folders.items():
         mine = share(items(folder)[0], part, parts)
@@ -110,7 +117,7 @@ def evaluate(order: Order) -> Evaluation:
     for name, folder in order.folders.items():
         found, alone = items(folder)
         problems += alone
-        failures = collect(found, order.plan, tools, name)
+        failures = collect(found, order.plan, tools.extractors, name)
         problems += [Problem(str(f.item.picture), f.reason, kept=False) for f in failures]
         kept[name] = list(kept_of(found, order.plan))
         if not kept[name]:
@@ -122,16 +129,32 @@ def evaluate(order: Order) -> Evaluation:
         silent = [item for item, one in kept[name] if one.silent]
         problems += [Problem(str(item.sound), "silent", kept=True) for item in silent]
     names = {one.name: full_name(one) for one in tools.extractors}
-    readings = {
-        name: OnDisk([(item.name, one) for item, one in found], names)
-        for name, found in kept.items()
+    readings = {name: OnDisk(found, names) for name, found in kept.items()}
+    reference, training = readings.get("reference"), readings.get("training")
+    measured = {
+        name: [
+            outcome
+            for metric in tools.metrics
+            for outcome in metric.measure(Sets(readings[name], reference, training, order.seed))
+        ]
+        for name in ("generated", BASES)
+        if name in readings
     }
-    sets = Sets(
-        readings["generated"], readings.get("reference"), readings.get("training"), order.seed
-    )
-    outcomes = [outcome for metric in tools.metrics for outcome in metric.measure(sets)]
+    beside = measured.get(BASES, [])
+    outcomes = told_beside(measured["generated"], beside)
     clips = {name: [item for item, _ in found] for name, found in kept.items()}
-    return Evaluation(outcomes, problems, form, clips, tools, _conditions(order))
+    return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(order))
+
+
+def told_beside(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
+    """``outcomes`` with the values of ``beside`` of the same names among their baselines."""
+    others = {one.name: one for one in beside if isinstance(one, Figure)}
+    return [
+        replace(one, baseline={BASES: others[one.name].value, **one.baseline})
+        if isinstance(one, Figure) and one.name in others
+        else one
+        for one in outcomes
+    ]
 
 
 def _common(forms: dict[str, list[Form]]) -> Form:

@@ -125,6 +125,29 @@ class Health:
                     found[f"{path}: nats {side}"] = along.nats(side)
         return found
 
+    @staticmethod
+    def of_record(values: Mapping[str, Any]) -> "Health":
+        """What ``record`` gave.
+
+        Raises:
+            KeyError: It lacks something.
+            TypeError: It has something else.
+        """
+        return Health(
+            dict(values["pairs"]),
+            {
+                name: Along(
+                    tuple(_level(one) for one in along["levels"]),
+                    {
+                        other: tuple(Bin(**one) for one in bins)
+                        for other, bins in along["reliability"].items()
+                    },
+                    dict(along["calibration_error"]),
+                )
+                for name, along in values["paths"].items()
+            },
+        )
+
     def record(self) -> dict[str, Any]:
         """For JSON."""
         return {"pairs": dict(self.pairs), "figures": self.figures(), "paths": _paths(self.paths)}
@@ -132,3 +155,12 @@ class Health:
 
 def _paths(paths: Mapping[str, Along]) -> dict[str, Any]:
     return {name: asdict(along) for name, along in paths.items()}
+
+
+def _level(values: Mapping[str, Any]) -> Level:
+    return Level(
+        values["u"],
+        values["angle"],
+        {name: Telling(**one) for name, one in values["against"].items()},
+        {name: Denoising(**one) for name, one in values["denoising"].items()},
+    )

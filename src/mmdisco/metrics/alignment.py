@@ -1,6 +1,6 @@
 """Metrics of how sound and picture belong together, each beside exchanged pairs of its clips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,13 +9,14 @@ import numpy as np
 from mmdisco.metrics.av_align import Variant
 from mmdisco.metrics.baseline import against_shuffles, exchanges
 from mmdisco.metrics.events import event_f1
-from mmdisco.metrics.figure import Figure, NotComputed, Outcome, mean_figure
+from mmdisco.metrics.figure import Curve, Figure, NotComputed, Outcome, mean_figure
 from mmdisco.metrics.jackknife import GROUPS, Jackknife, group_of
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.pairing import TIGHT
 from mmdisco.metrics.readings import Readings, Record
 from mmdisco.metrics.sync import Embedding
-from mmdisco.metrics.sync_scores import auc, lag
+from mmdisco.metrics.sync_network import RATE
+from mmdisco.metrics.sync_scores import auc, by_delay, lag
 
 MOST: Final = 2000
 _SHUFFLES: Final = 10
@@ -92,6 +93,7 @@ class Synchrony(Metric):
                 found.lags,
                 higher_is_better=None,
                 notes="positive if sound comes after its picture; most 0.6 s",
+                curve=Curve("seconds that the sound is late, mean score", found.by_delay),
             ),
             mean_figure(
                 "synchrony, mean size of the lag in seconds",
@@ -116,6 +118,7 @@ class _Judged:
     auc: Jackknife
     honest: float
     lags: np.ndarray
+    by_delay: Mapping[float, float]
 
 
 def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
@@ -130,10 +133,12 @@ def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
     groups = np.array([group_of(k) for k in range(len(own))])
     left = [auc(own[groups != k], others[:, groups != k].ravel()) for k in range(GROUPS)]
     half = len(others) // 2
+    delays = np.mean([by_delay(a, v)[1] for a, v in zip(heard, seen, strict=True)], axis=0)
     return _Judged(
         Jackknife.of(auc(own, others.ravel()), left),
         auc(others[:half].ravel(), others[half:].ravel()),
         np.array([lag(a, v).seconds for a, v in zip(heard, seen, strict=True)]),
+        dict(zip((by_delay(heard[0], seen[0])[0] / RATE).tolist(), delays.tolist(), strict=True)),
     )
 
 

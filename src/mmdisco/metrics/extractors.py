@@ -18,7 +18,8 @@ from mmdisco.metrics.peaks import audio_onsets, motion
 from mmdisco.metrics.readings import Extractor, Record
 from mmdisco.metrics.sight import look
 from mmdisco.metrics.statistics import audio_statistics, video_statistics
-from mmdisco.metrics.sync import LEAST_STEPS, RATE, SyncJudge, embed
+from mmdisco.metrics.sync import LEAST_STEPS, SyncJudge, embed
+from mmdisco.metrics.sync_network import RATE
 from mmdisco.objects.scene import FRAME_RATE, FRAMES, SAMPLE_RATE, SAMPLES, SIDE, Colour, Kind, Size
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -32,7 +33,7 @@ class VideoStatistics(Extractor):
     """``video_statistics`` as features."""
 
     name = "video-statistics"
-    version = CODE
+    version = "2"  # like CODE
     preprocessing = "frames as they are; grey is the mean of red, green and blue"
 
     def needs(self, clip: AudioVideo) -> str | None:
@@ -40,7 +41,7 @@ class VideoStatistics(Extractor):
         return None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (24,)."""
+        """``features`` (27,)."""
         return {"features": video_statistics(clip.video)}
 
 
@@ -109,7 +110,7 @@ class Judge(Extractor):
         return None if seconds * RATE >= LEAST_STEPS else _TOO_SHORT.format(least)
 
     def read(self, clip: AudioVideo) -> Record:
-        """``heard`` and ``seen``, (steps, 32) each."""
+        """``heard`` and ``seen``, (steps, width) each."""
         heard, seen = embed(self.judge, clip)
         return {"heard": heard, "seen": seen}
 
@@ -184,9 +185,12 @@ class Objects(Extractor):
         }
 
 
-def digest(network: nn.Module) -> str:
-    """The beginning of the SHA-256 of a network's weights, in the order of their names."""
-    sum_ = hashlib.sha256()
+def digest(network: nn.Module, settings: str = "") -> str:
+    """The beginning of the SHA-256 of a network's weights, in the order of their names.
+
+    ``settings`` are what else decides its features.
+    """
+    sum_ = hashlib.sha256(settings.encode())
     for name, value in sorted(network.state_dict().items()):
         sum_.update(name.encode())
         sum_.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mmdisco.metrics.classes import inception_score, paired_divergences, set_divergence, softmax
-from mmdisco.metrics.figure import Figure, NotComputed, Outcome, mean_figure
+from mmdisco.metrics.figure import Curve, Figure, NotComputed, Outcome, mean_figure
 from mmdisco.metrics.frechet import Features, FeatureStatistics, frechet_distance
 from mmdisco.metrics.jackknife import GROUPS, Jackknife, group_of
 from mmdisco.metrics.kernel import kernel_jackknife
@@ -64,6 +64,7 @@ class Frechet(Metric):
             higher_is_better=False,
             baseline=sizes,
             notes=notes,
+            curve=Curve("generated clips", by_size(*pair)),
         )
         extrapolated = Figure(
             f"{self.name}, extrapolated",
@@ -211,8 +212,17 @@ def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
     generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
-    middle, spread = reference.mean(0), reference.std(0) + 1e-6
+    middle, spread = reference.mean(0), spread_of(reference)
     return (generated - middle) / spread, (reference - middle) / spread
+
+
+def spread_of(features: Features) -> Features:
+    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
+
+    A feature that is the same in all real clips would outweigh all others together.
+    """
+    found = features.std(0)
+    return np.maximum(found, 0.1 * np.median(found) + 1e-6)
 
 
 def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
@@ -233,6 +243,18 @@ def frechet_jackknife(
         frechet_distance(_merged(generated, k), _merged(reference, k)) for k in range(GROUPS)
     ]
     return Jackknife.of(frechet_distance(_merged(generated), _merged(reference)), without)
+
+
+def by_size(
+    generated: list[FeatureStatistics], reference: list[FeatureStatistics]
+) -> dict[float, float]:
+    """The distance over ever more groups of both sets, by the number of generated clips."""
+    found: dict[float, float] = {}
+    for part in range(1, 6):
+        some = [_merged(one[: part * GROUPS // 5]) for one in (generated, reference)]
+        if min(one.count for one in some) > some[0].dimensions:
+            found[float(some[0].count)] = frechet_distance(*some)
+    return found
 
 
 def _merged(groups: list[FeatureStatistics], without: int | None = None) -> FeatureStatistics:

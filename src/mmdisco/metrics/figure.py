@@ -29,6 +29,19 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """How a number depends on something, for a picture.
+
+    Attributes:
+        axis: What it depends on, with its unit.
+        points: Values by place on the axis, ascending.
+    """
+
+    axis: str
+    points: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One number of an evaluation.
 
@@ -40,6 +53,7 @@ class Figure:
         higher_is_better: ``None`` where neither is.
         baseline: Numbers to read the value against, by name.
         notes: How it is defined, what else was seen.
+        curve: What lies behind it, where a curve says more than a number.
     """
 
     name: str
@@ -49,9 +63,14 @@ class Figure:
     higher_is_better: bool | None
     baseline: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: str = ""
+    curve: Curve | None = None
 
     def record(self) -> dict[str, Any]:
         """For JSON; what is no finite number becomes null."""
+        curve = self.curve and {
+            "axis": self.curve.axis,
+            "points": [[x, _finite(y)] for x, y in self.curve.points.items()],
+        }
         interval = self.interval and [_finite(self.interval.low), _finite(self.interval.high)]
         return {
             "metric": self.name,
@@ -61,6 +80,7 @@ class Figure:
             "higher is better": self.higher_is_better,
             "baseline": {name: _finite(value) for name, value in self.baseline.items()},
             "notes": self.notes,
+            "curve": curve,
         }
 
 
@@ -92,6 +112,7 @@ def mean_figure(
     baseline: Mapping[str, float] | None = None,
     notes: str = "",
     count: int | None = None,
+    curve: Curve | None = None,
 ) -> Figure:
     """The mean of one score a clip, with the standard error of a mean; of at least one clip.
 
@@ -103,7 +124,7 @@ def mean_figure(
     if interval and scores.min() >= 0 and scores.max() <= 1:  # a share
         interval = Interval(max(interval.low, 0.0), min(interval.high, 1.0))
     clips = len(scores) if count is None else count
-    return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes)
+    return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes, curve)
 
 
 def _finite(value: float) -> float | None:

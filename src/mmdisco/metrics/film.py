@@ -8,21 +8,24 @@ from typing import Final
 import numpy as np
 
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.metrics.sync import RATE
+from mmdisco.metrics.sync_network import RATE
 
 STEPS: Final = 16  # of a clip
 BLOCK: Final = 400  # steps; of three blocks the middle one is held out
 GUARD: Final = 20  # steps at either end of a block that are not used
 
 
-def training_blocks(steps: int) -> list[range]:
-    """The blocks of a film of so many steps that the judge is trained on."""
-    return [block for k, block in enumerate(_blocks(steps)) if k % 3 != 1]
+def training_blocks(steps: int, third: int = 1) -> list[range]:
+    """The blocks of a film of so many steps that the judge is trained on.
+
+    The packaged judge is not trained on ``third`` 1.
+    """
+    return [block for k, block in enumerate(_blocks(steps)) if k % 3 != third]
 
 
-def held_out_blocks(steps: int) -> list[range]:
+def held_out_blocks(steps: int, third: int = 1) -> list[range]:
     """The other ones."""
-    return _blocks(steps)[1::3]
+    return _blocks(steps)[third::3]
 
 
 def clips_of(film: AudioVideo, blocks: list[range], every: int = STEPS) -> list[AudioVideo]:

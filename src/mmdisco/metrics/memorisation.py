@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from mmdisco.metrics.fidelity import FEATURES, MOST
+from mmdisco.metrics.fidelity import FEATURES, MOST, spread_of
 from mmdisco.metrics.figure import NotComputed, Outcome, mean_figure
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import Nearest, nearest
@@ -51,7 +51,7 @@ class NearestTraining(Metric):
             )
         }
         matrix = {name: np.stack([r[FEATURES] for _, r in found]) for name, found in rows.items()}
-        spread = matrix["training"].std(0) + 1e-6
+        spread = spread_of(matrix["training"])
         own, held, known = (matrix[name] / spread for name in ("generated", "held-out", "training"))
         near = nearest(own, known)
         others = nearest(held, known, same=not given)

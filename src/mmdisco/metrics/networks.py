@@ -4,6 +4,7 @@ Preprocessing is the library's own, by the settings that lie beside the weights;
 is only which frames and at which rate.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from transformers import (
     ClapAudioModelWithProjection,
     ClapFeatureExtractor,
     CLIPVisionModelWithProjection,
+    PreTrainedModel,
     VideoMAEForVideoClassification,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -27,6 +29,7 @@ from mmdisco.media.clip import AudioVideo, Frames, Video
 from mmdisco.media.reading import resampled
 from mmdisco.metrics.extractors import digest
 from mmdisco.metrics.readings import Extractor, Record
+from mmdisco.metrics.text import DIRECTION
 
 Part = TypeVar("Part")
 
@@ -45,8 +48,9 @@ class _Network(Extractor):
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of its weights."""
-        return digest(self.network)
+        """Of its weights and of the processor's settings."""
+        settings = json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
+        return digest(self.network, settings)
 
     def needs(self, clip: AudioVideo) -> str | None:
         """Any clip will do."""
@@ -66,16 +70,20 @@ class ClipFrames(_Network):
         Raises:
             UserError: There is no such model.
         """
-        network = _loaded(CLIPVisionModelWithProjection.from_pretrained, path)
-        return ClipFrames(_frozen(network), _loaded(CLIPImageProcessorPil.from_pretrained, path))
+        network = weights_of(CLIPVisionModelWithProjection, path)
+        return ClipFrames(network, loaded(CLIPImageProcessorPil.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (projection,)."""
+        """``features`` and ``direction``, (projection,), means over frames.
+
+        The second is of unit vectors: its product with a text's is the mean cosine.
+        """
         frames = list(bytes_of(clip.video.frames))
         inputs = self.processor(images=frames, return_tensors="pt")
         with torch.no_grad():
             found = self.network(pixel_values=inputs["pixel_values"]).image_embeds
-        return {"features": found.mean(0).numpy()}
+        directions = found / found.norm(dim=1, keepdim=True)
+        return {"features": found.mean(0).numpy(), DIRECTION: directions.mean(0).numpy()}
 
 
 class ClapSound(_Network):
@@ -91,11 +99,11 @@ class ClapSound(_Network):
         Raises:
             UserError: There is no such model.
         """
-        network = _loaded(ClapAudioModelWithProjection.from_pretrained, path)
-        return ClapSound(_frozen(network), _loaded(ClapFeatureExtractor.from_pretrained, path))
+        network = weights_of(ClapAudioModelWithProjection, path)
+        return ClapSound(network, loaded(ClapFeatureExtractor.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (projection,)."""
+        """``features`` and ``direction``, the same at length 1, (projection,)."""
         rate = int(self.processor.sampling_rate)
         # of a longer one the processor would take a random part
         heard = resampled(clip.audio, rate).waveform[: int(self.processor.nb_max_samples)]
@@ -104,7 +112,8 @@ class ClapSound(_Network):
             found = self.network(
                 input_features=inputs["input_features"], is_longer=inputs["is_longer"]
             ).audio_embeds
-        return {"features": found[0].numpy()}
+        direction = found[0] / found[0].norm()
+        return {"features": found[0].numpy(), DIRECTION: direction.numpy()}
 
 
 class VideoMae(_Network):
@@ -120,9 +129,9 @@ class VideoMae(_Network):
         Raises:
             UserError: There is no such model.
         """
-        network = _loaded(VideoMAEForVideoClassification.from_pretrained, path)
-        processor = _loaded(VideoMAEImageProcessorPil.from_pretrained, path)
-        return VideoMae(_frozen(network), processor)
+        network = weights_of(VideoMAEForVideoClassification, path)
+        processor = loaded(VideoMAEImageProcessorPil.from_pretrained, path)
+        return VideoMae(network, processor)
 
     def read(self, clip: AudioVideo) -> Record:
         """``features`` (hidden,) and ``logits`` (classes,)."""
@@ -146,11 +155,26 @@ def evenly_spaced(video: Video, count: int) -> Frames:
     return video.frames[places]
 
 
-def _frozen(network: nn.Module) -> nn.Module:
+def weights_of(kind: type[PreTrainedModel], path: str) -> nn.Module:
+    """A network with all its weights from a folder or the hub, frozen.
+
+    Raises:
+        UserError: It is not there, or lacks weights, which would be drawn at random.
+    """
+    load: Any = kind.from_pretrained
+    network, told = loaded(lambda one: load(one, output_loading_info=True), path)
+    lacking = [*told["missing_keys"], *(str(one[0]) for one in told["mismatched_keys"])]
+    if lacking:
+        raise UserError(f"{path} is no {kind.__name__}: it lacks {sorted(lacking)[0]}")
     return network.eval().requires_grad_(False)  # noqa: FBT003
 
 
-def _loaded(load: Callable[[str], Part], path: str) -> Part:
+def loaded(load: Callable[[str], Part], path: str) -> Part:
+    """What ``load`` makes of a folder or a hub id.
+
+    Raises:
+        UserError: It is not there, or is something else.
+    """
     try:
         return load(path)
     except (OSError, ValueError) as error:

@@ -49,6 +49,11 @@ class Readings(ABC):
     def record(self, extractor: str, index: int) -> Record | None:
         """What an extractor gave of clip ``index``; ``None`` if it could not read it."""
 
+    def prompt(self, index: int) -> str | None:
+        """The text that clip ``index`` was made from; ``None`` if it is not known."""
+        del index
+        return None
+
     def records(self, extractor: str) -> Iterator[Record]:
         """Of all clips that the extractor could read, in order."""
         for index in range(len(self.names)):
@@ -85,10 +90,12 @@ class InMemory(Readings):
     Attributes:
         clips: Names.
         kept: Records of every clip by extractor.
+        prompts: Of every clip; none are known if it is empty.
     """
 
     clips: Sequence[str]
     kept: Mapping[str, Sequence[Record | None]]
+    prompts: Sequence[str | None] = ()
 
     @property
     def names(self) -> Sequence[str]:
@@ -98,6 +105,10 @@ class InMemory(Readings):
     def record(self, extractor: str, index: int) -> Record | None:
         """What an extractor gave of clip ``index``."""
         return self.kept[extractor][index]
+
+    def prompt(self, index: int) -> str | None:
+        """The text that clip ``index`` was made from; ``None`` if it is not known."""
+        return self.prompts[index] if self.prompts else None
 
     @staticmethod
     def of(extractors: Sequence[Extractor], clips: Sequence[AudioVideo]) -> "InMemory":

@@ -29,12 +29,16 @@ _NEPERS: Final = math.log(500) / 2  # of one unit of the spectrogram
 _LEAST_CHANGE: Final = 0.05  # nepers
 _SAMPLE_RATE: Final = 16_000
 
-VIDEO_STATISTICS: Final = 6 + 2 * _OCTAVES + len(_LAGS) + 3 + 4
+VIDEO_STATISTICS: Final = 6 + 2 * _OCTAVES + len(_LAGS) + 6 + 4
 AUDIO_STATISTICS: Final = 3 * _BANDS + len(_COLUMN_LAGS) + 3
 
 
 def video_statistics(video: Video) -> Statistics:
-    """Colour, detail by octave, change by octave and lag, jerk and layout: (24,)."""
+    """Colour, detail by octave, change by octave and lag, jerk, floors and layout: (27,).
+
+    The floors are what detail and change do not fall below in half of all places: noise is
+    everywhere, edges and motion are not.
+    """
     frames = torch.from_numpy(video.frames).movedim(3, 1)
     grey = frames.mean(1, keepdim=True)
     warmth, tint = frames[:, 0] - frames[:, 2], frames[:, 1] - (frames[:, 0] + frames[:, 2]) / 2
@@ -46,6 +50,10 @@ def video_statistics(video: Video) -> Statistics:
     found.append(_log_rms(_change(_change(grey, 1), 1)))
     energy = _change(grey, 1).square().mean((1, 2, 3)).sqrt()
     found += [_log(energy.std(correction=0)), _log(energy.max())]
+    bend, change = _bend(grey), _change(grey, 1)
+    found += [_log(bend.abs().median()), _log(change.abs().median())]
+    # of frames in any order about ln 3 / 2, of smooth motion below 0
+    found.append(_log_rms(_change(change, 1)) - _log_rms(change))
     found += list(interpolate(grey, (2, 2), mode="area").mean(0).flatten())
     return torch.stack([torch.as_tensor(one) for one in found]).numpy().astype(np.float32)
 
@@ -72,6 +80,13 @@ def _change(frames: Tensor, lag: int) -> Tensor:
     if len(frames) <= lag:
         return torch.zeros_like(frames[:1])
     return frames[lag:] - frames[:-lag]
+
+
+def _bend(grey: Tensor) -> Tensor:
+    """Second differences along rows; of too few columns one of 0."""
+    if grey.shape[3] < 3:
+        return torch.zeros_like(grey[:1])
+    return grey[..., 2:] - 2 * grey[..., 1:-1] + grey[..., :-2]
 
 
 def _by_octave(grey: Tensor) -> list[Tensor]:

@@ -4,12 +4,16 @@ Knows no network: only sequences of vectors, whose mean inner product is the sco
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from mmdisco.metrics.sync import RATE, Embedding
+from mmdisco.metrics.sync import Embedding
+from mmdisco.metrics.sync_network import RATE
+
+MOST: Final = 6  # steps that a sound may be late or early
 
 Scores = npt.NDArray[np.floating]  # (sounds, pictures)
 
@@ -32,11 +36,14 @@ def pair_auc(scores: Scores) -> float:
     return auc(scores[own], scores[~own])
 
 
-def shuffled_auc(scores: Scores, seed: int) -> float:
-    """AUC of one exchange of all sounds against another one: 0.5 for an honest judge."""
+def shuffled_auc(scores: Scores, seed: int, most: int = 20) -> float:
+    """AUC of every other exchange of all sounds against the rest: 0.5 for an honest judge.
+
+    Of one exchange alone it would be as wide as the clips are few.
+    """
     order = np.random.default_rng(seed).permutation(len(scores))
-    first, second = np.roll(order, 1), np.roll(order, 2)
-    return auc(scores[order, first], scores[order, second])
+    moved = [scores[order, np.roll(order, k)] for k in range(1, min(most, len(scores) - 1) + 1)]
+    return auc(np.concatenate(moved[::2]), np.concatenate(moved[1::2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,12 @@ class Lag:
     peak: float
 
 
-def lag(sound: Embedding, picture: Embedding, most: int = 6) -> Lag:
+def lag(sound: Embedding, picture: Embedding, most: int = MOST) -> Lag:
     """The delay at which sound and picture fit best, at most ``most`` steps either way.
 
     At least half of the clip overlaps at every delay tried, so ``most`` is lowered in short clips.
     """
-    most = min(most, len(sound) // 2)
-    steps = np.arange(-most, most + 1)
-    scores = np.array([_overlap(sound, picture, int(step)) for step in steps])
+    steps, scores = by_delay(sound, picture, most)
     best = int(scores.argmax())
     offset = 0.0
     if 0 < best < len(scores) - 1:
@@ -67,6 +72,15 @@ def lag(sound: Embedding, picture: Embedding, most: int = 6) -> Lag:
         bend = before - 2 * at + after
         offset = 0.5 * (before - after) / bend if bend < 0 else 0.0
     return Lag(float(steps[best] + offset) / RATE, float(scores[best] - scores.mean()))
+
+
+def by_delay(
+    sound: Embedding, picture: Embedding, most: int = MOST
+) -> tuple[npt.NDArray[np.int_], Scores]:
+    """Delays in steps, and how well the pair fits if the sound is so late."""
+    most = min(most, len(sound) // 2)
+    steps = np.arange(-most, most + 1)
+    return steps, np.array([_overlap(sound, picture, int(step)) for step in steps])
 
 
 def _overlap(sound: Embedding, picture: Embedding, step: int) -> float:

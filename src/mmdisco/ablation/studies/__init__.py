@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mmdisco.ablation.studies.central import CENTRAL
 from mmdisco.ablation.studies.corrections import CORRECTIONS
 from mmdisco.ablation.studies.fakes import FAKES
 from mmdisco.ablation.studies.interaction import INTERACTION
@@ -17,6 +18,7 @@ from mmdisco.ablation.study import Study
 from mmdisco.errors import UserError
 
 STUDIES: Final[dict[str, Study]] = {
+    "central": CENTRAL,
     "loss": LOSS,
     "interaction": INTERACTION,
     "size": SIZE,

@@ -1,0 +1,176 @@
+"""Networks exported to a file (TorchScript, torch.export) as extractors, fed as a JSON file says.
+
+I3D, VGGish, PANNs, ImageBind and PE-AV are given away with code of their own; exported once, each
+is a file that is run as it is. A file whose SHA-256 is not the one that was declared is not run.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mmdisco.errors import UserError
+from mmdisco.files import sha256
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.reading import resampled
+from mmdisco.metrics.exported_form import ExportedForm, Hears, Network, Part, Sees
+from mmdisco.metrics.networks import evenly_spaced
+from mmdisco.metrics.readings import Extractor, Record
+from mmdisco.metrics.vggish import LEAST_SECONDS, vggish_patches
+
+Module = Any  # torch.jit.ScriptModule is not typed
+
+_AXES: Final = "tchw"  # of the frames before they are laid out
+
+
+@dataclass(frozen=True)
+class _Exported(Extractor):
+    """What both sides share.
+
+    Attributes:
+        name: Of the network, and the side if there are two.
+        form: What it is fed and what it gives.
+        module: The network.
+    """
+
+    name: str  # pyright: ignore[reportIncompatibleVariableOverride]
+    form: Network
+    module: Module
+
+    @property
+    def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the file, then of the settings."""
+        settings = hashlib.sha256(self.preprocessing.encode()).hexdigest()
+        return f"{self.form.sha256[:12]}-{settings[:4]}"
+
+    @cached_property
+    def preprocessing(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All settings but the file."""
+        return self.form.model_dump_json(exclude={"file", "sha256"})
+
+    def _record(self, given: Tensor) -> Record:
+        with torch.no_grad():
+            found = self.module(given, **self.form.arguments)
+        record = {"features": _vector(found, self.form.output, self.name)}
+        if self.form.logits is not None:
+            record["logits"] = _vector(found, self.form.logits, self.name)
+        return record
+
+
+@dataclass(frozen=True)
+class ExportedPicture(_Exported):
+    """An exported network of pictures."""
+
+    form: Sees  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Any clip will do."""
+        return None
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features``, and ``logits`` if there are any."""
+        return self._record(picture_for(self.form, clip.video))
+
+
+@dataclass(frozen=True)
+class ExportedSound(_Exported):
+    """An exported network of sounds."""
+
+    form: Hears  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Of VGGish's patches at least one."""
+        patches = self.form.form == "vggish"
+        lasts = self.form.seconds or float(clip.audio.seconds)
+        short = patches and lasts < LEAST_SECONDS
+        return f"clips of at least {LEAST_SECONDS} s" if short else None
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features``, and ``logits`` if there are any."""
+        return self._record(sound_for(self.form, clip.audio))
+
+
+def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
+    """The networks of one or both sides.
+
+    Raises:
+        UserError: A file is not there, is another than declared, or is no TorchScript.
+    """
+    both = form.sees is not None and form.hears is not None
+    found: list[ExportedPicture | ExportedSound] = []
+    if form.sees is not None:
+        name = f"{form.name}-video" if both else form.name
+        found.append(ExportedPicture(name, form.sees, _loaded(form.sees)))
+    if form.hears is not None:
+        name = f"{form.name}-audio" if both else form.name
+        found.append(ExportedSound(name, form.hears, _loaded(form.hears)))
+    return found
+
+
+def picture_for(form: Sees, video: Video) -> Tensor:
+    """Frames as the network takes them."""
+    chosen = video.frames if form.frames is None else evenly_spaced(video, form.frames)
+    frames = torch.from_numpy(np.ascontiguousarray(chosen)).movedim(3, 1)
+    if form.size is not None:
+        if form.crop:
+            frames = _middle(frames, form.size)
+        frames = interpolate(frames, form.size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(one)[:, None, None] for one in (form.mean, form.std))
+    frames = (frames - mean) / std
+    order = [_AXES.index(axis) for axis in form.layout.replace("b", "")]
+    laid = frames.permute(order).contiguous()
+    return laid[None] if form.layout.startswith("b") else laid
+
+
+def sound_for(form: Hears, audio: Audio) -> Tensor:
+    """A waveform, or patches, as the network takes them."""
+    heard = resampled(audio, form.rate).waveform
+    if form.seconds is not None:
+        length = round(form.seconds * form.rate)
+        heard = np.pad(heard[:length], (0, max(0, length - len(heard))))
+    if form.form == "vggish":
+        return vggish_patches(Audio(heard, form.rate))
+    waveform = torch.from_numpy(np.ascontiguousarray(heard, np.float32))[None]
+    return waveform[:, None] if form.form == "b1n" else waveform
+
+
+def _middle(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest part in the middle with the proportions of ``size``."""
+    height, width = frames.shape[2:]
+    scale = min(height / size[0], width / size[1])
+    tall, wide = round(size[0] * scale), round(size[1] * scale)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return frames[:, :, top : top + tall, left : left + wide]
+
+
+def _loaded(network: Network) -> Module:
+    if not network.file.is_file():
+        raise UserError(f"there is no file {network.file}")
+    found = sha256(network.file)
+    if found != network.sha256:
+        raise UserError(f"{network.file} has SHA-256 {found}, not {network.sha256}: not run")
+    try:
+        if network.file.suffix == ".pt2":
+            return torch.export.load(network.file).module()
+        return torch.jit.load(str(network.file), map_location="cpu").eval()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{network.file} is no network: write one with torch.jit.save (.pt) or "
+            "torch.export.save (.pt2)"
+        ) from error
+
+
+def _vector(found: Any, part: Part, name: str) -> np.ndarray:
+    """One vector, the mean over all but the last axis."""
+    try:
+        chosen = found if part is None else found[part]
+    except (KeyError, IndexError, TypeError) as error:
+        raise UserError(f"{name} gives nothing at {part!r}: mend its JSON file") from error
+    if not isinstance(chosen, Tensor) or chosen.ndim < 2:
+        raise UserError(f"{name} gives no (batch, features) tensor: say which with output")
+    return chosen.float().flatten(0, -2).mean(0).numpy()

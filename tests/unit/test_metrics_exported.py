@@ -1,0 +1,248 @@
+"""Networks in TorchScript: what they are fed, how they are declared, and what becomes of it."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.command import Options, carry_out
+from mmdisco.evaluation.feature_names import features_of
+from mmdisco.files import sha256
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.writing import write_clip
+from mmdisco.metrics.cross_modal import CrossModal
+from mmdisco.metrics.exported import picture_for, sound_for
+from mmdisco.metrics.exported_form import Hears, Sees
+from mmdisco.metrics.figure import Figure
+from mmdisco.metrics.metric import Sets
+from mmdisco.metrics.readings import InMemory
+from mmdisco.objects.dataset import example
+
+HASH = {"file": "x.pt", "sha256": "0" * 64}
+CLIP = example(0, 0).clip
+
+
+class Sight(nn.Module):
+    """Features and logits, as I3D's export has them, with a keyword."""
+
+    def forward(self, x, double: bool = False):  # noqa: FBT001, FBT002
+        features = x.mean((3, 4)).flatten(1)
+        if double:
+            features = 2 * features
+        return features, features[:, :5]
+
+
+class Ears(nn.Module):
+    def forward(self, x):
+        return x.reshape(x.shape[0], -1)[:, :6]
+
+
+def saved(folder, name, module):
+    path = folder / name
+    torch.jit.script(module).save(str(path))
+    return {"file": name, "sha256": sha256(path)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture(scope="module")
+def sight(folder):
+    return saved(folder, "sight.pt", Sight())
+
+
+@pytest.fixture(scope="module")
+def ears(folder):
+    return saved(folder, "ears.pt", Ears())
+
+
+def declared(folder, name, **values):
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"name": name, **values}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        ("bcthw", (1, 3, 4, 32, 32)),
+        ("btchw", (1, 4, 3, 32, 32)),
+        ("bthwc", (1, 4, 32, 32, 3)),
+        ("tchw", (4, 3, 32, 32)),
+    ],
+)
+def test_frames_are_laid_out_as_declared(layout, shape):
+    form = Sees(**HASH, frames=4, size=(32, 32), layout=layout)
+    found = picture_for(form, CLIP.video)
+    assert found.shape == shape
+    # the same numbers whatever their order
+    plain = picture_for(form.model_copy(update={"layout": "tchw"}), CLIP.video)
+    np.testing.assert_allclose(found.sum(), plain.sum(), rtol=1e-6)
+    again = found[0] if layout.startswith("b") else found
+    axes = [layout.replace("b", "").index(axis) for axis in "tchw"]
+    torch.testing.assert_close(again.permute(axes), plain)
+
+
+def test_values_are_scaled_as_declared():
+    frames = np.zeros((3, 8, 8, 3), np.float32)
+    frames[..., 1] = 1
+    video = Video(frames, Fraction(10))
+    i3d = picture_for(Sees(**HASH, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), video)
+    assert i3d[0, :, 0, 0, 0].tolist() == [-1, 1, -1]
+    imagenet = Sees(**HASH, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="tchw")
+    found = picture_for(imagenet, video)[0, :, 0, 0]
+    np.testing.assert_allclose(found, [-0.485 / 0.229, 0.544 / 0.224, -0.406 / 0.225], rtol=1e-5)
+
+
+def test_the_middle_is_cut_in_the_shape_of_the_size():
+    frames = np.zeros((2, 8, 16, 3), np.float32)
+    frames[:, :, 4:12] = 1  # the middle square
+    video = Video(frames, Fraction(10))
+    cut = picture_for(Sees(**HASH, size=(4, 4), crop=True), video)
+    assert cut.min() == 1
+    whole = picture_for(Sees(**HASH, size=(4, 4)), video)
+    assert whole.min() < 0.2
+
+
+def test_sounds_are_cut_or_filled_to_the_declared_length():
+    audio = Audio(np.full(16_000, 0.5, np.float32), 16_000)
+    long = sound_for(Hears(**HASH, form="bn", seconds=2.0), audio)
+    assert long.shape == (1, 32_000)
+    assert long[0, 15_000] == 0.5
+    assert long[0, -1] == 0
+    assert sound_for(Hears(**HASH, form="b1n", seconds=0.5), audio).shape == (1, 1, 8_000)
+    assert sound_for(Hears(**HASH, form="bn", rate=32_000), audio).shape == (1, 32_000)
+    assert sound_for(Hears(**HASH, form="vggish"), audio).shape == (1, 1, 96, 64)
+
+
+def test_a_network_gives_features_and_logits_by_place(folder, sight):
+    path = declared(folder, "i3d", sees={**sight, "frames": 4, "output": 0, "logits": 1})
+    found = features_of(f"exported:{path}")
+    assert found.classes == ("i3d",)
+    (one,) = found.extractors
+    record = one.read(CLIP)
+    chosen = CLIP.video.frames[[0, 5, 10, 15]]
+    wanted = chosen.mean((1, 2)).T.flatten()  # channel first
+    np.testing.assert_allclose(record["features"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(record["logits"], wanted[:5], rtol=1e-4)
+    assert one.version.startswith(sight["sha256"][:12])
+    other = declared(folder, "i3d-8", sees={**sight, "frames": 8, "output": 0, "logits": 1})
+    assert features_of(f"exported:{other}").extractors[0].version != one.version
+
+
+def test_arguments_reach_the_network(folder, sight):
+    some = {**sight, "frames": 4, "output": 0}
+    plain = features_of(f"exported:{declared(folder, 'plain', sees=some)}").extractors[0]
+    some["arguments"] = {"double": True}
+    twice = features_of(f"exported:{declared(folder, 'twice', sees=some)}").extractors[0]
+    np.testing.assert_allclose(
+        twice.read(CLIP)["features"], 2 * plain.read(CLIP)["features"], rtol=1e-6
+    )
+
+
+def test_a_program_of_torch_export_runs_too(folder):
+    path = folder / "ears.pt2"
+    torch.export.save(torch.export.export(Ears(), (torch.zeros(1, 16_000),)), path)
+    some = {"file": path.name, "sha256": sha256(path), "form": "bn", "seconds": 1.0}
+    (one,) = features_of(f"exported:{declared(folder, 'panns', hears=some)}").extractors
+    np.testing.assert_allclose(one.read(CLIP)["features"], CLIP.audio.waveform[:6], atol=1e-6)
+
+
+def test_patches_are_averaged(folder, ears):
+    path = declared(folder, "vggish", hears={**ears, "form": "vggish"})
+    (one,) = features_of(f"exported:{path}").extractors
+    audio = Audio(np.tile(CLIP.audio.waveform, 2), 16_000)
+    clip = AudioVideo(audio, CLIP.video)
+    assert one.needs(clip) is None
+    assert one.read(clip)["features"].shape == (6,)
+    short = AudioVideo(Audio(audio.waveform[:8000], 16_000), CLIP.video)
+    assert one.needs(short) == "clips of at least 0.975 s"
+
+
+def test_a_shared_space_is_compared_pair_by_pair():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((20, 8))
+    noise = 0.1 * rng.standard_normal((20, 8))
+    kept = {
+        "a-video": [{"features": row} for row in rows],
+        "a-audio": [{"features": 3 * row} for row in rows + noise],
+    }
+    names = [str(k) for k in range(20)]
+    (found,) = CrossModal("a-video", "a-audio").measure(Sets(InMemory(names, kept)))
+    assert isinstance(found, Figure)
+    assert found.value > 0.95
+    assert abs(found.baseline["shuffled"]) < 0.2
+    assert found.baseline["z"] > 5
+
+
+def test_evaluate_takes_an_exported_network(folder, sight, ears, tmp_path):
+    path = declared(
+        folder,
+        "bind",
+        sees={**sight, "frames": 2, "output": 1},
+        hears={**ears, "form": "bn"},
+        shared=True,
+    )
+    for k in range(12):
+        write_clip(tmp_path / "made" / f"{k}.mp4", example(0, k).clip)
+    options = Options(
+        tmp_path / "made",
+        metrics=("cross-modal",),
+        features=(f"exported:{path}",),
+        cache=tmp_path / "c",
+    )
+    with pytest.raises(UserError, match="5 and 6 features are no shared space"):
+        carry_out(options)
+    path = declared(
+        folder,
+        "bound",
+        sees={**sight, "frames": 2, "output": 0},  # 2 frames of 3 channels
+        hears={**ears, "form": "bn"},
+        shared=True,
+    )
+    options = replace(options, features=(f"exported:{path}",))
+    assert "cross-modal agreement, bound-video and bound-audio" in carry_out(options)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, "give sees, hears or both"),
+        ({"sees": {**HASH}}, "there is no file"),
+        ({"sees": {**HASH, "fps": 4}}, "sees.fps: Extra inputs are not permitted"),
+        ({"sees": {"file": "x.pt"}}, "sees.sha256: Field required"),
+        ({"hears": {**HASH, "form": "mel"}}, "hears.form: Input should be"),
+        ({"sees": {**HASH}, "shared": True}, "a shared space needs both"),
+    ],
+)
+def test_a_wrong_declaration_is_one_clear_line(folder, values, line):
+    path = declared(folder, "wrong", **values)
+    with pytest.raises(UserError, match=line) as error:
+        features_of(f"exported:{path}")
+    assert "\n" not in str(error.value)
+
+
+def test_another_file_than_declared_is_not_run(folder, sight):
+    path = declared(folder, "other", sees={**sight, "sha256": "1" * 64})
+    with pytest.raises(UserError, match="not run"):
+        features_of(f"exported:{path}")
+
+
+def test_what_is_no_torchscript_is_said(folder):
+    (folder / "junk.pt").write_bytes(b"junk")
+    some = {"file": "junk.pt", "sha256": sha256(folder / "junk.pt")}
+    with pytest.raises(UserError, match="is no network"):
+        features_of(f"exported:{declared(folder, 'junk', sees=some)}")
+
+
+def test_an_output_that_is_not_there_is_said(folder, sight):
+    path = declared(folder, "missing", sees={**sight, "output": 7})
+    with pytest.raises(UserError, match="gives nothing at 7"):
+        features_of(f"exported:{path}").extractors[0].read(CLIP)
