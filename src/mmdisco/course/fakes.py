@@ -118,7 +118,7 @@ class Fakes:
         }
 
     def make(
-        self, rank: int = 0, processes: int = 1, notice: Callable[[str], None] = lambda _: None
+        self, rank: int = 0, processes: int = 1, notice: Callable[[str], object] = lambda _: None
     ) -> Iterator[Shard]:
         """Make every ``processes``-th shard that is not there yet or is damaged, from ``rank`` on.
 
@@ -190,7 +190,7 @@ class Fakes:
                     made[caption] += 1
                     yield row
 
-    def _is_made(self, shard: Shard, notice: Callable[[str], None]) -> bool:
+    def _is_made(self, shard: Shard, notice: Callable[[str], object]) -> bool:
         store, piece = PairStore(self.out / shard.part, "fake"), self._piece(shard)
         if store.is_whole(shard.place) or _is_whole(piece):
             return True
