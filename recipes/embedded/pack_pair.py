@@ -15,8 +15,8 @@ SAMPLING: dict[str, Any] = {
     "steps": 20,
     "solver": "sde-dpm++2m",
     "guidance_scale": [1.5, 1.5],
-    "joint_scale": [7.0, 6.0],
-    "video_to_audio": 6.0,
+    "joint_scale": [2.0, 6.0],
+    "video_to_audio": 8.0,
     "audio_to_video": 7.0,
     "joint_levels": [None, None],
 }

@@ -66,9 +66,9 @@ class Recipe:
     power: float = 1.0
     batch_size: int = 32
     period: int = 1600
-    first: int = 1600
+    first: int = 8000
     first_rate: float = 2e-3
-    first_power: float = 2.0
+    first_power: float = 1.3
 
 
 def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
