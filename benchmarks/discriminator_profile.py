@@ -9,7 +9,6 @@ machine; written are a page and a JSON file.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmdisco.av import AV
 from mmdisco.bench.networks import random_network
+from mmdisco.files import write_json, write_text
 from mmdisco.gradient import differentiate
 from mmdisco.released import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
@@ -173,9 +173,9 @@ def main() -> None:
         "matrix product": yardstick(given.repeats),
         "cases": cases,
     }
-    given.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(given.out.with_suffix(".json"), record)
     text = page(record)
-    given.out.write_text(text)
+    write_text(given.out, text)
     print(text)
 
 

@@ -1,33 +1,20 @@
 """The central claims, with the fewest arms that can tell."""
 
-from dataclasses import replace
 from typing import Final
 
+from mmdisco.ablation.studies.interaction import meeting
+from mmdisco.ablation.studies.loss import losing
 from mmdisco.ablation.study import BASES, Arm, More, NoMore, Study, Usual
 from mmdisco.training.losses import Objective
 
 
 def _arms(usual: Usual) -> list[Arm]:
-    recipe = usual.recipe
-    none = replace(recipe.first, steps=0)
-
-    def losing(name: str, loss: Objective) -> Arm:
-        return Arm(name, usual.way, replace(recipe, loss=loss))
-
     return [
-        Arm("both losses", usual.way, recipe),
-        losing("cross-entropy", Objective(1.0, 0.0)),
-        losing("denoising", Objective(0.0, 1000.0)),
-        Arm(
-            "in time",
-            usual.way,
-            replace(recipe, shape=replace(recipe.shape, interaction="time"), first=none),
-        ),
-        Arm(
-            "additive",
-            usual.way,
-            replace(recipe, shape=replace(recipe.shape, interaction="additive"), first=none),
-        ),
+        Arm("both losses", usual.way, usual.recipe),
+        losing(usual, "cross-entropy", Objective(1.0, 0.0)),
+        losing(usual, "denoising", Objective(0.0, 1000.0)),
+        meeting(usual, "in time", "time"),
+        meeting(usual, "additive", "additive"),
     ]
 
 

@@ -9,20 +9,29 @@ from mmdisco.course.config import First
 Interaction = Literal["time", "products", "pooled", "additive"]
 
 
-def _arms(usual: Usual) -> list[Arm]:
+def meeting(
+    usual: Usual,
+    name: str,
+    interaction: Interaction,
+    first: First | None = None,
+    *,
+    kept: bool = False,
+) -> Arm:
+    """The usual training with another interaction; without contrast before, unless it is given."""
     recipe = usual.recipe
+    shape = replace(recipe.shape, interaction=interaction)
+    before = first or replace(recipe.first, steps=0)
+    return Arm(name, usual.way, replace(recipe, shape=shape, first=before, kept=kept))
 
-    def arm(name: str, interaction: Interaction, first: First, *, kept: bool = False) -> Arm:
-        shape = replace(recipe.shape, interaction=interaction)
-        return Arm(name, usual.way, replace(recipe, shape=shape, first=first, kept=kept))
 
-    none = replace(recipe.first, steps=0)
+def _arms(usual: Usual) -> list[Arm]:
     names: tuple[Interaction, ...] = ("additive", "pooled", "time", "products")
-    arms = [arm(name, name, none) for name in names]
-    if recipe.first.steps:
+    arms = [meeting(usual, name, name) for name in names]
+    before = usual.recipe.first
+    if before.steps:
         first = "products, contrast first"
-        arms.append(arm(first, "products", recipe.first))
-        arms.append(arm(f"{first}, then kept", "products", recipe.first, kept=True))
+        arms.append(meeting(usual, first, "products", before))
+        arms.append(meeting(usual, f"{first}, then kept", "products", before, kept=True))
     return arms
 
 

@@ -9,13 +9,18 @@ from mmdisco.training.losses import Objective
 LAMBDAS: Final = (10.0, 100.0, 1000.0, 10_000.0)
 
 
+def losing(usual: Usual, name: str, loss: Objective) -> Arm:
+    """The usual training with another loss."""
+    return Arm(name, usual.way, replace(usual.recipe, loss=loss))
+
+
 def _arms(usual: Usual) -> list[Arm]:
     losses = {
         "cross-entropy": Objective(1.0, 0.0),
         "denoising": Objective(0.0, 1000.0),
         **{f"both, λ = {weight:g}": Objective(1.0, weight) for weight in LAMBDAS},
     }
-    return [Arm(name, usual.way, replace(usual.recipe, loss=loss)) for name, loss in losses.items()]
+    return [losing(usual, name, loss) for name, loss in losses.items()]
 
 
 LOSS: Final = Study(
