@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from test_adapters_golden import animatediff, audioldm
 from test_auffusion_vectors import Recording as AuffusionRecording
 from test_auffusion_vectors import canonical, parts
-from test_mmdiffusion_vectors import FULL, PACKED
+from test_mmdiffusion_vectors import FULL, PACKED, judge_of
 from test_mmdiffusion_vectors import config_of as joint_config_of
 from test_released_trajectories import Recording
 from test_released_vectors import config_of, under
@@ -285,18 +285,7 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
     load_joint(tmp_path / "mmdiffusion" / "recorded.pt", joint_config_of(record["flags"]))
     (tmp_path / "mmdiffusion" / "recorded.pt").unlink()
     checkpoint("disc", tmp_path / "mmdisco" / "recorded.pt")
-    theirs = record["disc_config"]
-    towers = theirs["feature_extractor"]
-    judge = ReleasedConfig(
-        audio=Waveform(towers["audio_cdim"]),
-        video=Video(towers["video_cdim"]),
-        fusion=MeanFusionConfig(),
-        width=towers["model_channels"],
-        depth=towers["num_res_blocks"],
-        multipliers=tuple(towers["channel_mult"]),
-        embedding=theirs["time_embed_dims"],
-        dilations=towers["max_dila"],
-    )
+    judge = judge_of(record)
     frames, side = record["flags"]["video_size"][0], record["flags"]["video_size"][2]
     preset = MMDiffusionPreset(
         title="recorded",

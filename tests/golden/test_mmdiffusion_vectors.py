@@ -220,12 +220,10 @@ def test_unguided_run(recordings):
     assert np.abs(shown - expected).max() <= 1
 
 
-def test_run_guided_by_the_released_discriminator(recordings):
-    record, tensors, model = guided_recording(recordings)
-    path, _ = recordings.checkpoint("mmdiff_guided_dpm_solver_weights_disc")
+def judge_of(record):
     theirs = record["disc_config"]
     towers = theirs["feature_extractor"]
-    config = ReleasedConfig(
+    return ReleasedConfig(
         audio=Waveform(towers["audio_cdim"]),
         video=Video(towers["video_cdim"]),
         fusion=MeanFusionConfig(),
@@ -235,7 +233,12 @@ def test_run_guided_by_the_released_discriminator(recordings):
         embedding=theirs["time_embed_dims"],
         dilations=towers["max_dila"],
     )
-    discriminator = ClampedLogit(load_checkpoint(path, config))
+
+
+def test_run_guided_by_the_released_discriminator(recordings):
+    record, tensors, model = guided_recording(recordings)
+    path, _ = recordings.checkpoint("mmdiff_guided_dpm_solver_weights_disc")
+    discriminator = ClampedLogit(load_checkpoint(path, judge_of(record)))
     scale = AV(
         ConstantScale(float(record["joint_scale_audio"])),
         ConstantScale(float(record["joint_scale_video"])),
