@@ -18,7 +18,9 @@ SAMPLING: dict[str, Any] = {
     "joint_scale": [2.0, 6.0],
     "video_to_audio": 8.0,
     "audio_to_video": 7.0,
-    "joint_levels": [None, None],
+    # ln SNR of the data's twentieths: the first tells nothing yet, the last four change nothing
+    # that is seen or heard, and together they are a quarter of what guidance costs
+    "joint_levels": [-7.0, 3.0],
 }
 NETWORKS = (
     "text_encoder",
