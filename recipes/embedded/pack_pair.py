@@ -16,7 +16,7 @@ SAMPLING: dict[str, Any] = {
     "solver": "sde-dpm++2m",
     "guidance_scale": [1.5, 1.5],
     "joint_scale": [2.0, 6.0],
-    "video_to_audio": 8.0,
+    "video_to_audio": 16.0,
     "audio_to_video": 7.0,
     # ln SNR of the data's twentieths: the first tells nothing yet, the last four change nothing
     # that is seen or heard, and together they are a quarter of what guidance costs

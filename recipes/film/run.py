@@ -29,7 +29,9 @@ DOWNLOAD: Final = ("download", RELEASE, "--no-deps", "--no-binary", "moviepy")
 PREPARE: Final = "prepare bbb.mp4 --out data --hop 0.2 --stretch 20 --validation 0.3"
 FAKES: Final = "fakes data --out fakes --per-caption 128"
 TRAIN: Final = "train course.yaml --out film"
-ADDITIVE: Final = "train course.yaml --out additive --interaction additive --set first.steps=0"
+ADDITIVE: Final = (
+    "train course.yaml --out additive --interaction additive --set start=null --set first.steps=0"
+)
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
 )

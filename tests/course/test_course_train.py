@@ -17,6 +17,7 @@ from mmdisco.course.reading import read_course
 from mmdisco.course.train import prepare_training
 from mmdisco.course.watching import numbers
 from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors
 from mmdisco.health.exchange import exchange
@@ -108,6 +109,42 @@ def test_contrast_wants_products(asked, tmp_path):
     few = prepare_training(course_of(asked, tmp_path / "out", *CONTRAST, "first.group=5"))
     with pytest.raises(UserError, match="smaller groups"):
         list(few.steps())
+
+
+def shapeless(asked, out, *changes):
+    """The course of ``asked`` without the shape it wishes for."""
+    kept = [word for word in asked if not str(word).startswith("discriminator.")]
+    return course_of([word for word in kept if word != "--set"], out, *settings_of(kept), *changes)
+
+
+def settings_of(words):
+    return [str(word) for word in words if re.match(r"(training|validation)\.", str(word))]
+
+
+def test_training_goes_on_from_a_trained_one(asked, tiny_pair, tmp_path):
+    list(prepare_training(course_of(asked, tmp_path / "before", CONTRAST[0])).steps())
+    before = DiscriminatorFolder.load(tmp_path / "before").network
+    starts = {str(tmp_path / "before"): before, "preset": Folder(tiny_pair).discriminator()}
+    for number, (start, trained) in enumerate(starts.items()):
+        course = shapeless(asked, tmp_path / str(number), f"start={start}")
+        training = prepare_training(course)
+        network = training.beginning.network
+        assert network.config == trained.config
+        assert all(torch.equal(a, b) for a, b in each_weight(network, trained))
+        assert all(one.requires_grad for one in network.parameters())
+        list(training.steps())
+        after = DiscriminatorFolder.load(course.out).network
+        assert not all(torch.equal(a, b) for a, b in each_weight(after, trained))
+    with pytest.raises(UserError, match=r"other (start|discriminator)"):
+        list(prepare_training(shapeless(asked, tmp_path / "0", "start=preset")).steps())
+    with pytest.raises(UserError, match="brings its own shape"):
+        prepare_training(course_of(asked, tmp_path / "out", "start=preset"))
+    with pytest.raises(UserError, match="nowhere"):
+        prepare_training(shapeless(asked, tmp_path / "out", "start=./nowhere"))
+
+
+def each_weight(one, other):
+    return zip(one.state_dict().values(), other.state_dict().values(), strict=True)
 
 
 def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):

@@ -179,6 +179,8 @@ class Course:
         fakes: Folder that ``mmdisco fakes`` made of it.
         out: Folder of the trained discriminator.
         weights: Folder of weights of the preset; null looks where ``generate`` does.
+        start: A trained discriminator to go on from: a folder, an id on the hub, or ``preset`` for
+            the preset's own; it brings its shape. Null is new weights.
         discriminator: Its shape.
         levels: Noise levels.
         loss: Weights of cross-entropy and denoising loss; λ is ``loss.denoising``.
@@ -193,6 +195,7 @@ class Course:
     fakes: Path
     out: Path
     weights: Path | None = None
+    start: str | None = None
     discriminator: Shape = field(default_factory=Shape)
     levels: Levels = field(default_factory=Levels)
     loss: Objective = field(default_factory=lambda: Objective(1.0, 1000.0))

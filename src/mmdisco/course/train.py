@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmdisco.av import AV
+from mmdisco.course.beginning import Beginning, begin
 from mmdisco.course.card import last_measure, read_log, write_card
 from mmdisco.course.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, First, Levels
 from mmdisco.course.inputs import Inputs
 from mmdisco.course.lookout import observers_of
 from mmdisco.course.reading import course_tree, write_course
 from mmdisco.course.shapes import shape_of
-from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
+from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json, remove_leftovers, write_json
 from mmdisco.models import JointDenoiser
@@ -42,7 +42,7 @@ class Training:
         inputs: Clips and fakes.
         pair: Whose bases.
         strategy: Who works on it.
-        network: With new weights.
+        beginning: The network, as it is before.
         trainer: The loop.
         first: That of the contrast before it, if there is to be one.
     """
@@ -51,7 +51,7 @@ class Training:
     inputs: Inputs
     pair: Pair
     strategy: Strategy
-    network: AudioVideoDiscriminator
+    beginning: Beginning
     trainer: Trainer
     first: Trainer | None
 
@@ -70,7 +70,7 @@ class Training:
             UserError: The folder holds another training, or cannot be written.
         """
         self._expect_own()
-        network = self.network
+        network = self.beginning.network
         if self.first is not None:
             groups = self.inputs.groups(self.course.first, self.first.null)
             # in place: it is the network and not its average that goes on
@@ -113,9 +113,10 @@ class Training:
         tree = course_tree(self.course)
         wanted = {
             **{key: tree[key] for key in ("levels", "loss", "fakery", "first", "training")},
-            "discriminator": self.network.config.to_record(),
+            "discriminator": self.beginning.network.config.to_record(),
             "clips": self.inputs.clips.fingerprint,
             "fakes": dict(self.inputs.made),
+            "start": self.beginning.mark,
         }
         return json.loads(json.dumps(wanted))  # as it will be read back
 
@@ -163,15 +164,13 @@ def prepare_training(
     model = pair.model()
     null = model.encode_prompts([""])
     seconds = float(pair.form.seconds)
-    config = shape_of(
-        course.discriminator,
-        model.latent_shapes(seconds),
-        null.map(lambda one: one.pooled.shape[1]),
-        seconds,
+    texts = null.map(lambda one: one.pooled.shape[1])
+    beginning = begin(
+        course,
+        pair,
+        inputs.clips.preset,
+        lambda wish: shape_of(wish, model.latent_shapes(seconds), texts, seconds),
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(course.training.seed)
-        network = AudioVideoDiscriminator(config)
     scale = AV(*map(float, inputs.made["guidance_scale"]))
     base: JointDenoiser = guided_base(model, scale)
     if course.work.remember:
@@ -181,17 +180,23 @@ def prepare_training(
     law = law_of(course.levels, path)
     trainer = Trainer(base, law, course.loss, course.training, null, strategy)
     watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
-    first = _first(course, trainer, tuple(before)) if course.first.steps else None
+    first = None
+    if course.first.steps:
+        _expect_products(beginning.network.config)
+        first = _first(course, trainer, tuple(before))
     trainer = replace(trainer, observers=(*watching, *observers))
-    return Training(course, inputs, pair, strategy, network, trainer, first)
+    return Training(course, inputs, pair, strategy, beginning, trainer, first)
 
 
-def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) -> Trainer:
-    if course.discriminator.interaction != "products":
+def _expect_products(config: AudioVideoConfig) -> None:
+    if not isinstance(config.fusion, ProductFusionConfig):
         raise UserError(
             "first.steps wants a discriminator with products: give "
             "discriminator.interaction=products"
         )
+
+
+def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) -> Trainer:
     trainer.strategy.expect(course.first.groups * course.first.group)
     return replace(contrast_of(course.first, trainer), observers=observers)
 

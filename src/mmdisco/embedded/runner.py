@@ -57,11 +57,20 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What the cell depends on."""
         return {
-            "row": asdict(self.row) if self.row else REAL,
+            "row": self._row(),
             "seed": self.seed,
             "clips": self.clips,
             "weights": Folder(self.weights).config["sha256"],
         }
+
+    def _row(self) -> dict[str, Any] | str:
+        if self.row is None:
+            return REAL
+        record = asdict(self.row)
+        # scales of other rows; this one's own is its joint scale
+        for unused in ("video_to_audio", "audio_to_video"):
+            del record["sampling"][unused]
+        return record
 
 
 def evaluate(
