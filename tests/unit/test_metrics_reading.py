@@ -9,7 +9,7 @@ from mmdisco.media.clip import Audio, Video
 from mmdisco.mel import MelScale
 from mmdisco.metrics.events import event_f1
 from mmdisco.metrics.hearing import listen
-from mmdisco.metrics.sight import look
+from mmdisco.metrics.sight import colour_of_each_frame, look
 from mmdisco.objects.dataset import example_of
 from mmdisco.objects.scene import Kind, Wish
 
@@ -42,6 +42,17 @@ def scores(examples, readings):
 def test_pixels_alone_tell_everything(kind):
     examples = drawn(kind)
     np.testing.assert_allclose(scores(examples, [look(e.clip.video) for e in examples]), 1)
+
+
+@KINDS
+def test_a_frame_of_another_colour_is_found(kind):
+    item = drawn(kind)[0]
+    video = item.clip.video
+    assert set(colour_of_each_frame(video)) == {item.scene.colour}
+    frames = np.array(video.frames)
+    frames[5] = frames[5][..., [1, 2, 0]]
+    found = colour_of_each_frame(Video(frames, video.fps))
+    assert [i for i, one in enumerate(found) if one is not item.scene.colour] == [5]
 
 
 @KINDS

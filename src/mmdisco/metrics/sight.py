@@ -114,9 +114,19 @@ def _kind(video: Video, thing: Blob, striker: Blob) -> Kind:
     return Kind.BELL if beside > above else Kind.DRUM
 
 
+def colour_of_each_frame(video: Video) -> list[Colour]:
+    """The colour of the coloured thing in every frame by itself; steady in a real clip."""
+    soft = softened(video)
+    mask = coloured(soft)
+    return [_nearest(one) for one in np.einsum("fhwc,fhw->fc", soft.frames, mask)]
+
+
 def _colour(video: Video, mask: Masks) -> Colour:
     """Nearest hue to the mean chroma of the coloured thing over all frames."""
-    mean = np.einsum("fhwc,fhw->c", video.frames, mask)
+    return _nearest(np.einsum("fhwc,fhw->c", video.frames, mask))
+
+
+def _nearest(mean: npt.NDArray[np.floating]) -> Colour:
     hue = _hue(mean)
     return min(PALETTE, key=lambda c: abs(_turn(hue - _hue(np.array(PALETTE[c])))))
 

@@ -1,0 +1,72 @@
+"""How steady the colour of a thing is from frame to frame: ``docs/embedded/colour.json``.
+
+Of real clips, of these through the autoencoders, of the bases alone and of joint generation, with
+held-out captions: the share of frames that are read as another colour than most of their clip, and
+the share of clips with such a frame.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmdisco.embedded.evaluation import Bench, held_out, rows
+from mmdisco.embedded.weights import Folder
+from mmdisco.files import write_json
+from mmdisco.media.clip import AudioVideo
+from mmdisco.metrics.sight import colour_of_each_frame
+from mmdisco.objects.scene import Kind
+
+OUT = Path(__file__).parents[2] / "docs" / "embedded" / "colour.json"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="Measure how steady colours are.")
+    parser.add_argument("--clips", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    o = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench.load(Folder())
+    ways = {row.name: row for row in rows(bench.folder.sampling())}
+    kinds = [held_out(index).scene.kind for index in range(o.clips)]
+    real = ([held_out(index).clip] for index in range(o.clips))
+    record: dict[str, Any] = {
+        "clips": o.clips,
+        "seed": o.seed,
+        "mmdisco": version("mmdisco"),
+        "torch": version("torch"),
+        "real clips": unsteady(real, kinds),
+        "through the autoencoders": unsteady(bench.reconstructed(o.clips), kinds),
+    }
+    for name in ("bases alone", "joint"):
+        record[name] = unsteady(bench.generated(ways[name], o.seed, o.clips), kinds)
+    write_json(OUT, record)
+    sys.stdout.write(json.dumps(record, indent=1) + "\n")
+
+
+def unsteady(batches: Iterable[list[AudioVideo]], kinds: list[Kind]) -> dict[str, float]:
+    """Shares of frames and clips in another colour; frames by kind too."""
+    wrong: list[float] = []
+    for clip in (one for batch in batches for one in batch):
+        colours = Counter(colour_of_each_frame(clip.video))
+        wrong.append(1 - max(colours.values()) / colours.total())
+    found = {
+        "frames": sum(wrong) / len(wrong),
+        "clips": sum(one > 0 for one in wrong) / len(wrong),
+    }
+    for kind in Kind:
+        own = [one for one, its in zip(wrong, kinds, strict=True) if its is kind]
+        if own:
+            found[f"frames, {kind.value}"] = sum(own) / len(own)
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()
