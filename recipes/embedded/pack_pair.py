@@ -18,8 +18,8 @@ SAMPLING: dict[str, Any] = {
     "joint_scale": [2.0, 6.0],
     "video_to_audio": 16.0,
     "audio_to_video": 7.0,
-    # ln SNR of the data's twentieths: the first tells nothing yet, the last four change nothing
-    # that is seen or heard, and together they are a quarter of what guidance costs
+    # ln SNR; of twenty steps the first two and the last lie outside, where the gradient tells
+    # nothing yet or changes nothing that is seen or heard
     "joint_levels": [-7.0, 3.0],
 }
 NETWORKS = (

@@ -30,7 +30,8 @@ PREPARE: Final = "prepare bbb.mp4 --out data --hop 0.2 --stretch 20 --validation
 FAKES: Final = "fakes data --out fakes --per-caption 128"
 TRAIN: Final = "train course.yaml --out film"
 ADDITIVE: Final = (
-    "train course.yaml --out additive --interaction additive --set start=null --set first.steps=0"
+    "train course.yaml --out additive --interaction additive --learning-rate 0.001 "
+    "--set start=null --set first.steps=0"
 )
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
