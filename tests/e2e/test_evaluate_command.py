@@ -84,7 +84,7 @@ def test_every_figure_has_its_count_and_interval(results):
     ("name", "what", "kept"),
     [
         ("silent.mp4", "silent", True),
-        ("small.mp4", "16 frames of 32×32", False),
+        ("small.mp4", "16 frames of 32x32", False),
         ("short.mp4", "picture lasts 1.60 s, the sound 0.5", False),
         ("mute.mp4", "no sound track", False),
         ("junk.mp4", "cannot read", False),
@@ -216,7 +216,7 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
     with pytest.raises(UserError, match=r"different forms.*give --size"):
         carry_out(options(folders, generated=folders / "half"))
     text = carry_out(options(folders, generated=folders / "half", size="32x32"))
-    assert "16 frames of 32×32" in text
+    assert "16 frames of 32x32" in text
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         ({"features": ("vgg",)}, "unknown features 'vgg': choose of statistics"),
         ({"features": ("clip",)}, "unknown features 'clip'"),
         ({"part": "4/4"}, "--part must be I/N"),
-        ({"size": "64"}, "--size must be WIDTHxHEIGHT"),
+        ({"size": "64"}, "--size must be HEIGHTxWIDTH"),
         ({"fps": "0"}, "--fps must be a positive number"),
         ({"jobs": 0}, "--jobs must be at least 1"),
     ],
@@ -244,7 +244,7 @@ def test_a_folder_without_clips_is_said(folders, tmp_path):
 
 
 def test_words_of_the_command_line_are_understood(tmp_path):
-    given = selection_of(Options(tmp_path, size="64x32", fps="30000/1001", rate=16000))
+    given = selection_of(Options(tmp_path, size="32x64", fps="30000/1001", rate=16000))
     assert given.size == (32, 64)
     assert given.fps == Fraction(30000, 1001)
     assert given.sample_rate == 16000

@@ -36,7 +36,7 @@ def evaluate(
         Path | None, typer.Option(help="HTML page to write; the table as Markdown beside it.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="Read only the first seconds.")] = None,
-    size: Annotated[str | None, typer.Option(help="Read at this size, as in 64x64.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH to read at, as in 64x64.")] = None,
     fps: Annotated[str | None, typer.Option(help="Read at so many frames a second.")] = None,
     rate: Annotated[int | None, typer.Option(help="Read sound at so many samples a second.")] = (
         None

@@ -44,8 +44,8 @@ class Form:
     def __str__(self) -> str:
         """For people."""
         return (
-            f"{self.frames} frames of {self.width}×{self.height} at {self.fps} fps, "
-            f"{self.sample_rate} Hz"
+            f"{self.frames} frames of {self.height}x{self.width} (height x width) "
+            f"at {self.fps} fps, {self.sample_rate} Hz"
         )
 
 

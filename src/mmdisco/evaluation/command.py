@@ -146,10 +146,10 @@ def _positive(name: str, given: float | int | str | None) -> Fraction | None:
 
 
 def _size(words: str | None) -> tuple[int, int] | None:
-    """(height, width) of WIDTHxHEIGHT."""
+    """(height, width) of HEIGHTxWIDTH."""
     if words is None:
         return None
     found = re.fullmatch(r"(\d+)x(\d+)", words)
     if not found or not int(found[1]) or not int(found[2]):
-        raise UserError(f"--size must be WIDTHxHEIGHT, as in 64x64, not {words!r}")
-    return int(found[2]), int(found[1])
+        raise UserError(f"--size must be HEIGHTxWIDTH, as in 64x64, not {words!r}")
+    return int(found[1]), int(found[2])

@@ -17,6 +17,7 @@ from mmdisco.metrics.extractors import (
 from mmdisco.metrics.features import AudioFeatures, VideoFeatures
 from mmdisco.metrics.metric import Metric
 from mmdisco.metrics.readings import Extractor
+from mmdisco.metrics.whitening import Whitening
 
 
 def _none() -> list[Metric]:
@@ -32,12 +33,14 @@ class Features:
         classes: Names of those among them that give logits too.
         text: Builds metrics of agreement with prompts, loading what they need.
         across: Metrics of agreement of both sides, where they share a space.
+        whitening: For Fréchet distances; none for networks whose figures others publish too.
     """
 
     extractors: list[Extractor]
     classes: tuple[str, ...] = ()
     text: Callable[[], list[Metric]] = _none
     across: tuple[Metric, ...] = ()
+    whitening: Whitening | None = None
 
 
 def features_of(name: str) -> Features:
@@ -55,7 +58,7 @@ def features_of(name: str) -> Features:
 
 def _statistics(path: str) -> Features:
     del path
-    return Features([AudioStatistics(), VideoStatistics()])
+    return Features([AudioStatistics(), VideoStatistics()], whitening=Whitening())
 
 
 def _objects(path: str) -> Features:

@@ -29,11 +29,11 @@ class Suite:
     metrics: list[Metric]
 
 
-OVER_FEATURES: Final[Mapping[str, Callable[[str], Metric]]] = {
-    "frechet": Frechet,
-    "kernel": Kernel,
-    "neighbours": Neighbourhood,
-    "nearest": NearestTraining,
+OVER_FEATURES: Final[Mapping[str, Callable[[str, Features], Metric]]] = {
+    "frechet": lambda name, given: Frechet(name, given.whitening),
+    "kernel": lambda name, _: Kernel(name),
+    "neighbours": lambda name, _: Neighbourhood(name),
+    "nearest": lambda name, _: NearestTraining(name),
 }
 OTHERS: Final[Mapping[str, tuple[Callable[[], Extractor], Sequence[Metric]]]] = {
     "av-align": (Peaks, (AvAlign(CURRENT),)),
@@ -94,7 +94,7 @@ def _metrics(metrics: Sequence[str], given: Sequence[Features]) -> list[Metric]:
     over = [OVER_FEATURES[name] for name in metrics if name in OVER_FEATURES]
     chosen: list[Metric] = []
     for one in given:
-        chosen += [build(extractor.name) for extractor in one.extractors for build in over]
+        chosen += [build(extractor.name, one) for extractor in one.extractors for build in over]
         chosen += [Classes(name) for name in one.classes if over]
     for name in metrics:
         if name in OF_NETWORKS:

@@ -18,6 +18,7 @@ from mmdisco.metrics.kernel import kernel_jackknife
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import NEIGHBOURS, manifold
 from mmdisco.metrics.readings import Readings
+from mmdisco.metrics.whitening import Whitening, spread_above_floor
 
 MOST: Final = 4000
 FEATURES: Final = "features"
@@ -30,16 +31,19 @@ class Frechet(Metric):
 
     Attributes:
         extractor: Its name.
+        whitening: Whether and how far features are whitened by the reference first.
     """
 
     extractor: str
+    whitening: Whitening | None = None
     compares = True
     least = 2
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """For reports."""
-        return f"Fréchet distance, {self.extractor}"
+        how = "" if self.whitening is None else ", whitened"
+        return f"Fréchet distance, {self.extractor}{how}"
 
     def figures(self, sets: Sets) -> list[Outcome]:
         """Two figures: the distance, and the same without its first-order bias."""
@@ -52,10 +56,16 @@ class Frechet(Metric):
         if fewest < needed:
             needs = f"{needed} clips in each folder for {dimensions} features, not {fewest}"
             return [NotComputed(self.name, needs)]
+        if self.whitening is not None:
+            # once and for all groups: the coordinates belong to the question, not to the answer
+            coordinates = self.whitening.of(_merged(pair[1]))
+            pair = [[coordinates(one) for one in groups] for groups in pair]
         result = frechet_jackknife(*pair)
         count = sum(one.count for one in pair[0])
         sizes = {"reference clips": float(sum(one.count for one in pair[1]))}
         notes = "biased upwards with few clips: compare sets of equal size only"
+        if self.whitening is not None:
+            notes += f"; features whitened by the reference, ridge {self.whitening.ridge:g}"
         plain = Figure(
             self.name,
             result.value,
@@ -212,17 +222,8 @@ def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
     generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
-    middle, spread = reference.mean(0), spread_of(reference)
+    middle, spread = reference.mean(0), spread_above_floor(reference.std(0))
     return (generated - middle) / spread, (reference - middle) / spread
-
-
-def spread_of(features: Features) -> Features:
-    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
-
-    A feature that is the same in all real clips would outweigh all others together.
-    """
-    found = features.std(0)
-    return np.maximum(found, 0.1 * np.median(found) + 1e-6)
 
 
 def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:

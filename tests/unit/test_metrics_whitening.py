@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from mmdisco.evaluation.named import suite
+from mmdisco.metrics.fidelity import Frechet, frechet_jackknife, grouped
+from mmdisco.metrics.figure import Figure
+from mmdisco.metrics.frechet import FeatureStatistics
+from mmdisco.metrics.jackknife import GROUPS
+from mmdisco.metrics.metric import Sets
+from mmdisco.metrics.readings import InMemory, Readings
+from mmdisco.metrics.whitening import Whitening, spread_above_floor
+
+MIX = np.array([[50.0, 49.9, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 1e-3]])
+
+
+def features(clips, seed=0, dimensions=3):
+    return np.random.default_rng(seed).normal(size=(clips, dimensions))
+
+
+def readings(rows) -> Readings:
+    names = [f"{k:05}" for k in range(len(rows))]
+    return InMemory(names, {"f": [{"features": row.astype(np.float32)} for row in rows]})
+
+
+def test_statistics_are_mapped_as_the_features_would_be():
+    rows, other = features(40) @ MIX + 7, features(30, 1) @ MIX - 2
+    coordinates = Whitening().of(FeatureStatistics.of(rows))
+    mapped = FeatureStatistics.of((other - coordinates.origin) @ coordinates.axes)
+    found = coordinates(FeatureStatistics.of(other))
+    assert found.count == 30
+    np.testing.assert_allclose(found.mean, mapped.mean, rtol=1e-6)
+    np.testing.assert_allclose(found.covariance, mapped.covariance, rtol=1e-6, atol=1e-9)
+
+
+def test_the_reference_is_white_but_for_the_ridge():
+    rows = FeatureStatistics.of(features(400) @ np.diag([100.0, 30.0, 50.0]) + 5)
+    for ridge, variance in ((0.0, 1.0), (0.25, 0.8)):
+        white = Whitening(ridge).of(rows)(rows)
+        np.testing.assert_allclose(white.mean, 0, atol=1e-9)
+        np.testing.assert_allclose(white.covariance, np.eye(3) * variance, atol=0.03)
+
+
+def test_units_of_features_do_not_matter():
+    rows, other = features(200), features(200, 1) + np.array([0.3, 0, 0])
+
+    def distance(scale):
+        pair = [readings(one * scale) for one in (other, rows)]
+        found = Frechet("f", Whitening()).measure(Sets(*pair))[0]
+        assert isinstance(found, Figure)
+        return found.value
+
+    # all spreads above the floor, a tenth of the median one
+    assert distance(np.array([1.0, 2.0, 3.0])) == pytest.approx(distance(np.ones(3)), rel=1e-3)
+
+
+def test_a_fault_that_hides_between_two_loud_features_is_seen():
+    rows, other = features(200) @ MIX, features(200, 1) @ MIX
+    faulty = other + np.array([-0.15, 0.15, 0])  # half a standard deviation, across what they share
+
+    def figure(whitening, given):
+        found = Frechet("f", whitening).measure(Sets(readings(given), readings(rows)))[1]
+        assert isinstance(found, Figure)
+        assert found.interval is not None
+        return found.interval
+
+    assert not figure(None, other).apart(figure(None, faulty))
+    assert figure(Whitening(1e-6), other).apart(figure(Whitening(1e-6), faulty))
+
+
+def test_extrapolated_distance_of_two_sets_of_one_kind_is_about_0():
+    found, plain = [], []
+    for k in range(20):
+        pair = [readings(features(120, 2 * k + one, 8)) for one in (0, 1)]
+        own, real = (grouped(one, "f") for one in pair)
+        whole = FeatureStatistics.of(np.stack([r["features"] for r in pair[1].records("f")]))
+        coordinates = Whitening().of(whole)
+        result = frechet_jackknife(*([coordinates(one) for one in part] for part in (own, real)))
+        found.append(result.extrapolated)
+        plain.append(result.value)
+        assert len(own) == GROUPS
+    assert abs(np.mean(found)) < 0.15 * np.mean(plain)
+
+
+def test_a_whitened_figure_says_so():
+    sets = Sets(readings(features(60)), readings(features(70, 1)))
+    plain, extrapolated = Frechet("f", Whitening(0.2)).measure(sets)
+    assert plain.name == "Fréchet distance, f, whitened"
+    assert extrapolated.name == "Fréchet distance, f, whitened, extrapolated"
+    assert "ridge 0.2" in plain.notes
+
+
+def test_simple_statistics_are_whitened_and_networks_are_not():
+    chosen = suite(["frechet"], ["statistics", "objects"]).metrics
+    assert [one.whitening for one in chosen if isinstance(one, Frechet)] == [
+        *2 * [Whitening()],
+        *2 * [None],
+    ]
+
+
+def test_a_feature_that_hardly_varies_gets_a_tenth_of_the_median_spread():
+    found = spread_above_floor(np.array([0.0, 2.0, 4.0]))
+    np.testing.assert_allclose(found, [0.2, 2.0, 4.0], atol=1e-5)
