@@ -53,7 +53,7 @@ SEED = 0
 CLEAN = "as they are"
 COPIED = "half are copies of the reference"
 
-ARITHMETIC = 4  # raised when a metric changes, for what is kept would be another's
+ARITHMETIC = 5  # raised when a metric changes, for what is kept would be another's
 
 Fault = Callable[[list[AudioVideo]], list[AudioVideo]]
 

@@ -13,7 +13,6 @@ from mmdisco.ablation.results import Results
 from mmdisco.ablation.studies import STUDIES, study
 from mmdisco.ablation.study import BASES, Arm, More, NoMore, Study, Usual, Way
 from mmdisco.av import AV
-from mmdisco.embedded.table import Spread
 from mmdisco.errors import UserError
 from mmdisco.pair import Sampling
 
@@ -61,10 +60,13 @@ def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
     assert central["both losses"] == loss["both, λ = 1000"]
     assert central["both losses"] == interaction["products, contrast first"]
     assert central["denoising"] == loss["denoising"]
-    assert (central["in time"], central["additive"]) == (
-        interaction["time"],
-        interaction["additive"],
-    )
+
+
+def test_networks_without_contrast_train_for_its_steps_besides():
+    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
+    for name in ("attention in time", "additive"):
+        assert central[name].first.steps == 0
+        assert central[name].training.steps == RECIPE.training.steps + RECIPE.first.steps
 
 
 def test_unknown_study_is_refused_with_the_known():
@@ -72,29 +74,37 @@ def test_unknown_study_is_refused_with_the_known():
         study("nonsense")
 
 
+# interval of the mean of three differences d ± s: d ± 4.303 s / √3
 @pytest.mark.parametrize(
-    ("kind", "own", "other", "said"),
+    ("kind", "difference", "spread", "said"),
     [
-        (More, 0.9, 0.5, "holds"),
-        (More, 0.5, 0.9, "FAILS"),
-        (More, 0.52, 0.5, "not decided"),
-        (NoMore, 0.9, 0.5, "FAILS"),
-        (NoMore, 0.52, 0.5, "holds"),
-        (NoMore, 0.2, 0.5, "holds"),
+        (More, 0.4, 0.1, "holds (+0.400, +0.152 to +0.648)"),
+        (More, -0.4, 0.1, "FAILS (-0.400, -0.648 to -0.152)"),
+        (More, 0.4, 0.2, "not decided (+0.400, -0.097 to +0.897)"),
+        (NoMore, 0.4, 0.1, "FAILS (+0.400, +0.152 to +0.648)"),
+        (NoMore, 0.4, 0.2, "holds (+0.400, -0.097 to +0.897)"),
+        (NoMore, -0.4, 0.1, "holds (-0.400, -0.648 to -0.152)"),
     ],
 )
-def test_a_claim_says_plainly_whether_it_holds(kind, own, other, said):
-    figures = {"a": {"f": Spread(own, 0.1)}, "b": {"f": Spread(other, 0.1)}}
+def test_a_claim_says_plainly_whether_it_holds(kind, difference, spread, said):
+    others = [0.1, 0.9, 0.5]  # what a seed does to all arms alike does not count
+    own = [other + difference + spread * off for other, off in zip(others, (-1, 0, 1), strict=True)]
+    cells = {"a": [{"f": one} for one in own], "b": [{"f": one} for one in others]}
     claim = kind("a beats b", "f", "a", "b")
-    assert claim.verdict(figures, 4).startswith(said)
-    assert claim.verdict(figures, 1).startswith("not decided by one seed")
-    assert claim.verdict({"a": figures["a"]}, 4) == "not measured"
+    assert claim.verdict(cells) == said
+    one_seed = {name: seeds[:1] for name, seeds in cells.items()}
+    assert claim.verdict(one_seed).startswith("not decided by one seed")
+    assert claim.verdict({"a": cells["a"]}) == "not measured"
+    assert claim.verdict(cells | {"b": [{"f": float("nan")}] * 3}) == "not measured"
 
 
 @pytest.fixture
 def results():
     arms = [Arm(BASES, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
-    cells = {BASES: [{"f": 0.1}, {"f": 0.3}], "one & only": [{"f": 0.5, "g": 7.0}] * 2}
+    cells = {
+        BASES: [{"f": 0.1}, {"f": 0.3}],
+        "one & only": [{"f": 0.5, "g": 7.0}, {"f": 0.72, "g": 7.0}],
+    }
     claims = (More("guided beats the bases", "f", "one & only", BASES),)
     conditions = {"seeds": [0, 1], "python": "3"}
     some = Study("A study", lambda usual: arms, claims)
@@ -108,11 +118,11 @@ def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
         (BASES, "0", "0.1", ""),
         (BASES, "1", "0.3", ""),
         ("one & only", "0", "0.5", "7.0"),
-        ("one & only", "1", "0.5", "7.0"),
+        ("one & only", "1", "0.72", "7.0"),
     ]
     text = (tmp_path / "table.md").read_text()
     assert f"| {BASES} | 0.200 ± 0.141 |  |" in text
-    assert "guided beats the bases: **holds (+0.300 ± 0.100)**" in text
+    assert "guided beats the bases: **holds (+0.410, +0.283 to +0.537)**" in text
 
 
 @pytest.mark.parametrize("axis", ["", "evaluations"])

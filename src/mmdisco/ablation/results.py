@@ -75,8 +75,7 @@ class Results:
     @property
     def verdicts(self) -> list[tuple[str, str]]:
         """Every claim with what became of it."""
-        figures = self.figures
-        return [(one.text, one.verdict(figures, self.seeds)) for one in self.study.claims]
+        return [(one.text, one.verdict(self.cells)) for one in self.study.claims]
 
     def rows(self) -> list[list[str]]:
         """A row of text an arm, under the headings of ``columns``."""

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+from scipy.stats import t
+
 from mmdisco.av import AV
 from mmdisco.course.config import Fakery, First, Levels, Shape
-from mmdisco.embedded.table import Spread
 from mmdisco.errors import UserError
 from mmdisco.pair import Sampling
 from mmdisco.training.losses import Objective
@@ -97,8 +99,10 @@ class Arm:
     series: str = ""
 
 
-Figures = Mapping[str, Mapping[str, Spread]]
-"""By arm and figure."""
+Cells = Mapping[str, Sequence[Mapping[str, float]]]
+"""Figures by arm, one mapping a seed; the same seeds in the same order for all arms."""
+
+_SURE: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -117,38 +121,49 @@ class Claim(ABC):
     arm: str
     than: str
 
-    def verdict(self, figures: Figures, seeds: int) -> str:
-        """In words, with the difference and its standard error over the seeds."""
-        own, other = (figures.get(name, {}).get(self.figure) for name in (self.arm, self.than))
-        if own is None or other is None:
+    def verdict(self, cells: Cells) -> str:
+        """In words, with the mean difference and its interval of 95 % (Student's t).
+
+        Differences are taken seed by seed: arms of one seed start from the same noise and see the
+        same batches, so that much of what seeds do is common to them.
+        """
+        both = zip(cells.get(self.arm, ()), cells.get(self.than, ()), strict=False)
+        pairs = [
+            (a[self.figure], b[self.figure])
+            for a, b in both
+            if self.figure in a and self.figure in b
+        ]
+        differences = np.array([a - b for a, b in pairs])
+        if not pairs or np.isnan(differences).any():
             return "not measured"
-        if seeds < 2:
-            return f"not decided by one seed (difference {own.mean - other.mean:+.3f})"
-        error = ((own.deviation**2 + other.deviation**2) / seeds) ** 0.5
-        difference = own.mean - other.mean
-        if difference != difference:
-            return "not measured"
-        return f"{self._said(difference, error)} ({difference:+.3f} ± {error:.3f})"
+        middle = float(differences.mean())
+        if len(pairs) < 2:
+            return f"not decided by one seed (difference {middle:+.3f})"
+        error = float(differences.std(ddof=1)) / len(pairs) ** 0.5
+        reach = error * float(t.ppf((1 + _SURE) / 2, len(pairs) - 1))
+        low, high = middle - reach, middle + reach
+        return f"{self._said(low, high)} ({middle:+.3f}, {low:+.3f} to {high:+.3f})"
 
     @abstractmethod
-    def _said(self, difference: float, error: float) -> str:
-        """The verdict on a difference with its standard error."""
+    def _said(self, low: float, high: float) -> str:
+        """The verdict on a difference with its interval."""
 
 
 class More(Claim):
     """The figure of the one is larger."""
 
-    def _said(self, difference: float, error: float) -> str:
-        if difference > 2 * error:
+    def _said(self, low: float, high: float) -> str:
+        if low > 0:
             return "holds"
-        return "FAILS" if difference < -2 * error else "not decided"
+        return "FAILS" if high < 0 else "not decided"
 
 
 class NoMore(Claim):
     """The figure of the one is not larger."""
 
-    def _said(self, difference: float, error: float) -> str:
-        return "FAILS" if difference > 2 * error else "holds"
+    def _said(self, low: float, high: float) -> str:
+        del high
+        return "FAILS" if low > 0 else "holds"
 
 
 @dataclass(frozen=True)

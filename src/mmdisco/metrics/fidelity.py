@@ -18,7 +18,7 @@ from mmdisco.metrics.kernel import kernel_jackknife
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import NEIGHBOURS, manifold
 from mmdisco.metrics.readings import Readings
-from mmdisco.metrics.whitening import Whitening, spread_above_floor
+from mmdisco.metrics.whitening import Whitening
 
 MOST: Final = 4000
 FEATURES: Final = "features"
@@ -222,8 +222,17 @@ def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
     generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
-    middle, spread = reference.mean(0), spread_above_floor(reference.std(0))
+    middle, spread = reference.mean(0), spread_of(reference)
     return (generated - middle) / spread, (reference - middle) / spread
+
+
+def spread_of(features: Features) -> Features:
+    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
+
+    A feature that is the same in all real clips would outweigh all others together.
+    """
+    found = features.std(0)
+    return np.maximum(found, 0.1 * np.median(found) + 1e-6)
 
 
 def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:

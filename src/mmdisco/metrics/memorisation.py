@@ -5,11 +5,10 @@ from typing import Final
 
 import numpy as np
 
-from mmdisco.metrics.fidelity import FEATURES, MOST
+from mmdisco.metrics.fidelity import FEATURES, MOST, spread_of
 from mmdisco.metrics.figure import NotComputed, Outcome, mean_figure
 from mmdisco.metrics.metric import Metric, Sets
 from mmdisco.metrics.neighbours import Nearest, nearest
-from mmdisco.metrics.whitening import spread_above_floor
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close
 ENOUGH: Final = 100  # held-out clips, or the limit of what is close is chance
@@ -52,7 +51,7 @@ class NearestTraining(Metric):
             )
         }
         matrix = {name: np.stack([r[FEATURES] for _, r in found]) for name, found in rows.items()}
-        spread = spread_above_floor(matrix["training"].std(0))
+        spread = spread_of(matrix["training"])
         own, held, known = (matrix[name] / spread for name in ("generated", "held-out", "training"))
         near = nearest(own, known)
         others = nearest(held, known, same=not given)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmdisco.metrics.frechet import Features, FeatureStatistics, Sums
+from mmdisco.metrics.frechet import FeatureStatistics, Sums
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,17 @@ class Whitening:
     """How far features are whitened.
 
     Attributes:
-        ridge: Added to the variances of the principal components of features in standard
-            deviations; keeps directions that hardly vary from outweighing all others.
+        ridge: Added to the variance of every principal component, in parts of their mean; keeps
+            directions in which real clips hardly vary from outweighing all others.
     """
 
     ridge: float = 0.1
 
     def of(self, reference: FeatureStatistics) -> "Coordinates":
-        """Coordinates centred on the reference, of unit variance there but for the ridge."""
-        covariance = reference.covariance
-        spread = spread_above_floor(np.sqrt(np.diag(covariance)))
-        values, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
-        scale = 1 / np.sqrt(np.maximum(values, 0) + self.ridge)
-        return Coordinates(reference.mean, vectors * scale / spread[:, None])
+        """Coordinates centred on the reference, along its principal components."""
+        values, vectors = np.linalg.eigh(reference.covariance)
+        variances = np.maximum(values, 0) + self.ridge * values.mean()
+        return Coordinates(reference.mean, vectors / np.sqrt(variances))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,11 +48,3 @@ class Coordinates:
         products = given.products - across - across.T
         products += given.count * np.outer(self.origin, self.origin)
         return FeatureStatistics(given.count, total, self.axes.T @ products @ self.axes)
-
-
-def spread_above_floor(spreads: Features) -> Features:
-    """Standard deviations (dimensions,); of what hardly varies a tenth of the median one.
-
-    A feature that is the same in all real clips would outweigh all others together.
-    """
-    return np.maximum(spreads, 0.1 * np.median(spreads) + 1e-6)
