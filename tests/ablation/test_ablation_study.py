@@ -64,7 +64,9 @@ def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
 
 def test_networks_without_contrast_train_for_its_steps_besides():
     central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
-    for name in ("attention in time", "additive"):
+    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    for name, short in (("attention in time", "time"), ("additive", "additive")):
+        assert central[name].shape == interaction[short].shape
         assert central[name].first.steps == 0
         assert central[name].training.steps == RECIPE.training.steps + RECIPE.first.steps
 

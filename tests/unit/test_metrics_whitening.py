@@ -56,7 +56,8 @@ def test_the_unit_and_the_axes_of_features_do_not_matter():
 
 def test_a_fault_that_hides_between_two_loud_features_is_seen():
     rows, other = features(200) @ MIX, features(200, 1) @ MIX
-    faulty = other + np.array([-0.15, 0.15, 0])  # half a standard deviation, across what they share
+    # little beside the spread of either, two standard deviations of their difference
+    faulty = other + np.array([-0.15, 0.15, 0])
 
     def figure(whitening, given):
         found = Frechet("f", whitening).measure(Sets(readings(given), readings(rows)))[1]

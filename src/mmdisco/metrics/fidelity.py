@@ -56,16 +56,15 @@ class Frechet(Metric):
         if fewest < needed:
             needs = f"{needed} clips in each folder for {dimensions} features, not {fewest}"
             return [NotComputed(self.name, needs)]
+        notes = "biased upwards with few clips: compare sets of equal size only"
         if self.whitening is not None:
             # once and for all groups: the coordinates belong to the question, not to the answer
             coordinates = self.whitening.of(_merged(pair[1]))
             pair = [[coordinates(one) for one in groups] for groups in pair]
+            notes += f"; features whitened by the reference, ridge {self.whitening.ridge:g}"
         result = frechet_jackknife(*pair)
         count = sum(one.count for one in pair[0])
         sizes = {"reference clips": float(sum(one.count for one in pair[1]))}
-        notes = "biased upwards with few clips: compare sets of equal size only"
-        if self.whitening is not None:
-            notes += f"; features whitened by the reference, ridge {self.whitening.ridge:g}"
         plain = Figure(
             self.name,
             result.value,
