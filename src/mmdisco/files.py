@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import stat
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,23 +150,47 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
+def expect_file(path: Path) -> int:
+    """The size of a file in bytes.
+
+    Pipes, devices and folders are none: reading one may never end.
+
+    Raises:
+        UserError: There is no such file, or it cannot be looked at.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is not there") from error
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        raise UserError(f"cannot read {path}: {_reason(error)}") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise UserError(f"{path} is no file that can be read: give a regular one")
+    return state.st_size
+
+
 def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal.
 
     Raises:
         UserError: The file cannot be read.
     """
+    expect_file(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {_reason(error)}") from error
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def _cannot_write(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
+    reason = _reason(error)
     return UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}")

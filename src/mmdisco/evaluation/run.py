@@ -17,7 +17,15 @@ from mmdisco.metrics.figure import Figure, Outcome
 from mmdisco.metrics.metric import Sets
 
 BASES: Final = "bases alone"
-PACKAGES: Final = ("mmdisco", "numpy", "torch", "av", "librosa", "opencv-python-headless")
+PACKAGES: Final = (
+    "mmdisco",
+    "numpy",
+    "torch",
+    "av",
+    "librosa",
+    "opencv-python-headless",
+    "onnxruntime",
+)
 
 
 @dataclass(frozen=True)

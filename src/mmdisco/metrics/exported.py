@@ -1,13 +1,15 @@
-"""Networks exported to a file (TorchScript, torch.export) as extractors, fed as a JSON file says.
+"""Networks exported to ONNX as extractors, fed as a JSON file says.
 
 I3D, VGGish, PANNs, ImageBind and PE-AV are given away with code of their own; exported once, each
-is a file that is run as it is. A file whose SHA-256 is not the one that was declared is not run.
+is a graph that needs none. A file whose SHA-256 is not the one that was declared is not run.
 """
 
 import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,17 +17,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mmdisco.errors import UserError
-from mmdisco.files import sha256
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.reading import resampled
 from mmdisco.metrics.exported_form import ExportedForm, Hears, Network, Part, Sees
 from mmdisco.metrics.networks import evenly_spaced
+from mmdisco.metrics.onnx_network import Array, OnnxNetwork
 from mmdisco.metrics.readings import Extractor, Record
 from mmdisco.metrics.vggish import LEAST_SECONDS, vggish_patches
 
-Module = Any  # torch.jit.ScriptModule is not typed
-
 _AXES: Final = "tchw"  # of the frames before they are laid out
+_MOST_PIXELS: Final = 2**26  # 300 frames of 448x448 are fewer
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class _Exported(Extractor):
     Attributes:
         name: Of the network, and the side if there are two.
         form: What it is fed and what it gives.
-        module: The network.
+        network: The network.
     """
 
     name: str  # pyright: ignore[reportIncompatibleVariableOverride]
     form: Network
-    module: Module
+    network: OnnxNetwork
 
     @property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -54,8 +55,7 @@ class _Exported(Extractor):
         return self.form.model_dump_json(exclude={"file", "sha256"})
 
     def _record(self, given: Tensor) -> Record:
-        with torch.no_grad():
-            found = self.module(given, **self.form.arguments)
+        found = self.network(given.numpy())
         record = {"features": _vector(found, self.form.output, self.name)}
         if self.form.logits is not None:
             record["logits"] = _vector(found, self.form.logits, self.name)
@@ -99,7 +99,7 @@ def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
     """The networks of one or both sides.
 
     Raises:
-        UserError: A file is not there, is another than declared, or is no TorchScript.
+        UserError: A file is not there, is another than declared, or is no network in ONNX.
     """
     both = form.sees is not None and form.hears is not None
     found: list[ExportedPicture | ExportedSound] = []
@@ -113,8 +113,17 @@ def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
 
 
 def picture_for(form: Sees, video: Video) -> Tensor:
-    """Frames as the network takes them."""
+    """Frames as the network takes them.
+
+    Raises:
+        UserError: They would be too many pixels.
+    """
     chosen = video.frames if form.frames is None else evenly_spaced(video, form.frames)
+    if form.size is not None and len(chosen) * math.prod(form.size) > _MOST_PIXELS:
+        raise UserError(
+            f"{len(chosen)} frames of {form.size[0]}x{form.size[1]} are too many pixels at once: "
+            "give frames, or a smaller size, in the JSON file"
+        )
     frames = torch.from_numpy(np.ascontiguousarray(chosen)).movedim(3, 1)
     if form.size is not None:
         if form.crop:
@@ -148,29 +157,18 @@ def _middle(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return frames[:, :, top : top + tall, left : left + wide]
 
 
-def _loaded(network: Network) -> Module:
-    if not network.file.is_file():
-        raise UserError(f"there is no file {network.file}")
-    found = sha256(network.file)
-    if found != network.sha256:
-        raise UserError(f"{network.file} has SHA-256 {found}, not {network.sha256}: not run")
-    try:
-        if network.file.suffix == ".pt2":
-            return torch.export.load(network.file).module()
-        return torch.jit.load(str(network.file), map_location="cpu").eval()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"{network.file} is no network: write one with torch.jit.save (.pt) or "
-            "torch.export.save (.pt2)"
-        ) from error
+def _loaded(network: Network) -> OnnxNetwork:
+    return OnnxNetwork.load(network.file, network.sha256)
 
 
-def _vector(found: Any, part: Part, name: str) -> np.ndarray:
+def _vector(found: Mapping[int | str, Array], part: Part, name: str) -> np.ndarray:
     """One vector, the mean over all but the last axis."""
-    try:
-        chosen = found if part is None else found[part]
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{name} gives nothing at {part!r}: mend its JSON file") from error
-    if not isinstance(chosen, Tensor) or chosen.ndim < 2:
-        raise UserError(f"{name} gives no (batch, features) tensor: say which with output")
-    return chosen.float().flatten(0, -2).mean(0).numpy()
+    if part is None and len(found) > 2:  # each is there by place and by name
+        names = ", ".join(key for key in found if isinstance(key, str))
+        raise UserError(f"{name} gives {names}: say which with output in its JSON file")
+    chosen = found.get(0 if part is None else part)
+    if chosen is None:
+        raise UserError(f"{name} gives nothing at {part!r}: mend its JSON file")
+    if chosen.ndim < 2:
+        raise UserError(f"{name} gives no (batch, features) array: say which with output")
+    return chosen.astype(np.float32).reshape(-1, chosen.shape[-1]).mean(0)

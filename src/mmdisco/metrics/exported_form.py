@@ -4,32 +4,33 @@ Every setting is one that published networks differ in; nothing is guessed from 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from mmdisco.errors import UserError
 from mmdisco.files import read_json
 
 Part = int | str | None
 
+_Side = Annotated[int, Field(ge=1, le=4_096)]
+_Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class Network(BaseModel):
     """A file, and what is taken of what the network gives.
 
     Attributes:
-        file: TorchScript, or ``.pt2`` of torch.export; beside the JSON unless the path is absolute.
+        file: ONNX; beside the JSON unless the path is absolute.
         sha256: Of the file; no other is run.
-        arguments: Keywords of ``forward``.
-        output: Place or key of the features in a tuple or dictionary; None is all there is.
-        logits: Place or key of the logits of its classes; None is none.
+        output: Place or name of the features among the outputs; None is the only one.
+        logits: Place or name of the logits of its classes; None is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    arguments: dict[str, bool | int | float | str] = {}
     output: Part = None
     logits: Part = None
 
@@ -46,11 +47,11 @@ class Sees(Network):
         layout: Order of axes, b one, t frames; without b frames are the batch.
     """
 
-    frames: int | None = Field(default=None, ge=1)
-    size: tuple[int, int] | None = None
+    frames: int | None = Field(default=None, ge=1, le=1_000)
+    size: tuple[_Side, _Side] | None = None
     crop: bool = False
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.0, 0.0, 0.0)
+    std: tuple[_Spread, _Spread, _Spread] = (1.0, 1.0, 1.0)
     layout: Literal["bcthw", "btchw", "bthwc", "tchw"] = "bcthw"
 
 
@@ -65,8 +66,8 @@ class Hears(Network):
     """
 
     form: Literal["bn", "b1n", "vggish"]
-    rate: int = Field(default=16_000, ge=1)
-    seconds: float | None = Field(default=None, gt=0)
+    rate: int = Field(default=16_000, ge=1_000, le=384_000)
+    seconds: float | None = Field(default=None, gt=0, le=600)
 
 
 class ExportedForm(BaseModel):

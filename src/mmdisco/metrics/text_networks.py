@@ -39,7 +39,7 @@ class TextNetwork(TextTower):
             UserError: There is no such model.
         """
         network = weights_of(CLIPTextModelWithProjection, path)
-        return TextNetwork(network, loaded(AutoTokenizer.from_pretrained, path))
+        return TextNetwork(network, loaded(_tokenizer, path))
 
     @staticmethod
     def clap(path: str) -> "TextNetwork":
@@ -49,7 +49,7 @@ class TextNetwork(TextTower):
             UserError: There is no such model.
         """
         network = weights_of(ClapTextModelWithProjection, path)
-        return TextNetwork(network, loaded(AutoTokenizer.from_pretrained, path))
+        return TextNetwork(network, loaded(_tokenizer, path))
 
     def directions(self, texts: Sequence[str]) -> Directions:
         """Projected features, (texts, projection), of length 1."""
@@ -64,3 +64,8 @@ class TextNetwork(TextTower):
             found.append(projected.float().numpy())
         rows = np.concatenate(found)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _tokenizer(path: str) -> Any:
+    # without this a folder that names code of its own would be asked about at the terminal
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
