@@ -142,7 +142,12 @@ def _captions(wish: Wish) -> Captions:
     named: dict[str, Callable[[], Captions]] = {"none": NoCaptions, "folders": FolderNames}
     if wish.captions in named:
         return named[wish.captions]()
-    return read_captions(Path(wish.captions))
+    listed = read_captions(Path(wish.captions))
+    if listed.unread:
+        sys.stderr.write(
+            f"mmdisco: of {wish.captions} these columns are not read: {', '.join(listed.unread)}\n"
+        )
+    return listed
 
 
 def _grouping(wish: Wish) -> Grouping:

@@ -1,13 +1,11 @@
 """Prompts from a file: JSON lines, or a table with a header."""
 
-import csv
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mmdisco.errors import UserError
+from mmdisco.tables import Column, Row, read_table, whole_number
 
 KNOWN: Final = ("prompt", "negative_prompt", "seed")
 
@@ -20,11 +18,13 @@ class Line:
         prompt: The prompt.
         negative_prompt: None where the line says nothing of it.
         seed: Likewise.
+        place: File and line, for messages; None where there is no file.
     """
 
     prompt: str
     negative_prompt: str | None = None
     seed: int | None = None
+    place: str | None = None
 
 
 def read_prompts(path: Path) -> list[Line]:
@@ -36,54 +36,28 @@ def read_prompts(path: Path) -> list[Line]:
     Raises:
         UserError: The file cannot be read, or a line holds anything else.
     """
-    readers = {".jsonl": _json_lines, ".csv": _table}
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise UserError(f"{path} is no list of prompts: the name must end in .jsonl or .csv")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: write it in UTF-8") from error
-    lines = [_line(path, number, record) for number, record in readers[suffix](path, text)]
+    table = read_table(path, [Column(name) for name in KNOWN], "prompts", alone="prompt")
+    lines = [_line(row) for row in table.rows]
+    if table.unread:
+        raise UserError(f"{path} has {table.unread[0]!r}: known are {', '.join(KNOWN)}")
     if not lines:
         raise UserError(f"{path} holds no prompts")
     return lines
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}, is not JSON: {error}") from error
-            yield number, {"prompt": value} if isinstance(value, str) else value
-
-
-def _table(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
-        for record in reader:
-            given = {key: value for key, value in record.items() if value or key == "prompt"}
-            yield reader.line_num, given
-    except csv.Error as error:
-        raise UserError(f"{path} is no table: {error}") from error
-
-
-def _line(path: Path, number: int, record: Any) -> Line:
-    where = f"{path}, line {number}"
-    if not isinstance(record, dict) or not isinstance(record.get("prompt"), str):
-        raise UserError(f"{where}, has no prompt: give a column or a key named prompt")
-    strange = [str(key) for key in record if key not in KNOWN]
-    if strange:
-        raise UserError(f"{where}, has {strange[0]!r}: known are {', '.join(KNOWN)}")
-    negative, seed = record.get("negative_prompt"), record.get("seed")
+def _line(row: Row) -> Line:
+    prompt, negative, seed = row.fields.get("prompt"), row.get("negative_prompt"), row.get("seed")
+    if not isinstance(prompt, str):
+        raise UserError(f"{row.place}, has no prompt: give a column or a key named prompt")
     if negative is not None and not isinstance(negative, str):
-        raise UserError(f"{where}: the negative prompt is no text")
+        raise UserError(f"{row.place}: the negative prompt is no text")
     try:
-        number_of = None if seed is None else int(str(seed))
+        number = None if seed is None else whole_number(seed)
     except ValueError as error:
-        raise UserError(f"{where}: the seed {seed!r} is no whole number") from error
-    return Line(record["prompt"], negative, number_of)
+        raise UserError(f"{row.place}: the seed {_short(seed)} is no whole number") from error
+    return Line(prompt, negative, number, row.place)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]}…"

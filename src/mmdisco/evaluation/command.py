@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from accelerate import PartialState
 
@@ -17,6 +18,9 @@ from mmdisco.evaluation.table import markdown
 from mmdisco.files import expect_writable, read_json, write_json, write_text
 from mmdisco.health.record import Health
 from mmdisco.media.reading import Selection
+from mmdisco.tables import number
+
+_MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,11 @@ def _positive(name: str, given: float | int | str | None) -> Fraction | None:
     if given is None:
         return None
     try:
-        value = Fraction(str(given))
-    except (ValueError, ZeroDivisionError):
+        value = number(given)
+    except ValueError:
         value = Fraction(0)
-    if value <= 0:
-        raise UserError(f"{name} must be a positive number, not {given!r}")
+    if not 0 < value < _MOST:
+        raise UserError(f"{name} must be a positive number below {_MOST}, not {given!r}")
     return value
 
 

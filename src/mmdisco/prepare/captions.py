@@ -1,9 +1,7 @@
 """Captions of films: from a list, from the names of folders, or none."""
 
-import csv
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +9,14 @@ from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.prepare.walking import relative
+from mmdisco.tables import Column, Row, Table, number, read_table
 
-_FILE: Final = ("path", "file", "video", "filename", "name")
-_TEXT: Final = ("caption", "text", "prompt", "label")
-_START: Final = ("start", "start_seconds")
-_END: Final = ("end", "end_seconds")
+_FILE: Final = Column("path", ("file", "video", "filename", "file_name", "file_path", "name"))
+_TEXT: Final = Column(
+    "caption", ("captions", "text", "prompt", "description", "label", "title", "sentence")
+)
+_START: Final = Column("start", ("start_seconds", "start_time", "begin"))
+_END: Final = Column("end", ("end_seconds", "end_time"))
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class ListedCaptions(Captions):
 
     Args:
         stretches: By name.
+        unread: Columns of the list that say nothing here.
     """
 
-    def __init__(self, stretches: Mapping[str, list[Stretch]]) -> None:
+    def __init__(self, stretches: Mapping[str, list[Stretch]], unread: Sequence[str] = ()) -> None:
         self._stretches = dict(stretches)
+        self.unread = tuple(unread)
         self._used: set[str] = set()
 
     def of(self, path: Path, root: Path) -> list[Stretch]:
@@ -96,76 +99,48 @@ def read_captions(path: Path) -> ListedCaptions:
     part of the film is meant. A film may have several lines.
 
     Raises:
-        UserError: The list cannot be read, or a line of it lacks a name.
+        UserError: The list cannot be read, a line of it lacks a name, or it has columns and none of
+            captions.
     """
-    readers = {".jsonl": _json_lines, ".csv": _table}
-    if path.suffix.lower() not in readers:
-        raise UserError(f"{path} is no list of captions: the name must end in .jsonl or .csv")
+    table = read_table(path, (_FILE, _TEXT, _START, _END), "captions")
+    _expect_captions(path, table)
     stretches: dict[str, list[Stretch]] = {}
-    for number, record in readers[path.suffix.lower()](path, read_list(path)):
-        name, stretch = _line(f"{path}, line {number}", record)
+    for row in table.rows:
+        name, stretch = _stretch(row)
         stretches.setdefault(name.removeprefix("./"), []).append(stretch)
-    return ListedCaptions(stretches)
+    return ListedCaptions(stretches, table.unread)
 
 
-def read_list(path: Path) -> str:
-    """The text of a list.
-
-    Raises:
-        UserError: It cannot be read, or is no text.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: write it in UTF-8") from error
+def _expect_captions(path: Path, table: Table) -> None:
+    """Stretches alone are a list too; a column that would say something is not passed over."""
+    if table.unread and not {_TEXT.name, *_TEXT.synonyms} & set(table.names):
+        raise UserError(
+            f"{path} has no captions, but {', '.join(table.unread)}: name the column of captions "
+            "caption"
+        )
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}, is not JSON: {error}") from error
-
-
-def _table(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
-        for record in reader:
-            yield reader.line_num, record
-    except csv.Error as error:
-        raise UserError(f"{path} is no table: {error}") from error
-
-
-def _line(where: str, record: Any) -> tuple[str, Stretch]:
-    if not isinstance(record, dict):
-        raise UserError(f"{where}, is no record: give path and caption")
-    name, caption = _first(record, _FILE), _first(record, _TEXT)
-    if not isinstance(name, str) or not name:
-        raise UserError(f"{where}, names no file: give a column or a key named path")
+def _stretch(row: Row) -> tuple[str, Stretch]:
+    name, caption = row.get(_FILE.name), row.get(_TEXT.name)
+    if not isinstance(name, str):
+        raise UserError(f"{row.place}, names no file: give a column or a key named path")
     if caption is not None and not isinstance(caption, str):
-        raise UserError(f"{where}: the caption is no text")
-    start = _seconds(where, _first(record, _START)) or Fraction(0)
-    end = _seconds(where, _first(record, _END))
+        raise UserError(f"{row.place}: the caption is no text")
+    start = _seconds(row, _START.name) or Fraction(0)
+    end = _seconds(row, _END.name)
     if end is not None and end <= start:
-        raise UserError(f"{where}: it ends before it begins")
-    return name, Stretch(" ".join((caption or "").split()), start, end)
+        raise UserError(f"{row.place}: it ends before it begins")
+    return name.strip(), Stretch(" ".join((caption or "").split()), start, end)
 
 
-def _first(record: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
-    return next((record[name] for name in names if record.get(name) not in (None, "")), None)
-
-
-def _seconds(where: str, value: Any) -> Fraction | None:
+def _seconds(row: Row, name: str) -> Fraction | None:
+    value: Any = row.get(name)
     if value is None:
         return None
     try:
-        seconds = Fraction(str(value)).limit_denominator(1_000_000)
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{where}: {value!r} is no number of seconds") from error
+        seconds = number(value).limit_denominator(1_000_000)
+    except ValueError as error:
+        raise UserError(f"{row.place}: {str(value)[:40]!r} is no number of seconds") from error
     if seconds < 0:
-        raise UserError(f"{where}: {value!r} is before the beginning")
+        raise UserError(f"{row.place}: {value!r} is before the beginning")
     return seconds

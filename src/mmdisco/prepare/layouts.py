@@ -1,6 +1,5 @@
 """Sources by layout: one film, a folder of clips, and the data sets of the field."""
 
-import csv
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -10,9 +9,10 @@ from typing import Final
 
 from mmdisco.errors import UserError
 from mmdisco.media.probing import Fault
-from mmdisco.prepare.captions import Captions, NoCaptions, Stretch, read_list
+from mmdisco.prepare.captions import Captions, NoCaptions, Stretch
 from mmdisco.prepare.sources import TRAIN, VALIDATION, Item, Refused, Source
 from mmdisco.prepare.walking import films, relative
+from mmdisco.tables import read_rows, whole_number
 
 _PART_NAMES: Final = {
     "train": TRAIN,
@@ -186,15 +186,12 @@ class VGGSound(Source):
                 yield Item(path, relative(path, self.root), label, key[0], part=part)
 
     def _rows(self) -> Iterator[tuple[tuple[str, int], str, str]]:
-        lines = csv.reader(read_list(self.table).splitlines(keepends=True))
-        for number, row in enumerate(lines, 1):
-            if not row:
-                continue
+        for place, row in read_rows(self.table):
             try:
                 name, second, label, part = row
-                yield (name, int(second)), label.strip(), _PART_NAMES[part.strip()]
+                yield (name, whole_number(second)), label.strip(), _PART_NAMES[part.strip().lower()]
             except (ValueError, KeyError) as error:
                 raise UserError(
-                    f"{self.table}, line {number}, is no row of VGGSound: id, second, label and "
-                    "train or test are wanted"
+                    f"{place}, is no row of VGGSound: id, second, label and train or test are "
+                    "wanted; if a label has a comma in it, put quotes around it"
                 ) from error

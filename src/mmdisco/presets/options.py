@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from mmdisco.errors import UserError
+from mmdisco.tables import number
 
 VARIABLE: Final = "MMDISCO_WEIGHTS"
 DTYPES: Final[dict[str, torch.dtype]] = {
@@ -98,9 +99,9 @@ class Options:
         seconds, size, fps = record["seconds"], record["size"], record["fps"]
         return Options(
             weights=weights,
-            seconds=None if seconds is None else Fraction(seconds),
+            seconds=None if seconds is None else number(seconds),
             size=None if size is None else (int(size[0]), int(size[1])),
-            fps=None if fps is None else Fraction(fps),
+            fps=None if fps is None else number(fps),
             dtype=str(record["dtype"]),
             device=str(record["device"]),
             offload=bool(record["offload"]),
