@@ -78,6 +78,11 @@ class NoiseLevel:
         """The same latent in VP units, α² + σ² = 1."""
         return x_t / over(self.magnitude, x_t)
 
+    def at(self, index: int) -> "NoiseLevel":
+        """The level of one row, as a batch of one."""
+        chosen = slice(index, index + 1)
+        return NoiseLevel(self.t[chosen], self.alpha[chosen], self.sigma[chosen])
+
     def expand(self, batch_size: int) -> "NoiseLevel":
         """The level of a single sample, repeated for a batch."""
         return NoiseLevel(

@@ -242,6 +242,13 @@ def test_parts_that_do_not_belong_together_are_refused(parts):
         Auffusion(replace(parts, vocoder=other))
 
 
+@pytest.mark.parametrize("kernels", [[11, 8, 8, 4], [10, 7, 9, 3]])
+def test_a_vocoder_gives_its_rate_whether_its_kernels_are_even_or_odd(kernels):
+    vocoder = new_vocoder(VOCODER | {"upsample_kernel_sizes": kernels}, Path("config.json"))
+    with torch.no_grad():
+        assert vocoder(torch.zeros(7, VOCODER["num_mels"])).shape == (7 * 160,)
+
+
 def test_inputs_are_left_as_they_were(model):
     x_t, tokens = noise(), model.encode_prompts(["a dog"]).native[0]
     kept = x_t.clone(), tokens.clone()

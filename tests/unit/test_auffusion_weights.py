@@ -144,7 +144,8 @@ def test_another_vocoder_is_refused_and_nothing_is_written(folder, change, messa
     ("config", "message"),
     [
         (VOCODER | {"resblock": "2"}, "another kind of HiFi-GAN"),
-        (VOCODER | {"upsample_kernel_sizes": [10, 8, 8, 4]}, "another kind of HiFi-GAN"),
+        (VOCODER | {"upsample_kernel_sizes": [3, 8, 8, 4]}, "another kind of HiFi-GAN"),
+        (VOCODER | {"upsample_kernel_sizes": [10, 8, 8, 4]}, "upsampler.0.weight"),
         (VOCODER | {"upsample_rates": [5, 4]}, "no configuration of a HiFi-GAN"),
         ({"model_type": "hifigan"}, "no configuration of a HiFi-GAN"),
         ([], "no configuration of a HiFi-GAN"),

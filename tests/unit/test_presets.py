@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from test_presets_tiny import JOINT, TINY, tiny_weights
 
 from mmdisco.av import AV
@@ -20,7 +21,7 @@ from mmdisco.mmdiffusion.sampling import AtTrainedTimes
 from mmdisco.models import ModelPair
 from mmdisco.path import IndexPath
 from mmdisco.presets import PRESETS, Options, preset
-from mmdisco.presets.methods import ReleasedTime
+from mmdisco.presets.methods import ReleasedTime, TrailingTime
 from mmdisco.released import ClampedLogit
 from mmdisco.request import Request, prepare
 from mmdisco.schedule import scaled_linear
@@ -160,6 +161,15 @@ def test_released_timesteps_lead_with_an_offset_of_one():
     stops = ReleasedTime().stops(path, 50)
     times = path.levels(stops).audio.t
     torch.testing.assert_close(times, torch.arange(981, 0, -20, dtype=torch.float64))
+
+
+def test_trailing_timesteps_are_those_of_the_scheduler():
+    path = IndexPath(AV(scaled_linear(), scaled_linear()))
+    theirs = DDPMScheduler(timestep_spacing="trailing")
+    for steps in (1, 3, 7, 50):
+        theirs.set_timesteps(steps)
+        times = path.levels(TrailingTime().stops(path, steps)).audio.t
+        torch.testing.assert_close(times, theirs.timesteps.double())
 
 
 def test_videocrafter2_as_released_is_sampled_at_other_levels():

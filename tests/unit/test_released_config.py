@@ -1,10 +1,10 @@
 import pytest
 
 from mmdisco.errors import UserError
-from mmdisco.released.blocks import ModulatedInputNormConfig
+from mmdisco.released.blocks import ModulatedInputNormConfig, ShiftBeforeConfig
 from mmdisco.released.config import PUBLISHED, ReleasedConfig
 from mmdisco.released.fusion import ChannelFusionConfig, MeanFusionConfig
-from mmdisco.released.keys import empty
+from mmdisco.released.keys import empty, released_name
 from mmdisco.released.kinds import Spectrogram, Video
 from mmdisco.released.transformer import MeanOfTokensConfig, TransformerConfig
 
@@ -26,6 +26,9 @@ def test_published_shapes_have_the_published_number_of_weights(name):
     "config",
     [
         *PUBLISHED.values(),
+        ReleasedConfig(
+            SOUND, PICTURE, MEAN, multipliers=(0.5, 1.25), modulation=ShiftBeforeConfig()
+        ),
         ReleasedConfig(
             Spectrogram(2, attention=(0, 1)),
             PICTURE,
@@ -52,6 +55,8 @@ def test_a_configuration_comes_back_from_its_record(config):
         ({"embedding": 2}, "embedding 2"),
         ({"multipliers": ()}, "multipliers"),
         ({"multipliers": (1, 0)}, "multipliers"),
+        ({"multipliers": (1, 1.3)}, r"\(128, 166\) channels"),
+        ({"multipliers": (1, float("nan"))}, "multipliers"),
         ({"cross_attention": (3,)}, "levels"),
         ({"cross_attention": (0,), "head_width": 48}, "head_width 48"),
         ({"audio": Spectrogram(2, attention=(-1,))}, "levels"),
@@ -61,6 +66,23 @@ def test_a_configuration_comes_back_from_its_record(config):
 def test_a_shape_that_no_network_has_is_refused_by_its_name(settings, named):
     with pytest.raises(UserError, match=named):
         ReleasedConfig(**{"audio": SOUND, "video": PICTURE, "fusion": MEAN, **settings})
+
+
+def test_names_without_a_scale_are_those_of_the_release():
+    config = ReleasedConfig(
+        SOUND,
+        PICTURE,
+        MEAN,
+        multipliers=(1,),
+        depth=1,
+        modulation=ShiftBeforeConfig(),
+        input_norm=ModulatedInputNormConfig(),
+    )
+    names = {released_name(name) for name in empty(config).state_dict()}
+    block = "feature_extractor.input_blocks"
+    assert f"{block}.1.0.audio_out_layers.0.norm.GroupNorm.weight" in names
+    assert f"{block}.1.0.video_out_layers.0.projection.1.bias" in names
+    assert f"{block}.0.0.video_norm.norm.GroupNorm.bias" in names
 
 
 def test_an_odd_width_of_the_fusion_is_refused():

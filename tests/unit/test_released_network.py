@@ -12,6 +12,7 @@ from mmdisco.errors import UserError
 from mmdisco.gradient import differentiate
 from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance
 from mmdisco.models import Conditioning, Denoiser, IndependentPair
+from mmdisco.released.blocks import ModulatedInputNormConfig, ShiftBefore, ShiftBeforeConfig
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import ReleasedConfig
 from mmdisco.released.fusion import (
@@ -53,7 +54,14 @@ ATTENTIVE = replace(
     cross_attention=(1,),
     head_width=16,
 )
-CONFIGS = [MEAN, SEQUENCE, CHANNELS, WAVES, ATTENTIVE]
+SHIFTED = replace(
+    MEAN,
+    modulation=ShiftBeforeConfig(),
+    input_norm=ModulatedInputNormConfig(),
+    multipliers=(1.5, 1),
+    width=64,
+)
+CONFIGS = [MEAN, SEQUENCE, CHANNELS, WAVES, ATTENTIVE, SHIFTED]
 
 
 def network_of(config):
@@ -82,6 +90,22 @@ def texts(generator, batch=2):
     return AV(
         torch.randn(batch, 5, generator=generator), torch.randn(batch, 6, generator=generator)
     )
+
+
+def test_a_shift_is_added_before_the_norm(generator):
+    shifted = ShiftBefore(32, 64, 8)
+    nn.init.normal_(shifted.norm.weight)
+    x, own = torch.randn(2, 64, 3, 4, generator=generator), torch.randn(2, 8, generator=generator)
+    added = x + shifted.projection(functional.silu(own))[:, :, None, None]
+    wanted = functional.group_norm(added, 32, shifted.norm.weight, shifted.norm.bias)
+    assert_close(shifted(x, own), wanted)
+
+
+def test_a_fraction_of_a_multiplier_makes_its_share_of_channels():
+    network = ReleasedDiscriminator(SHIFTED)
+    assert SHIFTED.channels == (96, 64)
+    assert network.last.in_features == 2 * 64
+    assert network.blocks[0].audio.wide.convolution.out_channels == 96
 
 
 @pytest.mark.parametrize("config", CONFIGS)

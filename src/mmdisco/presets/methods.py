@@ -4,12 +4,12 @@ What it does at random (dropout of VideoCrafter2's network, the noise after Auff
 windows of MM-Diffusion) and its one stream of random numbers are not repeated.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
 
-from mmdisco.av import AV
+from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
 from mmdisco.gradient import EveryTime
@@ -20,6 +20,9 @@ from mmdisco.path import IndexPath, NoisePath
 from mmdisco.pipeline import Method, Settings
 from mmdisco.sampling import Sampler
 from mmdisco.sampling.grid import Grid
+from mmdisco.sampling.solvers import Solver
+from mmdisco.sampling.strided import StridedDDPM
+from mmdisco.schedule import NoiseSchedule
 from mmdisco.shapes import Table
 
 ROWS: Final = 1000
@@ -27,28 +30,55 @@ ROWS: Final = 1000
 
 @dataclass(frozen=True)
 class ReleasedTime(Grid):
-    """The timesteps 1 + k · (1000 // N) for k = N − 1, …, 0: diffusers' "leading" with offset 1."""
+    """The timesteps k · (1000 // N) + offset for k = N − 1, …, 0: diffusers' "leading" spacing.
+
+    Attributes:
+        offset: Of every timestep.
+    """
+
+    offset: int = 1
 
     def stops(self, path: NoisePath, steps: int) -> Table:
         """Their place on a path of 1000 rows."""
         if not 1 <= steps < ROWS:
             raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
         k = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-        return (1 + k * (ROWS // steps)) / (ROWS - 1)
+        return (self.offset + k * (ROWS // steps)) / (ROWS - 1)
+
+
+@dataclass(frozen=True)
+class TrailingTime(Grid):
+    """The timesteps 1000 k / N − 1, rounded, for k = N, …, 1: diffusers' "trailing" spacing."""
+
+    def stops(self, path: NoisePath, steps: int) -> Table:
+        """Their place on a path of 1000 rows."""
+        if not 1 <= steps < ROWS:
+            raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
+        k = torch.arange(steps, 0, -1, dtype=torch.float64)
+        return (k * ROWS / steps - 1).round() / (ROWS - 1)
 
 
 @dataclass(frozen=True)
 class InsidePrompts(Method):
-    """Joint guidance inside classifier-free guidance, at the released timesteps.
+    """Joint guidance inside classifier-free guidance, by DDPM at the released timesteps.
 
     The discriminator is run with the captions and without, and its gradient is extrapolated like
-    the noise.
+    the noise. The solvers are the method's own; those of the settings are not used.
+
+    Attributes:
+        grid: The timesteps.
+        clip_sample: Whether predicted clean latents are cut off at ±1.
     """
 
+    grid: Grid = field(default_factory=ReleasedTime)
+    clip_sample: AV[bool] = field(default_factory=lambda: AV(audio=False, video=False))
+
     def sampler(self, model: JointModel, settings: Settings) -> Sampler:
-        """At ``ReleasedTime``."""
-        path = IndexPath(model.schedules)
-        return Sampler(path, settings.solvers, settings.steps, ReleasedTime(), settings.corrections)
+        """At the timesteps of ``grid``, in strides of 1000 // N."""
+        schedules = model.schedules
+        solvers = each(_strided, schedules, self.clip_sample)
+        steps, corrections = settings.steps, settings.corrections
+        return Sampler(IndexPath(schedules), solvers, steps, self.grid, corrections)
 
     def denoiser(
         self,
@@ -69,6 +99,10 @@ class InsidePrompts(Method):
             )
         guided = JointGuidance(model, discriminator, settings.joint_scale)
         return settings.classifier_free(guided, null, settings.guidance_scale)
+
+
+def _strided(schedule: NoiseSchedule, clip_sample: bool) -> Solver:  # noqa: FBT001
+    return StridedDDPM(schedule, clip_sample)
 
 
 @dataclass(frozen=True)

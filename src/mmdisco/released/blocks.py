@@ -30,14 +30,16 @@ class Half(nn.Module, ABC):
         """
 
 
-class Modulation(nn.Module):
-    """GroupNorm without weights of its own, scaled and shifted by the embedding.
+class Modulation(nn.Module, ABC):
+    """A GroupNorm that the embedding has a say in."""
 
-    Args:
-        groups: Of the norm.
-        channels: Of what is normalised.
-        embedding: Width of the embedding.
-    """
+    @abstractmethod
+    def forward(self, x: Latent, embedding: Vector) -> Tensor:
+        """Normalised over the channels of a group and all positions, all frames of a video too."""
+
+
+class ScaleAndShift(Modulation):
+    """GroupNorm without weights of its own, scaled and shifted by the embedding."""
 
     def __init__(self, groups: int, channels: int, embedding: int) -> None:
         super().__init__()
@@ -45,10 +47,57 @@ class Modulation(nn.Module):
         self.projection = nn.Linear(embedding, 2 * channels)
 
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """Normalised over the channels of a group and all positions, all frames of a video too."""
+        """Normalised, then scaled and shifted; see ``Modulation``."""
         projected = self.projection(functional.silu(embedding))
         scale, shift = projected.unflatten(1, (-1, *[1] * (x.ndim - 2))).chunk(2, dim=1)
         return functional.group_norm(x, self.groups) * (1 + scale) + shift
+
+
+class ShiftBefore(Modulation):
+    """The embedding added, then a GroupNorm with weights of its own."""
+
+    def __init__(self, groups: int, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(embedding, channels)
+        self.norm = nn.GroupNorm(groups, channels)
+
+    def forward(self, x: Latent, embedding: Vector) -> Tensor:
+        """Shifted, then normalised; see ``Modulation``."""
+        shift = self.projection(functional.silu(embedding))
+        return self.norm(x + shift.unflatten(1, (-1, *[1] * (x.ndim - 2))))
+
+
+@dataclass(frozen=True)
+class ModulationConfig(ABC):
+    """How the embedding reaches the norms of the towers."""
+
+    @abstractmethod
+    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
+        """The norm, with new weights.
+
+        Args:
+            groups: Of the norm.
+            channels: Of what is normalised.
+            embedding: Width of the embedding.
+        """
+
+
+@dataclass(frozen=True)
+class ScaleAndShiftConfig(ModulationConfig):
+    """By a scale and a shift after the norm, as in all that is published."""
+
+    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
+        """A ``ScaleAndShift``, with new weights."""
+        return ScaleAndShift(groups, channels, embedding)
+
+
+@dataclass(frozen=True)
+class ShiftBeforeConfig(ModulationConfig):
+    """By a shift before the norm: the release's ``use_scale_shift_norm: false``."""
+
+    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
+        """A ``ShiftBefore``, with new weights."""
+        return ShiftBefore(groups, channels, embedding)
 
 
 class NoInputNorm(Half):
@@ -60,11 +109,11 @@ class NoInputNorm(Half):
 
 
 class ModulatedInputNorm(Half):
-    """Every channel of the latent normalised by itself, scaled and shifted by the embedding."""
+    """Every channel of the latent normalised by itself, and modulated by the embedding."""
 
-    def __init__(self, channels: int, embedding: int) -> None:
+    def __init__(self, modulation: Modulation) -> None:
         super().__init__()
-        self.modulation = Modulation(channels, channels, embedding)
+        self.modulation = modulation
 
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
         """(b, c, time, *space), nothing but the values changed."""
@@ -76,12 +125,13 @@ class InputNormConfig(ABC):
     """What stands before the first convolution of either tower."""
 
     @abstractmethod
-    def build(self, channels: int, embedding: int) -> Half:
+    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
         """The norm, with new weights.
 
         Args:
             channels: Of the latent.
             embedding: Width of the embedding.
+            modulation: How the embedding reaches norms.
         """
 
 
@@ -89,7 +139,7 @@ class InputNormConfig(ABC):
 class NoInputNormConfig(InputNormConfig):
     """Nothing, as in all that is published."""
 
-    def build(self, channels: int, embedding: int) -> Half:
+    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
         """A ``NoInputNorm``."""
         return NoInputNorm()
 
@@ -98,9 +148,9 @@ class NoInputNormConfig(InputNormConfig):
 class ModulatedInputNormConfig(InputNormConfig):
     """Every channel normalised by itself, and modulated."""
 
-    def build(self, channels: int, embedding: int) -> Half:
+    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
         """A ``ModulatedInputNorm``, with new weights."""
-        return ModulatedInputNorm(channels, embedding)
+        return ModulatedInputNorm(modulation.build(channels, channels, embedding))
 
 
 class FirstHalf(Half):
@@ -124,7 +174,7 @@ class ResHalf(Half):
     Args:
         kind: Of latent.
         channels: Of the input and of the output.
-        embedding: Width of the embedding.
+        modulation: The norm after the 3 taps.
         window: Of the pool; all 1 for none.
         dilation: Of the 3 taps of a sound.
         attention: At the end.
@@ -134,7 +184,7 @@ class ResHalf(Half):
         self,
         kind: Kind,
         channels: tuple[int, int],
-        embedding: int,
+        modulation: Modulation,
         window: tuple[int, ...],
         dilation: int,
         attention: Attention,
@@ -143,7 +193,7 @@ class ResHalf(Half):
         before, after = channels
         self.norm = nn.GroupNorm(GROUPS, before)
         self.wide = kind.wide(before, after, window, dilation)
-        self.modulation = Modulation(GROUPS, after, embedding)
+        self.modulation = modulation
         self.last = Pointwise(after, after)
         self.pool = nn.Identity() if max(window) == 1 else kind.pool(window)
         self.skip = nn.Identity() if before == after else Pointwise(before, after)

@@ -55,9 +55,9 @@ def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscrim
         convert(checkpoint, folder, config)
     elif checkpoint.exists():
         record = _read_record(folder)
-        if record["source_sha256"] != sha256(checkpoint) or record["config"] != config.to_record():
+        if record["source_sha256"] != sha256(checkpoint) or not _is_of(record, config):
             convert(checkpoint, folder, config)
-    elif _read_record(folder)["config"] != config.to_record():
+    elif not _is_of(_read_record(folder), config):
         raise UserError(f"{folder} holds another network than was asked for: name that one")
     return load(folder)
 
@@ -109,6 +109,14 @@ def load(folder: Path) -> ReleasedDiscriminator:
         )
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def _is_of(record: dict[str, Any], config: ReleasedConfig) -> bool:
+    """Whether a folder's record is of this shape; one of fewer settings means the usual ones."""
+    try:
+        return ReleasedConfig.from_record(record["config"]) == config
+    except UserError:
+        return False
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The shape of a released discriminator, and the four shapes that are published."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,7 +11,10 @@ from mmdisco.released.attention import GROUPS
 from mmdisco.released.blocks import (
     InputNormConfig,
     ModulatedInputNormConfig,
+    ModulationConfig,
     NoInputNormConfig,
+    ScaleAndShiftConfig,
+    ShiftBeforeConfig,
 )
 from mmdisco.released.fusion import (
     ChannelFusionConfig,
@@ -34,6 +38,8 @@ _KINDS: Final[dict[str, type]] = {
     "mean of tokens": MeanOfTokensConfig,
     "no input norm": NoInputNormConfig,
     "modulated input norm": ModulatedInputNormConfig,
+    "scale and shift": ScaleAndShiftConfig,
+    "shift before the norm": ShiftBeforeConfig,
 }
 
 
@@ -47,7 +53,8 @@ class ReleasedConfig:
         fusion: How the features of both become one vector.
         width: Channels of a tower's first level; a multiple of 32, as the groups of the norms are.
         depth: Residual blocks a level.
-        multipliers: Channels of each level, in units of ``width``.
+        multipliers: Channels of each level, in units of ``width``; a fraction of a channel is
+            dropped, and a multiple of 32 must be left.
         embedding: Width of the embedding of noise level and caption; even, at least 4.
         dilations: The taps of the audio's k-th residual block, counted from 1, stand
             2^(k mod ``dilations``) apart.
@@ -56,6 +63,7 @@ class ReleasedConfig:
             one another.
         heads: Of the attention within a tower.
         head_width: Channels of a head of the attention between the towers.
+        modulation: How the embedding reaches the norms.
     """
 
     audio: Spectrogram | Waveform
@@ -63,22 +71,28 @@ class ReleasedConfig:
     fusion: FusionConfig
     width: int = 128
     depth: int = 4
-    multipliers: tuple[int, ...] = (1, 2, 4)
+    multipliers: tuple[int | float, ...] = (1, 2, 4)
     embedding: int = 128
     dilations: int = 1
     input_norm: InputNormConfig = field(default_factory=NoInputNormConfig)
     cross_attention: tuple[int, ...] = ()
     heads: int = 4
     head_width: int = 64
+    modulation: ModulationConfig = field(default_factory=ScaleAndShiftConfig)
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if not self.multipliers or min(self.multipliers) < 1:
+        if not self.multipliers or not all(0 < one < math.inf for one in self.multipliers):
             raise UserError(
-                f"discriminator multipliers {self.multipliers}: give one or more, each at least 1"
+                f"discriminator multipliers {self.multipliers}: give one or more, each above 0"
             )
         if self.width % GROUPS != 0:
             raise UserError(f"discriminator width {self.width}: give a multiple of {GROUPS}")
+        if any(channels % GROUPS != 0 or channels < 1 for channels in self.channels):
+            raise UserError(
+                f"discriminator multipliers {self.multipliers}: they make levels of "
+                f"{self.channels} channels; give such as make multiples of {GROUPS}"
+            )
         if self.embedding % 2 != 0 or self.embedding < 4:
             raise UserError(
                 f"discriminator embedding {self.embedding}: give an even number, at least 4"
@@ -91,11 +105,16 @@ class ReleasedConfig:
             width = self.head_width
             raise UserError(f"discriminator head_width {width}: give a divisor of {between}")
 
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(int(self.width * multiplier) for multiplier in self.multipliers)
+
     def _channels_at(self, levels: tuple[int, ...]) -> list[int]:
         last = len(self.multipliers) - 1
         if any(not 0 <= level <= last for level in levels):
             raise UserError(f"attention at levels {levels}: give levels from 0 to {last}")
-        return [self.width * self.multipliers[level] for level in levels]
+        return [self.channels[level] for level in levels]
 
     def to_record(self) -> dict[str, Any]:
         """The configuration in JSON's types."""

@@ -45,6 +45,7 @@ _NAMES: Final = tuple(
         (r"(_attention_block)\.into\.", r"\1.qkv."),
         (r"(_attention_block)\.out\.", r"\1.proj_out."),
         (r"(\w+_norm|_out_layers\.0)\.projection\.", r"\1.projection.1."),
+        (r"((?:audio|video)_norm|_out_layers\.0)\.norm\.", r"\1.norm.GroupNorm."),
         (r"\.convolution\.", ".audio_conv."),
         (r"\.(spatial|temporal)\.", r".video_conv_\1."),
         # from tower to tower

@@ -17,7 +17,7 @@ from mmdisco.discriminator.audio_video import NoText
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.convolutions import channels_last
 from mmdisco.errors import UserError
-from mmdisco.released.attention import Attention, CrossAttention, NoAttention, NoExchange
+from mmdisco.released.attention import GROUPS, Attention, CrossAttention, NoAttention, NoExchange
 from mmdisco.released.blocks import Block, FirstHalf, ResHalf
 from mmdisco.released.config import ReleasedConfig
 from mmdisco.released.kinds import Kind
@@ -42,7 +42,7 @@ class ReleasedDiscriminator(Discriminator):
         self.audio_text = _text_embedding(config.audio, config.embedding)
         self.video_text = _text_embedding(config.video, config.embedding)
         self.blocks = nn.ModuleList(_blocks(config))
-        self.fusion = config.fusion.build(config.width * config.multipliers[-1], config.embedding)
+        self.fusion = config.fusion.build(config.channels[-1], config.embedding)
         self.last = nn.Linear(self.fusion.features, 1)
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
@@ -94,20 +94,19 @@ class TimeEmbedding(nn.Module):
 
 
 def _blocks(config: ReleasedConfig) -> list[Block]:
-    width = config.width
-    channels = width * config.multipliers[0]
+    channels = config.channels[0]
 
     def first(kind: Kind) -> FirstHalf:
-        norm = config.input_norm.build(kind.channels, config.embedding)
+        norm = config.input_norm.build(kind.channels, config.embedding, config.modulation)
         return FirstHalf(kind, channels, norm)
 
     blocks = [Block(first(config.audio), first(config.video), NoExchange())]
-    for index, multiplier in enumerate(config.multipliers):
+    for index, wanted in enumerate(config.channels):
         if index > 0:
             blocks.append(_block(config, len(blocks), (channels, channels), None))
         for _ in range(config.depth):
-            blocks.append(_block(config, len(blocks), (channels, width * multiplier), index))
-            channels = width * multiplier
+            blocks.append(_block(config, len(blocks), (channels, wanted), index))
+            channels = wanted
     return blocks
 
 
@@ -122,7 +121,8 @@ def _block(
         if level in kind.attention:
             attention = kind.attend(channels[1], config.heads)
         dilation = 2 ** (number % config.dilations)
-        return ResHalf(kind, channels, config.embedding, window, dilation, attention)
+        modulation = config.modulation.build(GROUPS, channels[1], config.embedding)
+        return ResHalf(kind, channels, modulation, window, dilation, attention)
 
     exchange = (
         CrossAttention(channels[1], channels[1] // config.head_width)

@@ -1,6 +1,7 @@
 """The solvers that a command line can name. The only strings that choose one."""
 
 from collections.abc import Callable
+from functools import partial
 
 from diffusers import (
     DDIMScheduler,
@@ -27,9 +28,13 @@ def ddim(eta: float = 0.0) -> Solver:
     return VPSolver(DDIMScheduler(clip_sample=False), options)
 
 
-def ddpm() -> Solver:
-    """Ancestral sampling with the posterior variance (Ho et al. 2020, Eq. 7)."""
-    return VPSolver(DDPMScheduler(clip_sample=False))
+def ddpm(*, clip_sample: bool = False) -> Solver:
+    """Ancestral sampling with the posterior variance (Ho et al. 2020, Eq. 7).
+
+    Args:
+        clip_sample: Whether predicted clean latents are cut off at ±1, as befits pixels.
+    """
+    return VPSolver(DDPMScheduler(clip_sample=clip_sample))
 
 
 def dpm_solver_2m() -> Solver:
@@ -78,6 +83,7 @@ def flow_euler() -> Solver:
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "ddim": ddim,
     "ddpm": ddpm,
+    "ddpm-clip": partial(ddpm, clip_sample=True),
     "dpm++2m": dpm_solver_2m,
     "dpm++3m": dpm_solver_3m,
     "sde-dpm++2m": sde_dpm_solver_2m,

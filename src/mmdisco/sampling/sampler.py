@@ -48,7 +48,7 @@ class Sampler:
         """Pure noise in the units of the run's first level; ``shapes`` with the batch in front."""
 
         def scaled(eps: Tensor, levels: NoiseLevel) -> Tensor:
-            return eps * over(_at(levels, 0).expand(len(eps)).magnitude, eps)
+            return eps * over(levels.at(0).expand(len(eps)).magnitude, eps)
 
         return each(scaled, noise.draw(shapes), self._levels())
 
@@ -75,8 +75,10 @@ class Sampler:
         batch_size = len(z_T.audio)
         z = z_T
         for index in range(self.steps):
-            here = levels.map(lambda own, i=index: _at(own, i).expand(batch_size))
-            there = levels.map(lambda own, i=index: _at(own, i + 1).expand(batch_size))
+            here = levels.map(lambda own, i=index: own.at(i).expand(batch_size))
+            there = each(
+                lambda run, own, i=index: run.arrival(own, i).expand(batch_size), runs, levels
+            )
             for remaining in range(self.corrections, -1, -1):
                 with torch.no_grad():
                     eps = denoiser.predict_noise(z, here, cond)
@@ -110,14 +112,6 @@ def _step(
         return run.step(index, x_t, eps, generators)
 
     return each(step, runs, z, eps, noise.generators)
-
-
-def _at(levels: NoiseLevel, index: int) -> NoiseLevel:
-    """The level of step ``index`` as a batch of one; past the last step, clean."""
-    if index == len(levels.sigma):
-        return NoiseLevel.clean(1)
-    chosen = slice(index, index + 1)
-    return NoiseLevel(levels.t[chosen], levels.alpha[chosen], levels.sigma[chosen])
 
 
 def _noise_back(

@@ -38,6 +38,15 @@ class Run(ABC):
             noise: Generators for solvers that add noise.
         """
 
+    def arrival(self, levels: NoiseLevel, index: int) -> NoiseLevel:
+        """The level at which step ``index`` ends, a batch of one: the next one, or clean.
+
+        Args:
+            levels: Those of the run.
+            index: The step, from 0.
+        """
+        return levels.at(index + 1) if index + 1 < len(levels.sigma) else NoiseLevel.clean(1)
+
     @abstractmethod
     def fork(self) -> "Run":
         """A copy of the present state, so that a step can be taken again."""

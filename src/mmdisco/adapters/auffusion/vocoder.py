@@ -32,7 +32,7 @@ def new_vocoder(config: Any, path: Path) -> SpeechT5HifiGan:
     """
     try:
         rates, kernels = list(config["upsample_rates"]), list(config["upsample_kernel_sizes"])
-        odd = any((kernel - rate) % 2 for kernel, rate in zip(kernels, rates, strict=True))
+        excess = [kernel - rate for kernel, rate in zip(kernels, rates, strict=True)]
         record = SpeechT5HifiGanConfig(
             model_in_dim=config["num_mels"],
             sampling_rate=config["sampling_rate"],
@@ -45,9 +45,15 @@ def new_vocoder(config: Any, path: Path) -> SpeechT5HifiGan:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no configuration of a HiFi-GAN: get it again") from error
-    if odd or config.get("resblock") != "1":
+    if config.get("resblock") != "1" or min(excess) < 0:
         raise UserError(f"{path} is of another kind of HiFi-GAN than Auffusion's: get it again")
-    return SpeechT5HifiGan(record)
+    vocoder = SpeechT5HifiGan(record)
+    layers: list[Any] = list(vocoder.upsampler)
+    for layer, more in zip(layers, excess, strict=True):
+        if more % 2:
+            # a sample for a sample of the rate, where the kernel hangs over unevenly
+            layer.padding, layer.output_padding = (more // 2 + 1,), (1,)
+    return vocoder
 
 
 def translate(record: Any, path: Path) -> dict[str, Tensor]:
