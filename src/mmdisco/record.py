@@ -157,6 +157,7 @@ def describe(
         "samples": request.samples,
         "task": request.task,
         "given": given and {"path": str(given.resolve()), "sha256": surroundings.given},
+        "audio_track": request.audio_track,
         "steps": sampling.steps,
         "scheduler": sampling.solver,
         "guidance_scale": _sides(sampling.guidance_scale),
@@ -197,6 +198,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 samples=samples,
                 video=file if task == "video to audio" else None,
                 audio=file if task == "audio to video" else None,
+                audio_track=_track(values.get("audio_track")),
                 joint_scale=_both(values["joint_scale"]),
                 joint_levels=levels_of(values["joint_levels"]),
                 guidance_every=int(values.get("guidance_every", 1)),
@@ -230,6 +232,10 @@ def _choice(values: Mapping[str, Any], weights: Path | None) -> Choice:
         as_released=bool(values.get("as_released", False)),
         discriminator=values.get("discriminator"),
     )
+
+
+def _track(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _sides(scale: AV[float]) -> dict[str, float]:

@@ -43,6 +43,8 @@ class Request:
             is shorter.
         audio: A file to make a picture for: as much of it as the pair makes, silence after it if it
             is shorter.
+        audio_track: Number of the sound track of ``audio``, from 1; None is the one that a player
+            plays.
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
@@ -63,6 +65,7 @@ class Request:
     samples: int = 1
     video: Path | None = None
     audio: Path | None = None
+    audio_track: int | None = None
     joint_scale: AV[float] | None = None
     joint_levels: tuple[float, float] | None = None
     guidance_every: int | None = None
@@ -76,6 +79,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.video is not None and self.audio is not None:
             raise UserError("a video and a sound are given: give one, and the other is made for it")
+        if self.audio_track is not None and self.audio is None:
+            raise UserError("an audio track is chosen and no sound is given: leave it out")
         if self.given is None and self.prompt is not None and not self.prompt.strip():
             raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
         if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
@@ -268,7 +273,7 @@ def _task(request: Request, form: Form) -> Task:
         seen, shown = given_video(request.video, form)
         return SoundFor([seen] * request.samples, [shown] * request.samples)
     if request.audio is not None:
-        heard, played = given_audio(request.audio, form)
+        heard, played = given_audio(request.audio, form, request.audio_track)
         return VideoFor([heard] * request.samples, [played] * request.samples)
     return Jointly()
 

@@ -6,7 +6,7 @@ import pytest
 from filmmaking import film, level, noise, ramp, silence
 
 from mmdisco.media.cuts import cuts
-from mmdisco.media.decoding import upright
+from mmdisco.media.geometry import upright
 from mmdisco.media.given import Form
 from mmdisco.media.probing import Fault, Film, probe
 from mmdisco.media.reading import read_audio

@@ -36,6 +36,17 @@ def test_a_folder_is_read_at_any_depth_in_the_order_of_names(tmp_path):
     assert found == ["a/z.MKV", "b.mp4", "c.webm"]
 
 
+def test_every_file_that_is_passed_over_is_named(tmp_path):
+    touched(tmp_path, "b.mp4", "a/notes.txt", ".hidden.mp4", "README", "cover.jpg", ".git/x.mp4")
+    assert refused(Clips(tmp_path, NoCaptions(), ByFile())) == {
+        ".git": "hidden",
+        ".hidden.mp4": "hidden",
+        "README": "not named like a film",
+        "a/notes.txt": "not named like a film",
+        "cover.jpg": "not named like a film",
+    }
+
+
 def test_links_to_folders_are_not_followed(tmp_path):
     touched(tmp_path, "a/film.mp4")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
@@ -84,7 +95,11 @@ def test_a_list_names_captions_and_stretches(tmp_path, suffix):
     assert found["a/x.mp4"].end == Fraction(5, 2)
     assert found["y.mp4"].caption == "by its stem"
     assert found["z.mp4"].caption == ""
-    assert refused(source) == {"gone.mp4": "not found", "x.mp4": "not found"}
+    assert refused(source) == {
+        "gone.mp4": "not found",
+        "x.mp4": "not found",
+        listed.name: "not named like a film",
+    }
 
 
 @pytest.mark.parametrize(
@@ -105,6 +120,7 @@ def test_a_wrong_list_is_one_line(tmp_path, content, message):
 
 def test_vggsound_takes_label_and_part_from_its_table(tmp_path):
     touched(tmp_path, "video/-abcdefghij_000030.mp4", "video/zzzzzzzzzzz_5.mp4", "video/odd.mp4")
+    touched(tmp_path, "video/moreaaaaaaa_000001.mp4", "video/zzzzzzzzzzz_000005.mp4")
     table = tmp_path / "vggsound.csv"
     table.write_text(
         '-abcdefghij,30,"playing drum, kit",train\nzzzzzzzzzzz,5,dog barking,test\n'
@@ -114,7 +130,12 @@ def test_vggsound_takes_label_and_part_from_its_table(tmp_path):
     first, second = items(source)
     assert (first.caption, first.part, first.group) == ("playing drum, kit", "train", "-abcdefghij")
     assert (second.caption, second.part) == ("dog barking", "validation")
-    assert refused(source) == {"goneaaaaaaa_000007": "not found"}
+    assert refused(source) == {
+        "goneaaaaaaa_000007": "not found",
+        "moreaaaaaaa_000001.mp4": "not in the table",
+        "odd.mp4": "not named by id and second",
+        "zzzzzzzzzzz_5.mp4": "there twice",
+    }
     table.write_text("id,start,label,part\n")
     with pytest.raises(UserError, match="line 1, is no row of VGGSound"):
         items(source)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import AudioTrack
+
 
 def evaluate(
     generated: Annotated[Path, typer.Argument(help="Folder of clips: mp4, or wav beside mp4.")],
@@ -41,6 +43,7 @@ def evaluate(
     rate: Annotated[int | None, typer.Option(help="Read sound at so many samples a second.")] = (
         None
     ),
+    audio_track: AudioTrack = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes that read clips.")] = os.cpu_count() or 1,
     cache: Annotated[
@@ -78,5 +81,6 @@ def evaluate(
         part,
         bases,
         health,
+        audio_track,
     )
     typer.echo(carry_out(options))

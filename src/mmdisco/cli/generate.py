@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import CLIPS, MODELS, Device, Dtype, Fps, Seconds, Size, Weights
+from mmdisco.cli.options import (
+    CLIPS,
+    MODELS,
+    AudioTrack,
+    Device,
+    Dtype,
+    Fps,
+    Seconds,
+    Size,
+    Weights,
+)
 
 RELEASE = "Reproduction"
 SAMPLING = "Sampling"
@@ -53,6 +63,7 @@ def generate(
             "one there is silence."
         ),
     ] = None,
+    audio_track: AudioTrack = None,
     negative_prompt: Annotated[
         str | None, typer.Option(help="What clips shall not be like.", rich_help_panel=CLIPS)
     ] = None,
@@ -206,6 +217,7 @@ def generate(
         samples=samples,
         video=video,
         audio=audio,
+        audio_track=audio_track,
         no_guidance=no_guidance,
         joint_scale=joint_scale,
         audio_scale=audio_scale,

@@ -29,6 +29,7 @@ class Wish:
     samples: int | None = None
     video: Path | None = None
     audio: Path | None = None
+    audio_track: int | None = None
     no_guidance: bool = False
     joint_scale: float | None = None
     audio_scale: float | None = None
@@ -61,6 +62,7 @@ class Wish:
             samples=1 if self.samples is None else self.samples,
             video=self.video,
             audio=self.audio,
+            audio_track=self.audio_track,
             joint_levels=self._joint_levels(pair),
             guidance_every=self.guidance_every,
             guidance_scale=self._guidance_scale(pair),

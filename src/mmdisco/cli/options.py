@@ -19,6 +19,13 @@ Weights = Annotated[
 Seconds = Annotated[float | None, typer.Option(help="Length of a clip.", rich_help_panel=CLIPS)]
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=CLIPS)]
 Fps = Annotated[float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)]
+AudioTrack = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of the sound track to read, from 1; the one that players play if left out.",
+        rich_help_panel=CLIPS,
+    ),
+]
 Dtype = Annotated[
     str | None,
     typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),

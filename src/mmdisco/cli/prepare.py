@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import Device, Dtype, Fps, Seconds, Size, Weights
+from mmdisco.cli.options import AudioTrack, Device, Dtype, Fps, Seconds, Size, Weights
 
 LAYOUT = "Layout"
 
@@ -64,6 +64,7 @@ def prepare(
     clips_per_file: Annotated[
         int | None, typer.Option(help="At most; all if left out.", rich_help_panel=LAYOUT)
     ] = None,
+    audio_track: AudioTrack = None,
     seconds: Seconds = None,
     size: Size = None,
     fps: Fps = None,
@@ -93,6 +94,7 @@ def prepare(
         hop=hop,
         stretch=stretch,
         clips_per_file=clips_per_file,
+        audio_track=audio_track,
         shard=shard,
         batch=batch,
     )

@@ -54,6 +54,7 @@ class Wish:
     hop: float | None = None
     stretch: float | None = None
     clips_per_file: int | None = None
+    audio_track: int | None = None
     shard: int = 64
     batch: int = 8
 
@@ -83,6 +84,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
     if not 0 <= wish.validation < 1:
         raise UserError(f"--validation {wish.validation:g}: give a share from 0 to below 1")
     counts = {"--shard": wish.shard, "--batch": wish.batch, "--clips-per-file": wish.clips_per_file}
+    counts["--audio-track"] = wish.audio_track
     for name, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: give at least 1")
@@ -108,6 +110,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "hop": wish.hop,
         "stretch": wish.stretch,
         "clips_per_file": wish.clips_per_file,
+        "audio_track": wish.audio_track,
         "shard": wish.shard,
         "batch": wish.batch,
     }
@@ -117,6 +120,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         wish.shots,
         fraction("seconds a hop", wish.hop),
         fraction("seconds a stretch", wish.stretch) or STRETCH,
+        wish.audio_track,
     )
     encoder = Encoder(pair)
     return Order(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)

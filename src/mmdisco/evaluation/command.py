@@ -44,6 +44,7 @@ class Options:
     part: str | None = None
     bases: Path | None = None
     health: Path | None = None
+    audio_track: int | None = None
 
 
 def carry_out(options: Options) -> str:
@@ -103,6 +104,7 @@ def selection_of(options: Options) -> Selection:
         seconds=_positive("--seconds", options.seconds),
         fps=_positive("--fps", options.fps),
         size=_size(options.size),
+        audio_track=_track(options.audio_track),
         sample_rate=None if options.rate is None else int(_positive("--rate", options.rate) or 0),
     )
 
@@ -147,6 +149,12 @@ def _positive(name: str, given: float | int | str | None) -> Fraction | None:
     if not 0 < value < _MOST:
         raise UserError(f"{name} must be a positive number below {_MOST}, not {given!r}")
     return value
+
+
+def _track(number: int | None) -> int | None:
+    if number is not None and number < 1:
+        raise UserError(f"--audio-track {number}: give at least 1")
+    return number
 
 
 def _size(words: str | None) -> tuple[int, int] | None:

@@ -7,7 +7,9 @@ from typing import Final
 
 from mmdisco.inspection.kind import Kind
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.decoding import opened
+from mmdisco.media.clock import rate_of
+from mmdisco.media.geometry import pixel_shape
+from mmdisco.media.opening import opened, picture_track, pictures
 from mmdisco.media.reading import Selection, read_clip
 from mmdisco.prepare.judging import judge, statistics
 
@@ -29,12 +31,12 @@ class FilmFile(Kind):
             lines = [f"a file of {container.format.long_name}"]
             if container.duration:
                 lines[0] += f", {container.duration / 1e6:.2f} s"
-            for one in container.streams.video:
-                rate = float(one.average_rate or 0)
+            for one in pictures(container):
+                rate = float(rate_of(container))
                 lines.append(f"picture: {one.codec.name} {one.width}x{one.height}, {rate:.3f} fps")
             for one in container.streams.audio:
                 lines.append(f"sound: {one.codec.name} at {one.rate} Hz, channels: {one.channels}")
-            both = bool(container.streams.video) and bool(container.streams.audio)
+            both = bool(pictures(container)) and bool(container.streams.audio)
         if both:
             clip = _beginning(path)
             said = ", ".join(f"{name} {value:g}" for name, value in statistics(clip).items())
@@ -51,7 +53,7 @@ class FilmFile(Kind):
 
 def _beginning(path: Path) -> AudioVideo:
     with opened(path) as container:
-        picture = container.streams.video[0] if container.streams.video else None
-        aspect = picture.width / picture.height if picture and picture.height else 1.0
+        picture = picture_track(container)
+        aspect = float(picture.width * pixel_shape(picture) / max(1, picture.height))
     width = min(4 * _HEIGHT, max(_HEIGHT // 4, round(_HEIGHT * aspect)))
     return read_clip(path, Selection(seconds=_SECONDS, fps=_FPS, size=(_HEIGHT, width)))

@@ -10,7 +10,8 @@ import av
 import av.error
 from av.filter import Graph
 
-from mmdisco.media.decoding import Damage, on_screen, opened
+from mmdisco.media.decoding import Damage, on_screen
+from mmdisco.media.opening import opened
 
 _RATE: Final = Fraction(12)  # looks a second; a cut is found to 1/12 s
 _CHANGE: Final = 0.3  # of FFmpeg's scene score in [0, 1]
@@ -26,7 +27,7 @@ def cuts(path: Path) -> Iterator[Fraction]:
         graph: Graph | None = None
         endless = (step / _RATE for step in count())
         for index, frame in enumerate(on_screen(container, endless, 1 / _RATE, Damage())):
-            small = frame.reformat(64, 36, "rgb24", interpolation="AREA")
+            small = frame.reformat(64, 36, "rgb24", interpolation="AREA", threads=1)
             if graph is None:
                 graph = _graph()
             small.pts = index

@@ -1,34 +1,30 @@
 """Frames and sound of an opened file by their time stamps. Knows PyAV; knows no clip and no rate.
 
-Time 0 is the stamp of the first frame, or of the first sample of a file without pictures. A reader
+Time 0 and the course of time are ``clock``'s, what a frame looks like is ``geometry``'s. A reader
 that starts in the middle seeks to a little before its place; where a file cannot be sought in, it
 reads from the beginning, so what comes out is the same.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from mmdisco.errors import UserError
-from mmdisco.media.clip import Frames, Waveform
+from mmdisco.media.clip import Waveform
+from mmdisco.media.clock import UNSTATED_RATE, Clock, clock_of
+from mmdisco.media.mixing import Mixer
+from mmdisco.media.opening import expect_room, path_of, picture_track, sound_track
 
-UNSTATED_RATE: Final = Fraction(25)
-# a playlist must not lead to other files or into the net
-_OPTIONS: Final = {"protocol_whitelist": "file"}
 _STEPS_BACK: Final = (
     Fraction(0),
     Fraction(5),
@@ -36,7 +32,6 @@ _STEPS_BACK: Final = (
 )  # seconds, until a seek is early enough
 _LEAD: Final = Fraction(1, 2)  # seconds of sound that settle a decoder before it is listened to
 _JITTER: Final = Fraction(1, 50)  # seconds; stamps of sound are rounded, but sound has no seams
-_SLIMMEST: Final = 4  # sides that differ more are cut before they are scaled, lest they fill memory
 
 
 @dataclass
@@ -52,27 +47,6 @@ class Damage:
     def within(self, start: Fraction, end: Fraction) -> bool:
         """Whether any of it lies between two times."""
         return any(first < end and last >= start for first, last in self.spans)
-
-
-@contextmanager
-def opened(path: Path) -> Generator[InputContainer]:
-    """The file at ``path``; whatever FFmpeg cannot do with it becomes one clear line.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    try:
-        with av.open(str(path), options=_OPTIONS, metadata_errors="replace") as container:
-            yield container
-    except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or "not a media file"
-        raise UserError(f"cannot read {path}: {reason[:1].lower()}{reason[1:]}") from error
-
-
-def origin(container: InputContainer) -> Fraction:
-    """Stamp of time 0 in seconds: the picture's beginning if there is a picture."""
-    stream = (*container.streams.video, *container.streams.audio)[0]
-    return (stream.start_time or 0) * (stream.time_base or Fraction(0))
 
 
 def on_screen(
@@ -94,7 +68,6 @@ def on_screen(
     Raises:
         UserError: Something cannot be decoded, and there is no ``damage``.
     """
-    zero = origin(container)
     wanted = iter(times)
     time = next(wanted, None)
     if time is None:
@@ -102,7 +75,8 @@ def on_screen(
     # Containers round stamps to a millisecond; a frame that much late is still the one meant.
     slack = min(Fraction(2, 1000), step / 4)
     begin, end, previous = time, Fraction(0), None
-    for frame, stamp in _pictures(container, zero, begin + slack, damage):
+    track = _Track(container, picture_track(container), clock_of(container), damage)
+    for frame, stamp in _pictures(track, begin + slack):
         while previous is not None and time + slack < stamp:
             yield previous
             time = next(wanted, None)
@@ -113,6 +87,7 @@ def on_screen(
         if begin <= stamp and time <= stamp + slack:
             # A track too coarse to state how long its last frame lasts shows it once.
             end = max(end, time + step)
+    end = max(end, track.repeated)
     while previous is not None and end - time > step / 2:
         yield previous
         time = next(wanted, None)
@@ -125,6 +100,7 @@ def sound(
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
     damage: Damage | None = None,
+    number: int | None = None,
 ) -> tuple[Waveform, int]:
     """The sound from ``start`` on as one channel, with its rate; shorter where the track ends.
 
@@ -135,150 +111,126 @@ def sound(
         start: Seconds after time 0.
         seconds: At most so many.
         damage: As for ``on_screen``.
+        number: Of the sound track, from 1; None is the one that a player plays.
 
     Raises:
-        UserError: As for ``on_screen``.
+        UserError: As for ``on_screen``, or it does not fit into memory.
+        ValueError: A sample is not a number.
     """
-    stream = container.streams.audio[0]
-    rate, zero = stream.rate, origin(container)
-    mono = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+    stream = sound_track(container, number)
+    track = _Track(container, stream, clock_of(container, number), damage)
+    rate, path = stream.rate, path_of(container)
     limit = None if seconds is None else round(seconds * rate)
+    if limit is None and stream.duration:
+        expect_room(path, round(stream.duration * (stream.time_base or 0) * rate), 4, "samples")
+    expect_room(path, limit or 0, 4, "samples")
     parts: list[tuple[int, Waveform]] = []
-    after: int | None = None
-    for frame, stamp in _sounds(container, stream, zero, start, damage):
-        at = round((stamp - start) * rate)
-        if after is not None and abs(at - after) <= _JITTER * rate:
-            at = after
+    length = 0
+    for at, block in _placed(track, start, Mixer(rate), rate):
         if limit is not None and at >= limit:
             break
-        for block in _mixed(mono, frame):
-            if at + len(block) > 0:
-                parts.append((at, block))
-            at += len(block)
-        after = at
-    length = max((at + len(part) for at, part in parts), default=0)
+        if at + len(block) > 0:
+            parts.append((at, block))
+            length = max(length, at + len(block))
+            expect_room(path, length, 4, "samples")
     waveform = np.zeros(length if limit is None else min(length, limit), np.float32)
     for at, part in parts:
         heard = part[max(0, -at) : max(0, len(waveform) - at)]
         waveform[max(0, at) : max(0, at) + len(heard)] = heard
+    if not np.isfinite(waveform).all():
+        raise ValueError("its sound has samples that are not numbers")
     return np.clip(waveform, -1, 1), rate
 
 
-def upright(frame: VideoFrame, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """RGB bytes (height, width, 3), turned as the file says; cut from the middle and scaled."""
-    turns = round(frame.rotation / 90) % 4
-    if size is None:
-        rgb = _bytes(frame.to_ndarray(format="rgb24"))
-    else:
-        rgb = _covering(frame, size if turns % 2 == 0 else (size[1], size[0]))
-    return np.rot90(rgb, turns)
+@dataclass
+class _Track:
+    """One track that is being decoded.
+
+    Attributes:
+        repeated: Until when, in seconds, the last frame is shown by packets that only repeat it.
+    """
+
+    container: InputContainer
+    stream: VideoStream | AudioStream
+    clock: Clock
+    damage: Damage | None
+    repeated: Fraction = Fraction(0)
 
 
-def pixels(frame: VideoFrame, size: tuple[int, int] | None) -> Frames:
-    """As ``upright``, in [0, 1]."""
-    return upright(frame, size).astype(np.float32) / np.float32(255)
-
-
-def _covering(frame: VideoFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    height, width = size
-    frame = _less_slim(frame, height, width)
-    scale = max(Fraction(height, frame.height), Fraction(width, frame.width))
-    tall, wide = max(height, round(frame.height * scale)), max(width, round(frame.width * scale))
-    rgb = _bytes(frame.reformat(wide, tall, "rgb24", interpolation="AREA").to_ndarray())
-    top, left = (tall - height) // 2, (wide - width) // 2
-    return rgb[top : top + height, left : left + width]
-
-
-def _less_slim(frame: VideoFrame, height: int, width: int) -> VideoFrame:
-    aspect = Fraction(frame.width * height, frame.height * width)
-    if Fraction(1, _SLIMMEST) < aspect < _SLIMMEST:
-        return frame
-    rgb = _bytes(frame.to_ndarray(format="rgb24"))
-    tall = min(frame.height, -(-frame.width * height // width))
-    wide = min(frame.width, -(-frame.height * width // height))
-    top, left = (frame.height - tall) // 2, (frame.width - wide) // 2
-    middle = np.ascontiguousarray(rgb[top : top + tall, left : left + wide])
-    return VideoFrame.from_ndarray(middle, format="rgb24")
-
-
-def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return array.astype(np.uint8, copy=False)
-
-
-def _pictures(
-    container: InputContainer, zero: Fraction, since: Fraction, damage: Damage | None
-) -> Iterator[tuple[VideoFrame, Fraction]]:
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    rate = stream.average_rate or UNSTATED_RATE
-    for frame, stamp in _sought(container, stream, zero, since, damage, 1 / rate):
+def _pictures(track: _Track, since: Fraction) -> Iterator[tuple[VideoFrame, Fraction]]:
+    assert isinstance(track.stream, VideoStream)
+    track.stream.thread_type = "AUTO"
+    rate = track.stream.average_rate or UNSTATED_RATE
+    for frame, stamp in _sought(track, since, 1 / rate):
         assert isinstance(frame, VideoFrame)
-        if damage is not None and frame.is_corrupt:
-            damage.spans.append((stamp, stamp))
+        if track.damage is not None and frame.is_corrupt:
+            track.damage.spans.append((stamp, stamp))
         yield frame, stamp
 
 
-def _sounds(
-    container: InputContainer,
-    stream: AudioStream,
-    zero: Fraction,
-    start: Fraction,
-    damage: Damage | None,
-) -> Iterator[tuple[AudioFrame, Fraction]]:
-    since = max(Fraction(0), start - _LEAD)
-    for frame, stamp in _sought(container, stream, zero, since, damage, Fraction(0)):
+def _placed(
+    track: _Track, start: Fraction, mixer: Mixer, rate: int
+) -> Iterator[tuple[int, Waveform]]:
+    """Blocks of one channel with the sample, counted from ``start``, that each begins at."""
+    after: int | None = None
+    for frame, stamp in _sought(track, max(Fraction(0), start - _LEAD), Fraction(0)):
         assert isinstance(frame, AudioFrame)
-        yield frame, stamp
+        at = round((stamp - start) * rate)
+        if after is not None and abs(at - after) <= _JITTER * rate:
+            at = after
+        for block in mixer.mixed(frame):
+            yield at, block
+            at += len(block)
+        after = at
+    for block in mixer.rest():
+        yield after or 0, block
+        after = (after or 0) + len(block)
 
 
 def _sought(
-    container: InputContainer,
-    stream: VideoStream | AudioStream,
-    zero: Fraction,
-    since: Fraction,
-    damage: Damage | None,
-    step: Fraction,
+    track: _Track, since: Fraction, step: Fraction
 ) -> Iterator[tuple[VideoFrame | AudioFrame, Fraction]]:
     """Decoded frames with their seconds after time 0, the first at or before ``since``."""
+    zero = track.clock.zero
     for back in _STEPS_BACK:
-        if since - back <= 0:
+        if since - back <= 0 or track.clock.joined:
             break
         try:
-            container.seek(int((zero + since - back) * av.time_base))
+            track.container.seek(int((zero + since - back) * av.time_base))
         except (av.error.FFmpegError, OSError):
             break
-        found = _stamped(container, stream, zero, damage, step, sought=True)
+        found = _stamped(track, step, sought=True)
         first = next(found, None)
         if first is not None and first[1] <= since:
             yield from chain((first,), found)
             return
-        if damage is not None:
-            damage.spans.clear()
-    if since > 0:
-        container.seek(0 if zero >= 0 else int(zero * av.time_base))
-    yield from _stamped(container, stream, zero, damage, step, sought=False)
+        if track.damage is not None:
+            track.damage.spans.clear()
+    if since > 0 and not track.clock.joined:
+        track.container.seek(0 if zero >= 0 else int(zero * av.time_base))
+    yield from _stamped(track, step, sought=False)
 
 
 def _stamped(
-    container: InputContainer,
-    stream: VideoStream | AudioStream,
-    zero: Fraction,
-    damage: Damage | None,
-    step: Fraction,
-    *,
-    sought: bool,
+    track: _Track, step: Fraction, *, sought: bool
 ) -> Iterator[tuple[VideoFrame | AudioFrame, Fraction]]:
     latest: Fraction | None = None
-    for packet in container.demux(stream):
+    zero = track.clock.zero
+    for packet in track.clock.packets(track.container, track.stream):
+        told = packet.pts if packet.pts is not None else packet.dts
+        here = None if told is None else told * packet.time_base - zero
+        if not packet.size and here is not None:
+            # the frame before is shown on; to a decoder it would be the end of the track
+            until = here + (packet.duration or 0) * packet.time_base
+            track.repeated = max(track.repeated, until)
+            continue
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
-            if damage is None:
+        except av.error.FFmpegError:
+            if track.damage is None:
                 raise
-            told = packet.pts if packet.pts is not None else packet.dts
-            here = None if told is None else told * packet.time_base - zero
             near = latest if latest is not None else (here or Fraction(0))
-            damage.spans.append((near, max(near, here or near)))
+            track.damage.spans.append((near, max(near, here or near)))
             continue
         for frame in frames:
             assert isinstance(frame, VideoFrame | AudioFrame)
@@ -289,12 +241,3 @@ def _stamped(
             else:
                 latest = Fraction(0) if latest is None else latest + step
             yield frame, latest
-
-
-def _mixed(resampler: av.AudioResampler, frame: AudioFrame) -> Iterator[Waveform]:
-    try:
-        blocks = resampler.resample(frame)
-    except ValueError as error:  # the track changes its rate or channels on the way
-        raise av.error.InvalidDataError(0, f"its sound changes its form: {error}") from error
-    for block in blocks:
-        yield block.to_ndarray()[0]

@@ -13,6 +13,7 @@ from typing import Final
 
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.fitting import fit_audio, fit_video
+from mmdisco.media.opening import MOST_BYTES
 from mmdisco.media.reading import Selection, frame_rate, read_audio, read_video, resampled
 from mmdisco.media.writing import SOUND_RATES
 
@@ -56,18 +57,24 @@ def given_video(path: Path, form: Form, most_pixels: int = MOST_PIXELS) -> tuple
     selection = Selection(seconds=form.seconds, fps=form.fps, size=form.size)
     seen = read_video(path, selection)
     fps = min(max(frame_rate(path), form.fps), max(MOST_FPS, form.fps))
-    size = _shown_size(path, most_pixels)
+    room = MOST_BYTES // (12 * max(1, round(form.seconds * fps)))
+    size = _shown_size(path, min(most_pixels, room))
     shown = read_video(path, Selection(seconds=form.seconds, fps=fps, size=size))
     return fit_video(seen, form.frames), fit_video(shown, round(form.seconds * fps))
 
 
-def given_audio(path: Path, form: Form) -> tuple[Audio, Audio]:
+def given_audio(path: Path, form: Form, audio_track: int | None = None) -> tuple[Audio, Audio]:
     """The sound of a file as models take it, and at the file's own rate.
+
+    Args:
+        path: The file.
+        form: Of the clips.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
 
     Raises:
         UserError: The file has no sound track or no samples, or cannot be read.
     """
-    played = read_audio(path, Selection(seconds=form.seconds))
+    played = read_audio(path, Selection(seconds=form.seconds, audio_track=audio_track))
     heard = resampled(played, form.sample_rate)
     if played.sample_rate not in SOUND_RATES:
         played = resampled(played, FALLBACK_RATE)

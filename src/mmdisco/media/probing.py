@@ -12,14 +12,24 @@ from typing import Final
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
-from mmdisco.media.decoding import opened, origin
+from mmdisco.media.clock import Clock, clock_of
+from mmdisco.media.geometry import stated_hdr
+from mmdisco.media.opening import (
+    MOST_PIXELS,
+    MOST_SIDE,
+    opened,
+    picture_track,
+    pictures,
+    sound_track,
+)
 
 LEAST_SIDE: Final = 16  # pixels; smaller pictures show nothing
-MOST_SIDE: Final = 16_384
-MOST_PIXELS: Final = 8192 * 8192
+_LONGEST: Final = Fraction(100 * 3600)  # seconds; stamps that say more are damaged
 _TAIL: Final = Fraction(3)  # seconds before the end where packets are looked at
 _TOLERANCE: Final = Fraction(1)  # seconds by which a whole file may end early
 _TRUSTED: Final = ("mp4", "matroska", "avi")  # formats that state a length and do not guess it
@@ -51,8 +61,12 @@ class Film:
     bytes: int
 
 
-def probe(path: Path) -> Film | Fault:
+def probe(path: Path, audio_track: int | None = None) -> Film | Fault:
     """Look at a file.
+
+    Args:
+        path: The file.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
 
     Returns:
         What it is, or why it is none that clips with sound can be taken from.
@@ -73,63 +87,76 @@ def probe(path: Path) -> Film | Fault:
         return Fault("unreadable", error.strerror or str(error))
     try:
         with opened(path) as container:
-            return _judged(container, status.st_size)
+            return _judged(container, status.st_size, audio_track)
     except UserError as error:
-        return Fault("undecodable", _without(path, str(error)))
+        return Fault("undecodable", without_path(path, str(error)))
 
 
-def _judged(container: InputContainer, size: int) -> Film | Fault:
-    if not container.streams.video:
+def _judged(container: InputContainer, size: int, audio_track: int | None) -> Film | Fault:
+    if not pictures(container):
         return Fault("no picture track")
     if not container.streams.audio:
         return Fault("no sound track")
-    picture = container.streams.video[0]
-    sides = (picture.width, picture.height)
-    said = f"{sides[0]}x{sides[1]}"
-    if max(sides) > MOST_SIDE or sides[0] * sides[1] > MOST_PIXELS:
-        return Fault("picture too large", said)
-    if min(sides) < LEAST_SIDE:
-        return Fault("picture too small", said)
-    picture_end, end, sounds = _ends(container)
+    first = pictures(container)[0]
+    if max(first.width, first.height) > MOST_SIDE or first.width * first.height > MOST_PIXELS:
+        return Fault("picture too large", f"{first.width}x{first.height}")
+    picture, sound = picture_track(container), sound_track(container, audio_track)
+    if min(picture.width, picture.height) < LEAST_SIDE:
+        return Fault("picture too small", f"{picture.width}x{picture.height}")
+    kind = stated_hdr(picture)
+    if kind is not None:
+        return Fault("HDR picture", f"{kind}; bring it to BT.709 first")
+    film = _Look(container, picture, sound, clock_of(container, audio_track))
+    picture_end, end, sounds = _ends(film)
     if not sounds:
         return Fault("empty sound track")
-    stated = _stated(container)
+    stated = _stated(film)
     trusted = any(name in container.format.name for name in _TRUSTED)
-    if trusted and stated is not None and end < stated - _TOLERANCE:
+    # Matroska may state when the last stamp is, not how long the file lasts
+    last = max(end, end + film.clock.zero)
+    if trusted and stated is not None and last < stated - _TOLERANCE:
         told = f"ends at {float(end):.1f} s of {float(stated):.1f} s"
         return Fault("cut short", told)
+    if picture_end > _LONGEST:
+        return Fault("undecodable", f"its stamps tell of {float(picture_end / 3600):.0f} hours")
     return Film(picture_end, size)
 
 
-def _ends(container: InputContainer) -> tuple[Fraction, Fraction, bool]:
+@dataclass(frozen=True)
+class _Look:
+    """A file that is being looked at, and the tracks that are of use."""
+
+    container: InputContainer
+    picture: VideoStream
+    sound: AudioStream
+    clock: Clock
+
+
+def _ends(film: _Look) -> tuple[Fraction, Fraction, bool]:
     """Where the picture and the last of both tracks end, and whether there is sound at all."""
-    zero = origin(container)
-    picture, sound = container.streams.video[0], container.streams.audio[0]
-    sounds = _has_packets(container)
-    stated = _stated(container)
-    if stated is not None and stated > 2 * _TAIL:
-        _seek(container, zero + stated - _TAIL)
+    zero = film.clock.zero
+    sounds = any(packet.size for packet in film.container.demux(film.sound))
+    stated = _stated(film)
+    if stated is not None and stated > 2 * _TAIL and not film.clock.joined:
+        _seek(film.container, zero + stated - _TAIL)
     else:
-        _seek(container, zero)
-    found = _last(container, zero)
-    if picture.index not in found:  # the picture ends long before the sound, or seeking failed
-        _seek(container, zero)
-        found |= _last(container, zero)
-    picture_end = found.get(picture.index, Fraction(0))
-    return picture_end, max(picture_end, found.get(sound.index, picture_end)), sounds
+        _seek(film.container, zero)
+    found = _last(film)
+    if film.picture.index not in found:  # it ends long before the sound, or seeking failed
+        _seek(film.container, zero)
+        found |= _last(film)
+    picture_end = found.get(film.picture.index, Fraction(0))
+    return picture_end, max(picture_end, found.get(film.sound.index, picture_end)), sounds
 
 
-def _stated(container: InputContainer) -> Fraction | None:
+def _stated(film: _Look) -> Fraction | None:
     """Seconds that picture and sound are said to last; of the whole file where they say nothing."""
-    both = (container.streams.video[0], container.streams.audio[0])
+    both = (film.picture, film.sound)
     lengths = [one.duration * one.time_base for one in both if one.duration and one.time_base]
     if len(lengths) == len(both):
         return max(lengths)
-    return None if container.duration is None else Fraction(container.duration, av.time_base)
-
-
-def _has_packets(container: InputContainer) -> bool:
-    return any(packet.size for packet in container.demux(container.streams.audio[0]))
+    whole = film.container.duration
+    return None if whole is None else Fraction(whole, av.time_base)
 
 
 def _seek(container: InputContainer, time: Fraction) -> None:
@@ -139,18 +166,17 @@ def _seek(container: InputContainer, time: Fraction) -> None:
         return
 
 
-def _last(container: InputContainer, zero: Fraction) -> dict[int, Fraction]:
+def _last(film: _Look) -> dict[int, Fraction]:
     """The end of the last packet of each track from here on, in seconds after time 0."""
     ends: dict[int, Fraction] = {}
-    chosen = (container.streams.video[0], container.streams.audio[0])
-    for packet in container.demux(*chosen):
+    for packet in film.clock.packets(film.container, film.picture, film.sound):
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if packet.size and stamp is not None:
-            end = (stamp + (packet.duration or 0)) * packet.time_base - zero
+        if stamp is not None and (packet.size or packet.stream_index == film.picture.index):
+            end = (stamp + (packet.duration or 0)) * packet.time_base - film.clock.zero
             ends[packet.stream_index] = max(ends.get(packet.stream_index, end), end)
     return ends
 
 
-def _without(path: Path, message: str) -> str:
+def without_path(path: Path, message: str) -> str:
     """The message without the name, which the report gives itself."""
-    return message.replace(str(path), "").replace("cannot read :", "").strip()
+    return message.replace(str(path), "").replace("cannot read :", "").lstrip(": ")

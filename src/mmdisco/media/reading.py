@@ -2,8 +2,9 @@
 
 Time 0 is the first frame, or the first sample of a file without pictures. Frames are taken by their
 time stamps, never by counting, so variable rates and rounded stamps come out right; sound is placed
-by its stamps, so a late track begins with silence. Rotation is applied. A missing track is an
-error, a silent one is not. How a file is decoded is ``decoding``'s.
+by its stamps, so a late track begins with silence. Of several tracks the one is read that a player
+would play. A missing track is an error, a silent one is not. How a file is decoded is
+``decoding``'s.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,19 @@ from itertools import count
 from math import gcd
 from pathlib import Path
 
+import av
 import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from scipy.signal import resample_poly
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Video, samples_for
-from mmdisco.media.decoding import UNSTATED_RATE, on_screen, opened, pixels, sound
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, samples_for
+from mmdisco.media.clock import rate_of
+from mmdisco.media.decoding import on_screen, sound
+from mmdisco.media.geometry import pixel_shape, upright
+from mmdisco.media.opening import expect_room, opened, picture_track, pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class Selection:
         fps: Frames a second of the result; ``None`` keeps the file's average.
         size: (height, width) of the result, cut from the middle and scaled; ``None`` keeps it.
         sample_rate: Of the result; ``None`` keeps the file's.
+        audio_track: Number of the sound track, from 1; ``None`` is the one that a player plays.
     """
 
     start: Fraction = Fraction(0)
@@ -38,6 +47,7 @@ class Selection:
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
     sample_rate: int | None = None
+    audio_track: int | None = None
 
 
 WHOLE = Selection()
@@ -54,19 +64,17 @@ class Tracks:
 def tracks(path: Path) -> Tracks:
     """Say which tracks the file at ``path`` has."""
     with opened(path) as container:
-        return Tracks(bool(container.streams.audio), bool(container.streams.video))
+        return Tracks(bool(container.streams.audio), bool(pictures(container)))
 
 
 def frame_rate(path: Path) -> Fraction:
-    """The average frames a second of the first picture track, which ``read_video`` keeps.
+    """The average frames a second of the picture, which ``read_video`` keeps.
 
     Raises:
         UserError: There is no picture track, or the file cannot be read.
     """
     with opened(path) as container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no picture track")
-        return container.streams.video[0].average_rate or UNSTATED_RATE
+        return rate_of(container)
 
 
 def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
@@ -85,33 +93,45 @@ def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
 
 
 def read_video(path: Path, selection: Selection = WHOLE) -> Video:
-    """Read the first picture track.
+    """Read the picture track.
 
     Raises:
-        UserError: There is none, it has no frames in the selection, or it cannot be decoded.
+        UserError: There is none, it has no frames in the selection, it does not fit into memory, it
+            changes its size while the selection has none, or it cannot be decoded.
     """
     with opened(path) as container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no picture track")
-        stream = container.streams.video[0]
-        fps = selection.fps or stream.average_rate or UNSTATED_RATE
-        shown = on_screen(container, _times(selection, fps), 1 / fps)
-        frames = [pixels(frame, selection.size) for frame in shown]
+        stream = picture_track(container)
+        fps = selection.fps or rate_of(container)
+        pixel = pixel_shape(stream)
+        height, width = selection.size or (stream.height, round(stream.width * pixel))
+        each = height * width * 3 * np.dtype(np.float32).itemsize
+        lasts = selection.seconds or _stated(container, stream)
+        expect_room(path, round(lasts * fps), each, f"frames of {height}x{width}")
+        frames: list[npt.NDArray[np.uint8]] = []
+        for frame in on_screen(container, _times(selection, fps), 1 / fps):
+            frames.append(upright(frame, selection.size, pixel))
+            if frames[-1].shape != frames[0].shape:
+                before, after = ("{}x{}".format(*one.shape) for one in (frames[0], frames[-1]))
+                raise UserError(
+                    f"{path} has a picture that changes its size, from {before} to {after}: give a "
+                    "size to read it at"
+                )
+            expect_room(path, len(frames), frames[0].size * 4, f"frames of {height}x{width}")
         if not frames:
             raise UserError(f"{path} has no frames{_where(selection)}")
-        return Video(np.stack(frames), fps)
+        return Video(_in_floats(frames), fps)
 
 
 def read_audio(path: Path, selection: Selection = WHOLE) -> Audio:
-    """Read the first sound track, all channels mixed into one.
+    """Read a sound track, all channels mixed into one.
 
     Raises:
         UserError: There is none, it has no samples in the selection, or it cannot be decoded.
     """
     with opened(path) as container:
-        if not container.streams.audio:
-            raise UserError(f"{path} has no sound track")
-        waveform, rate = sound(container, selection.start, selection.seconds)
+        waveform, rate = sound(
+            container, selection.start, selection.seconds, number=selection.audio_track
+        )
     if not len(waveform):
         raise UserError(f"{path} has no samples{_where(selection)}")
     audio = Audio(waveform, rate)
@@ -125,6 +145,22 @@ def resampled(audio: Audio, sample_rate: int) -> Audio:
     common = gcd(sample_rate, audio.sample_rate)
     changed = resample_poly(audio.waveform, sample_rate // common, audio.sample_rate // common)
     return Audio(np.clip(changed, -1, 1).astype(np.float32), sample_rate)
+
+
+def _in_floats(frames: list[npt.NDArray[np.uint8]]) -> Frames:
+    """All frames in [0, 1]; bytes go as floats come, lest memory hold both of all."""
+    result = np.empty((len(frames), *frames[0].shape), np.float32)
+    for index, frame in enumerate(frames):
+        np.divide(frame, np.float32(255), out=result[index])
+        frames[index] = frame[:0]
+    return result
+
+
+def _stated(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds that the picture is said to last, 0 where nothing is said."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration or 0, av.time_base)
 
 
 def _where(selection: Selection) -> str:

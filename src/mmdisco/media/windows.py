@@ -9,16 +9,20 @@ import numpy as np
 
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform
-from mmdisco.media.decoding import Damage, on_screen, opened, pixels, sound
+from mmdisco.media.decoding import Damage, on_screen, sound
 from mmdisco.media.fitting import fit_video
+from mmdisco.media.geometry import pixel_shape, pixels
 from mmdisco.media.given import Form
-from mmdisco.media.probing import Fault
+from mmdisco.media.opening import opened, picture_track
+from mmdisco.media.probing import Fault, without_path
 from mmdisco.media.reading import resampled
 
 _MARGIN: Final = Fraction(1, 4)  # seconds of sound on either side, that a filter may ring in
 
 
-def windows(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[AudioVideo | Fault]:
+def windows(
+    path: Path, starts: Sequence[Fraction], form: Form, audio_track: int | None = None
+) -> Iterator[AudioVideo | Fault]:
     """A clip from each of ``starts`` on, or why there is none.
 
     The picture is decoded as clips are asked for, the sound of the whole stretch at once; so a
@@ -29,28 +33,30 @@ def windows(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[Audi
         path: A film.
         starts: Seconds after time 0, rising; clips may overlap.
         form: Length, rates and size of the clips.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
 
     Yields:
         As many as ``starts``.
     """
     done = 0
     try:
-        for one in _taken(path, starts, form):
+        for one in _taken(path, starts, form, audio_track):
             yield one
             done += 1
     except UserError as error:
-        fault = Fault("undecodable", str(error).replace(f"cannot read {path}: ", ""))
+        fault = Fault("undecodable", without_path(path, str(error)))
         for _ in starts[done:]:
             yield fault
 
 
-def _taken(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[AudioVideo | Fault]:
+def _taken(
+    path: Path, starts: Sequence[Fraction], form: Form, audio_track: int | None
+) -> Iterator[AudioVideo | Fault]:
     heard = Damage()
-    waveform, before = _heard(path, starts, form, heard)
+    waveform, before = _heard(path, starts, form, heard, audio_track)
     seen = Damage()
     with opened(path) as container:
-        if not container.streams.video:
-            raise UserError("there is no picture track")
+        pixel = pixel_shape(picture_track(container))
         times = sorted({time for start in starts for time in _times(start, form)})
         shown = zip(times, on_screen(container, times, 1 / form.fps, seen), strict=False)
         kept: dict[Fraction, Frames] = {}
@@ -59,7 +65,7 @@ def _taken(path: Path, starts: Sequence[Fraction], form: Form) -> Iterator[Audio
             kept = {time: frame for time, frame in kept.items() if time >= start}
             if own[-1] not in kept:
                 for time, frame in shown:
-                    kept[time] = pixels(frame, form.size)
+                    kept[time] = pixels(frame, form.size, pixel)
                     if time == own[-1]:
                         break
             frames = [kept[time] for time in own if time in kept]
@@ -84,15 +90,13 @@ def _times(start: Fraction, form: Form) -> list[Fraction]:
 
 
 def _heard(
-    path: Path, starts: Sequence[Fraction], form: Form, damage: Damage
+    path: Path, starts: Sequence[Fraction], form: Form, damage: Damage, audio_track: int | None
 ) -> tuple[Waveform, Fraction]:
     """The sound around all clips at the form's rate, and when it begins."""
     before = max(Fraction(0), starts[0] - _MARGIN)
     until = starts[-1] + form.seconds + _MARGIN
     with opened(path) as container:
-        if not container.streams.audio:
-            raise UserError("there is no sound track")
-        waveform, rate = sound(container, before, until - before, damage)
+        waveform, rate = sound(container, before, until - before, damage, audio_track)
     if not len(waveform):
         return waveform, before
     return resampled(Audio(waveform, rate), form.sample_rate).waveform, before

@@ -169,21 +169,31 @@ class VGGSound(Source):
     table: Path
 
     def items(self) -> Iterator[Item | Refused]:
-        """In the order of the table; rows without a file are refused by name."""
+        """In the order of the table; rows without a file, and files without a row, are refused."""
         here: dict[tuple[str, int], Path] = {}
         for path in films(self.root):
             if isinstance(path, Refused):
                 yield path
-            elif found := re.fullmatch(r"(.{11})_(\d+)", path.stem):
-                here.setdefault((found[1], int(found[2])), path)
+                continue
+            found = re.fullmatch(r"(.{11})_(\d+)", path.stem)
+            name = relative(path, self.root)
+            if found is None:
+                yield Refused(name, Fault("not named by id and second"))
+            elif path is not here.setdefault((found[1], int(found[2])), path):
+                yield Refused(name, Fault("there twice", "another has its id and second"))
+        listed: set[tuple[str, int]] = set()
         for key, label, part in self._rows():
             path = here.get(key)
+            listed.add(key)
             if path is None:
                 yield Refused(
                     f"{key[0]}_{key[1]:06d}", Fault("not found", "only the table knows it")
                 )
             else:
                 yield Item(path, relative(path, self.root), label, key[0], part=part)
+        for key, path in here.items():
+            if key not in listed:
+                yield Refused(relative(path, self.root), Fault("not in the table"))
 
     def _rows(self) -> Iterator[tuple[tuple[str, int], str, str]]:
         for place, row in read_rows(self.table):

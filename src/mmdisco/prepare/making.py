@@ -27,18 +27,20 @@ class Maker:
     Args:
         encoder: The models.
         batch: Clips that are encoded at once; as many are in memory.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
     """
 
-    def __init__(self, encoder: Encoder, batch: int) -> None:
+    def __init__(self, encoder: Encoder, batch: int, audio_track: int | None = None) -> None:
         self._encoder = encoder
         self._batch = batch
+        self._audio_track = audio_track
 
     def make(self, block: Block) -> tuple[Pairs | None, list[dict[str, Any]]]:
         """The pairs of the clips that are kept, None without any, and a record of every clip."""
         records: list[dict[str, Any]] = []
         latents: list[AV[Tensor]] = []
         waiting: list[tuple[dict[str, Any], AudioVideo]] = []
-        for piece, start, found in taken(block, self._encoder.form):
+        for piece, start, found in taken(block, self._encoder.form, self._audio_track):
             record = self._record(piece, start)
             records.append(record)
             if isinstance(found, Fault):
@@ -86,14 +88,17 @@ class Maker:
         return found
 
 
-def taken(block: Block, form: Form) -> Iterator[tuple[Piece, Fraction, AudioVideo | Fault]]:
+def taken(
+    block: Block, form: Form, audio_track: int | None = None
+) -> Iterator[tuple[Piece, Fraction, AudioVideo | Fault]]:
     """Every clip of a block in order, or why there is none."""
     for run in block.runs:
         fault = _changed(run.piece)
         if fault is not None:
             yield from ((run.piece, start, fault) for start in run.starts)
             continue
-        for start, found in zip(run.starts, windows(run.piece.path, run.starts, form), strict=True):
+        clips = windows(run.piece.path, run.starts, form, audio_track)
+        for start, found in zip(run.starts, clips, strict=True):
             yield run.piece, start, found
 
 

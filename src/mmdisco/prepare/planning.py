@@ -28,6 +28,7 @@ class Rule:
         shots: Whether no clip may hold a cut.
         hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
         stretch: Seconds of a film that is alone that go to one part, above 0.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
     """
 
     share: float = 0.1
@@ -35,6 +36,7 @@ class Rule:
     shots: bool = False
     hop: Fraction | None = None
     stretch: Fraction = STRETCH
+    audio_track: int | None = None
 
 
 def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
@@ -62,7 +64,7 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
 
 def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault]) -> Piece | Refused:
     if item.path not in looked:
-        looked[item.path] = probe(item.path)
+        looked[item.path] = probe(item.path, rule.audio_track)
     film = looked[item.path]
     if isinstance(film, Fault):
         return Refused(item.name, film)

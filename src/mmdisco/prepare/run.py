@@ -99,7 +99,7 @@ class _Work:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._records = Records(order.out / "blocks")
-        self._maker = Maker(order.encoder, order.batch)
+        self._maker = Maker(order.encoder, order.batch, order.rule.audio_track)
         self._stores: dict[str, PairStore] = {
             part: PairStore.restored(order.out / part, KIND) for part in PARTS
         }

@@ -17,10 +17,10 @@ SUFFIXES: Final = frozenset(f".{name}" for names in _NAMES for name in names)
 
 
 def films(folder: Path) -> Iterator[Path | Refused]:
-    """Files named like films, at any depth, sorted by name; hidden ones are left out.
+    """Files named like films, at any depth, sorted by name; all else is refused by name.
 
-    Links to files are followed. Links to folders are not, for they may lead in circles; they are
-    refused by name, as is a folder that cannot be read.
+    Links to files are followed. Links to folders are not, for they may lead in circles; hidden
+    files and folders are not looked at.
 
     Raises:
         UserError: ``folder`` is no folder or cannot be read.
@@ -46,13 +46,15 @@ def _within(folder: Path, root: Path) -> Iterator[Path | Refused]:
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
+            yield Refused(relative(path, root), Fault("hidden"))
+        elif entry.is_dir(follow_symlinks=False):
             yield from _within(path, root)
         elif path.suffix.lower() in SUFFIXES:
             yield path
         elif entry.is_symlink() and _is_folder(path):
             yield Refused(relative(path, root), Fault("link to a folder"))
+        else:
+            yield Refused(relative(path, root), Fault("not named like a film", path.suffix))
 
 
 def _is_folder(path: Path) -> bool:
