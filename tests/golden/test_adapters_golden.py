@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel, UNetMotionModel
 from safetensors.torch import load_file
 from transformers import (
@@ -40,9 +41,8 @@ CPU = torch.device("cpu")
 full = pytest.mark.skipif(not FULL, reason="MMDISCO_GOLDEN names no folder of reference vectors")
 
 
-def close(one, other, share=1e-5):
-    atol = share * float(other.abs().max())
-    torch.testing.assert_close(one, other, rtol=1e-4, atol=atol)
+def close(one, other, rtol=1e-4):
+    assert_close(one, other, rtol)
 
 
 def filled(network, weights, prefix=""):

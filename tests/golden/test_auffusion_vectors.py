@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -133,8 +134,8 @@ def own(weights, prefix):
     return {key[len(prefix) :]: one for key, one in weights.items() if key.startswith(prefix)}
 
 
-def close(one, other, share=1e-5, rtol=1e-4):
-    torch.testing.assert_close(one, other, rtol=rtol, atol=share * float(other.abs().max()))
+def close(one, other, rtol=1e-4):
+    assert_close(one, other, rtol)
 
 
 def test_spectrogram_equals_the_release(sound):
@@ -192,13 +193,13 @@ def test_run_repeats_that_of_the_release(recording, parts):
             level = model.schedule.level(t[None].double())
             predicted.append(model.predict_noise(x, level, tokens))
             expected = canonical(data[f"traj.audio.base_{kind}"][k])
-            close(predicted[-1], expected, share=1e-3)
+            close(predicted[-1], expected, 1e-3)
         pulls = [data[f"traj.disc.pred_audio_{kind}"][k] for kind in ("uncond", "cond")]
         eps = guided(*predicted) + JOINT * canonical(guided(*pulls))
         drawn = canonical(data["traj.audio.noise"][k])
         x = ddpm(x, eps, drawn, int(t), data["sched.audio.alphas_cumprod"])
-        close(x, canonical(data["traj.audio.latent_out"][k]), share=1e-3, rtol=0)
-    close(x, canonical(data["final.audio_latent"]), share=1e-3, rtol=0)
+        close(x, canonical(data["traj.audio.latent_out"][k]), 1e-3)
+    close(x, canonical(data["final.audio_latent"]), 1e-3)
 
 
 def test_decoded_sound_equals_that_of_the_release(recording, parts):

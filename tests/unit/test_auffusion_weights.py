@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from closeness import assert_close
 from safetensors.torch import load_file, save_file
 from test_auffusion_tiny import ENCODERS, VOCODER, published
 
@@ -48,11 +49,11 @@ def test_direction_and_length_become_one_weight(folder):
     record = torch.load(path, weights_only=True)["generator"]
     fused = load_vocoder(folder).conv_post.weight
     length, direction = record["conv_post.weight_g"], record["conv_post.weight_v"]
-    torch.testing.assert_close(fused, length * direction / direction.norm())
+    assert_close(fused, length * direction / direction.norm())
     # of an upsampling convolution, too, there is a length for each of the first axis
     upsampler = load_vocoder(folder).upsampler[0].weight
     lengths = record["ups.0.weight_g"].flatten()
-    torch.testing.assert_close(upsampler.flatten(1).norm(dim=1), lengths)
+    assert_close(upsampler.flatten(1).norm(dim=1), lengths)
 
 
 def test_missing_files_are_named_with_source_and_folder(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch.testing import assert_close
+from closeness import assert_close
 
 from mmdisco.av import AV
 from mmdisco.discriminator.embeddings import Rotary, level_features, times_of

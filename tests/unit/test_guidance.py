@@ -1,7 +1,7 @@
 import pytest
 import torch
+from closeness import assert_close
 from torch import nn
-from torch.testing import assert_close
 
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
@@ -80,8 +80,8 @@ def test_guidance_is_minus_scale_sigma_gradient(generator):
     guided = JointGuidance(Captioned(), Quadratic(), AV(ConstantScale(1.0), ConstantScale(3.0)))
     eps = guided.predict_noise(z, level, captions())
     sigma = float(level.audio.sigma[0])
-    assert_close(eps.audio, -sigma * z.video, rtol=1e-6, atol=1e-6)
-    assert_close(eps.video, -3 * sigma * z.audio, rtol=1e-6, atol=1e-6)
+    assert_close(eps.audio, -sigma * z.video)
+    assert_close(eps.video, -3 * sigma * z.audio)
 
 
 @pytest.mark.parametrize(("u", "expected"), [(0.2, 0), (0.5, 1), (0.9, 0)])
@@ -103,8 +103,8 @@ def test_classifier_free_outside_guides_base_and_discriminator_alike(generator):
     got = guided.predict_noise(z, level, captions(value=1.0))
     sigma = float(level.audio.sigma[0])
     # ε: 0 + w (1 − 0); ∇h of the audio: video + caption, so the caption's part is weighted by w too
-    assert_close(got.audio, 2.5 - sigma * (z.video + 2.5), rtol=1e-5, atol=1e-5)
-    assert_close(got.video, 7.5 - sigma * z.audio, rtol=1e-5, atol=1e-5)
+    assert_close(got.audio, 2.5 - sigma * (z.video + 2.5))
+    assert_close(got.video, 7.5 - sigma * z.audio)
 
 
 def test_classifier_free_scale_one_is_the_denoiser(generator):

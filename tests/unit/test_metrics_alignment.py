@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from mmdisco.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.metrics.av_align import (
@@ -44,8 +45,8 @@ def test_the_window_is_exclusive():
 
 def test_motion_peaks_are_strict_inner_maxima_above_the_least():
     motion = np.array([9.0, 0.0, 0.05, 0.0, 1.0, 0.0, 2.0, 2.0, 0.0, 3.0])
-    np.testing.assert_allclose(motion_peaks(motion, 10.0, 0.1), [0.4])
-    np.testing.assert_allclose(motion_peaks(motion, 10.0, 0.0), [0.2, 0.4])
+    assert_close(motion_peaks(motion, 10.0, 0.1), [0.4])
+    assert_close(motion_peaks(motion, 10.0, 0.0), [0.2, 0.4])
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)

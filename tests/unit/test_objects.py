@@ -2,6 +2,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from mmdisco.objects.captions import draw_caption, vocabulary
 from mmdisco.objects.dataset import example, example_of, examples
@@ -78,7 +79,7 @@ def test_events_are_not_metronomic():
 def test_the_striker_touches_at_events_and_nowhere_else(kind):
     for scene in scenes(20, kind=kind):
         times = np.array([event.time for event in scene.events])
-        np.testing.assert_allclose(distance(scene, times), 0, atol=1e-6)
+        assert_close(distance(scene, times), 0, scale=1)
         fine = np.arange(0, 1.6, 0.001)
         away = np.abs(fine[:, None] - times).min(1) > 0.01
         assert distance(scene, fine)[away].min() > 0.1

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close, is_close
 from diffusers import DDPMScheduler
 from test_presets_tiny import JOINT, TINY, tiny_weights
 
@@ -43,10 +44,12 @@ def latents(pair, prompt="rain", **options):
     return made(pair, prompt, **options)[1]
 
 
-def equal(one, other, atol=0.0):
-    return torch.allclose(one.audio, other.audio, rtol=0, atol=atol) and torch.allclose(
-        one.video, other.video, rtol=0, atol=atol
-    )
+# of a whole run's largest latent: rounding alone moves some by 3e-6
+ROUNDING = 3e-5
+
+
+def equal(one, other, rtol=0.0):
+    return is_close(one.audio, other.audio, rtol) and is_close(one.video, other.video, rtol)
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +81,12 @@ def test_options_change_the_form(tiny_weights):
 
 def test_same_seed_is_the_same_clip_and_another_seed_another(pair, usual):
     assert equal(usual, latents(pair))
-    assert not equal(usual, latents(pair, seed=1), atol=0.1)
+    assert not equal(usual, latents(pair, seed=1), rtol=0.1)
 
 
 def test_a_sample_does_not_depend_on_its_batch(pair, usual):
     batch = latents(pair, samples=2)
-    assert equal(usual, batch.map(lambda one: one[:1]), atol=1e-3)
+    assert equal(usual, batch.map(lambda one: one[:1]), rtol=ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +102,11 @@ def test_a_sample_does_not_depend_on_its_batch(pair, usual):
     ids=str,
 )
 def test_every_setting_changes_the_clip(change, pair, usual):
-    assert not equal(usual, latents(pair, **change), atol=1e-4)
+    assert not equal(usual, latents(pair, **change), rtol=ROUNDING)
 
 
 def test_both_prompts_in_one_batch_are_the_same_clip(pair, usual):
-    assert equal(usual, latents(pair, batched_prompts=True), atol=1e-3)
+    assert equal(usual, latents(pair, batched_prompts=True), rtol=ROUNDING)
 
 
 def test_half_precision_is_nearly_the_same_clip(tiny_weights, usual):
@@ -135,7 +138,7 @@ def test_a_released_discriminator_mends_the_side_that_is_made(side, pair, film):
     assert "judges sound and video apart" in prepared.warnings[0]
     _, alone = made(pair, "rain", **request | {"joint_scale": AV(0.0, 0.0)})
     assert torch.equal(getattr(z_0, side), getattr(alone, side))
-    assert not equal(z_0, alone, atol=1e-4)
+    assert not equal(z_0, alone, rtol=1e-3)
 
 
 def test_as_released_asks_at_every_step(tiny_weights):
@@ -153,14 +156,14 @@ def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
     assert isinstance(denoiser.denoiser, JointGuidance)
     assert isinstance(released.discriminator().discriminator.discriminator, ClampedLogit)
     assert not isinstance(pair.discriminator().discriminator.discriminator, ClampedLogit)
-    assert not equal(usual, z_0, atol=1e-4)
+    assert not equal(usual, z_0, rtol=1e-3)
 
 
 def test_released_timesteps_lead_with_an_offset_of_one():
     path = IndexPath(AV(scaled_linear(), scaled_linear()))
     stops = ReleasedTime().stops(path, 50)
     times = path.levels(stops).audio.t
-    torch.testing.assert_close(times, torch.arange(981, 0, -20, dtype=torch.float64))
+    assert_close(times, torch.arange(981, 0, -20, dtype=torch.float64))
 
 
 def test_trailing_timesteps_are_those_of_the_scheduler():
@@ -186,11 +189,11 @@ def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
     z_0 = deque(prepared.run(), maxlen=1).pop()
     assert prepared.clips(z_0)[0].video.frames.shape == (4, 8, 8, 3)
     other = deque(prepare(Request(None, steps=3, seed=1), pair).run(), maxlen=1).pop()
-    assert not equal(z_0, other, atol=0.1)
+    assert not equal(z_0, other, rtol=0.1)
     released = JOINT.as_released().pair(Options(tiny_weights))
     as_released = prepare(request, released)
     assert isinstance(as_released.generation.denoiser(), AtTrainedTimes)
-    assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), atol=1e-4)
+    assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), rtol=1e-3)
     with pytest.raises(UserError, match="reads no prompts"):
         prepare(Request("rain"), pair)
 
@@ -220,7 +223,7 @@ def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
     assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
     alone = made(JOINT.pair(Options(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
     (one,) = alone[0].clips(alone[1])
-    np.testing.assert_allclose(one.video.frames, clips[1].video.frames, atol=1e-3)
+    assert_close(one.video.frames, clips[1].video.frames, rtol=1e-3)
     with pytest.raises(UserError, match="give --size 16x16 or none"):
         JOINT.pair(Options(tiny_weights, size=(32, 32)))
     with pytest.raises(UserError, match=r"tiny_SR.pt"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.testing import assert_close
+from closeness import assert_close
 
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator

@@ -1,4 +1,5 @@
 import torch
+from closeness import assert_close
 
 from mmdisco.av import AV
 from mmdisco.models import Conditioning
@@ -36,7 +37,7 @@ def test_captions_are_as_likely_as_where_they_come_from(generator):
     drawn = source.draw(4000, generator)
     told = drawn.cond.audio.pooled[:, 0].long()
     shares = torch.bincount(told, minlength=8) / 4000
-    torch.testing.assert_close(shares, torch.full((8,), 1 / 8), atol=0.03, rtol=0)
+    assert_close(shares, torch.full((8,), 1 / 8), rtol=0.24)
     heard = drawn.z_0.audio[:, 0].long()
     assert {KEYS[row] for row in heard[told == 7].tolist()} == {"blue"}
     assert {KEYS[row] for row in heard[told < 7].tolist()} == {"red"}
