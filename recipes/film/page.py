@@ -22,6 +22,7 @@ SCORES: Final = {
     "matching": "two sounds given back to two clips",
 }
 SHOWN: Final = 2  # of each kind in the picture of clips
+AUDIBLE: Final = 0.01
 SMALL: Final = Selection(size=(64, 64))
 
 
@@ -144,14 +145,25 @@ def _draw(axes: Axes, figures: Mapping[str, Any], score: str) -> None:
 
 
 def shown(out: Path) -> dict[str, AudioVideo]:
-    """Held-out clips, and clips made with and without the discriminator, by title."""
+    """Held-out clips, and clips made with and without the discriminator, by title.
+
+    Those that were made are the first that can be heard in both ways, of the same noise; a clip
+    that is silent alone mostly stays so, and shows nothing of its sound.
+    """
+    made = [sorted((out / name).glob("*.mp4")) for name in ("alone", "clips")]
+    both = [pair for pair in zip(*made, strict=True) if all(map(heard, pair))]
     folders = {
         "held out": sorted((out / "cut" / "validation").glob("*.mp4"))[10::40],
-        "the two models alone": sorted((out / "alone").glob("*.mp4")),
-        "with the film's discriminator": sorted((out / "clips").glob("*.mp4")),
+        "the two models alone": [alone for alone, _ in both],
+        "with the film's discriminator": [guided for _, guided in both],
     }
     return {
         f"{title}, {number}": read_clip(path, SMALL)
         for title, paths in folders.items()
         for number, path in enumerate(paths[:SHOWN], start=1)
     }
+
+
+def heard(path: Path) -> bool:
+    """Whether the sound of a clip rises above -40 dB of the largest that a file can hold."""
+    return float(abs(read_clip(path, SMALL).audio.waveform).max()) > AUDIBLE

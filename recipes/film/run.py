@@ -36,7 +36,7 @@ ADDITIVE: Final = (
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
 )
-ALONE: Final = "generate --no-prompt --samples 2 --no-guidance --out alone/clip.mp4"
+ALONE: Final = f"generate --no-prompt --samples {CLIPS} --no-guidance --out alone/clip.mp4"
 
 
 def main() -> None:

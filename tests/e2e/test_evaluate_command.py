@@ -9,8 +9,11 @@ import pytest
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.cache import Kept, place
+from mmdisco.evaluation.collect import Plan
 from mmdisco.evaluation.command import Options, carry_out, part_of, selection_of
 from mmdisco.evaluation.folder import items
+from mmdisco.evaluation.named import suite
+from mmdisco.evaluation.run import Order, evaluate
 from mmdisco.files import plain, write_json
 from mmdisco.health.record import Along, Denoising, Health, Level, Telling
 from mmdisco.health.scores import Bin
@@ -249,3 +252,23 @@ def test_words_of_the_command_line_are_understood(tmp_path):
     assert given.fps == Fraction(30000, 1001)
     assert given.sample_rate == 16000
     assert part_of("1/3") == (1, 3)
+
+
+def test_how_many_clips_each_metric_needs_is_said_before_any_is_read(folders, tmp_path):
+    class Stopped(Exception):
+        """Raised where reading would begin."""
+
+    def told(line):
+        said.append(line)
+        raise Stopped
+
+    said = []
+    cache = tmp_path / "cache"
+    plan = Plan(cache, ("nearest", "sync", "frechet"), ("statistics",), WHOLE, 1)
+    with pytest.raises(Stopped):
+        evaluate(Order(folders / "made", folders / "real", None, plan), told)
+    (line,) = said
+    assert not cache.exists()
+    for metric in suite(plan.metrics, plan.features).metrics:
+        assert f"{metric.name} needs {metric.least} clips" in line
+    assert f"there are {FEW + 5} generated, {FEW} reference" in line

@@ -9,20 +9,21 @@ Predictions of the base models are recorded where their weights are not.
 import json
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from diffusers.schedulers import scheduling_ddpm
+from recordings import recordings
 from safetensors.torch import load_file
 from test_adapters_golden import animatediff, audioldm
 from test_auffusion_vectors import Recording as AuffusionRecording
 from test_auffusion_vectors import canonical, parts
 from test_mmdiffusion_vectors import FULL, PACKED, judge_of
 from test_mmdiffusion_vectors import config_of as joint_config_of
-from test_released_trajectories import Recording
+from test_released_trajectories import Recording, strided
 from test_released_vectors import config_of, under
 from test_videocrafter2_vectors import RUN, TextTower, TowerShape
 from test_videocrafter2_vectors import Recording as VideoCrafterRecording
@@ -32,7 +33,7 @@ from mmdisco.adapters.auffusion import Auffusion
 from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.frame_codec import Picture
 from mmdisco.adapters.videocrafter2 import VideoCrafter2, VideoCrafter2Parts
-from mmdisco.av import AV
+from mmdisco.av import AV, each
 from mmdisco.media.given import Form
 from mmdisco.mmdiffusion import SeededShifts, load_joint
 from mmdisco.models import BaseModel, Conditioning, Denoiser
@@ -41,6 +42,7 @@ from mmdisco.presets import Options
 from mmdisco.presets.bases import Base
 from mmdisco.presets.joint import MMDiffusionPreset
 from mmdisco.presets.judges import Released
+from mmdisco.presets.methods import InsidePrompts, ReleasedTime, TrailingTime
 from mmdisco.presets.table import videocrafter2_as_released
 from mmdisco.presets.text_pairs import TextPreset
 from mmdisco.released import ReleasedConfig
@@ -195,7 +197,14 @@ class Run(Recording):
             clips=Form(Fraction(1, 2), Fraction(8), (16, 16), 16_000),
             gigabytes=0.0,
         )
-        return preset.as_released().pair(Options(folder))
+        return replace(preset.as_released(), method=self.method()).pair(Options(folder))
+
+    def method(self):
+        """The released one, at the timesteps and with the clipping of the record."""
+        config = self.configs.audio
+        grids = {"leading": ReleasedTime(config.get("steps_offset", 0)), "trailing": TrailingTime()}
+        clips = each(strided, self.schedules, self.configs).map(lambda one: one.clip_sample)
+        return InsidePrompts(grids[config.get("timestep_spacing", "leading")], clips)
 
     def request(self):
         joint = self.record.get("joint", True)
@@ -235,12 +244,7 @@ def near(one, other, share=1e-3):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "traj_audioldm_animatediff_joint3",
-        "traj_audioldm_animatediff",
-        "traj_audioldm_animatediff_nojoint",
-        "traj_auffusion_videocrafter",
-    ],
+    recordings("traj_"),
 )
 def test_a_pair_as_released_runs_as_recorded(name, tmp_path, monkeypatch):
     run = Run(name)

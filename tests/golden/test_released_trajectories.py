@@ -4,16 +4,16 @@ The base models are tiny ones of random weights. Where those of a run are record
 elsewhere their recorded predictions stand in for them.
 """
 
-import json
 from dataclasses import dataclass
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
+from recordings import FOLDER, record_of, recordings, schedule_of
 from safetensors.torch import load_file
-from test_released_vectors import close, config_of, folder_of, network_of, under
+from test_released_vectors import close, config_of, network_of, under
 
-from mmdisco.av import AV
+from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance
 from mmdisco.models import Conditioning, Denoiser, IndependentPair
@@ -21,16 +21,24 @@ from mmdisco.path import IndexPath
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.sampling import NoiseSource, Sampler
 from mmdisco.sampling.grid import Grid
-from mmdisco.sampling.named import solver
 from mmdisco.sampling.solvers import Run, Solver
-from mmdisco.schedule import linear, scaled_linear
+from mmdisco.sampling.strided import StridedDDPM
+from mmdisco.schedule import NoiseLevel
 
 CAPTION, EMPTY = 1.0, 0.0
+# not in the records: the release samples VideoCrafter on other levels than it was trained on
+VIDEOCRAFTER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+def strided(schedule, config):
+    """DDPM as a scheduler is recorded; its tables have clipped unless told otherwise."""
+    clip_sample = config.get("clip_sample", config is not VIDEOCRAFTER)
+    return StridedDDPM(schedule, clip_sample)
 
 
 @dataclass(frozen=True)
 class Timesteps(Grid):
-    """The release's own: leading spacing, one later."""
+    """The recorded ones."""
 
     wanted: torch.Tensor
 
@@ -40,27 +48,30 @@ class Timesteps(Grid):
 
 @dataclass(frozen=True)
 class AlwaysDraws(Solver):
-    """The release draws noise at the last step too, and then multiplies it by nothing."""
+    """The release draws noise at timestep 0 too, and then multiplies it by nothing."""
 
     solver: Solver
 
     def begin(self, levels):
-        return AlwaysDrawsRun(self.solver.begin(levels), len(levels.sigma) - 1)
+        return AlwaysDrawsRun(self.solver.begin(levels), levels)
 
 
 @dataclass(frozen=True)
 class AlwaysDrawsRun(Run):
     run: Run
-    last: int
+    levels: NoiseLevel
 
     def step(self, index, x_t, eps, noise):
         stepped = self.run.step(index, x_t, eps, noise)
-        if index == self.last:
+        if self.levels.t[index] == 0:
             torch.randn(x_t.shape, generator=noise[0])
         return stepped
 
+    def arrival(self, levels, index):
+        return self.run.arrival(levels, index)
+
     def fork(self):
-        return AlwaysDrawsRun(self.run.fork(), self.last)
+        return AlwaysDrawsRun(self.run.fork(), self.levels)
 
 
 class Replayed(Denoiser):
@@ -108,16 +119,14 @@ class MelFirst(Discriminator):
 
 class Recording:
     def __init__(self, name):
-        self.folder = folder_of(name)
+        self.folder = FOLDER
         self.name = name
-        self.record = json.loads((self.folder / f"{name}.json").read_text())["params"]
+        self.record = record_of(name)["params"]
         self.tensors = load_file(self.folder / f"{name}.safetensors")
         self.weights = self.record.get("weights_of", name)
         self.mel_first = self.record["pair"] == "auffusion_videocrafter"
-        betas = self.record["a_sched"]["beta_start"], self.record["a_sched"]["beta_end"]
-        # the release samples VideoCrafter on other levels than it was trained on
-        video = linear if self.mel_first else scaled_linear
-        self.schedules = AV(scaled_linear(1000, *betas), video(1000, 0.00085, 0.012))
+        self.configs = AV(self.record["a_sched"], self.record.get("v_sched", VIDEOCRAFTER))
+        self.schedules = self.configs.map(schedule_of)
 
     def bases(self):
         if self.mel_first or not (self.folder / f"{self.weights}_weights_audio_unet.json").exists():
@@ -171,10 +180,13 @@ class Recording:
         return ClassifierFree(pair, null, weight)
 
     def sampler(self):
-        step = AlwaysDraws(solver("ddpm"))
         return Sampler(
             IndexPath(self.schedules),
-            AV(step, step),
+            each(
+                lambda schedule, config: AlwaysDraws(strided(schedule, config)),
+                self.schedules,
+                self.configs,
+            ),
             steps=self.record["steps"],
             grid=Timesteps(self.tensors["sched.timesteps"]),
             corrections=self.record["joint_num_steps"] - 1,
@@ -191,12 +203,7 @@ class Recording:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "traj_audioldm_animatediff_joint3",
-        "traj_audioldm_animatediff",
-        "traj_audioldm_animatediff_nojoint",
-        "traj_auffusion_videocrafter",
-    ],
+    params=recordings("traj_"),
 )
 def recording(request):
     return Recording(request.param)

@@ -2,18 +2,24 @@
 
 import functools
 import json
-import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from closeness import assert_close
+from recordings import FOLDER, FULL, PACKED, record_of, recordings, schedule_of, whole
 from safetensors.torch import load_file
 from torch.nn.functional import softplus
 
 from mmdisco.av import AV
 from mmdisco.gradient import differentiate
-from mmdisco.released.blocks import ModulatedInputNormConfig, NoInputNormConfig
+from mmdisco.released.blocks import (
+    ModulatedInputNormConfig,
+    NoInputNormConfig,
+    ScaleAndShiftConfig,
+    ShiftBeforeConfig,
+)
 from mmdisco.released.clamp import ClampedLogit
 from mmdisco.released.config import ReleasedConfig
 from mmdisco.released.fusion import ChannelFusionConfig, MeanFusionConfig, SequenceFusionConfig
@@ -21,21 +27,11 @@ from mmdisco.released.keys import released_name, translate
 from mmdisco.released.kinds import Spectrogram, Video, Waveform
 from mmdisco.released.network import ReleasedDiscriminator
 from mmdisco.released.transformer import ClassTokenConfig, MeanOfTokensConfig, TransformerConfig
-from mmdisco.schedule import linear, over, scaled_linear
+from mmdisco.schedule import linear, over
 
-PACKED = Path(__file__).parent / "data" / "released"
-FULL = os.environ.get("MMDISCO_GOLDEN")
+SCHEDULE = re.compile(r"(\w+) ([\d.e-]+)\.\.([\d.e-]+), (\d+) steps")
 CALLS = [
-    ("agg_2d_text_saturated", 0),
-    ("cat_2d_text_cls_both_transposes", 0),
-    ("extras_attention_norm", 0),
-    ("agg_1d_notext_dila10", 0),
-    ("agg_2d_text", 0),
-    ("agg_2d_text", 1),
-    ("agg_2d_text_dila10", 0),
-    ("cat_1d_notext_dila3", 0),
-    ("interp_2d_text", 0),
-    ("interp_2d_text", 1),
+    (name, call) for name in recordings("disc_") for call in range(len(record_of(name)["calls"]))
 ]
 
 
@@ -68,6 +64,7 @@ def config_of(theirs):
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
         multipliers=tuple(towers["channel_mult"]),
+        modulation=ScaleAndShiftConfig() if towers["use_scale_shift_norm"] else ShiftBeforeConfig(),
         embedding=theirs["time_embed_dims"],
         dilations=towers["max_dila"],
         input_norm=norm[towers["first_norm_type"]](),
@@ -77,13 +74,17 @@ def config_of(theirs):
     )
 
 
-def folder_of(name):
-    """Where a recording is: in the repository, or in the full folder; skips where in neither."""
-    if FULL:
-        return Path(FULL)
-    if not (PACKED / f"{name}.json").exists():
-        pytest.skip("set MMDISCO_GOLDEN to the folder of all recordings")
-    return PACKED
+def told(words):
+    """The configuration of a schedule that a record tells as "linear 0.1..0.2, 1000 steps; …"."""
+    table, start, end, rows = re.match(
+        r"(\w+) ([\d.e-]+)\.\.([\d.e-]+), (\d+) steps", words
+    ).groups()
+    return {
+        "beta_schedule": table,
+        "beta_start": float(start),
+        "beta_end": float(end),
+        "num_train_timesteps": int(rows),
+    }
 
 
 def network_of(config, weights):
@@ -100,10 +101,10 @@ class Case:
     """A recording of one network, in the layout of this project."""
 
     def __init__(self, name):
-        folder = folder_of(f"disc_{name}")
-        record = json.loads((folder / f"disc_{name}.json").read_text())
-        self.tensors = load_file(folder / f"disc_{name}.safetensors")
+        record = record_of(name)
+        self.tensors = load_file(FOLDER / f"{name}.safetensors")
         self.flags = record["calls"]
+        self.words = record["noise_schedule_for_score_factor"]
         self.network = network_of(config_of(record["config"]), under("weights.", self.tensors))
 
     def turned(self, pair, call):
@@ -117,7 +118,7 @@ class Case:
     def inputs(self, call):
         given = under(f"call{call}.inputs.", self.tensors)
         t = given["timesteps"]
-        level = scaled_linear().level(t.to(torch.float64))
+        level = schedule_of(told(self.words)).level(whole(t))
         assert_close(-level.sigma.float(), given["score_factor"])
         none = torch.zeros(len(t), 0)
         text = AV(given.get("audio_text_emb", none), given.get("video_text_emb", none))

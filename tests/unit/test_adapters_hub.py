@@ -41,7 +41,9 @@ def test_an_id_that_is_not_cached_is_refused_with_all_its_files(monkeypatch, tmp
     assert UNET in message
     assert "vocoder/config.json" in message
     assert str(place) in message
-    assert "https://huggingface.co/some/model" in message
+    # into the cache, where it is looked for
+    assert "hf download some/model " in message
+    assert "--local-dir" not in message
 
 
 def test_an_id_is_read_from_the_cache(monkeypatch, tmp_path, originals):

@@ -282,7 +282,9 @@ def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatc
         with pytest.raises(UserError) as error:
             prepare(Request(None), chosen.pair(Options(tmp_path)))
         said = str(error.value)
-        assert "\n" not in said
+        # a line for each, with what fetches it
+        assert len(said.splitlines()) == len(chosen.components)
+        assert said.count("hf download") == sum(one.on_hub for one in chosen.components)
         for component in chosen.components:
             assert component.source in said
             assert str(tmp_path / component.folder) in said

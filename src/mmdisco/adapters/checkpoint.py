@@ -4,6 +4,7 @@ All files are looked for before anything is loaded, so that one message names wh
 A network whose weights do not fill it, or hold more than it has, is refused. Knows no model.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from mmdisco.files import read_json
 Network = TypeVar("Network", bound=nn.Module)
 Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
 
+_HUB = "https://huggingface.co/"
 _REFUSALS = (
     AttributeError,
     KeyError,
@@ -146,17 +148,30 @@ def expect_complete(checkpoints: Sequence[tuple[Checkpoint, Sequence[Part]]], mo
     """Make sure that every part of every checkpoint is there.
 
     Raises:
-        UserError: Files are missing; it names each, the folder and where to get them.
+        UserError: Files are missing; a line for each checkpoint names them, their folder and the
+            command that fetches them.
     """
     lines: list[str] = []
     for checkpoint, parts in checkpoints:
         missing = [name for part in parts for name in part.missing(checkpoint.folder)]
         if missing:
-            lines.append(
-                f"{', '.join(missing)} in {checkpoint.folder} (get from {checkpoint.home})"
-            )
+            how = fetch_command(checkpoint, missing)
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            lines.append(f"{missing[0]}{more} in {checkpoint.folder}: {how}")
     if lines:
-        raise UserError(f"{model} lacks files: {'; '.join(lines)}")
+        raise UserError("\n".join([f"{model} lacks files: {lines[0]}", *lines[1:]]))
+
+
+def fetch_command(checkpoint: Checkpoint, names: Sequence[str]) -> str:
+    """What to type to get files of a checkpoint, or the page to take them from."""
+    identifier = checkpoint.home.removeprefix(_HUB)
+    if identifier == checkpoint.home:
+        return f"get {', '.join(names)} from {checkpoint.home}"
+    words = ["hf", "download", identifier, *names]
+    # what lies in the hub's own cache is fetched into that
+    if not any(part.startswith("models--") for part in checkpoint.folder.parts):
+        words += ["--local-dir", str(checkpoint.folder)]
+    return shlex.join(words)
 
 
 def _untyped(kind: Any) -> Any:

@@ -20,11 +20,19 @@ from mmdisco.cli.toy import toy
 from mmdisco.cli.train import train
 from mmdisco.errors import UserError
 
+EXAMPLES = (
+    'mmdisco generate "a red ball bouncing"',
+    "mmdisco generate --video clip.mp4",
+    "mmdisco prepare clips/ --preset embedded --out data",
+    "mmdisco train --data data --fakes fakes --out mine",
+    "mmdisco evaluate generated/ --reference real/",
+)
 app = typer.Typer(
     name="mmdisco",
     help="Make two frozen diffusion models, one of sound and one of video, play together.",
-    no_args_is_help=True,
-    add_completion=False,
+    # a blank line between them, or the help joins them
+    epilog="\n\n".join(("Examples:", *EXAMPLES)),
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
@@ -52,11 +60,16 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line and exit status 2."""
+    """Run the command line; a user's mistake ends in one line and exit status 2.
+
+    Only where several things are to be done, such as files to fetch, each has a line of its own.
+    """
     try:
-        status = app(standalone_mode=False)
+        # without a word, what there is to say
+        status = app(sys.argv[1:] or ["--help"], prog_name="mmdisco", standalone_mode=False)
     except (UserError, typer.TyperException) as error:
-        sys.stderr.write(f"mmdisco: {' '.join(str(error).split())}\n")
+        lines = [" ".join(line.split()) for line in str(error).splitlines()]
+        sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("mmdisco: stopped; give the same command again to go on\n")

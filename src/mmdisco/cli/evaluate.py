@@ -23,7 +23,12 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(help="DEFAULTS"),
+        typer.Option(
+            help="Of the features, frechet, kernel, neighbours and nearest; of each clip, sync, "
+            "av-align, av-align-variants and objects; text with clip: or clap:, cross-modal with "
+            "exported:. May be repeated. Usual: frechet, neighbours, nearest and sync.",
+            show_default=False,
+        ),
     ] = None,
     features: Annotated[
         list[str] | None,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -84,7 +85,7 @@ def carry_out(options: Options) -> str:
         state.wait_for_everyone()
         if not state.is_main_process:
             return ""
-    result = evaluate(order)
+    result = evaluate(order, _say)
     text = markdown(result)
     if options.json is not None:
         write_json(options.json, result.record())
@@ -92,6 +93,10 @@ def carry_out(options: Options) -> str:
         write_text(options.report, page(result, selection, health))
         write_text(options.report.with_suffix(".md"), f"{text}\n")
     return text
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"mmdisco: {line}\n")
 
 
 def selection_of(options: Options) -> Selection:

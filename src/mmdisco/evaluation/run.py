@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -113,13 +113,35 @@ def read_part(order: Order, part: int, parts: int) -> int:
     return count
 
 
-def evaluate(order: Order) -> Evaluation:
+def needs(tools: Suite, order: Order) -> list[str]:
+    """How many clips each metric needs, and how many there are, before any is read."""
+    said = [
+        f"{metric.name} needs {metric.least} clips"
+        + (" in each of the generated and reference folders" if metric.compares else "")
+        + (f" ({metric.more})" if metric.more else "")
+        for metric in tools.metrics
+    ]
+    found = [f"{len(items(folder)[0])} {name}" for name, folder in order.folders.items()]
+    return [*said, f"there are {', '.join(found)}"]
+
+
+def say_nothing(line: str) -> None:
+    """No one listens."""
+    del line
+
+
+def evaluate(order: Order, told: Callable[[str], None] = say_nothing) -> Evaluation:
     """Read what is not read yet, then measure.
+
+    Args:
+        order: What.
+        told: Is told how many clips are needed, before they are read.
 
     Raises:
         UserError: A folder has no clip that can be read, or both have clips of different forms.
     """
     tools = suite(order.plan.metrics, order.plan.features)
+    told("; ".join(needs(tools, order)))
     problems: list[Problem] = []
     kept: dict[str, list[tuple[Item, Kept]]] = {}
     for name, folder in order.folders.items():

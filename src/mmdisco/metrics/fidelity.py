@@ -38,6 +38,7 @@ class Frechet(Metric):
     whitening: Whitening | None = None
     compares = True
     least = 2
+    more = "and more clips than it has features, by a tenth"
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -32,12 +32,14 @@ class Metric(ABC):
         extractor: The name of the extractor it reads from.
         least: Generated and reference clips that it needs at least.
         compares: Whether it needs reference clips.
+        more: What it needs besides, where clips alone do not say it; may be empty.
     """
 
     name: str
     extractor: str
     least: int
     compares: bool
+    more: str = ""
 
     @abstractmethod
     def figures(self, sets: Sets) -> list[Outcome]:

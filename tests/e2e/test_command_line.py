@@ -1,0 +1,60 @@
+"""What the command says of itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mmdisco.cli.app import EXAMPLES, app
+
+
+def mmdisco(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "mmdisco", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_a_word_it_prints_its_help_with_five_examples():
+    done = mmdisco(COLUMNS="120")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(EXAMPLES) == 5
+    assert all(example in done.stdout for example in EXAMPLES)
+
+
+def test_h_is_help_for_every_command(capsys):
+    names = [one.name or one.callback.__name__.replace("_", "-") for one in app.registered_commands]
+    assert len(names) >= 12
+    for name in names:
+        assert app([name, "-h"], prog_name="mmdisco", standalone_mode=False) == 0
+        assert f"Usage: mmdisco {name}" in capsys.readouterr().out
+
+
+def test_the_help_of_evaluate_names_every_metric(capsys):
+    from mmdisco.evaluation.named import DEFAULT_METRICS, METRICS
+
+    app(["evaluate", "-h"], prog_name="mmdisco", standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(name in said for name in METRICS)
+    assert f"Usual: {', '.join(DEFAULT_METRICS[:-1])} and {DEFAULT_METRICS[-1]}." in said
+
+
+@pytest.mark.parametrize(
+    ("begun", "meant"), [("gen", "generate"), ("evaluate --ref", "--reference")]
+)
+def test_a_shell_completes_what_is_begun(begun, meant):
+    words = f"mmdisco {begun}"
+    done = mmdisco(
+        _MMDISCO_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
+    )
+    assert meant in done.stdout.split()
+
+
+def test_a_mistake_is_one_line_and_status_2():
+    done = mmdisco("generate", "--no-such-option")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
