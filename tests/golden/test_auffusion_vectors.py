@@ -29,44 +29,6 @@ from mmdisco.models import Conditioning
 HERE = Path(__file__).parent / "data" / "auffusion"
 FULL = os.environ.get("MMDISCO_GOLDEN")
 RUN = "traj_auffusion_videocrafter"
-HIFI_GAN = {
-    "resblock": "1",
-    "upsample_rates": [5, 4, 4, 2],
-    "upsample_kernel_sizes": [11, 8, 8, 4],
-    "sampling_rate": 16000,
-}
-SMALL_VOCODER = HIFI_GAN | {
-    "num_mels": 20,
-    "upsample_initial_channel": 32,
-    "resblock_kernel_sizes": [3, 7, 11],
-    "resblock_dilation_sizes": [[1, 3, 5]] * 3,
-}
-RUN_VOCODER = HIFI_GAN | {
-    "num_mels": 256,
-    "upsample_initial_channel": 16,
-    "resblock_kernel_sizes": [3, 5],
-    "resblock_dilation_sizes": [[1, 3, 5], [1, 2, 3]],
-}
-RUN_UNET = {
-    "sample_size": 32,
-    "layers_per_block": 1,
-    "block_out_channels": (16, 32),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    "cross_attention_dim": 10,
-    "attention_head_dim": 4,
-    "norm_num_groups": 8,
-}
-RUN_VAE = {
-    "block_out_channels": (8, 8, 8, 16),
-    "layers_per_block": 1,
-    "norm_num_groups": 8,
-    "scaling_factor": 0.5,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-}
-# of the run: classifier-free and joint guidance
-CFG, JOINT = 8.0, 1.0
 
 
 class Recording:
@@ -78,6 +40,14 @@ class Recording:
 
     def tensors(self, name):
         return load_file(self.folder / f"{name}.safetensors")
+
+    def record(self, name):
+        return json.loads((self.folder / f"{name}.json").read_text())
+
+    @property
+    def run(self):
+        """Shapes, schedules and scales of the run."""
+        return self.record(RUN)["params"]
 
     def denoiser(self):
         if self.stored:
@@ -114,9 +84,10 @@ def parts(recording):
     text = CLIPTextConfig(
         hidden_size=4, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8
     )
-    vocoder = new_vocoder(RUN_VOCODER, Path("config.json"))
+    run = recording.run
+    vocoder = new_vocoder(run["vocoder"], Path("config.json"))
     vocoder.load_state_dict(translate({"generator": own(decoder, "vocoder.")}, Path("vocoder.pt")))
-    vae, unet = AutoencoderKL(**RUN_VAE), UNet2DConditionModel(**RUN_UNET)
+    vae, unet = AutoencoderKL(**run["a_vae"]), UNet2DConditionModel(**run["a_unet"])
     vae.load_state_dict(own(decoder, "vae."))
     unet.load_state_dict(recording.denoiser())
     return AuffusionParts(
@@ -124,9 +95,11 @@ def parts(recording):
         vae=vae,
         vocoder=vocoder,
         text_encoder=CLIPTextModel(text),
-        adapter=ConditionAdapter(4, 10),
+        adapter=ConditionAdapter(4, run["embs"]["audio"][1]),
         tokenizer=CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[]),
-        scheduler=PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        scheduler=PNDMScheduler(
+            **{key: one for key, one in run["a_sched"].items() if key.startswith("beta")}
+        ),
     )
 
 
@@ -160,8 +133,9 @@ def test_silence_is_the_quietest_value(sound):
     close(silence.unique(), sound["auffusion.silence_log_mel_unique"])
 
 
-def test_vocoder_equals_the_release(sound):
-    vocoder = new_vocoder(SMALL_VOCODER, Path("config.json"))
+def test_vocoder_equals_the_release(recording, sound):
+    config = recording.record("auffusion_audio")["vocoder_config"]
+    vocoder = new_vocoder(config, Path("config.json"))
     weights = own(sound, "vocoder.weights_weight_norm.")
     vocoder.load_state_dict(translate({"generator": weights}, Path("vocoder.pt")))
     with torch.no_grad():
@@ -169,14 +143,16 @@ def test_vocoder_equals_the_release(sound):
     close(waveform, sound["vocoder.wav"][:, 0])
 
 
-def test_adapter_equals_the_release(sound):
-    adapter = ConditionAdapter(12, 10)
+def test_adapter_equals_the_release(recording, sound):
+    config = recording.record("auffusion_audio")["adapter_config"]
+    adapter = ConditionAdapter(config["condition_dim"], config["cross_attention_dim"])
     adapter.load_state_dict(own(sound, "adapter.weights."))
     close(adapter(sound["adapter.x"]), sound["adapter.y"])
 
 
 def test_run_repeats_that_of_the_release(recording, parts):
-    data = recording.tensors(RUN)
+    data, run = recording.tensors(RUN), recording.run
+    scale, steps = run["a_scale"], run["steps"]
     cond, null = (
         Conditioning(tokens.mean(1), (tokens,))
         for tokens in (data["emb.audio"], data["emb.audio_neg"])
@@ -195,19 +171,21 @@ def test_run_repeats_that_of_the_release(recording, parts):
             expected = canonical(data[f"traj.audio.base_{kind}"][k])
             close(predicted[-1], expected, 1e-3)
         pulls = [data[f"traj.disc.pred_audio_{kind}"][k] for kind in ("uncond", "cond")]
-        eps = guided(*predicted) + JOINT * canonical(guided(*pulls))
+        pull = canonical(guided(scale, *pulls))
+        eps = guided(scale, *predicted) + run["joint_scale_audio"] * pull
         drawn = canonical(data["traj.audio.noise"][k])
-        x = ddpm(x, eps, drawn, int(t), data["sched.audio.alphas_cumprod"])
+        x = ddpm(x, eps, drawn, int(t), 1000 // steps, data["sched.audio.alphas_cumprod"])
         close(x, canonical(data["traj.audio.latent_out"][k]), 1e-3)
     close(x, canonical(data["final.audio_latent"]), 1e-3)
 
 
 def test_decoded_sound_equals_that_of_the_release(recording, parts):
     data = recording.tensors(RUN)
-    (audio,) = Auffusion(parts).decode(canonical(data["final.audio_latent"]))
+    latent = canonical(data["final.audio_latent"])
+    (audio,) = Auffusion(parts).decode(latent)
     expected = data["output.audio_int16"][0].numpy()
     # whole columns here; the release cuts the second that was asked for, and to whole numbers
-    assert len(audio.waveform) == 13 * 1280
+    assert len(audio.waveform) == latent.shape[2] * 1280
     made = np.trunc(audio.waveform[: len(expected)] * 32768)
     assert np.abs(made - expected).max() <= 1
 
@@ -217,14 +195,14 @@ def canonical(latent):
     return latent.transpose(2, 3)
 
 
-def guided(without, with_caption):
-    return without + CFG * (with_caption - without)
+def guided(scale, without, with_caption):
+    return without + scale * (with_caption - without)
 
 
-def ddpm(x, eps, noise, t, alphas_cumprod):
-    """One step of Ho et al. 2020, Eq. 6 and 7, over a third of the schedule."""
+def ddpm(x, eps, noise, t, stride, alphas_cumprod):
+    """One step of Ho et al. 2020, Eq. 6 and 7, over a stride of timesteps."""
     bar = alphas_cumprod.double()
-    previous = t - 1000 // 3
+    previous = t - stride
     now, then = bar[t], bar[previous] if previous >= 0 else torch.tensor(1.0).double()
     x_0 = (x - (1 - now).sqrt() * eps) / now.sqrt()
     mean = then.sqrt() * (1 - now / then) / (1 - now) * x_0
