@@ -80,11 +80,13 @@ class Demand:
         prompt: May be empty.
         guided: Whether the discriminator is run.
         one_sided: Whether one side is given.
+        negative: What the clip shall not be like; may be empty.
     """
 
     prompt: str
     guided: bool
     one_sided: bool
+    negative: str = ""
 
 
 class Pair(ABC):

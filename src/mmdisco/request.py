@@ -25,6 +25,7 @@ from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
 from mmdisco.presets.packaged import folder_of
 
+MOST_SEED: Final = 2**62  # generators take 64 bits
 MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
 MOST_STEPS: Final = 1000  # as many as the schedules have levels
 MOST_CORRECTIONS: Final = 100
@@ -85,8 +86,7 @@ class Request:
             raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
         if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
             raise UserError("the prompt is no text: write it in UTF-8")
-        if self.seed < 0:
-            raise UserError(f"seed {self.seed}: give 0 or more")
+        _check_seed(self.seed)
         _check_count("samples", self.samples, MOST_SAMPLES)
         if self.steps is not None:
             _check_count("steps", self.steps, MOST_STEPS)
@@ -168,7 +168,9 @@ def prepare(request: Request, pair: Pair) -> Prepared:
     prompts = BatchedClassifierFree if request.batched_prompts else ClassifierFree
     settings = replace(sampling.settings, classifier_free=prompts, corrections=request.corrections)
     guided = sampling.joint_scale != AV(0.0, 0.0)
-    notices = pair.expect(Demand(request.caption, guided, request.given is not None))
+    notices = pair.expect(
+        Demand(request.caption, guided, request.given is not None, request.negative_prompt)
+    )
     task = _task(request, pair.form)
     seeds = [request.seed + index for index in range(request.samples)]
     generation = Generation(
@@ -290,6 +292,13 @@ def _check_count(name: str, count: int, most: int) -> None:
         raise UserError(f"{count} {name}: ask for at least 1")
     if count > most:
         raise UserError(f"{count} {name}: ask for at most {most}")
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise UserError(f"seed {seed}: give 0 or more")
+    if seed > MOST_SEED:
+        raise UserError(f"a seed of {len(str(seed))} digits: give at most {MOST_SEED}")
 
 
 def _check_finite(name: str, scale: AV[float] | None) -> None:

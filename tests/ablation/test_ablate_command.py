@@ -195,6 +195,7 @@ def test_cells_depend_on_all_that_decides_them(order):
         (["loss", "--clips", "4"], "at least 16"),
         (["loss", "--stores", "nowhere"], "no store of real pairs"),
         (["loss", "--quick", "--steps", "0"], "steps 0"),
+        (["samplers", "--quick", "--first", "3"], "none of these arms is trained"),
         (["scales", "--discriminator", "nowhere"], "nowhere is no folder"),
         (["scales", "--data", "a", "--fakes", "b", "--stores", "c"], "leave it out"),
     ],

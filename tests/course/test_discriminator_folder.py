@@ -1,12 +1,15 @@
 """A trained discriminator as a folder: written, read, carried to the hub, refused where unfit."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmdisco.av import AV
+from mmdisco.cli.train_order import carry_out
 from mmdisco.course.config import Shape
+from mmdisco.course.reading import read_course
 from mmdisco.course.shapes import shape_of
 from mmdisco.discriminator import (
     AdditiveFusionConfig,
@@ -120,3 +123,10 @@ def test_shape_follows_from_latents(audio, video, kinds):
 def test_interaction_is_chosen_by_name():
     shape = Shape(interaction="additive", width=8)
     assert network(shape=shape).config.fusion == AdditiveFusionConfig()
+
+
+@pytest.mark.parametrize("name", ["bad name!!", "a/b/c", "", "me/mine.git", "x" * 200])
+def test_a_name_that_the_hub_cannot_take_is_refused_before_the_training(name):
+    course = read_course(None, dict.fromkeys(("data", "fakes", "out"), Path("gone")), [])
+    with pytest.raises(UserError, match="no id of the hub: give owner/name"):
+        next(carry_out(course, name))

@@ -3,6 +3,7 @@
 import json
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
 def test_another_json_is_no_health(folders, tmp_path):
     write_json(tmp_path / "h.json", {"pairs": {}})
     with pytest.raises(UserError, match=r"is no health\.json"):
-        carry_out(options(folders, health=tmp_path / "h.json"))
+        carry_out(options(folders, health=tmp_path / "h.json", report=tmp_path / "r.html"))
 
 
 def test_a_second_run_reads_no_clip_again(results, folders):
@@ -229,6 +230,9 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         ({"features": ("vgg",)}, "unknown features 'vgg': choose of statistics"),
         ({"features": ("clip",)}, "unknown features 'clip'"),
         ({"part": "4/4"}, "--part must be I/N"),
+        ({"part": "0/2", "json": Path("r.json")}, "--part measures nothing"),
+        ({"health": Path("h.json")}, "--health is for the report"),
+        ({"fps": "1e-99999999"}, "--fps must be a positive number"),
         ({"size": "64"}, "--size must be HEIGHTxWIDTH"),
         ({"fps": "0"}, "--fps must be a positive number"),
         ({"jobs": 0}, "--jobs must be at least 1"),

@@ -301,10 +301,24 @@ def test_unknown_words_are_named_on_stderr_and_ignored(run, tmp_path):
     run(PROMPT, "--out", "a.mp4")
     done = run("a red baal bouncing ball quickly", "--out", "b.mp4")
     assert done.status == 0
-    assert done.err.count("\n") == 1
-    assert "ignored, for this pair does not know: 'baal' (nearest: 'ball'" in done.err
-    assert "'quickly'" in done.err
+    assert done.err.count("\n") == 2
+    assert "'baal' is read as 'ball'" in done.err
+    assert "ignored, for this pair does not know: 'quickly'" in done.err
     assert same(tmp_path / "a.mp4", tmp_path / "b.mp4")
+
+
+def test_a_bad_prompt_among_good_ones_costs_its_own_clip_only(run, tmp_path):
+    (tmp_path / "p.csv").write_text(f"prompt,seed\n{PROMPT},1\nan elephant,2\n{PROMPT},3\n,4\n")
+    done = run("--prompts", "p.csv", "--steps", "1", "--out", "c.mp4")
+    assert done.status == 2
+    assert done.out[::3] == ["c-0.mp4", "c-2.mp4"]
+    *refused, last = done.err.splitlines()
+    empty, unknown = sorted(refused, key=lambda line: "elephant" in line)
+    assert "p.csv, line 3: no word of 'an elephant' is known" in unknown
+    assert "p.csv, line 5: the prompt is empty" in empty
+    assert last == "mmdisco: 2 of 4 prompts made no clip"
+    done = run("an elephant", "a whale", "--out", "d.mp4")
+    assert (done.status, done.out, done.err.count("\n")) == (2, [], 3)
 
 
 def test_progress_is_shown_on_a_terminal(run, monkeypatch):
@@ -320,7 +334,19 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([], "the prompt is empty: describe a clip"),
         ([""], "the prompt is empty: describe a clip"),
         ([PROMPT, "--no-prompt"], "exclude each other"),
-        (["?!"], "the prompt is empty: describe a clip"),
+        (["?!"], "no word of '?!' is known"),
+        (["🥁"], "no word of '🥁' is known"),
+        ([PROMPT, "--guidance-scale", "1", "--negative-prompt", "lamp"], "no effect at guidance"),
+        ([PROMPT, "--guidance-scale", "1", "--batched"], "--batched has no effect at guidance"),
+        ([PROMPT, "--negative-prompt", "xyzzy"], "negative prompt: no word of 'xyzzy' is known"),
+        ([PROMPT, "--joint-scale", "0", "--guidance-every", "2"], "without use"),
+        (
+            [PROMPT, "--joint-scale", "2", "--audio-scale", "1", "--video-scale", "1"],
+            "--joint-scale has no effect",
+        ),
+        (["--video", "film.mp4", "--video-guidance", "2"], "--video-guidance has no effect"),
+        (["--no-prompt", "--guidance-scale", "2"], "no effect without a prompt"),
+        ([PROMPT, "--seed", str(2**64)], "at most"),
         (["xyzzy plugh"], "no word of 'xyzzy plugh' is known"),
         ([PROMPT, "--steps", "0"], "0 steps: ask for at least 1"),
         (

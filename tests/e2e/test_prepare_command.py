@@ -61,6 +61,8 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     assert status == 0
     assert "picture: mpeg4 32x32, 10.000 fps" in said
     assert "sound: pcm_s16le at 16000 Hz, channels: 1" in said
+    status, _, err = run("inspect", film, "--weights", tiny_pair)
+    assert (status, "--weights are for decoding" in err) == (2, True)
     status, said, _ = run("inspect", tiny_pair)
     assert "audio_autoencoder.safetensors:" in said
     assert "config.json:" in said
@@ -79,6 +81,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
         (["--layout", "clips"], "the layout clips wants a folder"),
         (["--validation", "1"], "give a share from 0 to below 1"),
         (["--shard", "0"], "--shard 0: give at least 1"),
+        (["--group-by", "folder"], "the layout film groups films by itself"),
         (["--captions", "none.txt"], "must end in .jsonl or .csv"),
         (["--seconds", "3"], "embedded makes clips of 1.6 s"),
     ],

@@ -171,7 +171,7 @@ def test_sound_of_a_rate_that_no_clip_can_have_is_resampled(tmp_path):
 
 
 def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
-    with pytest.warns(UserWarning, match=r"'baal' \(nearest: 'ball'.*\), 'quickly'"):
+    with pytest.warns(UserWarning, match="'baal' is read as 'ball'|'quickly'"):
         (odd,) = generate("a red ball bouncing baal quickly", weights=tiny_pair)
     assert same(clip, odd)
     with warnings.catch_warnings():

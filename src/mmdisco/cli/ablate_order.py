@@ -65,6 +65,8 @@ def carry_out(order: Order) -> Iterator[str]:
     place = place_of(order)
     seeds = 1 if order.quick else order.seeds
     arms = wanted.chosen(place.usual(), order.arms)
+    if not any(arm.recipe for arm in arms) and (order.steps, order.first) != (None, None):
+        raise UserError("--steps and --first are of trainings, and none of these arms is trained")
     place.expect(arms)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:

@@ -12,7 +12,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmdisco.cli.generate_order import Order, Outputs, plan
+from mmdisco.cli.generate_order import Job, Order, Outputs, Plan, Refusal, plan
+from mmdisco.errors import UserError
 from mmdisco.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
 from mmdisco.media.pictures import draw_clips
@@ -37,14 +38,22 @@ def carry_out(order: Order) -> Iterator[Path]:
     if checked.choice.preset != DEFAULT:
         _hush_libraries()
     # all before the first is sampled: what is wrong with the last one is said at once
-    batches = [(job, prepare(job.request, checked.pair)) for job in checked.jobs]
-    around = [Surroundings.of(job.request, checked.pair) for job in checked.jobs]
-    changes = checked.record.changes(around[0]) if checked.record else []
-    notices = (line for _, prepared in batches for line in prepared.warnings)
-    for line in (*changes, *notices):
-        sys.stderr.write(f"mmdisco: {line}\n")
+    batches, refused = _prepared(checked)
+    around = [Surroundings.of(job.request, checked.pair) for job, _ in batches]
+    for line in checked.record.changes(around[0]) if checked.record else []:
+        _say(line)
+    for job, prepared in batches:
+        for line in prepared.warnings:
+            _say(line if len(checked.jobs) == 1 else f"{job.name}: {line}")
     for (job, prepared), surroundings in zip(batches, around, strict=True):
-        clips = _sampled(prepared)
+        try:
+            clips = _sampled(prepared)
+        except UserError as error:
+            if len(checked.jobs) == 1:
+                raise
+            refused += 1
+            _say(str(Refusal(job.name, error)))
+            continue
         seconds = time.monotonic() - begin
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
@@ -52,6 +61,32 @@ def carry_out(order: Order) -> Iterator[Path]:
             record = describe(prepared, checked.choice, surroundings, sample, seconds)
             write_json(outputs.record, record)
             yield from outputs.all
+    if refused:
+        asked = len(checked.jobs) + len(checked.refused)
+        raise UserError(f"{refused} of {asked} prompts made no clip")
+
+
+def _prepared(plan: Plan) -> tuple[list[tuple[Job, Prepared]], int]:
+    """What can be sampled, and how many prompts cannot, each of which is named with its reason.
+
+    Raises:
+        UserError: The only prompt cannot.
+    """
+    ready: list[tuple[Job, Prepared]] = []
+    refused = list(plan.refused)
+    for job in plan.jobs:
+        try:
+            ready.append((job, prepare(job.request, plan.pair)))
+        except UserError as error:
+            if len(plan.jobs) + len(plan.refused) == 1:
+                raise
+            refused.append(Refusal(job.name, error))
+    reasons = {str(one.reason) for one in refused}
+    if not ready and len(reasons) == 1:
+        raise refused[0].reason  # it is not the prompts
+    for one in refused:
+        _say(str(one))
+    return ready, len(refused)
 
 
 def _hush_libraries() -> None:

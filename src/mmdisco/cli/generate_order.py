@@ -3,19 +3,22 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 from mmdisco.av import AV
+from mmdisco.cli.generate_effect import expect_sides, expect_unused
 from mmdisco.cli.generate_models import Wanted
 from mmdisco.cli.prompt_files import Line, read_prompts
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable
 from mmdisco.media.writing import expect_container
-from mmdisco.pair import Pair
+from mmdisco.pair import Pair, Sampling
 from mmdisco.record import Choice, Record, read_record
-from mmdisco.request import Request, best_joint_scale
+from mmdisco.request import Request, best_joint_scale, chosen
 
 LONGEST_NAME: Final = 60
 
@@ -46,12 +49,13 @@ class Wish:
     negative_prompt: str | None = None
     batched: bool = False
     no_prompt: bool = False
+    place: str | None = None  # the line of a file that it comes from
 
     def request(self, pair: Pair) -> Request:
         """The request they make.
 
         Raises:
-            UserError: One is out of its range, or two exclude each other.
+            UserError: One is out of its range or without effect, or two exclude each other.
         """
         if self.no_prompt and self.prompt is not None:
             raise UserError("--no-prompt and a prompt exclude each other: leave one out")
@@ -72,7 +76,32 @@ class Wish:
             negative_prompt=self.negative_prompt or "",
             batched_prompts=self.batched,
         )
-        return replace(request, joint_scale=self._joint_scale(request, pair))
+        asked = replace(request, joint_scale=self._joint_scale(request, pair))
+        self._expect_effect(asked, chosen(asked, pair.sampling()))
+        return asked
+
+    def _expect_effect(self, request: Request, sampling: Sampling) -> None:
+        """Refuse what would change nothing.
+
+        Args:
+            request: Made of the arguments.
+            sampling: With the settings that they leave open.
+        """
+        joint = {"audio": self.audio_scale, "video": self.video_scale}
+        prompted = {"audio": self.audio_guidance, "video": self.video_guidance}
+        given = {"audio": self.audio is not None, "video": self.video is not None}
+        expect_sides("scale", "joint-scale", self.joint_scale, joint, given)
+        expect_sides("guidance", "guidance-scale", self.guidance_scale, prompted, given)
+        asked = bool(request.caption.strip() or request.negative_prompt.strip())
+        if not asked and {self.guidance_scale, *prompted.values()} != {None}:
+            raise UserError("a weight of the prompt has no effect without a prompt: leave it out")
+        weights = {"audio": sampling.guidance_scale.audio, "video": sampling.guidance_scale.video}
+        if all(given[side] or weights[side] == 1 for side in given):
+            expect_unused("--negative-prompt", request.negative_prompt.strip())
+            expect_unused("--batched", self.batched)
+        cheaper = {self.guidance_every, self.guidance_from, self.guidance_to}
+        if sampling.joint_scale == AV(0.0, 0.0) and cheaper != {None}:
+            raise UserError("no guidance leaves --guidance-every, -from and -to without use")
 
     def _guidance_scale(self, pair: Pair) -> AV[float] | None:
         common = self.guidance_scale
@@ -98,13 +127,7 @@ class Wish:
         if self.no_guidance:
             if scales != (None, None, None):
                 raise UserError("--no-guidance and a scale exclude each other: leave one out")
-            if (self.guidance_every, self.guidance_from, self.guidance_to) != (None, None, None):
-                raise UserError("--no-guidance leaves --guidance-every, -from and -to without use")
             return AV(0.0, 0.0)
-        if self.audio is not None and self.audio_scale is not None:
-            raise UserError("--audio-scale has no effect on a given sound: leave it out")
-        if self.video is not None and self.video_scale is not None:
-            raise UserError("--video-scale has no effect on a given video: leave it out")
         if scales == (None, None, None):
             return None
         best = best_joint_scale(request, pair.sampling())
@@ -137,7 +160,19 @@ class Order:
         if self.prompts is not None:
             others += read_prompts(self.prompts)
         own = [self.wish] if self.wish.prompt is not None or not others else []
+        if not own:
+            self._expect_heeded(others)
         return [*own, *(self._wish(line) for line in others)]
+
+    def _expect_heeded(self, lines: list[Line]) -> None:
+        wish = self.wish
+        if wish.seed is not None and all(line.seed is not None for line in lines):
+            raise UserError(f"--seed has no effect: every prompt of {self.prompts} has its own")
+        own = all(line.negative_prompt is not None for line in lines)
+        if wish.negative_prompt is not None and own:
+            raise UserError(
+                f"--negative-prompt has no effect: every prompt of {self.prompts} has its own"
+            )
 
     def _wish(self, line: Line) -> Wish:
         wish = self.wish
@@ -148,6 +183,7 @@ class Order:
             negative_prompt=(
                 wish.negative_prompt if line.negative_prompt is None else line.negative_prompt
             ),
+            place=line.place,
         )
 
 
@@ -191,10 +227,33 @@ class Job:
     Attributes:
         request: What to make.
         outputs: Sample of the batch to its files; other samples are not kept.
+        place: The line of a file that it comes from, if it does.
     """
 
     request: Request
     outputs: dict[int, Outputs]
+    place: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.place or repr(shorten(self.request.caption, LONGEST_NAME))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A prompt that no clip is made of, beside others.
+
+    Attributes:
+        name: The prompt, or the line of a file that it stands in.
+        reason: Why.
+    """
+
+    name: str
+    reason: UserError
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -206,12 +265,14 @@ class Plan:
         pair: With which.
         jobs: A batch for each prompt.
         record: That of the clip which is made again, if one is.
+        refused: Prompts that cannot be asked for.
     """
 
     choice: Choice
     pair: Pair
     jobs: list[Job]
     record: Record | None = None
+    refused: tuple[Refusal, ...] = ()
 
 
 def plan(order: Order) -> Plan:
@@ -228,26 +289,38 @@ def plan(order: Order) -> Plan:
         raise UserError("--as-released asks at every evaluation: leave --guidance-every out")
     choice = order.wanted.choice(order.weights)
     pair = choice.pair()
-    requests = [wish.request(pair) for wish in order.wishes()]
-    outputs = _named(requests, order)
-    _expect_apart(outputs)
-    jobs = [Job(*both) for both in zip(requests, outputs, strict=True)]
-    return Plan(choice, pair, jobs)
+    wishes = order.wishes()
+    requests: dict[int, Request] = {}
+    refused: list[Refusal] = []
+    for index, wish in enumerate(wishes):
+        try:
+            requests[index] = wish.request(pair)
+        except UserError as error:
+            if len(wishes) == 1:
+                raise
+            refused.append(Refusal(wish.place or repr(wish.prompt or ""), error))
+    outputs = _named(requests, wishes, order)
+    _expect_apart(list(outputs.values()))
+    jobs = [Job(one, outputs[index], wishes[index].place) for index, one in requests.items()]
+    return Plan(choice, pair, jobs, refused=tuple(refused))
 
 
-def _named(requests: list[Request], order: Order) -> list[dict[int, Outputs]]:
-    """Files for every sample of every request."""
-    stems = [_slug(request.caption) for request in requests]
-    named: list[dict[int, Outputs]] = []
-    for index, (request, stem) in enumerate(zip(requests, stems, strict=True)):
+def _named(
+    requests: Mapping[int, Request], wishes: list[Wish], order: Order
+) -> dict[int, dict[int, Outputs]]:
+    """Files for every sample of every request, by the place of its prompt among all."""
+    stems = [_slug(wish.prompt or "") for wish in wishes]
+    named: dict[int, dict[int, Outputs]] = {}
+    for index, request in requests.items():
+        stem = stems[index]
         out = order.out or Path(f"{stem}.mp4")
-        if len(requests) > 1 and (order.out is not None or Counter(stems)[stem] > 1):
+        if len(wishes) > 1 and (order.out is not None or Counter(stems)[stem] > 1):
             out = out.with_stem(f"{out.stem}-{index}")
         clips = {
             sample: out if request.samples == 1 else out.with_stem(f"{out.stem}-{sample}")
             for sample in range(request.samples)
         }
-        named.append(_checked(clips, order.wav, request.given))
+        named[index] = _checked(clips, order.wav, request.given)
     return named
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.errors import UserError
+
 
 def inspect(
     path: Annotated[
@@ -25,6 +27,8 @@ def inspect(
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.inspection.inspecting import kind_of
 
+    if weights is not None and picture is None:
+        raise UserError("--weights are for decoding: give --picture too, or leave them out")
     kind = kind_of(path)
     for line in kind.words(path):
         typer.echo(line)

@@ -139,6 +139,8 @@ def _source(wish: Wish, layout: str) -> Source:
     if (layout == "film") == wish.source.is_dir():
         wanted = "a file" if layout == "film" else "a folder"
         raise UserError(f"{wish.source}: the layout {layout} wants {wanted}")
+    if wish.group_by != "file" and layout != "clips":
+        raise UserError(f"the layout {layout} groups films by itself: leave --group-by out")
     return builders[layout](wish)
 
 

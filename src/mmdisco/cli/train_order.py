@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmdisco.course.config import Course
 from mmdisco.course.train import prepare_training
 from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.folder import DiscriminatorFolder
+from mmdisco.discriminator.folder import DiscriminatorFolder, expect_repository
 from mmdisco.training.observer import Observer
 
 
@@ -43,7 +43,12 @@ def carry_out(course: Course, repository: str | None) -> Iterator[str]:
 
     Yields:
         The folder, once it is whole; the address on the hub, once it is there.
+
+    Raises:
+        UserError: The hub can have no repository of that name, or what training raises.
     """
+    if repository is not None:
+        expect_repository(repository)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
@@ -112,6 +113,20 @@ class DiscriminatorFolder:
         except (OSError, HfHubHTTPError, HFValidationError) as error:
             raise UserError(f"the hub did not take {repository}: {_line(error)}") from error
         return str(commit.commit_url)
+
+
+def expect_repository(name: str) -> None:
+    """Make sure, before work is spent on it, that the hub can have a repository of this name.
+
+    Raises:
+        UserError: It cannot.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(
+            f"{name!r} is no id of the hub: give owner/name, of letters, digits, '-', '_' and '.'"
+        ) from error
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:

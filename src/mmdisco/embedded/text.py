@@ -4,34 +4,17 @@ The language of the captions is a list of attributes, so the set of words says i
 in an order of its own is understood. Knows no latent.
 """
 
-import difflib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdisco.errors import UserError
+from mmdisco.embedded.vocabulary import Vocabulary
 from mmdisco.shapes import Text
 
 WIDTH = 64
 HIDDEN = 256
-LITTLE_WORDS = frozenset({"a", "and", "being", "is", "on", "the", "with"})
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A word that the encoder ignores.
-
-    Attributes:
-        word: As the prompt has it, in lower case.
-        nearest: Known words that look like it; may be empty.
-    """
-
-    word: str
-    nearest: tuple[str, ...]
 
 
 class TextEncoder(nn.Module):
@@ -43,7 +26,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
-        self.words = tuple(words)
+        self.vocabulary = Vocabulary(tuple(words))
         self.first = nn.Linear(len(words), HIDDEN)
         self.second = nn.Linear(HIDDEN, WIDTH)
 
@@ -55,35 +38,10 @@ class TextEncoder(nn.Module):
 
     def bags(self, prompts: Sequence[str]) -> Tensor:
         """1 for every known word in a prompt, 0 for the others, (b, words)."""
-        bags = torch.zeros(len(prompts), len(self.words))
-        positions = {word: position for position, word in enumerate(self.words)}
+        bags = torch.zeros(len(prompts), len(self.vocabulary.words))
+        positions = {word: position for position, word in enumerate(self.vocabulary.words)}
         for row, prompt in enumerate(prompts):
-            for word in words_of(prompt):
-                if word in positions:
-                    bags[row, positions[word]] = 1
+            for word in self.vocabulary.read(prompt):
+                for known in word.known:
+                    bags[row, positions[known]] = 1
         return bags
-
-    def unknown(self, prompt: str) -> list[Unknown]:
-        """The words of ``prompt`` that mean nothing here.
-
-        Raises:
-            UserError: The prompt is empty, or no word of it is known.
-        """
-        words = words_of(prompt)
-        if not words:
-            raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
-        strange = [word for word in dict.fromkeys(words) if word not in self.words]
-        meaningful = [word for word in words if word in self.words and word not in LITTLE_WORDS]
-        if not meaningful:
-            raise UserError(
-                f"no word of {prompt!r} is known: this pair knows {', '.join(self.words)}"
-            )
-        return [
-            Unknown(word, tuple(difflib.get_close_matches(word, self.words, n=2, cutoff=0.6)))
-            for word in strange
-        ]
-
-
-def words_of(prompt: str) -> list[str]:
-    """The words of a prompt in lower case, without punctuation."""
-    return re.findall(r"[^\W_]+", prompt.lower())

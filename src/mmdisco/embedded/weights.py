@@ -29,7 +29,8 @@ from mmdisco.embedded.models import (
     audio_schedule,
     video_schedule,
 )
-from mmdisco.embedded.text import TextEncoder, Unknown
+from mmdisco.embedded.text import TextEncoder
+from mmdisco.embedded.vocabulary import Vocabulary
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
 from mmdisco.media.given import Form
@@ -78,17 +79,22 @@ class Folder(Pair):
         return AroundPrompts()
 
     def expect(self, demand: Demand) -> list[str]:
-        """Words that the pair does not know are ignored, and named with their nearest.
+        """Words that are ignored, with their nearest, or taken for others are named.
 
         Raises:
             UserError: No word is known.
         """
-        if not demand.prompt.strip():
-            return []  # nothing is asked for, which a given file allows
-        strange = self.text().unknown(demand.prompt)
-        if not strange:
-            return []
-        return [f"ignored, for this pair does not know: {', '.join(map(_with_nearest, strange))}"]
+        vocabulary, notices = Vocabulary(tuple(self.config["words"])), list[str]()
+        # where nothing is asked for, as a given file allows, nothing is misread
+        if demand.prompt.strip():
+            notices += vocabulary.notices(demand.prompt)
+        if demand.negative.strip():
+            try:
+                unlike = vocabulary.notices(demand.negative)
+            except UserError as error:
+                raise UserError(f"negative prompt: {error}") from error
+            notices += [f"negative prompt: {line}" for line in unlike]
+        return notices
 
     def marks(self) -> Mapping[str, str]:
         """SHA-256 of every file, from ``config.json``."""
@@ -172,11 +178,6 @@ def _sampling(record: Mapping[str, Any]) -> Sampling:
         audio_to_video=float(record["audio_to_video"]),
         joint_levels=levels_of(record["joint_levels"]),
     )
-
-
-def _with_nearest(unknown: Unknown) -> str:
-    near = " or ".join(repr(word) for word in unknown.nearest)
-    return f"{unknown.word!r} (nearest: {near})" if near else repr(unknown.word)
 
 
 def pack(

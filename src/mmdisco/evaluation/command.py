@@ -59,6 +59,7 @@ def carry_out(options: Options) -> str:
             expect_writable(path)
     if options.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {options.jobs}")
+    _expect_effect(options)
     selection = selection_of(options)
     plan = Plan(
         options.cache or default_cache(),
@@ -97,6 +98,13 @@ def carry_out(options: Options) -> str:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"mmdisco: {line}\n")
+
+
+def _expect_effect(options: Options) -> None:
+    if options.health is not None and options.report is None:
+        raise UserError("--health is for the report: give --report too, or leave it out")
+    if options.part is not None and (options.json or options.report):
+        raise UserError("--part measures nothing: leave --json and --report out until all is read")
 
 
 def selection_of(options: Options) -> Selection:

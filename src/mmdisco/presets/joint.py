@@ -168,8 +168,9 @@ class MMDiffusionPair(PublishedPair):
             UserError: Either is the case.
         """
         name = self._facts.name
-        if demand.prompt.strip():
-            raise UserError(f"{name} reads no prompts, not even {demand.prompt!r}: leave them out")
+        for prompt in (demand.prompt, demand.negative):
+            if prompt.strip():
+                raise UserError(f"{name} reads no prompts, not even {prompt!r}: leave them out")
         self._expect_files(demand)
         if not demand.one_sided:
             return []
