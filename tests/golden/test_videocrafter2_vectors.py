@@ -37,36 +37,34 @@ FILES = {
     "videocrafter": [*(f"unet_part{part}" for part in range(3)), "first_stage"],
     RUN: ["vc_unet_part0", "vc_unet_part1", "vc_rest"],
 }
-TOWER = TowerShape(vocabulary=64, length=16, width=32, heads=4, layers=4)
-SMALL = AutoencoderShape(channels=32, multipliers=(1, 1), blocks=1)
-ARCHITECTURES = {
-    "videocrafter": Architecture(
+
+
+def architecture_of(config, text):
+    """Ours of the release's configuration, and of open_clip's."""
+    unet = config["params"]["unet_config"]["params"]
+    images = config["params"]["first_stage_config"]["params"]["ddconfig"]
+    return Architecture(
         UNetShape(
-            channels=32,
-            multipliers=(1, 2),
-            blocks=1,
-            attention_factors=(1, 2),
-            head_width=8,
-            context=12,
+            channels=unet["model_channels"],
+            multipliers=tuple(unet["channel_mult"]),
+            blocks=unet["num_res_blocks"],
+            attention_factors=tuple(sorted(unet["attention_resolutions"])),
+            head_width=unet["num_head_channels"],
+            context=unet["context_dim"],
         ),
-        SMALL,
-        TOWER,
-    ),
-    RUN: Architecture(
-        UNetShape(
-            channels=32,
-            multipliers=(1, 1),
-            blocks=1,
-            attention_factors=(1, 2),
-            head_width=4,
-            context=12,
+        AutoencoderShape(
+            channels=images["ch"],
+            multipliers=tuple(images["ch_mult"]),
+            blocks=images["num_res_blocks"],
         ),
-        SMALL,
-        TOWER,
-    ),
-}
-# of the run: steps, and both kinds of guidance
-CFG, JOINT = 8.0, 8.0
+        TowerShape(
+            vocabulary=text["vocab_size"],
+            length=text["context_length"],
+            width=text["width"],
+            heads=text["heads"],
+            layers=text["layers"],
+        ),
+    )
 
 
 def redrawn(name):
@@ -93,6 +91,18 @@ class Recording:
     def tensors(self, name):
         return load_file(self.folder / f"{name}.safetensors")
 
+    def record(self, name):
+        return json.loads((self.folder / f"{name}.json").read_text())
+
+    @property
+    def run(self):
+        """Shapes and scales of the run."""
+        return self.record(RUN)["params"]
+
+    def architecture(self, name):
+        config = self.run["vc"] if name == RUN else self.record(name)["config"]
+        return architecture_of(config, self.record("openclip_text")["text_cfg"])
+
     def weights(self, name):
         if not self.stored:
             return redrawn(name)
@@ -112,7 +122,7 @@ class Recording:
         tables = {"betas": training_betas().float(), "scale_arr": clean_scales().float()}
         state = {**tables, **self.weights(name), **tower}
         torch.save({"state_dict": state}, folder / "model.ckpt")
-        convert(folder / "model.ckpt", ARCHITECTURES[name])
+        convert(folder / "model.ckpt", self.architecture(name))
         return load_networks(folder)
 
 
@@ -195,7 +205,8 @@ def test_run_repeats_that_of_the_release(recording, model):
         Conditioning(tokens.mean(1), (tokens,))
         for tokens in (data["emb.video"], data["emb.video_neg"])
     )
-    x = data["init.video"]
+    x, run = data["init.video"], recording.run
+    scale = run["v_scale"]
     for k, t in enumerate(data["sched.timesteps"]):
         level = model.schedule.level(t[None].double())
         with_caption = model.predict_noise(x, level, cond)
@@ -203,8 +214,10 @@ def test_run_repeats_that_of_the_release(recording, model):
         close(with_caption, data["traj.video.base_cond"][k], 1e-3)
         close(without, data["traj.video.base_uncond"][k], 1e-3)
         pulls = [data[f"traj.disc.pred_video_{kind}"][k] for kind in ("uncond", "cond")]
-        eps = guided(without, with_caption) + JOINT * guided(*pulls)
-        x = ddpm(x, eps, data["traj.video.noise"][k], int(t), data["sched.video.alphas_cumprod"])
+        eps = guided(scale, without, with_caption)
+        eps = eps + run["joint_scale_video"] * guided(scale, *pulls)
+        drawn, stride = data["traj.video.noise"][k], 1000 // run["steps"]
+        x = ddpm(x, eps, drawn, int(t), stride, data["sched.video.alphas_cumprod"])
         close(x, data["traj.video.latent_out"][k], 1e-3)
     close(x, data["final.video_latent"], 1e-3)
 
@@ -219,14 +232,14 @@ def test_decoded_frames_equal_those_of_the_release(recording, model):
     close(torch.from_numpy(video.frames), shown)
 
 
-def guided(without, with_caption):
-    return without + CFG * (with_caption - without)
+def guided(scale, without, with_caption):
+    return without + scale * (with_caption - without)
 
 
-def ddpm(x, eps, noise, t, alphas_cumprod):
-    """One step of Ho et al. 2020, Eq. 6 and 7, over a third of the schedule."""
+def ddpm(x, eps, noise, t, stride, alphas_cumprod):
+    """One step of Ho et al. 2020, Eq. 6 and 7, over a stride of timesteps."""
     bar = alphas_cumprod.double()
-    previous = t - 1000 // 3
+    previous = t - stride
     now, then = bar[t], bar[previous] if previous >= 0 else torch.tensor(1.0).double()
     x_0 = (x - (1 - now).sqrt() * eps) / now.sqrt()
     mean = then.sqrt() * (1 - now / then) / (1 - now) * x_0

@@ -30,13 +30,38 @@ def main(folder: Path) -> None:
     run = load_file(folder / f"{RUN}.safetensors")
     write({key: one for key, one in run.items() if "video" in key or key == "sched.timesteps"}, RUN)
     write(load_file(folder / "openclip_text.safetensors"), "openclip_text")
-    texts = json.loads((folder / "openclip_text.json").read_text())["tokenize.texts"]
+    record = json.loads((folder / "openclip_text.json").read_text())
+    settings({"text_cfg": record["text_cfg"]}, "openclip_text")
+    config = json.loads((folder / "videocrafter.json").read_text())["config"]
+    settings({"config": trimmed(config)}, "videocrafter")
+    params = json.loads((folder / f"{RUN}.json").read_text())["params"]
+    scales = ("pair", "steps", "joint_num_steps", "joint_scale_video", "v_scale")
+    kept = {key: params[key] for key in scales} | {"vc": trimmed(params["vc"])}
+    settings({"params": kept}, RUN)
+    texts = record["tokenize.texts"]
     (HERE / "texts.json").write_text(json.dumps(texts, ensure_ascii=False, indent=1) + "\n")
     parameters = {
         name: {"seed": seed, "shapes": shapes(folder, name, files)}
         for name, (seed, files) in WEIGHTS.items()
     }
     pack(parameters, HERE / "parameters.json.gz")
+
+
+def trimmed(config: dict[str, Any]) -> dict[str, Any]:
+    """The shapes of a configuration of the release."""
+    unet = config["params"]["unet_config"]["params"]
+    images = config["params"]["first_stage_config"]["params"]["ddconfig"]
+    return {
+        "params": {
+            "unet_config": {"params": unet},
+            "first_stage_config": {"params": {"ddconfig": images}},
+        }
+    }
+
+
+def settings(record: dict[str, Any], name: str) -> None:
+    """Write the shapes and scales that the tests read."""
+    (HERE / f"{name}.json").write_text(f"{json.dumps(record, indent=1)}\n")
 
 
 def shapes(folder: Path, name: str, files: list[str]) -> dict[str, list[int]]:
