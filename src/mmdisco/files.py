@@ -9,10 +9,14 @@ import json
 import math
 import os
 import re
+import shutil
+import socket
 import stat
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
 from safetensors import SafetensorError
@@ -21,7 +25,11 @@ from torch import Tensor
 
 from mmdisco.errors import UserError
 
-_LEFTOVER: Final = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # as ``_beside`` names it
+HERE: Final = re.sub(r"\W", "-", socket.gethostname())[:64]
+# as ``_beside`` and ``scratch`` name them: the process and the machine that write there
+_LEFTOVER: Final = re.compile(r"\..+\.(\d+)@([\w-]*)\.part(\.\w+)?")
+_SCRATCH: Final = re.compile(r"mmdisco-(\d+)@([\w-]*)\.\w+")
+_ABANDONED: Final = 86400  # seconds; what another machine left untouched for so long is nobody's
 
 
 @contextmanager
@@ -45,15 +53,51 @@ def replacing(path: Path) -> Generator[Path]:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder; nobody may be writing there."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+    """Delete what killed processes left half-written below a folder where nobody writes."""
+    for path in folder.rglob(".*.part*"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def remove_abandoned(paths: Iterable[Path]) -> None:
+    """Delete those of ``paths`` that killed processes left half-written; others may be writing.
+
+    A file whose process lives on this machine is left alone, and so is one that another machine
+    has touched within a day.
+    """
+    for path in paths:
+        named = _LEFTOVER.fullmatch(path.name) or _SCRATCH.fullmatch(path.name)
+        # other users' files, and those that somebody deletes at this moment, are not ours to report
+        with suppress(OSError):
+            if named and _is_abandoned(path, int(named[1]), named[2]):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A folder for files that are needed for a moment; those of killed processes are deleted."""
+    remove_abandoned(Path(gettempdir()).glob("mmdisco-*"))
+    with TemporaryDirectory(prefix=f"mmdisco-{os.getpid()}@{HERE}.") as folder:
+        yield Path(folder)
+
+
+def _is_abandoned(path: Path, process: int, machine: str) -> bool:
+    if machine != HERE:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def expect_writable(path: Path) -> None:
@@ -74,7 +118,7 @@ def expect_writable(path: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -184,13 +228,14 @@ def sha256(path: Path) -> str:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    return path.with_name(f".{path.stem}.{os.getpid()}@{HERE}.part{path.suffix}")
 
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to tell whoever asked for a file that the system does not let us write."""
     reason = _reason(error)
     return UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}")

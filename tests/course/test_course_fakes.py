@@ -9,9 +9,11 @@ from killing import run_forked, run_killed
 
 from mmdisco.cli.fakes_order import Order, carry_out
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import HERE, read_json
 from mmdisco.training.fakes import fake_shard
 from mmdisco.training.store import PairStore
+
+DEAD = 4194305  # above any process's number
 
 
 def order(prepared, tiny_pair, out, **others):
@@ -104,7 +106,7 @@ def test_what_is_damaged_is_named_and_made_again(
 
 def test_what_a_killed_process_left_half_written_is_removed(prepared, tiny_pair, made, damaged):
     for folder in (damaged, damaged / "train"):
-        (folder / ".shard-00000.123.part.safetensors").write_bytes(b"half")
+        (folder / f".shard-00000.{DEAD}@{HERE}.part.safetensors").write_bytes(b"half")
     carry_out(order(prepared, tiny_pair, damaged))
     assert contents(damaged) == contents(made)
 

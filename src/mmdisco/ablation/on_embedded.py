@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from filelock import FileLock
 
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe, Usual, Way
@@ -31,6 +30,7 @@ from mmdisco.embedded.weights import Folder
 from mmdisco.errors import UserError
 from mmdisco.files import plain, read_json, sha256, write_json
 from mmdisco.health.examining import Examiner
+from mmdisco.locking import alone
 from mmdisco.metrics.features import FEATURES
 from mmdisco.objects.dataset import Example, caption_of, example
 from mmdisco.objects.scene import Wish
@@ -177,9 +177,8 @@ class OnEmbedded(Place):
             told = [self.marks(), asdict(recipe.shape), asdict(recipe.levels), asdict(first)]
             key = hashlib.sha256(repr([*told, asdict(contrast.config)]).encode()).hexdigest()[:12]
             place = self.root / "firsts" / key
-            place.mkdir(parents=True, exist_ok=True)
             groups = Groups.of(pairs, meanings, null, first.group, first.strangers)
-            with FileLock(place / ".lock"):
+            with alone(place / ".lock"):
                 contrast.fit(network, groups, groups, place)
             if recipe.kept:
                 network.freeze_all_but_transformer()

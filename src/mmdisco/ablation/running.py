@@ -2,20 +2,17 @@
 
 import hashlib
 import json
-import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock
-
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe
 from mmdisco.files import plain, read_json, write_json
+from mmdisco.locking import alone
+from mmdisco.workers import each
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,7 @@ class Training:
 
     def carry_out(self) -> None:
         """Train, unless another process does or did."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+        with alone(self.folder / ".lock"):
             if not self.done:
                 self.place.train(self.recipe, self.seed, self.folder)
 
@@ -119,14 +115,17 @@ class Cell:
 Job = Training | Cell
 
 
-def run(place: Place, arms: Sequence[Arm], seeds: int, jobs: int) -> Iterator[tuple[str, int, int]]:
+def run(
+    place: Place, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
+) -> Iterator[tuple[str, int, int]]:
     """Do all that is not done, trainings first.
 
     Args:
         place: Where.
         arms: Of a study.
         seeds: From 0.
-        jobs: Processes, one thread each.
+        jobs: Processes.
+        threads: Of each.
 
     Yields:
         What is under way, how much of it is done, and how much there is.
@@ -138,7 +137,7 @@ def run(place: Place, arms: Sequence[Arm], seeds: int, jobs: int) -> Iterator[tu
         ("cells", list({cell.file: cell for cell in cells if not cell.done}.values())),
     ]
     for name, todo in stages:
-        for done, _ in enumerate(_each(todo, jobs), start=1):
+        for done, _ in enumerate(_each(todo, jobs, threads), start=1):
             yield name, done, len(todo)
 
 
@@ -147,23 +146,14 @@ def cells_of(place: Place, arms: Sequence[Arm], seeds: int) -> list[Cell]:
     return [Cell(place, arm, seed) for arm in arms for seed in range(seeds)]
 
 
-def _each(todo: Sequence[Job], jobs: int) -> Iterator[None]:
+def _each(todo: Sequence[Job], jobs: int, threads: int) -> Iterator[None]:
     if jobs == 1 or len(todo) < 2:
         for job in todo:
             _carry_out(job)
             yield
         return
-    context = multiprocessing.get_context("spawn")
-    start: Callable[[int], None] = torch.set_num_threads
-    with ProcessPoolExecutor(jobs, context, initializer=start, initargs=(1,)) as pool:
-        futures = [pool.submit(_carry_out, job) for job in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            # what is running finishes; what waits is dropped, so an error shows at once
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for _ in each(_carry_out, todo, jobs, threads=threads):
+        yield
 
 
 def _carry_out(job: Job) -> None:

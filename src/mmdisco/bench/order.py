@@ -1,6 +1,6 @@
 """An order for measurements, from names and files to a table and files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +48,12 @@ class Order:
     out: Path | None = None
 
 
-def carry_out(order: Order) -> str:
+def carry_out(order: Order, watch: Callable[[int], object] = lambda _: None) -> str:
     """Measure and write.
+
+    Args:
+        order: What to measure.
+        watch: Told after every round how many are timed.
 
     Returns:
         The table.
@@ -75,6 +79,7 @@ def carry_out(order: Order) -> str:
         pair = PAIRS[order.pair]()
         for measured in measure(pair, setting, order.repeats, warm_up=order.warm_up):
             record = record_of(measured, setting)
+            watch(len(measured.steps))
             # a step can take minutes: what was measured is kept when the rest is stopped
             if order.out is not None:
                 _write(order.out, _title(order), record)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import FakesOfData, Weights
+from mmdisco.cli.options import FakesOfData, Weights, WorkerThreads
+from mmdisco.cli.stopping import GO_ON, running
 
 
 def ablate(
@@ -46,7 +47,8 @@ def ablate(
         list[str] | None,
         typer.Option("--arm", help="Only this one, beside the bases alone; may be repeated."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes, one thread each.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
+    threads: WorkerThreads = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="Very small and one seed: to see that it works.")
     ] = False,
@@ -71,8 +73,12 @@ def ablate(
         steps=steps,
         first=first,
         jobs=jobs,
+        threads=threads,
         quick=quick,
         arms=tuple(arms or ()),
     )
-    for line in carry_out(order):
-        typer.echo(line)
+    said = f"measured cells and trainings up to their last checkpoint are kept in {out}: {GO_ON}"
+    with running(said, threads) as run:
+        run.work_in(out)
+        for line in carry_out(order):
+            typer.echo(line)

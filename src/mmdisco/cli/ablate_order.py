@@ -5,9 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.progress import Progress
-
 from mmdisco.ablation import on_clips, on_embedded
 from mmdisco.ablation.on_clips import OnClips
 from mmdisco.ablation.on_embedded import OnEmbedded
@@ -18,6 +15,7 @@ from mmdisco.ablation.results import Results
 from mmdisco.ablation.running import run
 from mmdisco.ablation.studies import study
 from mmdisco.ablation.study import Recipe
+from mmdisco.cli.progress import progress
 from mmdisco.embedded.weights import PACKAGED
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, write_text
@@ -44,6 +42,7 @@ class Order:
     steps: int | None = None
     first: int | None = None
     jobs: int = 1
+    threads: int = 1
     quick: bool = False
     arms: tuple[str, ...] = ()
 
@@ -58,8 +57,8 @@ def carry_out(order: Order) -> Iterator[str]:
         UserError: An option is not understood or does not fit.
     """
     wanted = study(order.study)
-    if min(order.seeds, order.jobs) < 1:
-        raise UserError("ask for at least 1 seed and 1 job")
+    if min(order.seeds, order.jobs, order.threads) < 1:
+        raise UserError("ask for at least 1 seed, 1 job and 1 thread")
     folder = order.out / order.study
     expect_writable(folder / "results.json")
     place = place_of(order)
@@ -68,12 +67,10 @@ def carry_out(order: Order) -> Iterator[str]:
     if not any(arm.recipe for arm in arms) and (order.steps, order.first) != (None, None):
         raise UserError("--steps and --first are of trainings, and none of these arms is trained")
     place.expect(arms)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("preparing", total=None)
+    with progress("data") as shown:
         place.prepare(arms)
-        for name, done, total in run(place, arms, seeds, order.jobs):
-            progress.update(task, description=name, completed=done, total=total)
+        for name, done, total in run(place, arms, seeds, order.jobs, order.threads):
+            shown.update(name, done, total)
     results = Results.read(order.study, wanted, place, arms, seeds)
     results.write(folder)
     draw(folder / "plot.png", results)

@@ -71,7 +71,4 @@ def main() -> None:
         lines = [" ".join(line.split()) for line in str(error).splitlines()]
         sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("mmdisco: stopped; give the same command again to go on\n")
-        sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

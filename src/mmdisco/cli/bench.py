@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.stopping import ANEW, running
+
 
 def bench(
     pair: Annotated[str, typer.Argument(help="Which pair; an unknown name lists them.")],
@@ -40,9 +42,15 @@ def bench(
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.bench.order import Order, carry_out
     from mmdisco.bench.subject import Setting
+    from mmdisco.cli.progress import progress
 
     setting = Setting(
         seconds, frames, height, width, batch, seed=seed, guidance_every=guidance_every
     )
     order = Order(pair, setting, dtype, device, repeats, warm_up, threads, out)
-    typer.echo(carry_out(order))
+    said = "nothing is kept" if out is None else f"what was timed so far is kept in {out}"
+    with running(f"{said}: {ANEW}") as run, progress("set up") as shown:
+        if out is not None:
+            run.write(out)
+        table = carry_out(order, lambda done: shown.update("rounds", done, repeats))
+    typer.echo(table)

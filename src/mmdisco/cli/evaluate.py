@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import AudioTrack
+from mmdisco.cli.options import AudioTrack, WorkerThreads
+from mmdisco.cli.stopping import GO_ON, running
 
 
 def evaluate(
@@ -51,6 +52,7 @@ def evaluate(
     audio_track: AudioTrack = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes that read clips.")] = os.cpu_count() or 1,
+    threads: WorkerThreads = 1,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for what was read of clips, to go on from.")
     ] = None,
@@ -66,7 +68,8 @@ def evaluate(
     reads its share.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.evaluation.command import Options, carry_out
+    from mmdisco.cli.progress import progress
+    from mmdisco.evaluation.command import Options, carry_out, default_cache
 
     options = Options(
         generated,
@@ -87,5 +90,12 @@ def evaluate(
         bases,
         health,
         audio_track,
+        threads,
     )
-    typer.echo(carry_out(options))
+    kept = cache or default_cache()
+    said = f"what was read of clips is kept in {kept}: {GO_ON}"
+    with running(said, threads) as run, progress("clips") as shown:
+        run.share(kept)
+        run.write(*(path for path in (json, report) if path is not None))
+        table = carry_out(options, shown.update)
+    typer.echo(table)

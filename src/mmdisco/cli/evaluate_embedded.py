@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.stopping import GO_ON, running
+
 
 def evaluate_embedded(
     clips: Annotated[int, typer.Option(help="Generated clips a row and seed.")] = 512,
@@ -22,6 +24,19 @@ def evaluate_embedded(
     Every row and seed is kept as it is done; the same command goes on where it was stopped.
     """
     # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.cli.progress import progress
     from mmdisco.embedded.runner import evaluate
 
-    typer.echo(evaluate(out, weights, tuple(row or ()), clips=clips, seeds=seeds, jobs=jobs))
+    said = f"finished rows and seeds are kept in {out}: {GO_ON}"
+    with running(said) as run, progress("weights") as shown:
+        run.work_in(out)
+        table = evaluate(
+            out,
+            weights,
+            tuple(row or ()),
+            clips=clips,
+            seeds=seeds,
+            jobs=jobs,
+            watch=shown.update,
+        )
+    typer.echo(table)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import Device, Weights
+from mmdisco.cli.options import Device, Threads, Weights
+from mmdisco.cli.stopping import GO_ON, running
 
 
 def fakes(
@@ -34,6 +35,7 @@ def fakes(
         float | None, typer.Option(help="Weight of the prompt in both; the preset's if left out.")
     ] = None,
     device: Device = None,
+    threads: Threads = None,
     part: Annotated[
         tuple[int, int] | None,
         typer.Option(
@@ -65,4 +67,9 @@ def fakes(
         device=device,
         part=part,
     )
-    typer.echo(carry_out(order))
+    rank, processes = order.share
+    with running(f"finished shards are kept in {out}: {GO_ON}", threads) as run:
+        # several processes fill the folder, each its own share
+        run.hold(out, f".{rank}-{processes}.lock")
+        run.share(out)
+        typer.echo(carry_out(order))

@@ -6,10 +6,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from mmdisco.av import AV
+from mmdisco.cli.progress import progress
 from mmdisco.course.clips import Clips
 from mmdisco.course.fakes import Fakes
 from mmdisco.errors import UserError
@@ -87,12 +85,10 @@ class Order:
 def carry_out(order: Order) -> str:
     """Make this process's fakes; says what is there then."""
     plan, (rank, processes) = order.plan(), order.share
-    console = Console(stderr=True)
-    columns = (TextColumn("fakes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress("shards") as shown:
         total = len(plan.shards[rank::processes])
         made = plan.make(rank, processes, lambda said: sys.stderr.write(f"mmdisco: {said}\n"))
-        for _ in progress.track(made, total=total):
+        for _ in shown.track(made, "shards", total):
             pass
     if plan.merge():
         return str(order.out)

@@ -14,8 +14,10 @@ from mmdisco.cli.options import (
     Fps,
     Seconds,
     Size,
+    Threads,
     Weights,
 )
+from mmdisco.cli.stopping import ANEW, running
 
 RELEASE = "Reproduction"
 SAMPLING = "Sampling"
@@ -179,6 +181,7 @@ def generate(
     ] = None,
     dtype: Dtype = None,
     device: Device = None,
+    threads: Threads = None,
     offload: Annotated[
         bool,
         typer.Option(
@@ -259,5 +262,6 @@ def generate(
         weights=weights,
         repeat=repeat,
     )
-    for path in carry_out(order):
-        typer.echo(path)
+    with running(f"no clip is whole yet: {ANEW}", threads) as run:
+        for path in carry_out(order, run):
+            typer.echo(path)

@@ -9,10 +9,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from mmdisco.cli.generate_order import Job, Order, Outputs, Plan, Refusal, plan
+from mmdisco.cli.progress import progress
+from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
 from mmdisco.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
@@ -25,16 +24,25 @@ from mmdisco.request import Prepared, Request, prepare
 SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
 DRAWN_SIDE: Final = 64
 LONGEST_TITLE: Final = 100
+ANEW_ALL: Final = "the same command makes all of them again"
 
 
-def carry_out(order: Order) -> Iterator[Path]:
+def carry_out(order: Order, run: Run) -> Iterator[Path]:
     """Make the clips and all that goes with them.
+
+    Args:
+        order: What to make.
+        run: Told where it writes, and how much of it is there.
 
     Yields:
         The path of every file, once it is there.
     """
     begin = time.monotonic()
     checked = plan(order)
+    clips = [one.clip for job in checked.jobs for one in job.outputs.values()]
+    # with a name given, all are named after it
+    run.write(*([order.out] if order.out is not None else []), *clips)
+    whole = 0
     if checked.choice.preset != DEFAULT:
         _hush_libraries()
     # all before the first is sampled: what is wrong with the last one is said at once
@@ -47,7 +55,7 @@ def carry_out(order: Order) -> Iterator[Path]:
             _say(line if len(checked.jobs) == 1 else f"{job.name}: {line}")
     for (job, prepared), surroundings in zip(batches, around, strict=True):
         try:
-            clips = _sampled(prepared)
+            made = _sampled(prepared)
         except UserError as error:
             if len(checked.jobs) == 1:
                 raise
@@ -57,9 +65,11 @@ def carry_out(order: Order) -> Iterator[Path]:
         seconds = time.monotonic() - begin
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
-            _write(clips[sample], outputs, _title(job.request))
+            _write(made[sample], outputs, _title(job.request))
             record = describe(prepared, checked.choice, surroundings, sample, seconds)
             write_json(outputs.record, record)
+            whole += 1
+            run.kept = f"{whole} of {len(clips)} clips are whole and kept: {ANEW_ALL}"
             yield from outputs.all
     if refused:
         asked = len(checked.jobs) + len(checked.refused)
@@ -110,10 +120,8 @@ def _sampled(prepared: Prepared) -> list[AudioVideo]:
 
 
 def _run(prepared: Prepared) -> list[AudioVideo]:
-    console = Console(stderr=True)
-    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        steps = progress.track(prepared.run(), total=prepared.sampling.steps)
+    with progress("sampling") as shown:
+        steps = shown.track(prepared.run(), "sampling", prepared.sampling.steps)
         return prepared.clips(deque(steps, maxlen=1).pop())
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mmdisco.cli.options import FakesOfData, Weights
+from mmdisco.cli.stopping import ANEW, GO_ON, running
 
 
 def health(
@@ -34,5 +35,9 @@ def health(
     from mmdisco.cli.health_order import Order, carry_out
 
     order = Order(discriminator, data, fakes, weights, out, pairs, levels)
-    for line in carry_out(order):
-        typer.echo(line)
+    embedded = data is None
+    said = f"held-out pairs and what the bases say of them are kept in {out}: {GO_ON}"
+    with running(said if embedded else f"nothing is kept: {ANEW}") as run:
+        run.work_in(out)
+        for line in carry_out(order):
+            typer.echo(line)

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
+from mmdisco.cli.progress import progress
 from mmdisco.course.health import HeldOutClips
 from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.embedded.heldout import examiner_of, fitting
@@ -45,11 +44,13 @@ def carry_out(order: Order) -> Iterator[str]:
     files = [order.out / f"health.{suffix}" for suffix in ("json", "md", "png")]
     for path in files:
         expect_writable(path)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("noise levels", total=None)
-        network, examiner = _asked(order, lambda: progress.advance(task))
-        progress.update(task, total=len(examiner.paths) * examiner.levels)
+    with progress("held-out pairs") as shown:
+        done = count()
+        total = 0
+        network, examiner = _asked(
+            order, lambda: shown.update("noise levels", next(done) + 1, total)
+        )
+        total = len(examiner.paths) * examiner.levels
         found = examiner.examine(network)
     text = markdown(found)
     write_json(files[0], found.record())

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.stopping import ANEW, running
 from mmdisco.errors import UserError
 
 
@@ -29,11 +30,15 @@ def inspect(
 
     if weights is not None and picture is None:
         raise UserError("--weights are for decoding: give --picture too, or leave them out")
-    kind = kind_of(path)
-    for line in kind.words(path):
-        typer.echo(line)
-    if picture is not None:
-        from mmdisco.media.pictures import draw_clips
+    with running(f"nothing is written: {ANEW}") as run:
+        kind = kind_of(path)
+        for line in kind.words(path):
+            typer.echo(line)
+        if picture is not None:
+            from mmdisco.cli.progress import progress
+            from mmdisco.media.pictures import draw_clips
 
-        draw_clips(picture, kind.clips(path, weights))
-        typer.echo(picture)
+            run.write(picture)
+            with progress("picture"):
+                draw_clips(picture, kind.clips(path, weights))
+            typer.echo(picture)

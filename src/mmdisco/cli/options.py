@@ -33,3 +33,13 @@ Dtype = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
 FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="CPU threads of the arithmetic; torch's choice, a thread for each core, if left out. "
+        "1 where several runs share a machine."
+    ),
+]
+WorkerThreads = Annotated[
+    int, typer.Option(help="CPU threads of each process; other numbers round otherwise.")
+]

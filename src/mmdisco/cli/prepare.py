@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import AudioTrack, Device, Dtype, Fps, Seconds, Size, Weights
+from mmdisco.cli.options import (
+    AudioTrack,
+    Device,
+    Dtype,
+    Fps,
+    Seconds,
+    Size,
+    Threads,
+    Weights,
+)
+from mmdisco.cli.stopping import GO_ON, running
 
 LAYOUT = "Layout"
 
@@ -71,6 +81,7 @@ def prepare(
     weights: Weights = None,
     dtype: Dtype = None,
     device: Device = None,
+    threads: Threads = None,
     shard: Annotated[int, typer.Option(help="Clips of a shard; a stop loses one at most.")] = 64,
     batch: Annotated[int, typer.Option(help="Clips that are encoded at once.")] = 8,
 ) -> None:
@@ -98,5 +109,8 @@ def prepare(
         shard=shard,
         batch=batch,
     )
-    for line in carry_out(wish, wanted.choice(weights)):
-        typer.echo(line)
+    with running(f"finished shards are kept in {out}: {GO_ON}", threads) as run:
+        choice = wanted.choice(weights)
+        run.work_in(out)
+        for line in carry_out(wish, choice):
+            typer.echo(line)

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from mmdisco.cli.generate_models import fraction
+from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable, read_json
 from mmdisco.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
@@ -169,17 +166,10 @@ def _table(wish: Wish) -> Path:
 
 
 def _show(order: Order) -> None:
-    columns = (
-        TextColumn("{task.description:<40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("looking at files", total=None)
+    with progress("looking at files") as shown:
         for step in prepare(order):
             if step.notice:
                 sys.stderr.write(f"mmdisco: {step.notice}\n")
-            doing = " ".join(step.doing.encode("utf-8", "replace").decode().split())[-40:]
-            total = step.total or None
-            progress.update(task, description=escape(doing), completed=step.done, total=total)
+            said = " ".join(step.doing.encode("utf-8", "replace").decode().split())[-40:]
+            doing = "clips" if step.total else "looking at files"
+            shown.update(doing, step.done, step.total or None, said)

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mmdisco.cli.options import WorkerThreads
+from mmdisco.cli.stopping import GO_ON, running
+
 
 def toy(
     name: Annotated[
@@ -37,7 +40,8 @@ def toy(
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Samples of each evaluation.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes, one thread each.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
+    threads: WorkerThreads = 1,
     short: Annotated[
         bool, typer.Option("--quick", help="Two problems, one seed, under a minute.")
     ] = False,
@@ -67,5 +71,9 @@ def toy(
         options={key: value for key, value in options.items() if value is not None},
         quick=short,
     )
-    for line in carry_out(order, out, jobs):
-        typer.echo(line)
+    folder = out or order.folder
+    said = f"finished cells are kept in {folder}, others from their last checkpoint on: {GO_ON}"
+    with running(said) as run:
+        run.work_in(folder)
+        for line in carry_out(order, folder, jobs, threads):
+            typer.echo(line)

@@ -6,16 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
 from mmdisco.files import write_text
 from mmdisco.toy.cell import Cell, Recipe
@@ -43,6 +34,11 @@ class Order:
         """The study's recipe with the options in it."""
         return replace(quick(recipe) if self.quick else recipe, **self.options)
 
+    @property
+    def folder(self) -> Path:
+        """Where its results go unless another place is given."""
+        return Path("runs") / "toy" / (f"{self.study}-quick" if self.quick else self.study)
+
     def selection(self) -> Selection:
         """The cells asked for; the quick form has a narrower default."""
         if not self.quick:
@@ -51,21 +47,19 @@ class Order:
         return Selection(self.problems or planes, self.settings or ("ind",), self.losses, seeds=1)
 
 
-def carry_out(order: Order, out: Path | None, jobs: int) -> Iterator[str]:
+def carry_out(order: Order, folder: Path, jobs: int, threads: int = 1) -> Iterator[str]:
     """Run the study and write its report.
 
     Yields:
         What to print: the table, then the path of everything written.
     """
-    if jobs < 1:
-        raise UserError(f"{jobs} jobs: ask for at least 1")
+    if min(jobs, threads) < 1:
+        raise UserError("ask for at least 1 job and 1 thread")
     chosen = study(order.study)
     cells = chosen.cells(order.selection(), order.change)
-    name = f"{order.study}-quick" if order.quick else order.study
-    folder = out or Path("runs") / "toy" / name
     write_text(folder / ".gitignore", "cells/\nruns/\n")
     begin = time.monotonic()
-    rows = _run(cells, folder, jobs)
+    rows = _run(cells, folder, jobs, threads)
     recipe = order.change(chosen.recipe)
     write_report(folder, chosen.title, recipe, rows, seconds=time.monotonic() - begin)
     pictures = (draw_guidance(folder, cells), draw_losses(folder, cells))
@@ -75,19 +69,11 @@ def carry_out(order: Order, out: Path | None, jobs: int) -> Iterator[str]:
             yield str(path)
 
 
-def _run(cells: list[Cell], folder: Path, jobs: int) -> list[dict[str, Any]]:
+def _run(cells: list[Cell], folder: Path, jobs: int, threads: int) -> list[dict[str, Any]]:
     found: dict[Cell, list[dict[str, Any]]] = {}
-    columns = (
-        TextColumn("{task.description:<40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("toy study", total=len(cells))
-        for cell, rows in run_cells(cells, folder, jobs):
+    with progress("toy study") as shown:
+        for done, (cell, rows) in enumerate(run_cells(cells, folder, jobs, threads), start=1):
             found[cell] = rows
             said = f"{cell.problem} {cell.setting} {cell.loss}, seed {cell.seed}"
-            progress.update(task, advance=1, description=said)
+            shown.update("toy study", done, len(cells), said)
     return [row for cell in cells for row in found[cell]]

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import Data, FakesOfData, Weights
+from mmdisco.cli.options import Data, FakesOfData, Threads, Weights
+from mmdisco.cli.stopping import GO_ON, running
 
 
 def train(
@@ -24,6 +25,7 @@ def train(
         str | None, typer.Option(help="time (usual), products, pooled or additive.")
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Stay on the CPU.")] = False,
+    threads: Threads = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, as in loss.denoising=100; may be repeated."),
@@ -54,5 +56,8 @@ def train(
         "work.cpu": cpu or None,
     }
     course = read_course(config, given, settings or [])
-    for line in carry_out(course, push_to_hub):
-        typer.echo(line)
+    said = f"everything up to the last checkpoint is kept in {course.out}: {GO_ON}"
+    with running(said, threads) as run:
+        run.work_in(course.out)
+        for line in carry_out(course, push_to_hub):
+            typer.echo(line)

@@ -9,15 +9,15 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock
-
 from mmdisco.course.clips import PARTS, Clips
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, remove_leftovers, write_json, write_text
+from mmdisco.files import read_json, remove_abandoned, write_json, write_text
+from mmdisco.locking import alone
 from mmdisco.pair import Pair, Sampling
 from mmdisco.pipeline import guided_base
 from mmdisco.training.fakes import fake_shard
@@ -136,9 +136,7 @@ class Fakes:
         if not 0 <= rank < processes:
             raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
         with self._lock():
-            # all that is written there is written under the lock
-            for folder in (self.out, *(self.out / part for part in PARTS)):
-                remove_leftovers(folder)
+            remove_abandoned(self.out.rglob(".*.part*"))
             self._expect_own()
             for part in PARTS:
                 if (self.out / part / "store.json").exists():
@@ -214,12 +212,8 @@ class Fakes:
             shard=shard.number,
         )
 
-    def _lock(self) -> FileLock:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write {self.out}: {error.strerror or error}") from error
-        return FileLock(self.out / ".lock")
+    def _lock(self) -> AbstractContextManager[None]:
+        return alone(self.out / ".lock")
 
     def _expect_own(self) -> None:
         path = self.out / "fakes.json"

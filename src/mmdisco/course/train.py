@@ -103,8 +103,7 @@ class Training:
         # nobody writes before everybody has looked
         self.strategy.wait()
         if self.strategy.main:
-            for folder in (self.course.out, self.run_dir, self.run_dir / "first"):
-                remove_leftovers(folder)
+            remove_leftovers(self.course.out)
             expect_writable(settings)
             write_course(settings, self.course)
             write_json(inputs, wanted)

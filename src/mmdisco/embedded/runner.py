@@ -2,26 +2,31 @@
 
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from mmdisco.av import AV
-from mmdisco.embedded.evaluation import Bench, Cell, Row, joined, rows
+from mmdisco.embedded.evaluation import REFERENCE_CLIPS, Bench, Cell, Row, joined, rows
 from mmdisco.embedded.table import REAL, summary, tables
 from mmdisco.embedded.weights import PACKAGED, Folder
 from mmdisco.errors import UserError
 from mmdisco.files import plain, read_json, read_tensors, write_json, write_tensors, write_text
 from mmdisco.metrics.features import FEATURES
 from mmdisco.metrics.frechet import FeatureStatistics
+from mmdisco.workers import each
+
+Watch = Callable[[str, int, int], object]
+"""Told what is done, how much of it, and out of how much."""
+
+
+def unwatched(*_: object) -> None:
+    """Nobody looks on."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,14 @@ class Job:
 
 
 def evaluate(
-    out: Path, weights: Path | None, names: Sequence[str], *, clips: int, seeds: int, jobs: int
+    out: Path,
+    weights: Path | None,
+    names: Sequence[str],
+    *,
+    clips: int,
+    seeds: int,
+    jobs: int,
+    watch: Watch = unwatched,
 ) -> str:
     """Make all cells that are not there, write ``results.json`` and ``tables.md``.
 
@@ -97,20 +109,17 @@ def evaluate(
     todo = [Job(folder, out, None, 0, clips)] + [
         Job(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
-    return run(todo, jobs)
+    return run(todo, jobs, watch)
 
 
-def run(todo: Sequence[Job], jobs: int) -> str:
+def run(todo: Sequence[Job], jobs: int, watch: Watch = unwatched) -> str:
     """Make the cells of ``todo`` that are not there yet, then sum up all of them."""
     out, weights = todo[0].out, todo[0].weights
-    reference_of(out, weights)
+    reference_of(out, weights, watch)
     missing = [job for job in todo if not _is_done(job)]
-    if missing:
-        with get_context("spawn").Pool(min(jobs, len(missing))) as pool:
-            console = Console(stderr=True)
-            done = pool.imap_unordered(_make, missing)
-            for _ in track(done, "cells", total=len(missing), console=console):
-                pass
+    watch("cells", 0, len(missing))
+    for done, _ in enumerate(each(_make, missing, jobs), start=1):
+        watch("cells", done, len(missing))
     cells: dict[str, list[dict[str, Any]]] = {}
     for job in todo:
         cells.setdefault(job.name, []).append(read_json(job.file)["figures"])
@@ -151,7 +160,6 @@ def _is_done(job: Job) -> bool:
 
 
 def _make(job: Job) -> None:
-    torch.set_num_threads(1)
     bench = Bench.load(Folder(job.weights))
     clips = (
         bench.generated(job.row, job.seed, job.clips) if job.row else bench.reconstructed(job.clips)
@@ -161,7 +169,7 @@ def _make(job: Job) -> None:
     write_json(job.file, {"settings": plain(job.settings), "figures": plain(figures)})
 
 
-def reference_of(out: Path, weights: Path) -> AV[FeatureStatistics]:
+def reference_of(out: Path, weights: Path, watch: Watch = unwatched) -> AV[FeatureStatistics]:
     """Statistics of real clips, made once."""
     sums = Folder(weights).config["sha256"]
     # features of other networks cannot be compared
@@ -169,8 +177,10 @@ def reference_of(out: Path, weights: Path) -> AV[FeatureStatistics]:
     file = out / f"reference-{key}.safetensors"
     if not file.is_file():
         bench = Bench.load(Folder(weights))
-        console = Console(stderr=True)
-        parts = list(track(bench.reference(), "real clips", total=64, console=console))
+        parts: list[AV[FeatureStatistics]] = []
+        for part in bench.reference():
+            parts.append(part)
+            watch("real clips", sum(one.audio.count for one in parts), REFERENCE_CLIPS)
         whole = AV(_merged([part.audio for part in parts]), _merged([part.video for part in parts]))
         write_tensors(file, {**_pack("audio", whole.audio), **_pack("video", whole.video)}, {})
     kept = read_tensors(file)

@@ -1,21 +1,17 @@
 """Reads every clip of a folder once, in as many processes as wanted, and keeps what it gave."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import torch
-from rich.console import Console
-from rich.progress import track
 
 from mmdisco.evaluation.cache import Kept, add, full_name, place
 from mmdisco.evaluation.folder import Item, Unfit, read_item
 from mmdisco.evaluation.named import extractors_of
 from mmdisco.media.reading import Selection
 from mmdisco.metrics.readings import Extractor
+from mmdisco.workers import each
 
 _AT_ONCE: Final = 8  # clips a process takes at a time
 
@@ -30,6 +26,7 @@ class Plan:
         features: Likewise.
         selection: Length, rates and size that clips are brought to.
         jobs: Processes.
+        threads: Of each.
     """
 
     cache: Path
@@ -37,6 +34,7 @@ class Plan:
     features: tuple[str, ...]
     selection: Selection
     jobs: int
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,36 +50,46 @@ class Failure:
     reason: str
 
 
-Readers = Callable[[Sequence[Sequence[Item]]], Iterable[list[Failure]]]
+Watch = Callable[[str, int, int], object]
+"""Told what is read, how much of it is done, and out of how much."""
+
+
+def unwatched(*_: object) -> None:
+    """Nobody looks on."""
 
 
 def collect(
-    items: Sequence[Item], plan: Plan, tools: Sequence[Extractor], title: str
+    items: Sequence[Item],
+    plan: Plan,
+    tools: Sequence[Extractor],
+    title: str,
+    watch: Watch = unwatched,
 ) -> list[Failure]:
     """Keep a record of every clip that has none; what could not be read is returned."""
     wanted = {full_name(one) for one in tools}
     missing = [item for item in items if not _complete(item, plan, wanted)]
-    parts = [missing[k : k + _AT_ONCE] for k in range(0, len(missing), _AT_ONCE)]
-    console = Console(stderr=True)
+    parts = [tuple(missing[k : k + _AT_ONCE]) for k in range(0, len(missing), _AT_ONCE)]
     failures: list[Failure] = []
-    with _readers(plan, tools, len(parts)) as results:
-        for found in track(results(parts), title, total=len(parts), console=console):
-            failures += found
+    watch(title, 0, len(missing))
+    done = 0
+    for part, found in _readers(plan, tools, parts):
+        failures += found
+        done += len(part)
+        watch(title, done, len(missing))
     return failures
 
 
-@contextmanager
-def _readers(plan: Plan, tools: Sequence[Extractor], parts: int) -> Generator[Readers]:
-    """A function from parts to their failures, here or in processes of their own."""
-    if min(plan.jobs, parts) < 2:
-        yield lambda todo: (_read(part, plan, tools) for part in todo)
+def _readers(
+    plan: Plan, tools: Sequence[Extractor], parts: Sequence[tuple[Item, ...]]
+) -> Iterator[tuple[tuple[Item, ...], list[Failure]]]:
+    """Parts with their failures, read here or in processes of their own."""
+    if min(plan.jobs, len(parts)) < 2:
+        yield from ((part, _read(part, plan, tools)) for part in parts)
         return
-    with get_context("spawn").Pool(min(plan.jobs, parts), _begin, (plan,)) as pool:
-        yield lambda todo: pool.imap_unordered(_read_there, todo)
+    yield from each(_read_there, parts, plan.jobs, partial(_begin, plan), threads=plan.threads)
 
 
 def _begin(plan: Plan) -> None:
-    torch.set_num_threads(1)
     _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from accelerate import PartialState
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.collect import Plan
+from mmdisco.evaluation.collect import Plan, Watch, unwatched
 from mmdisco.evaluation.named import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.page import page
 from mmdisco.evaluation.run import Order, evaluate, read_part
@@ -46,9 +46,10 @@ class Options:
     bases: Path | None = None
     health: Path | None = None
     audio_track: int | None = None
+    threads: int = 1
 
 
-def carry_out(options: Options) -> str:
+def carry_out(options: Options, watch: Watch = unwatched) -> str:
     """Evaluate, write the files that were asked for, and return the table.
 
     Raises:
@@ -57,8 +58,9 @@ def carry_out(options: Options) -> str:
     for path in (options.json, options.report):
         if path is not None:
             expect_writable(path)
-    if options.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, not {options.jobs}")
+    for name, value in (("--jobs", options.jobs), ("--threads", options.threads)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}")
     _expect_effect(options)
     selection = selection_of(options)
     plan = Plan(
@@ -67,6 +69,7 @@ def carry_out(options: Options) -> str:
         options.features or DEFAULT_FEATURES,
         selection,
         options.jobs,
+        options.threads,
     )
     order = Order(
         options.generated,
@@ -79,14 +82,14 @@ def carry_out(options: Options) -> str:
     health = None if options.health is None else read_health(options.health)
     if options.part is not None:
         part, parts = part_of(options.part)
-        return f"part {part} of {parts} is read: {read_part(order, part, parts)} clips"
+        return f"part {part} of {parts} is read: {read_part(order, part, parts, watch)} clips"
     if "WORLD_SIZE" in os.environ:
         state = PartialState()
-        read_part(order, state.process_index, state.num_processes)
+        read_part(order, state.process_index, state.num_processes, watch)
         state.wait_for_everyone()
         if not state.is_main_process:
             return ""
-    result = evaluate(order, _say)
+    result = evaluate(order, _say, watch)
     text = markdown(result)
     if options.json is not None:
         write_json(options.json, result.record())

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from mmdisco.evaluation.page_clips import clips_side_by_side, encoded
 from mmdisco.evaluation.picture import draw_curves, draw_values, with_curves
 from mmdisco.evaluation.run import BASES, Evaluation
 from mmdisco.evaluation.table import HEADER, number, row
+from mmdisco.files import scratch
 from mmdisco.health.picture import draw_health
 from mmdisco.health.record import Health
 from mmdisco.media.reading import Selection
@@ -92,8 +92,8 @@ def _pictures(evaluation: Evaluation, health: Health | None) -> list[str]:
     if evaluation.beside:
         sets[BASES] = evaluation.beside
     parts: list[str] = []
-    with TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.png"
+    with scratch() as folder:
+        picture = folder / "picture.png"
         if any(isinstance(one, Figure) for one in evaluation.outcomes):
             draw_values(picture, sets)
             parts.append(_picture(picture, "every figure with its interval"))

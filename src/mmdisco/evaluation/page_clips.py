@@ -4,10 +4,10 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from mmdisco.evaluation.folder import Item, Unfit, read_item
+from mmdisco.files import scratch
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.pictures import draw_clips
 from mmdisco.media.reading import Selection
@@ -69,8 +69,8 @@ def _common(columns: Mapping[str, Sequence[Item]]) -> set[str]:
 
 def _files(clip: AudioVideo) -> tuple[str, str]:
     """The clip as mp4, and its frames, waveform and spectrogram as PNG, in base64."""
-    with TemporaryDirectory() as folder:
-        film, picture = Path(folder) / "clip.mp4", Path(folder) / "clip.png"
+    with scratch() as folder:
+        film, picture = folder / "clip.mp4", folder / "clip.png"
         write_clip(film, clip, magnify=max(1, _WIDE // clip.video.frames.shape[2]))
         draw_clips(picture, {"": clip})
         return encoded(film), encoded(picture)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.cache import Form, Kept, OnDisk, full_name
-from mmdisco.evaluation.collect import Plan, collect, kept_of, share
+from mmdisco.evaluation.collect import Plan, Watch, collect, kept_of, share, unwatched
 from mmdisco.evaluation.folder import Item, Problem, items
 from mmdisco.evaluation.named import Suite, extractors_of, suite
 from mmdisco.metrics.figure import Figure, Outcome
@@ -98,7 +98,7 @@ class Evaluation:
         }
 
 
-def read_part(order: Order, part: int, parts: int) -> int:
+def read_part(order: Order, part: int, parts: int, watch: Watch = unwatched) -> int:
     """Read one of ``parts`` shares of all folders into the cache; the figures come later.
 
     Returns:
@@ -108,7 +108,7 @@ def read_part(order: Order, part: int, parts: int) -> int:
     count = 0
     for name, folder in order.folders.items():
         mine = share(items(folder)[0], part, parts)
-        collect(mine, order.plan, tools, f"{name}, part {part}")
+        collect(mine, order.plan, tools, f"{name}, part {part}", watch)
         count += len(mine)
     return count
 
@@ -130,12 +130,15 @@ def say_nothing(line: str) -> None:
     del line
 
 
-def evaluate(order: Order, told: Callable[[str], None] = say_nothing) -> Evaluation:
+def evaluate(
+    order: Order, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
+) -> Evaluation:
     """Read what is not read yet, then measure.
 
     Args:
         order: What.
         told: Is told how many clips are needed, before they are read.
+        watch: Is told how many are read.
 
     Raises:
         UserError: A folder has no clip that can be read, or both have clips of different forms.
@@ -147,7 +150,7 @@ def evaluate(order: Order, told: Callable[[str], None] = say_nothing) -> Evaluat
     for name, folder in order.folders.items():
         found, alone = items(folder)
         problems += alone
-        failures = collect(found, order.plan, tools.extractors, name)
+        failures = collect(found, order.plan, tools.extractors, name, watch)
         problems += [Problem(str(f.item.picture), f.reason, kept=False) for f in failures]
         kept[name] = list(kept_of(found, order.plan))
         if not kept[name]:

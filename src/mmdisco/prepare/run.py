@@ -78,8 +78,7 @@ def prepare(order: Order) -> Iterator[Step]:
             cannot be written, or no clip is of use.
     """
     order.encoder.expect()
-    for folder in (order.out, order.out / "blocks", *(order.out / part for part in PARTS)):
-        remove_leftovers(folder)
+    remove_leftovers(order.out)
     plan = yield from _planned(order)
     blocks = plan.blocks(order.shard)
     total, done = sum(map(len, blocks)), 0

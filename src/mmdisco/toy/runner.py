@@ -1,9 +1,8 @@
 """Runs cells side by side and keeps what they gave, so that a stopped study goes on."""
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,21 @@ import torch
 
 from mmdisco.files import read_json, write_json, write_tensors
 from mmdisco.toy.cell import Cell, run_cell
+from mmdisco.workers import each
 
 KEPT_POINTS = 10_000
 
 
-def run_cells(cells: list[Cell], out: Path, jobs: int) -> Iterator[tuple[Cell, list[Any]]]:
-    """Run what is not yet done, ``jobs`` at a time, one thread each.
+def run_cells(
+    cells: list[Cell], out: Path, jobs: int, threads: int = 1
+) -> Iterator[tuple[Cell, list[Any]]]:
+    """Run what is not yet done, ``jobs`` at a time.
 
     Args:
         cells: What to do.
         out: Gets ``cells/NAME.json``, and ``cells/NAME.safetensors`` with points for pictures.
         jobs: Processes.
+        threads: Of each.
 
     Yields:
         Each cell with its rows, as they finish; those of earlier runs first.
@@ -33,18 +36,8 @@ def run_cells(cells: list[Cell], out: Path, jobs: int) -> Iterator[tuple[Cell, l
             yield cell, read_json(done)["rows"]
         else:
             waiting.append(cell)
-    if not waiting:
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = {pool.submit(_run_and_keep, cell, out): cell for cell in waiting}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            # what is running finishes; what waits is dropped, so an error shows at once
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    run = partial(_run_and_keep, out=out)
+    yield from each(run, waiting, jobs, threads=threads)
 
 
 def points_file(out: Path, cell: Cell) -> Path:
@@ -54,10 +47,6 @@ def points_file(out: Path, cell: Cell) -> Path:
 
 def _record(out: Path, cell: Cell) -> Path:
     return out / "cells" / f"{cell.name}.json"
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _run_and_keep(cell: Cell, out: Path) -> list[dict[str, object]]:

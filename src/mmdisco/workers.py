@@ -1,0 +1,104 @@
+"""Work shared out to processes that end with the one that started them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from mmdisco.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def each(
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    jobs: int,
+    begin: Callable[[], object] | None = None,
+    *,
+    threads: int = 1,
+) -> Iterator[tuple[Task, Result]]:
+    """Do ``work`` for every task in processes of their own.
+
+    After an error, tasks under way are finished and those that wait are dropped. Where this
+    process is stopped or killed, its workers end at once.
+
+    Args:
+        work: Importable by its name, as is all that is sent.
+        tasks: One call each.
+        jobs: Processes at most.
+        begin: Called once in every process before its first task.
+        threads: CPU threads of each process.
+
+    Yields:
+        Tasks with what came of them, as they finish.
+
+    Raises:
+        UserError: A process was killed from outside.
+    """
+    waiting = list(tasks)
+    if not waiting:
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(jobs, len(waiting)), context, initializer=_begin, initargs=(threads, begin)
+    )
+    try:
+        with _undisturbed():
+            futures: dict[Future[Result], Task] = {pool.submit(work, one): one for one in waiting}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was killed, perhaps for want of memory: give fewer --jobs"
+        ) from error
+    except Exception:
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        end_workers()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def end_workers() -> None:
+    """Kill the processes that this one has started, and wait until they are gone."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.kill()
+    for child in children:
+        child.join()
+
+
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """Processes that are started within never see Ctrl-C, which a terminal sends to all at once."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        # what came meanwhile is delivered now
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(threads: int, begin: Callable[[], object] | None) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    if begin is not None:
+        begin()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
