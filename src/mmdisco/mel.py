@@ -113,7 +113,7 @@ class MelScale:
             consistent = self._stft(waveform)
             ahead = consistent + momentum * (consistent - previous)
             phase, previous = ahead / ahead.abs().clamp(min=1e-9), consistent
-        return self._istft(target * phase, length).clamp(-1, 1)
+        return self._istft(target * phase, length)
 
     def _istft(self, spectrum: Tensor, length: int) -> Tensor:
         return torch.istft(spectrum, self.n_fft, self.hop, window=self._window, length=length)

@@ -3,10 +3,8 @@
 Knows requests and files; samples nothing.
 """
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +14,7 @@ from mmdisco.av import AV
 from mmdisco.discriminator.folder import find_discriminator
 from mmdisco.errors import UserError
 from mmdisco.files import read_json, sha256
+from mmdisco.machine import device_name, libraries
 from mmdisco.pair import Pair, levels_of, levels_record
 from mmdisco.presets import Options, preset
 from mmdisco.presets.judged import Judged
@@ -23,7 +22,7 @@ from mmdisco.presets.table import DEFAULT
 from mmdisco.request import Prepared, Request
 
 MAKER: Final = "mmdisco generate"
-LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers")
+LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "scipy", "av")
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,30 @@ class Surroundings:
     """All that decides a clip beside its request.
 
     Attributes:
-        versions: Of the libraries.
+        versions: Of the libraries, the encoder's among them.
         threads: Of the arithmetic; another number rounds otherwise.
+        machine: What computes, with its instructions; empty where a record does not say.
         weights: A checksum of the weights by name.
         given: SHA-256 of the given file, if there is one.
     """
 
     versions: Mapping[str, str]
     threads: int
+    machine: str
     weights: Mapping[str, str]
     given: str | None
 
     @staticmethod
-    def of(request: Request, pair: Pair) -> "Surroundings":
+    def of(request: Request, pair: Pair, device: torch.device) -> "Surroundings":
         """Those of the present.
 
         Raises:
             UserError: The given file cannot be read.
         """
-        versions = {name: version(name) for name in LIBRARIES}
         return Surroundings(
-            versions={**versions, "python": platform.python_version()},
+            versions=libraries(*LIBRARIES),
             threads=torch.get_num_threads(),
+            machine=device_name(device),
             weights=pair.marks(),
             given=None if request.given is None else sha256(request.given),
         )
@@ -104,8 +105,8 @@ class Record:
     sample: int
     surroundings: Surroundings
 
-    def changes(self, now: Surroundings) -> list[str]:
-        """Why the clip may come out otherwise today, a line each.
+    def changes(self, now: Surroundings) -> str | None:
+        """What differs today from when the clip was made, in one line; None if nothing does.
 
         Raises:
             UserError: The given file is another: the clip cannot be made again.
@@ -121,10 +122,14 @@ class Record:
             if now.versions.get(name) != old
         ]
         if then.threads != now.threads:
-            others.append(f"OMP_NUM_THREADS was {then.threads} and is {now.threads}")
+            others.append(f"threads (OMP_NUM_THREADS) were {then.threads} and are {now.threads}")
+        if then.machine not in ("", now.machine):
+            others.append(f"computed on {then.machine!r} and now on {now.machine!r}")
         if then.weights != now.weights:
             others.append("the weights are of another version")
-        return [f"{other}: the clip may come out otherwise" for other in others]
+        if not others:
+            return None
+        return f"the clip may come out otherwise: {'; '.join(others)}"
 
 
 def describe(
@@ -145,6 +150,7 @@ def describe(
         "made_by": MAKER,
         "versions": dict(surroundings.versions),
         "threads": surroundings.threads,
+        "machine": surroundings.machine,
         "preset": choice.preset,
         "as_released": choice.as_released,
         "options": choice.options.to_record(),
@@ -213,6 +219,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
             surroundings=Surroundings(
                 versions=dict(values["versions"]),
                 threads=int(values["threads"]),
+                machine=str(values.get("machine", "")),
                 weights=dict(values["weights"]),
                 given=None if given is None else str(given["sha256"]),
             ),

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from torch import Tensor
 
 from mmdisco.av import AV
 from mmdisco.discriminator.wrappers import Indifferent
 from mmdisco.errors import UserError
 from mmdisco.guidance import BatchedClassifierFree, ClassifierFree
-from mmdisco.media.clip import AudioVideo
+from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError
+from mmdisco.media.fitting import bring_down
 from mmdisco.media.given import Form, given_audio, given_video
 from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
@@ -144,16 +146,22 @@ class Prepared:
         return self.generation.run(self.prompts, self.seeds)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
-        """Clips of the last latents of ``run``.
+        """Clips of the last latents of ``run``, with a warning where a sound is brought down.
 
         Raises:
-            UserError: The run left the range of numbers.
+            UserError: The run, or a decoder, left the range of numbers.
         """
         if not (z_0.audio.isfinite().all() and z_0.video.isfinite().all()):
             raise UserError(
                 "the run left the range of numbers: ask for more steps or smaller scales"
             )
-        return self.generation.clips(z_0)
+        try:
+            clips = self.generation.clips(z_0)
+        except NotFiniteError as error:
+            raise UserError(
+                f"{error}: ask for --dtype float32 or bfloat16, since decoders overflow in float16"
+            ) from error
+        return [AudioVideo(_audible(clip.audio), clip.video) for clip in clips]
 
 
 def prepare(request: Request, pair: Pair) -> Prepared:
@@ -278,6 +286,17 @@ def _task(request: Request, form: Form) -> Task:
         heard, played = given_audio(request.audio, form, request.audio_track)
         return VideoFor([heard] * request.samples, [played] * request.samples)
     return Jointly()
+
+
+def _audible(audio: Audio) -> Audio:
+    quieter = bring_down(audio)
+    if quieter is not audio:
+        peak = float(np.abs(audio.waveform).max())
+        warnings.warn(
+            f"the sound has a peak of {peak:.3g}, more than files hold: brought down",
+            stacklevel=3,
+        )
+    return quieter
 
 
 def _where_made(request: Request, scale: AV[float]) -> AV[float]:

@@ -1,5 +1,7 @@
 import shutil
 import warnings
+from collections import deque
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -237,3 +239,26 @@ def test_damaged_weights_are_refused_by_the_checksum(tmp_path, tiny_pair):
     broken.write_bytes(content)
     with pytest.raises(UserError, match=r"video_denoiser\.safetensors is damaged"):
         generate(PROMPT, weights=tmp_path / "pair")
+
+
+def test_loud_sound_is_brought_down_and_said_to_be(tiny_pair):
+    prepared = prepare(Request(PROMPT, steps=2), Folder(tiny_pair))
+    z = deque(prepared.run(), maxlen=1).pop()
+    (raw,) = prepared.generation.clips(replace(z, audio=z.audio * 40))
+    assert np.abs(raw.audio.waveform).max() > 1
+    with pytest.warns(UserWarning, match=r"has a peak of .*: brought down"):
+        (clip,) = prepared.clips(replace(z, audio=z.audio * 40))
+    assert np.abs(clip.audio.waveform).max() < 0.9
+    assert np.corrcoef(clip.audio.waveform, raw.audio.waveform)[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("side", ["audio", "video"])
+def test_decoder_that_leaves_the_range_of_numbers_ends_the_run_in_one_line(side, tiny_pair):
+    prepared = prepare(Request("a red ball", steps=2), Folder(tiny_pair))
+    z = deque(prepared.run(), maxlen=1).pop()
+    wild = replace(z, **{side: torch.full_like(getattr(z, side), 3e38)})
+    assert wild.audio.isfinite().all()
+    assert wild.video.isfinite().all()
+    with pytest.raises(UserError, match=r"not finite numbers: ask for --dtype float32") as caught:
+        prepared.clips(wild)
+    assert "\n" not in str(caught.value)

@@ -166,7 +166,7 @@ def generate(
     repeat: Annotated[
         Path | None,
         typer.Option(
-            help="Make the clip beside this .json file again, to the bit.",
+            help="Make the clip beside this .json file again; a line says what differs today.",
             rich_help_panel=RELEASE,
         ),
     ] = None,

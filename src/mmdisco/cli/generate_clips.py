@@ -47,9 +47,11 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
         _hush_libraries()
     # all before the first is sampled: what is wrong with the last one is said at once
     batches, refused = _prepared(checked)
-    around = [Surroundings.of(job.request, checked.pair) for job, _ in batches]
-    for line in checked.record.changes(around[0]) if checked.record else []:
-        _say(line)
+    device = checked.choice.options.torch_device()
+    around = [Surroundings.of(job.request, checked.pair, device) for job, _ in batches]
+    changes = checked.record.changes(around[0]) if checked.record else None
+    if changes is not None:
+        _say(changes)
     for job, prepared in batches:
         for line in prepared.warnings:
             _say(line if len(checked.jobs) == 1 else f"{job.name}: {line}")

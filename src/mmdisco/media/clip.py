@@ -2,7 +2,8 @@
 
 The canonical layout is the same everywhere outside networks: frames are float32 in [0, 1], shape
 (frames, height, width, 3); sound is one channel of float32 in [−1, 1], shape (samples,). Frame i is
-shown at exactly i/fps seconds, sample j at j/sample_rate.
+shown at exactly i/fps seconds, sample j at j/sample_rate. What is not finite is refused here,
+whatever made it, before it can become a black picture in a file.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.errors import UserError
+
+
+class NotFiniteError(UserError):
+    """A picture or a sound holds NaN or infinity, so it can be neither shown nor played."""
+
 
 Frames = npt.NDArray[np.float32]
 Waveform = npt.NDArray[np.float32]
@@ -36,6 +42,7 @@ class Video:
             raise UserError("the video has no frames")
         if self.fps <= 0:
             raise ValueError(f"fps must be positive, not {self.fps}")
+        _expect_finite("picture", self.frames)
 
     @property
     def seconds(self) -> Fraction:
@@ -68,6 +75,7 @@ class Audio:
             raise UserError("the sound has no samples")
         if self.sample_rate <= 0:
             raise ValueError(f"sample_rate must be positive, not {self.sample_rate}")
+        _expect_finite("sound", self.waveform)
 
     @property
     def seconds(self) -> Fraction:
@@ -91,3 +99,9 @@ class AudioVideo:
 def samples_for(video: Video, sample_rate: int) -> int:
     """How many samples last as long as the video, rounded to the nearest."""
     return round(video.seconds * sample_rate)
+
+
+def _expect_finite(name: str, values: npt.NDArray[np.float32]) -> None:
+    # a sum is finite only if all of it is, and needs no second array of the size of a film
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        raise NotFiniteError(f"the {name} holds values that are not finite numbers")

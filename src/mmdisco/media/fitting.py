@@ -1,8 +1,12 @@
-"""Clips of another length: cut at the end, or filled with silence or the last frame."""
+"""Clips of another length, cut or filled with silence or the last frame, and of another level."""
+
+from typing import Final
 
 import numpy as np
 
 from mmdisco.media.clip import Audio, Video
+
+CEILING: Final = 10 ** (-1 / 20)  # of what is brought down; a lossy encoder overshoots a little
 
 
 def cut_audio(audio: Audio, seconds: float) -> Audio:
@@ -28,3 +32,11 @@ def fit_video(video: Video, frames: int) -> Video:
     kept = video.frames[:frames]
     held = np.repeat(kept[-1:], frames - len(kept), axis=0)
     return Video(np.concatenate([kept, held]), video.fps)
+
+
+def bring_down(audio: Audio) -> Audio:
+    """As loud as a file can hold: with a sample beyond ±1, all are scaled to a peak of −1 dB."""
+    peak = float(np.abs(audio.waveform).max())
+    if peak <= 1:
+        return audio
+    return Audio(audio.waveform * np.float32(CEILING / peak), audio.sample_rate)

@@ -1,7 +1,9 @@
 """Writes clips: H.264 and AAC in mp4 (also mov and mkv), 16-bit wav.
 
 Every file appears complete or not at all: it is written beside its place under another name and
-then moved there.
+then moved there. The same clip becomes the same bytes on every run, and what a player has to know
+stands in the file: its index lies before the samples, so that it plays while it loads, and its
+colours are BT.709 of limited range and say so. Sound beyond ±1 is brought down as a whole.
 """
 
 import wave
@@ -14,19 +16,26 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 from av.container import OutputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
 from mmdisco.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+from mmdisco.media.fitting import bring_down
+from mmdisco.media.names import url
 
 # Samples a second: all that AAC has.
 SOUND_RATES: Final = frozenset(
     (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 )
 
-_CONTAINERS = (".mp4", ".mov", ".mkv")
-_QUALITY = {"crf": "14"}  # small differences of colour stay visible
-_AUDIO_BITS = 128_000
+_CONTAINERS: Final = (".mp4", ".mov", ".mkv")
+_QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
+_AUDIO_BITS: Final = 128_000
+_INDEX_FIRST: Final = {"movflags": "+faststart"}
+# the same bytes whatever the processor; the usual conversion rounds as its instructions do
+_CONVERSION: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def write_clip(path: Path, clip: AudioVideo, magnify: int = 1) -> None:
@@ -61,14 +70,14 @@ def expect_container(path: Path) -> None:
 
 
 def write_audio(path: Path, audio: Audio) -> None:
-    """Write 16-bit wav.
+    """Write 16-bit wav, of which every reader gets back k/32768 as it was.
 
     Raises:
         UserError: The name does not end in .wav, or the file cannot be written.
     """
     if path.suffix.lower() != ".wav":
         raise UserError(f"cannot write {path}: the name must end in .wav")
-    pcm = np.round(np.clip(audio.waveform, -1, 1) * 32767).astype("<i2")
+    pcm = np.clip(np.round(bring_down(audio).waveform * 32768), -32768, 32767).astype("<i2")
     with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -78,8 +87,12 @@ def write_audio(path: Path, audio: Audio) -> None:
 
 def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
     expect_container(path)
+    options = {} if path.suffix.lower() == ".mkv" else _INDEX_FIRST
     try:
-        with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        with (
+            replacing(path) as temporary,
+            av.open(url(temporary), "w", container_options=options) as container,
+        ):
             _add_tracks(container, video, audio, magnify)
     except av.error.FFmpegError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -88,26 +101,49 @@ def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
 def _add_tracks(
     container: OutputContainer, video: Video, audio: Audio | None, magnify: int
 ) -> None:
-    picture = container.add_stream("libx264", rate=video.fps, options=_QUALITY)
     height, width, _ = _pixels(video.frames[0], magnify).shape
-    picture.height, picture.width, picture.pix_fmt = height, width, "yuv420p"
-    picture.time_base = 1 / video.fps
+    picture = _picture_track(container, video.fps, (height, width))
     sound = None
     if audio is not None:
         sound = container.add_stream("aac", rate=audio.sample_rate, layout="mono")
         sound.bit_rate = _AUDIO_BITS
     for index, values in enumerate(video.frames):
         # one by one: all frames of a large film at once would fill the memory several times
-        frame = av.VideoFrame.from_ndarray(_pixels(values, magnify), format="rgb24")
+        frame = _converted(_pixels(values, magnify))
         frame.pts, frame.time_base = index, 1 / video.fps
         container.mux(picture.encode(frame))
     container.mux(picture.encode())
     if audio is not None and sound is not None:
-        block = av.AudioFrame.from_ndarray(audio.waveform[None], format="fltp", layout="mono")
+        waveform = bring_down(audio).waveform
+        block = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
         block.sample_rate = audio.sample_rate
         block.pts, block.time_base = 0, Fraction(1, audio.sample_rate)
         container.mux(sound.encode(block))
         container.mux(sound.encode())
+
+
+def _picture_track(container: OutputContainer, fps: Fraction, size: tuple[int, int]) -> VideoStream:
+    picture = container.add_stream("libx264", rate=fps, options=_QUALITY)
+    picture.height, picture.width, picture.pix_fmt = *size, "yuv420p"
+    picture.time_base = 1 / fps
+    context = picture.codec_context
+    # with more threads the bytes depend on how these take turns, and on their number
+    context.thread_count = 1
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    return picture
+
+
+def _converted(pixels: npt.NDArray[np.uint8]) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        dst_color_primaries=ColorPrimaries.BT709,
+        dst_color_trc=ColorTrc.BT709,
+        interpolation=_CONVERSION,
+        threads=1,
+    )
 
 
 def _pixels(frame: Frames, magnify: int) -> npt.NDArray[np.uint8]:
