@@ -24,6 +24,7 @@ from mmdisco.embedded.autoencoders import (
 from mmdisco.embedded.text import TextEncoder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
+from mmdisco.media.fitting import bring_down
 from mmdisco.mel import MelScale
 from mmdisco.models import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.schedule import NoiseLevel, NoiseSchedule, cosine
@@ -147,7 +148,7 @@ class AudioCodec(Codec[Audio]):
     def decode(self, x_0: Latent) -> list[Audio]:
         """Of 25,600 samples each."""
         waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
-        return [Audio(waveform, SAMPLE_RATE) for waveform in _arrays(waveforms)]
+        return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
 
 
 class VideoCodec(Codec[Video]):
