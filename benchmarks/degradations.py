@@ -152,8 +152,8 @@ def extractors() -> list[Extractor]:
     return [
         AudioStatistics(),
         VideoStatistics(),
-        ObjectsAudio(folder.load("audio_features", AudioFeatures())),
-        ObjectsVideo(folder.load("video_features", VideoFeatures())),
+        ObjectsAudio(folder.load("audio_features", AudioFeatures)),
+        ObjectsVideo(folder.load("video_features", VideoFeatures)),
         Peaks(),
         Judge(load_judge()),
         Objects(),

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside and renamed into place.
 
-Knows JSON and safetensors; knows nothing of what they hold.
+What is read is bounded before it is read: regular files alone, in size, depth and numbers. Knows
+JSON and safetensors; knows nothing of what they hold.
 """
 
 import errno
@@ -15,16 +16,36 @@ import stat
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmdisco.errors import UserError
 
+MOST_BYTES: Final = 2**24
+"""Of a text file that is read whole: a configuration, a record, a list of shards."""
+
+MOST_LIST_BYTES: Final = 2**30
+"""Of a file with a line for each of a great many clips."""
+
+MOST_DEEP: Final = 32
+"""Levels of lists and dictionaries in one another."""
+
+# what the library raises on bytes that make no sense, and on types that torch does not have
+_NO_TENSORS: Final = (
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 HERE: Final = re.sub(r"\W", "-", socket.gethostname())[:64]
 # as ``_beside`` and ``scratch`` name them: the process and the machine that write there
 _LEFTOVER: Final = re.compile(r"\..+\.(\d+)@([\w-]*)\.part(\.\w+)?")
@@ -155,18 +176,103 @@ def plain(value: Any) -> Any:
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8; a byte order mark is passed over.
+
+    Args:
+        path: Of a regular file.
+        most: Bytes; a larger file is refused before it is read.
+
+    Raises:
+        UserError: There is no such file, or it is too large or no text.
+    """
+    size = expect_file(path)
+    if size > most:
+        raise UserError(f"{path} has {size:,} bytes, more than the {most:,} that are read of such")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {_reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8") from error
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: There is no such file, or it does not hold JSON.
+        UserError: There is no such file, or it holds no JSON that ``parse_json`` takes.
+    """
+    return parse_json(read_text(path), str(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read JSON that is an object.
+
+    Raises:
+        UserError: As of ``read_json``, or it is something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds {type(value).__name__}, where an object in braces is wanted")
+    return value
+
+
+def parse_json(text: str, source: str) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: The text.
+        source: Where it is from, for messages.
+
+    Raises:
+        UserError: It is none, or one that ``expect_modest`` refuses.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        value = json.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{source} is nested too deeply") from error
     except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+        raise UserError(f"{source} is not JSON: {error}") from error
+    expect_modest(value, source)
+    return value
+
+
+def expect_modest(value: Any, source: str) -> None:
+    """Make sure that a value from a file is safe to walk through and to reckon with.
+
+    Raises:
+        UserError: It is nested more than ``MOST_DEEP`` deep, has a whole number of more than 64
+            bits, or a text with a null character, which no name of a file may have.
+    """
+    waiting = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if depth > MOST_DEEP:
+            raise UserError(f"{source} is nested too deeply")
+        if isinstance(one, dict):
+            waiting.extend((inner, depth + 1) for pair in one.items() for inner in pair)
+        elif isinstance(one, list):
+            waiting.extend((inner, depth + 1) for inner in one)
+        elif isinstance(one, str) and "\0" in one:
+            raise UserError(f"{source} holds a null character in {one[:40]!r}")
+        elif isinstance(one, int) and abs(one) >= 2**64:
+            raise UserError(f"{source} holds a number of {one.bit_length()} bits: give at most 64")
+
+
+@contextmanager
+def understood(path: Path) -> Generator[None]:
+    """A block that makes something of what a file says; values of a wrong kind name the file.
+
+    Raises:
+        UserError: The values are not of the kind that the block works with.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError) as error:
+        raise _senseless(path, error) from error
+    except (RuntimeError, TypeError, ValueError) as error:  # torch refuses sizes with these
+        raise _senseless(path, error) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -180,18 +286,49 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         beside.chmod(0o644)  # the library writes for the owner alone, and a wheel keeps that
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself.
+
+    Attributes:
+        shapes: Of every tensor, by name.
+        types: Of every tensor, by name.
+        metadata: Free text.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Read what a safetensors file says of itself, without the tensors.
+
+    Raises:
+        UserError: There is no such file, or it is cut short or no safetensors file.
+    """
+    expect_file(path)
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
+            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
+            types = {name: str(one.get_dtype()) for name, one in slices.items()}
+            return Header(shapes, types, file.metadata() or {})
+    except _NO_TENSORS as error:
+        raise _no_tensors(path, error) from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
         UserError: There is no such file, or it is cut short or no safetensors file.
     """
+    expect_file(path)
     try:
         return load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is not there") from error
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+    except _NO_TENSORS as error:
+        raise _no_tensors(path, error) from error
 
 
 def expect_file(path: Path) -> int:
@@ -229,6 +366,16 @@ def sha256(path: Path) -> str:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}@{HERE}.part{path.suffix}")
+
+
+def _senseless(path: Path, error: Exception) -> UserError:
+    said = " ".join(str(error).split())[:120]
+    return UserError(f"{path} is damaged or of another kind: {type(error).__name__} ({said})")
+
+
+def _no_tensors(path: Path, error: Exception) -> UserError:
+    said = " ".join(str(error).split())[:120]
+    return UserError(f"{path} is damaged or no safetensors file: {said}")
 
 
 def _reason(error: Exception) -> str:

@@ -21,11 +21,13 @@ _SENSELESS: Final = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
     ValueError,
     struct.error,
+    zipfile.BadZipFile,
 )
 
 
@@ -41,9 +43,12 @@ def read_pickle(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path} is not there, or no file")
     try:
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        archive = zipfile.is_zipfile(path)
+        if archive and _unfolds(path):
+            raise UserError(f"{path} is compressed, which torch.save never does: get it again")
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        _expect_stored(found, path)
+        return found
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged or holds more than tensors, which is not loaded because it could "
@@ -51,6 +56,33 @@ def read_pickle(path: Path) -> Any:
         ) from error
     except _SENSELESS as error:
         raise UserError(f"{path} is damaged or cut short: get it again") from error
+
+
+def _unfolds(path: Path) -> bool:
+    """Whether an archive holds more than its own size."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(one.file_size for one in archive.infolist()) > path.stat().st_size
+
+
+def _expect_stored(value: Any, path: Path) -> None:
+    """Make sure that every number of every tensor is in the file.
+
+    Raises:
+        UserError: A tensor says that it is larger than what is kept of it.
+    """
+    waiting, seen = [value], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor):
+            if one.numel() * one.element_size() > one.untyped_storage().nbytes():
+                raise UserError(f"{path} is damaged: a tensor is larger than its numbers")
+        elif isinstance(one, Mapping):
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
 
 
 def state_dict(record: Any, path: Path) -> dict[str, Tensor]:

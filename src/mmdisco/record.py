@@ -13,7 +13,7 @@ import torch
 from mmdisco.av import AV
 from mmdisco.discriminator.folder import find_discriminator
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, sha256
+from mmdisco.files import read_object, sha256
 from mmdisco.machine import device_name, libraries
 from mmdisco.pair import Pair, levels_of, levels_record
 from mmdisco.presets import Options, preset
@@ -186,7 +186,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
     Raises:
         UserError: The file cannot be read, or is no record.
     """
-    values = read_json(path)
+    values = read_object(path)
     try:
         if values["made_by"] != MAKER:
             raise ValueError(values["made_by"])

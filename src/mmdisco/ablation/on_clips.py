@@ -21,7 +21,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.collect import Plan
 from mmdisco.evaluation.named import DEFAULT_FEATURES
 from mmdisco.evaluation.run import Order, evaluate
-from mmdisco.files import read_json
+from mmdisco.files import read_object
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.reading import Selection
 from mmdisco.media.writing import write_clip
@@ -170,7 +170,7 @@ class OnClips(Place):
         return HeldOutClips.load(self.data, self.fakes, self.weights)
 
     def _made(self) -> Mapping[str, Any]:
-        return read_json(self.fakes / "fakes.json")
+        return read_object(self.fakes / "fakes.json")
 
     def _clips(self, name: str) -> Path:
         return self.root / "clips" / name

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdisco.ablation.place import Place
 from mmdisco.ablation.study import Arm, Recipe
-from mmdisco.files import plain, read_json, write_json
+from mmdisco.files import plain, read_object, write_json
 from mmdisco.locking import alone
 from mmdisco.workers import each
 
@@ -102,7 +102,7 @@ class Cell:
 
     def figures(self) -> dict[str, float]:
         """What was measured; null in JSON is not a number."""
-        found = read_json(self.file)["figures"]
+        found = read_object(self.file)["figures"]
         return {name: float("nan") if one is None else one for name, one in found.items()}
 
     def carry_out(self) -> None:

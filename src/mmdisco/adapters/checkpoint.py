@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from mmdisco.adapters.parts import Part
 from mmdisco.adapters.tensors import expect_finite
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import read_object, understood
 
 Network = TypeVar("Network", bound=nn.Module)
 Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
@@ -64,6 +64,7 @@ class Checkpoint:
         for file in files:
             self._expect_whole(path / file)
         self._expect_class(path, kind)
+        expect_possible(read_object(path / "config.json"), path / "config.json")
         loader: Any = kind
         try:
             network, report = loader.from_pretrained(
@@ -99,16 +100,18 @@ class Checkpoint:
             UserError: The file cannot be read, or diffusers has no such class.
         """
         path = self.folder / part.name / "scheduler_config.json"
-        config: dict[str, Any] = read_json(path)
+        config: dict[str, Any] = read_object(path)
         name = str(config.get("_class_name"))
         kind = getattr(diffusers, name, None)
         if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
             raise UserError(f"{path} names the scheduler {name}: diffusers has none of that name")
-        return _untyped(kind).from_config(config)
+        expect_possible(config, path)
+        with understood(path):
+            return _untyped(kind).from_config(config)
 
     def class_of(self, part: Part) -> str:
         """The class that a network of diffusers was saved from; "" where the file says none."""
-        config: dict[str, Any] = read_json(self.folder / part.name / "config.json")
+        config: dict[str, Any] = read_object(self.folder / part.name / "config.json")
         return str(config.get("_class_name", ""))
 
     def _expect_whole(self, file: Path) -> None:
@@ -123,7 +126,7 @@ class Checkpoint:
             ) from error
 
     def _expect_class(self, path: Path, kind: type[nn.Module]) -> None:
-        found = read_json(path / "config.json").get("_class_name", "")
+        found = read_object(path / "config.json").get("_class_name", "")
         if issubclass(kind, ModelMixin) and found != kind.__name__:
             raise UserError(
                 f"{path} holds a network of class {found or 'unknown'}, not {kind.__name__}: it is "
@@ -172,6 +175,29 @@ def fetch_command(checkpoint: Checkpoint, names: Sequence[str]) -> str:
     if not any(part.startswith("models--") for part in checkpoint.folder.parts):
         words += ["--local-dir", str(checkpoint.folder)]
     return shlex.join(words)
+
+
+def expect_possible(config: Mapping[str, Any], path: Path) -> None:
+    """Make sure that no number of a library's configuration asks for what no network has.
+
+    Raises:
+        UserError: One does.
+    """
+    waiting: list[tuple[str, Any]] = list(config.items())
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value.items())
+        elif isinstance(value, list):
+            waiting.extend((name, one) for one in value)
+        elif isinstance(value, int) and value > (most := _most(name)):
+            raise UserError(f"{path}: {name} is {value}, which is more than {most}")
+
+
+def _most(name: str) -> int:
+    repeated = any(word in name for word in ("layers", "blocks", "num_res", "depth"))
+    # of tokens and samples there may be many; of channels, layers and steps not
+    return 1_000 if repeated else 2**20
 
 
 def _untyped(kind: Any) -> Any:

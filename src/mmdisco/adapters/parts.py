@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdisco.files import read_json
+from mmdisco.files import read_object
 
 _INDEX = ".index"
 
@@ -94,4 +94,4 @@ def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
     index = folder / choice[0]
     if _INDEX not in choice[0] or not index.is_file():
         return choice
-    return (*choice, *sorted(set(read_json(index)["weight_map"].values())))
+    return (*choice, *sorted(set(read_object(index)["weight_map"].values())))

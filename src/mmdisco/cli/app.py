@@ -71,4 +71,11 @@ def main() -> None:
         lines = [" ".join(line.split()) for line in str(error).splitlines()]
         sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")
         sys.exit(2)
+    except OSError as error:  # a name too long, a folder that may not be entered, a full disk
+        named = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"mmdisco: {str(named)[:300]}{error.strerror or error}\n")
+        sys.exit(2)
+    except MemoryError:
+        sys.stderr.write("mmdisco: not enough memory: ask for less at once, or smaller\n")
+        sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -26,13 +26,16 @@ def inspect(
 ) -> None:
     """Shapes, counts, figures and captions in words; clips as a picture."""
     # the libraries behind take seconds to import, which --help need not wait for
+    from mmdisco.files import understood
     from mmdisco.inspection.inspecting import kind_of
 
     if weights is not None and picture is None:
         raise UserError("--weights are for decoding: give --picture too, or leave them out")
     with running(f"nothing is written: {ANEW}") as run:
-        kind = kind_of(path)
-        for line in kind.words(path):
+        with understood(path):
+            kind = kind_of(path)
+            lines = kind.words(path)
+        for line in lines:
             typer.echo(line)
         if picture is not None:
             from mmdisco.cli.progress import progress
@@ -40,5 +43,7 @@ def inspect(
 
             run.write(picture)
             with progress("picture"):
-                draw_clips(picture, kind.clips(path, weights))
+                with understood(path):
+                    clips = kind.clips(path, weights)
+                draw_clips(picture, clips)
             typer.echo(picture)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mmdisco.cli.generate_models import fraction
 from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_json
+from mmdisco.files import expect_writable, read_object
 from mmdisco.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
 from mmdisco.prepare.encoding import Encoder
 from mmdisco.prepare.layouts import (
@@ -67,7 +67,7 @@ def carry_out(wish: Wish, choice: Choice) -> Iterator[str]:
     """
     order = order_of(wish, choice)
     _show(order)
-    yield from in_words(read_json(wish.out / "report.json"))
+    yield from in_words(read_object(wish.out / "report.json"))
     yield str(wish.out / "report.html")
     yield str(wish.out / "prepared.json")
 

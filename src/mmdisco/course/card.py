@@ -1,6 +1,5 @@
 """The model card of a trained discriminator, and its curves."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,15 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
-from mmdisco.files import replacing, write_text
+from mmdisco.files import MOST_LIST_BYTES, parse_json, read_text, replacing, write_text
 
 Line = Mapping[str, Any]
 
 
 def read_log(path: Path) -> list[Line]:
     """The lines of a training's log."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = read_text(path, MOST_LIST_BYTES).splitlines()
+    return [parse_json(line, str(path)) for line in lines]
 
 
 def last_measure(lines: Sequence[Line]) -> Mapping[str, Any] | None:

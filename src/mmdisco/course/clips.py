@@ -1,13 +1,12 @@
 """The folder that ``mmdisco prepare`` makes, as fakes and training read it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, sha256
+from mmdisco.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
 from mmdisco.presets import Options
 from mmdisco.training.store import PairStore
 
@@ -41,11 +40,11 @@ class Clips:
         Raises:
             UserError: It is no such folder.
         """
-        record: Mapping[str, Any] = read_json(folder / "prepared.json")
+        record: Mapping[str, Any] = read_object(folder / "prepared.json")
         try:
             options = Options.from_record(record["options"], weights)
             preset = str(record["preset"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
             ) from error
@@ -87,14 +86,11 @@ def read_manifest(folder: Path) -> dict[str, list[str]]:
         UserError: There is no manifest, or a line of it says nothing.
     """
     path = folder / "manifest.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    lines = read_text(path, MOST_LIST_BYTES).rstrip("\n").split("\n")
     rows: dict[str, dict[int, str]] = {part: {} for part in PARTS}
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line, f"{path}, line {number}")
             rows[record["part"]][int(record["index"])] = str(record["caption"] or "")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

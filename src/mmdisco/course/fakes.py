@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mmdisco.course.clips import PARTS, Clips
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, remove_abandoned, write_json, write_text
+from mmdisco.files import read_object, remove_abandoned, write_json, write_text
 from mmdisco.locking import alone
 from mmdisco.pair import Pair, Sampling
 from mmdisco.pipeline import guided_base
@@ -221,7 +221,7 @@ class Fakes:
         if not path.exists():
             write_json(path, wanted)
             return
-        found = read_json(path)
+        found = read_object(path)
         for name, value in wanted.items():
             if found.get(name) != value:
                 raise UserError(

@@ -10,7 +10,7 @@ from mmdisco.course.clips import Clips, read_manifest, store_of
 from mmdisco.course.config import Course, Fakery, First
 from mmdisco.course.fakes import base_marks
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import read_object
 from mmdisco.models import Conditioning
 from mmdisco.pair import Pair
 from mmdisco.presets import Options, preset
@@ -44,7 +44,7 @@ class Inputs:
             UserError: Something is missing, unfinished, or of other clips.
         """
         clips = Clips.read(course.data, course.weights)
-        made = read_json(course.fakes / "fakes.json")
+        made = read_object(course.fakes / "fakes.json")
         if not (course.fakes / "manifest.jsonl").exists():
             raise UserError(f"{course.fakes} is not finished: run `mmdisco fakes` again first")
         if made.get("clips") != clips.fingerprint:

@@ -5,16 +5,18 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from mmdisco.course.config import Course
 from mmdisco.errors import UserError
-from mmdisco.files import write_text
+from mmdisco.files import expect_modest, read_text, write_text
 
 Tree = dict[str, Any]
+
+_MOST_BYTES: Final = 2**16  # ten times what all settings with long comments take
 
 
 def read_course(
@@ -56,13 +58,32 @@ def course_tree(course: Course) -> Tree:
     return json.loads(json.dumps(dataclasses.asdict(course), default=str))
 
 
-def _read(path: Path) -> Tree:
+class _Loader(yaml.SafeLoader):
+    """YAML without references, by which a few lines would unfold to more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()
+            raise yaml.constructor.ConstructorError(
+                problem=f"*{event.anchor} refers to another place: write it out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+def _parsed(text: str, source: str) -> object:
     try:
-        tree = cast(object, yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+        value = cast(object, yaml.load(text, _Loader))
+    except RecursionError as error:
+        raise UserError(f"{source} is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise UserError(f"{source} is not YAML: {' '.join(str(error).split())[:300]}") from error
+    expect_modest(value, source)
+    return value
+
+
+def _read(path: Path) -> Tree:
+    tree = _parsed(read_text(path, _MOST_BYTES), str(path))
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -74,10 +95,7 @@ def _change(tree: Tree, change: str) -> None:
     key, sign, value = change.partition("=")
     if not sign or not key.strip():
         raise UserError(f"setting {change!r}: write key=value, as in loss.denoising=100")
-    try:
-        _put(tree, key.strip(), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise UserError(f"setting {change!r}: the value is not YAML") from error
+    _put(tree, key.strip(), _parsed(value, f"setting {change[:80]!r}: the value"))
 
 
 def _put(tree: Tree, key: str, value: object) -> None:

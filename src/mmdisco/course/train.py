@@ -19,7 +19,7 @@ from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.folder import DiscriminatorFolder
 from mmdisco.discriminator.products import ProductFusionConfig
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_json, remove_leftovers, write_json
+from mmdisco.files import expect_writable, read_object, remove_leftovers, write_json
 from mmdisco.models import JointDenoiser
 from mmdisco.pair import Pair
 from mmdisco.path import NoisePath
@@ -93,7 +93,7 @@ class Training:
         settings, inputs = self.course.out / "training.yaml", self.run_dir / "inputs.json"
         wanted = self._deciding()
         if inputs.exists():
-            found = read_json(inputs)
+            found = read_object(inputs)
             for name, value in wanted.items():
                 if found.get(name) != value:
                     raise UserError(

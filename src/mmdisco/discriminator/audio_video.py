@@ -99,8 +99,9 @@ class AudioVideoConfig:
             }
             numbers = {key: value for key, value in record.items() if key not in parts}
             return AudioVideoConfig(**parts, **numbers)
-        except (KeyError, TypeError) as error:
-            raise UserError(f"no configuration of an audio-video discriminator: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            said = " ".join(str(error).split())[:120]
+            raise UserError(f"no configuration of an audio-video discriminator: {said}") from error
 
 
 def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from huggingface_hub.utils import validate_repo_id
 
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminator.stored import expect_fitting_file
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
+from mmdisco.files import read_object, read_tensors, sha256, write_json, write_tensors
 
 KIND: Final = "mmdisco discriminator"
 WEIGHTS: Final = "model.safetensors"
@@ -64,6 +65,7 @@ class DiscriminatorFolder:
         """
         record = read_config(folder)
         config = AudioVideoConfig.from_record(record["discriminator"])
+        expect_fitting_file(lambda: AudioVideoDiscriminator(config), folder / WEIGHTS)
         if sha256(folder / WEIGHTS) != record["sha256"]:
             raise UserError(
                 f"{folder / WEIGHTS} is damaged: its checksum is not the one in config.json; train "
@@ -135,9 +137,9 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     Raises:
         UserError: It is not there, or of something else.
     """
-    record: Any = read_json(folder / "config.json")
+    record: Any = read_object(folder / "config.json")
     keys = {"preset", "discriminator", "sha256"}
-    if not isinstance(record, dict) or record.get("kind") != KIND or not record.keys() >= keys:
+    if record.get("kind") != KIND or not record.keys() >= keys:
         raise UserError(
             f"{folder} holds no trained discriminator: give a folder that `mmdisco train` finished"
         )

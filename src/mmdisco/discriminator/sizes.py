@@ -2,16 +2,33 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Final
 
 from mmdisco.errors import UserError
 
+MOST: Final = 2**16
+"""Of a width, a side, a number of channels."""
+
+MOST_LAYERS: Final = 64
+"""Of what a network has one after another."""
+
+_LAYERS: Final = ("layers", "depth", "blocks")
+_SAMPLES: Final = ("samples",)
+_MOST_SAMPLES: Final = 2**24
+_MOST_LEVELS: Final = 16
+_SEVERAL: Final[dict[Any, tuple[type, ...]]] = {
+    tuple[bool, ...]: (bool,),
+    tuple[int, ...]: (int,),
+    tuple[int | float, ...]: (int, float),
+}
+_MAY_BE_NONE: Final = ("text_width", "octaves", "window")  # a width of 0 is none
+
 
 def check_sizes(config: Any) -> None:
-    """Refuse a configuration whose numbers cannot size a network.
+    """Refuse a configuration whose numbers cannot size a network, or none that fits a machine.
 
-    Every integer must be at least 1, an integer named ``text_width`` at least 0, and every float
-    greater than 0.
+    Every whole number must be at least 1, that of a part that may be left out at least 0, and every
+    other number greater than 0; none may be beyond what any network has.
 
     Args:
         config: A dataclass, its numbers perhaps read from a file.
@@ -20,13 +37,34 @@ def check_sizes(config: Any) -> None:
         UserError: A number is out of its range, or is none.
     """
     for field in dataclasses.fields(config):
-        if field.type not in (int, float):
-            continue
         value = getattr(config, field.name)
-        least = 0 if field.name == "text_width" else 1
-        if field.type is int and not (isinstance(value, int) and value >= least):
-            raise UserError(
-                f"discriminator {field.name} {value}: give a number of at least {least}"
-            )
-        if field.type is float and not (isinstance(value, int | float) and 0 < value < math.inf):
-            raise UserError(f"discriminator {field.name} {value}: give a number greater than 0")
+        if field.type is int:
+            _check_whole(field.name, value)
+        elif field.type is float:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"network {field.name} {_shown(value)}: give a number")
+            if not 0 < value < math.inf:
+                raise UserError(f"network {field.name} {value}: give a number greater than 0")
+        elif field.type in _SEVERAL:
+            _check_several(field.name, value, _SEVERAL[field.type])
+
+
+def _check_whole(name: str, value: Any) -> None:
+    least = 0 if name in _MAY_BE_NONE else 1
+    most = MOST_LAYERS if name in _LAYERS else _MOST_SAMPLES if name in _SAMPLES else MOST
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"network {name} {_shown(value)}: give a number of at least {least}")
+    if value > most:
+        raise UserError(f"network {name} {value}: give a number of at most {most}")
+
+
+def _check_several(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, tuple) or len(value) > _MOST_LEVELS:
+        raise UserError(f"network {name} {_shown(value)}: give a list of at most {_MOST_LEVELS}")
+    for one in value:
+        if type(one) not in kinds or not abs(one) <= MOST:
+            raise UserError(f"network {name} {_shown(value)}: give numbers of at most {MOST}")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]

@@ -9,7 +9,7 @@ from torch.nn.functional import silu
 from mmdisco.av import AV, each
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.discriminator.embeddings import level_features
-from mmdisco.errors import UserError
+from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.schedule import NoiseLevel
 from mmdisco.shapes import Latent, Logit
 
@@ -36,9 +36,7 @@ class VectorConfig:
     level_width: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("dimensions", "width", "layers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"discriminator {name} {getattr(self, name)}: give at least 1")
+        check_sizes(self)
 
 
 class VectorDiscriminator(Discriminator):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.models import Conditioning, Denoiser
 from mmdisco.prediction import VPrediction
 from mmdisco.schedule import NoiseLevel, NoiseSchedule, over
@@ -51,6 +52,9 @@ class DenoiserConfig:
     heads: int = 4
     expansion: int = 3
     text_width: int = 64
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
         """The configuration in JSON's types."""

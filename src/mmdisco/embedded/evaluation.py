@@ -120,8 +120,8 @@ class Bench:
     def load(folder: Folder) -> "Bench":
         """Read everything but the discriminators."""
         networks = (
-            folder.load("audio_features", AudioFeatures()),
-            folder.load("video_features", VideoFeatures()),
+            folder.load("audio_features", AudioFeatures),
+            folder.load("video_features", VideoFeatures),
         )
         return Bench(folder, folder.model(), networks)
 

@@ -16,7 +16,7 @@ from mmdisco.embedded.evaluation import REFERENCE_CLIPS, Bench, Cell, Row, joine
 from mmdisco.embedded.table import REAL, summary, tables
 from mmdisco.embedded.weights import PACKAGED, Folder
 from mmdisco.errors import UserError
-from mmdisco.files import plain, read_json, read_tensors, write_json, write_tensors, write_text
+from mmdisco.files import plain, read_object, read_tensors, write_json, write_tensors, write_text
 from mmdisco.metrics.features import FEATURES
 from mmdisco.metrics.frechet import FeatureStatistics
 from mmdisco.workers import each
@@ -122,7 +122,7 @@ def run(todo: Sequence[Job], jobs: int, watch: Watch = unwatched) -> str:
         watch("cells", done, len(missing))
     cells: dict[str, list[dict[str, Any]]] = {}
     for job in todo:
-        cells.setdefault(job.name, []).append(read_json(job.file)["figures"])
+        cells.setdefault(job.name, []).append(read_object(job.file)["figures"])
     figures = summary(cells)
     text = tables(figures)
     note = _note(todo)
@@ -154,7 +154,7 @@ def _note(todo: Sequence[Job]) -> Mapping[str, Any]:
 def _is_done(job: Job) -> bool:
     if not job.file.is_file():
         return False
-    record = read_json(job.file)
+    record = read_object(job.file)
     # through JSON, for its tuples are lists
     return record["settings"] == plain(job.settings)
 

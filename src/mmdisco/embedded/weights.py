@@ -4,7 +4,7 @@ The files are in half precision; the networks run in single. ``config.json`` hol
 words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 
 from mmdisco.av import AV
 from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminator.stored import expect_fitting_file
 from mmdisco.embedded.autoencoders import (
     Standardised,
     build_audio_autoencoder,
@@ -32,7 +33,7 @@ from mmdisco.embedded.models import (
 from mmdisco.embedded.text import TextEncoder
 from mmdisco.embedded.vocabulary import Vocabulary
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
+from mmdisco.files import read_object, read_tensors, sha256, understood, write_json, write_tensors
 from mmdisco.media.given import Form
 from mmdisco.models import ModelPair
 from mmdisco.pair import Demand, Pair, Sampling, levels_of
@@ -56,7 +57,7 @@ class Folder(Pair):
 
     def text(self) -> TextEncoder:
         """The text encoder."""
-        return self.load("text_encoder", TextEncoder(self.config["words"]))
+        return self.load("text_encoder", lambda: TextEncoder(self._words))
 
     @property
     def prompted(self) -> bool:
@@ -98,7 +99,8 @@ class Folder(Pair):
 
     def marks(self) -> Mapping[str, str]:
         """SHA-256 of every file, from ``config.json``."""
-        return self.config["sha256"]
+        with understood(self.path / "config.json"):
+            return dict(self.config["sha256"])
 
     def model(self, seeds: Sequence[int] = ()) -> ModelPair:
         """Both bases, loaded once; they draw no random numbers."""
@@ -107,8 +109,8 @@ class Folder(Pair):
     @cached_property
     def _bases(self) -> ModelPair:
         text = self.text()
-        sound = self.load("audio_autoencoder", Standardised(build_audio_autoencoder()))
-        picture = self.load("video_autoencoder", Standardised(build_video_autoencoder()))
+        sound = self.load("audio_autoencoder", lambda: Standardised(build_audio_autoencoder()))
+        picture = self.load("video_autoencoder", lambda: Standardised(build_video_autoencoder()))
         return ModelPair(
             audio=EmbeddedModel(
                 self._denoiser("audio_denoiser", audio_schedule()), AudioCodec(sound), text
@@ -129,8 +131,9 @@ class Folder(Pair):
         return {}
 
     def _discriminator(self, name: str) -> AudioVideoDiscriminator:
-        config = AudioVideoConfig.from_record(self.config[name])
-        return self.load(name, AudioVideoDiscriminator(config))
+        with understood(self.path / "config.json"):
+            config = AudioVideoConfig.from_record(self.config[name])
+        return self.load(name, lambda: AudioVideoDiscriminator(config))
 
     def sampling(self) -> Sampling:
         """The settings that generation begins with."""
@@ -141,31 +144,37 @@ class Folder(Pair):
                 f"{self.path / 'config.json'} says nothing of how to sample: choose another folder"
             ) from error
 
-    def load(self, name: str, network: Network) -> Network:
-        """``network`` with the weights of ``name``, frozen, in single precision."""
+    def load(self, name: str, make: Callable[[], Network]) -> Network:
+        """What ``make`` makes with the weights of ``name``, frozen, in single precision."""
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise UserError(f"{path} is not there: give --weights and a folder that has it")
-        if sha256(path) != self.config["sha256"].get(name):
+        if sha256(path) != self.marks().get(name):
             raise UserError(
                 f"{path} is damaged: its checksum is not the one in config.json; install "
                 "mmdisco again"
             )
+        expect_fitting_file(make, path)
         weights = {key: value.float() for key, value in read_tensors(path).items()}
-        own = network.state_dict()
-        if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
-            raise UserError(f"{path} holds another network: install mmdisco again")
+        network = make()
         network.load_state_dict(weights)
         return network.eval().requires_grad_(False)  # noqa: FBT003
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.json``."""
-        return read_json(self.path / "config.json")
+        return read_object(self.path / "config.json")
 
     def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
-        config = DenoiserConfig.from_record(self.config[name])
-        return VelocityDenoiser(self.load(name, ConvolutionTransformer(config)), schedule)
+        with understood(self.path / "config.json"):
+            config = DenoiserConfig.from_record(self.config[name])
+        made = self.load(name, lambda: ConvolutionTransformer(config))
+        return VelocityDenoiser(made, schedule)
+
+    @property
+    def _words(self) -> list[str]:
+        with understood(self.path / "config.json"):
+            return [str(word) for word in self.config["words"]]
 
 
 def _sampling(record: Mapping[str, Any]) -> Sampling:

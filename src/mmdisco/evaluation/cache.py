@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from mmdisco.errors import UserError
 from mmdisco.evaluation.folder import Item
-from mmdisco.files import write_tensors
+from mmdisco.files import parse_json, read_header, write_tensors
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.reading import Selection
 from mmdisco.metrics.readings import Extractor, Readings, Record
@@ -70,11 +71,12 @@ class Kept:
     def load(path: Path) -> "Kept | None":
         """From its file; ``None`` if it is not there, or damaged: then it is made again."""
         try:
-            with safe_open(path, "np") as file:
-                facts = json.loads(file.metadata()["facts"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            if not path.exists():
+                return None
+            facts = parse_json(read_header(path).metadata["facts"], str(path))
+            return Kept(path, Form(**facts["form"]), bool(facts["silent"]), dict(facts["known"]))
+        except (LookupError, TypeError, UserError, ValueError):
             return None
-        return Kept(path, Form(**facts["form"]), facts["silent"], facts["known"])
 
     def record(self, extractor: str) -> Record | None:
         """What the extractor of this name and version gave; ``None`` if it could not read."""

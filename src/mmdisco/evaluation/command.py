@@ -16,7 +16,7 @@ from mmdisco.evaluation.named import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.page import page
 from mmdisco.evaluation.run import Order, evaluate, read_part
 from mmdisco.evaluation.table import markdown
-from mmdisco.files import expect_writable, read_json, write_json, write_text
+from mmdisco.files import expect_writable, read_object, write_json, write_text
 from mmdisco.health.record import Health
 from mmdisco.media.reading import Selection
 from mmdisco.tables import number
@@ -144,8 +144,8 @@ def read_health(path: Path) -> Health:
         UserError: It is not there, or is something else.
     """
     try:
-        return Health.of_record(read_json(path))
-    except (KeyError, TypeError, AttributeError) as error:
+        return Health.of_record(read_object(path))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no health.json that `mmdisco health` wrote") from error
 
 

@@ -66,8 +66,8 @@ def _objects(path: str) -> Features:
     folder = Folder()
     return Features(
         [
-            ObjectsAudio(folder.load("audio_features", AudioFeatures())),
-            ObjectsVideo(folder.load("video_features", VideoFeatures())),
+            ObjectsAudio(folder.load("audio_features", AudioFeatures)),
+            ObjectsVideo(folder.load("video_features", VideoFeatures)),
         ]
     )
 

@@ -1,6 +1,5 @@
 """Folders of a training: what ``mmdisco fakes`` and ``mmdisco train`` made."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
 from mmdisco.discriminator.folder import KIND, DiscriminatorFolder
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import MOST_LIST_BYTES, parse_json, read_object, read_text
 from mmdisco.inspection.folders import Store, counted
 from mmdisco.inspection.kind import Kind
 from mmdisco.media.clip import AudioVideo
@@ -27,7 +26,7 @@ class FakesFolder(Kind):
 
     def words(self, path: Path) -> list[str]:
         """By which bases and how, and how many there are; every checksum is looked at."""
-        record: Mapping[str, Any] = read_json(path / "fakes.json")
+        record: Mapping[str, Any] = read_object(path / "fakes.json")
         how = ", ".join(f"{name} {record[name]}" for name in _TOLD if name in record)
         lines = [f"fakes by the bases of {record['preset']}: {how}"]
         for part in PARTS:
@@ -73,8 +72,8 @@ class TrainedFolder(Kind):
 def _is_discriminator(path: Path) -> bool:
     if not (path / "config.json").is_file():
         return False
-    record = read_json(path / "config.json")
-    return isinstance(record, dict) and record.get("kind") == KIND
+    record = read_object(path / "config.json")
+    return record.get("kind") == KIND
 
 
 def _numbers(network: AudioVideoDiscriminator) -> int:
@@ -103,13 +102,13 @@ def _stages(path: Path) -> list[str]:
     for name, folder in (("contrast", "training/first"), ("training", "training")):
         log = path / folder / "log.jsonl"
         if log.is_file():
-            told = log.read_text(encoding="utf-8").splitlines()
+            told = read_text(log, MOST_LIST_BYTES).splitlines()
             lines.append(f"{name}: step {_step(log, told[-1]) if told else 0}")
     return lines
 
 
 def _step(log: Path, line: str) -> int:
     try:
-        return int(json.loads(line)["step"])
+        return int(parse_json(line, str(log))["step"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{log} is damaged: its last line tells of no step") from error

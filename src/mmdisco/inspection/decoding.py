@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import read_object
 from mmdisco.media.clip import AudioVideo
 from mmdisco.prepare.result import Prepared
 from mmdisco.presets import Options, preset
@@ -47,7 +47,7 @@ def decoded(
 def _makers(folder: Path) -> tuple[Mapping[str, Any], str | None, Mapping[str, str]]:
     """The record of a folder, where its weights were, and their checksums."""
     if (folder / "fakes.json").is_file():
-        record = read_json(folder / "fakes.json")
+        record = read_object(folder / "fakes.json")
         # of a device it says nothing: fakes are the same wherever they are made
         options = {**record["options"], "device": "cpu"}
         return {**record, "options": options}, None, record["weights"]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json
+from mmdisco.files import read_header, read_object
 from mmdisco.inspection.decoding import decoded
 from mmdisco.inspection.kind import MOST_CLIPS, Kind
-from mmdisco.inspection.tensors import figures, header
+from mmdisco.inspection.tensors import figures
 from mmdisco.media.clip import AudioVideo
 from mmdisco.prepare.report import in_words
 from mmdisco.prepare.result import Prepared
@@ -34,7 +34,7 @@ class PreparedFolder(Kind):
         lines = [
             f"prepared for {about['preset']}: clips of {about['seconds']:g} s, {height}x{width} at "
             f"{about['fps']:g} fps, sound at {about['sample_rate']} Hz",
-            *in_words(read_json(path / "report.json")),
+            *in_words(read_object(path / "report.json")),
         ]
         for part in PARTS:
             store, clips = prepared.store(part), [one for one in manifest if one["part"] == part]
@@ -99,19 +99,19 @@ class WeightsFolder(Kind):
         """Numbers and bytes of every file, and the configuration's first level."""
         lines = ["a folder of weights"]
         for file in sorted(path.glob("*.safetensors")):
-            shapes = header(file).shapes
+            shapes = read_header(file).shapes
             size = file.stat().st_size / 1e6
             lines.append(f"{file.name}: {len(shapes)} tensors, {size:.1f} MB")
         config = path / "config.json"
         if config.is_file():
-            record: Any = read_json(config)
+            record: Any = read_object(config)
             lines.append("config.json:")
             lines += [f"  {key}: {_short(value)}" for key, value in dict(record).items()]
         return lines
 
 
 def _open(path: Path) -> PairStore:
-    return PairStore(path, str(read_json(path / "store.json")["kind"]))
+    return PairStore(path, str(read_object(path / "store.json")["kind"]))
 
 
 def counted(store: PairStore) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
+from mmdisco.files import expect_file
 from mmdisco.inspection.courses import FakesFolder, TrainedFolder
 from mmdisco.inspection.films import FilmFile
 from mmdisco.inspection.folders import PreparedFolder, Store, WeightsFolder
@@ -32,6 +33,8 @@ def kind_of(path: Path) -> Kind:
     """
     if not path.exists():
         raise UserError(f"{path} is not there: give a file or a folder")
+    if not path.is_dir():
+        expect_file(path)
     for kind in KINDS:
         if kind.fits(path):
             return kind

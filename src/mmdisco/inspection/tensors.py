@@ -2,52 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mmdisco.errors import UserError
-from mmdisco.files import read_tensors
+from mmdisco.files import read_header, read_tensors
 from mmdisco.inspection.decoding import decoded
 from mmdisco.inspection.kind import MOST_CLIPS, Kind
 from mmdisco.media.clip import AudioVideo
 from mmdisco.training.checkpoint import Checkpoint
 
 _MOST_LINES = 60
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says of itself.
-
-    Attributes:
-        shapes: Of every tensor, by name.
-        types: Of every tensor, by name.
-        metadata: Free text.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    types: Mapping[str, str]
-    metadata: Mapping[str, str]
-
-
-def header(path: Path) -> Header:
-    """Read it, without the tensors.
-
-    Raises:
-        UserError: The file is damaged or of another format.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            slices = {name: file.get_slice(name) for name in sorted(file.keys())}
-            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
-            types = {name: str(one.get_dtype()) for name, one in slices.items()}
-            return Header(shapes, types, file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
 def is_tensors(path: Path) -> bool:
@@ -60,12 +26,12 @@ class Shard(Kind):
 
     def fits(self, path: Path) -> bool:
         """It holds latents of sound."""
-        return is_tensors(path) and "audio.z_0" in header(path).shapes
+        return is_tensors(path) and "audio.z_0" in read_header(path).shapes
 
     def words(self, path: Path) -> list[str]:
         """Shapes and figures of every tensor."""
         tensors = read_tensors(path)
-        kind = header(path).metadata.get("kind", "unnamed")
+        kind = read_header(path).metadata.get("kind", "unnamed")
         count = len(tensors["audio.z_0"])
         return [f"a shard of {count} {kind} pairs", *figures(tensors)]
 
@@ -84,7 +50,7 @@ class TrainingCheckpoint(Kind):
 
     def fits(self, path: Path) -> bool:
         """It says where its run stands."""
-        return is_tensors(path) and "run" in header(path).metadata
+        return is_tensors(path) and "run" in read_header(path).metadata
 
     def words(self, path: Path) -> list[str]:
         """Steps, settings, and how many numbers each group has."""
@@ -106,7 +72,7 @@ class Weights(Kind):
 
     def words(self, path: Path) -> list[str]:
         """Shapes and types."""
-        found = header(path)
+        found = read_header(path)
         numbers = sum(_product(shape) for shape in found.shapes.values())
         lines = [f"weights: {numbers:,} numbers in {len(found.shapes)} tensors"]
         lines += [f"  {name}: {value[:200]}" for name, value in found.metadata.items()]

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mmdisco.discriminator.sizes import check_sizes
+
 SAMPLE_RATE = 16_000
 FPS = 10
 
@@ -23,6 +25,9 @@ class Level:
     window: int = 0
     video_attention: bool = False
     audio_attention: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class JointConfig:
     frames: int
     side: int
     samples: int
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -79,6 +87,9 @@ class UpscalerConfig:
     depth: int
     heads: int
     side: int
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
         """All of it, for JSON."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
+from mmdisco.files import read_object, read_tensors, sha256, write_json, write_tensors
 from mmdisco.mmdiffusion.config import JOINT, UPSCALER, JointConfig, UpscalerConfig
 from mmdisco.mmdiffusion.keys import joint_key, upscaler_key
 from mmdisco.mmdiffusion.network import JointNetwork
@@ -100,8 +100,8 @@ def _holds(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the folder was made of this file, for this shape."""
     if not (folder / CONFIG).is_file():
         return False
-    config = read_json(folder / CONFIG)
-    return isinstance(config, dict) and wanted.items() <= config.items()
+    config = read_object(folder / CONFIG)
+    return wanted.items() <= config.items()
 
 
 def _convert(form: _Form[Network], path: Path, folder: Path, config: Mapping[str, Any]) -> None:
@@ -115,8 +115,8 @@ def _convert(form: _Form[Network], path: Path, folder: Path, config: Mapping[str
 
 
 def _read(form: _Form[Network], folder: Path) -> Network:
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict) or config.get("network") != form.name:
+    config = read_object(folder / CONFIG)
+    if config.get("network") != form.name:
         raise UserError(f"{folder / CONFIG} is not of MM-Diffusion's {form.name} network")
     path = folder / WEIGHTS
     if path.is_file() and sha256(path) != config.get("sha256"):
@@ -132,7 +132,7 @@ def _empty(form: _Form[Network], record: Any, path: Path) -> Network:
     try:
         with torch.device("meta"):
             return form.build(record)
-    except (TypeError, KeyError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path} does not describe a network: convert the weights anew") from error
 
 

@@ -5,17 +5,16 @@ plan is kept beside the shards, so that a run that goes on does the same as the 
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.errors import UserError
-from mmdisco.files import json_text, write_text
+from mmdisco.files import MOST_LIST_BYTES, json_text, parse_json, read_text, write_text
 from mmdisco.media.probing import Fault
 from mmdisco.prepare.sources import Refused
+from mmdisco.tables import number
 
 _GAP: Final = Fraction(30)  # seconds without a clip after which a film is opened anew
 
@@ -116,27 +115,25 @@ class Plan:
         """A plan and its settings; None if there is none, or it is damaged and must be made again.
 
         Raises:
-            UserError: The file cannot be read.
+            UserError: The file cannot be read, or is no JSON.
         """
+        if not path.exists():
+            return None
         try:
-            head_line, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-            head = json.loads(head_line)
+            head_line, *lines = read_text(path, MOST_LIST_BYTES).rstrip("\n").split("\n")
+            head = parse_json(head_line, str(path))
             if head["sha256"] != _sum(lines):
                 return None
-            records = [json.loads(line) for line in lines]
-        except FileNotFoundError:
+            records = [parse_json(line, str(path)) for line in lines]
+            pieces = tuple(_piece(record) for record in records if "starts" in record)
+            refused = tuple(
+                Refused(record["name"], Fault(record["reason"], record["detail"]))
+                for record in records
+                if "reason" in record
+            )
+            return Plan(pieces, refused, int(head["left_out"])), dict(head["settings"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError):
-            return None
-        pieces = tuple(_piece(record) for record in records if "starts" in record)
-        refused = tuple(
-            Refused(record["name"], Fault(record["reason"], record["detail"]))
-            for record in records
-            if "reason" in record
-        )
-        return Plan(pieces, refused, head["left_out"]), head["settings"]
 
 
 def _passes(starts: Sequence[Fraction]) -> Iterator[tuple[Fraction, ...]]:
@@ -173,5 +170,5 @@ def _piece(record: Mapping[str, Any]) -> Piece:
         group=record["group"],
         part=record["part"],
         bytes=record["bytes"],
-        starts=tuple(Fraction(start) for start in record["starts"]),
+        starts=tuple(number(start) for start in record["starts"]),
     )

@@ -1,14 +1,13 @@
 """What became of each block, on disk: one JSON file with its own checksum."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmdisco.errors import UserError
-from mmdisco.files import json_text, write_text
+from mmdisco.files import json_text, parse_json, read_text, write_text
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,19 @@ class Records:
         write_text(self.path(number), f"{_sum(body)}\n{body}\n")
 
     def read(self, number: int) -> Outcome | None:
-        """One that is whole; None if there is none or it has changed since it was written.
-
-        Raises:
-            UserError: The file cannot be read.
-        """
+        """One that is whole; None if there is none or it has changed since it was written."""
         path = self.path(number)
+        if not path.exists():
+            return None
         try:
-            checksum, body = path.read_text(encoding="utf-8").split("\n", 1)
-        except (FileNotFoundError, ValueError):
+            checksum, _, body = read_text(path).partition("\n")
+            body = body.removesuffix("\n")
+            if checksum != _sum(body):
+                return None
+            record = parse_json(body, str(path))
+            return Outcome(record["part"], record["shard"], tuple(record["clips"]))
+        except (LookupError, TypeError, UserError):
             return None
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-        body = body.removesuffix("\n")
-        if checksum != _sum(body):
-            return None
-        record = json.loads(body)
-        return Outcome(record["part"], record["shard"], tuple(record["clips"]))
 
 
 def _sum(text: str) -> str:

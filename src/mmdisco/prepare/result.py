@@ -1,13 +1,12 @@
 """A prepared folder, as those that use it see it."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, sha256
+from mmdisco.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
 from mmdisco.prepare.run import KIND
 from mmdisco.training.store import PairStore
 
@@ -34,7 +33,7 @@ class Prepared:
                 f"{self.folder} is no prepared folder, or not finished: give mmdisco prepare once "
                 "more"
             )
-        return read_json(path)
+        return read_object(path)
 
     def store(self, part: str) -> PairStore:
         """The pairs of ``train`` or ``validation``; may be empty."""
@@ -44,6 +43,7 @@ class Prepared:
     def manifest(self) -> list[dict[str, Any]]:
         """A record of every clip; those of one part are in the order of its store."""
         path = self.folder / "manifest.jsonl"
-        if not path.is_file() or sha256(path) != self.about["manifest_sha256"]:
+        if not path.is_file() or sha256(path) != self.about.get("manifest_sha256"):
             raise UserError(f"{path} is damaged or not there: give mmdisco prepare once more")
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        lines = read_text(path, MOST_LIST_BYTES).split("\n")
+        return [parse_json(line, str(path)) for line in lines if line]

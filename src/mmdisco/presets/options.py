@@ -20,6 +20,11 @@ DTYPES: Final[dict[str, torch.dtype]] = {
 }
 
 
+_MOST_SECONDS: Final = 3_600
+_MOST_FPS: Final = 1_000
+_MOST_SIDE: Final = 8_192
+
+
 @dataclass(frozen=True)
 class Options:
     """How a preset is built. ``None`` leaves a setting to the preset.
@@ -52,11 +57,20 @@ class Options:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UserError(f"unknown type {self.dtype!r}: choose one of {', '.join(DTYPES)}")
-        for name, value in (("seconds", self.seconds), ("frames a second", self.fps)):
+        for name, value, most in (
+            ("seconds", self.seconds, _MOST_SECONDS),
+            ("frames a second", self.fps, _MOST_FPS),
+        ):
             if value is not None and value <= 0:
                 raise UserError(f"{float(value):g} {name}: give more than 0")
+            if value is not None and value > most:
+                raise UserError(f"{float(value):g} {name}: give at most {most}")
         if self.size is not None and min(self.size) < 1:
             raise UserError(f"a size of {self.size[0]}x{self.size[1]}: give sides above 0")
+        if self.size is not None and max(self.size) > _MOST_SIDE:
+            raise UserError(
+                f"a size of {self.size[0]}x{self.size[1]}: give sides of at most {_MOST_SIDE}"
+            )
 
     @property
     def folder(self) -> Path:

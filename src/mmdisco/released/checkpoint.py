@@ -17,9 +17,10 @@ from typing import Any, Final
 from mmdisco.errors import UserError
 from mmdisco.files import (
     expect_writable,
-    read_json,
+    read_object,
     read_tensors,
     sha256,
+    understood,
     write_json,
     write_tensors,
 )
@@ -100,7 +101,8 @@ def load(folder: Path) -> ReleasedDiscriminator:
     if path.is_file() and sha256(path) != record["sha256"]:
         raise UserError(f"{path} is damaged: delete {folder} and convert the published file again")
     weights = read_tensors(path)
-    network = empty(ReleasedConfig.from_record(record["config"]))
+    with understood(folder / CONFIG):
+        network = empty(ReleasedConfig.from_record(record["config"]))
     own = network.state_dict()
     if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
         raise UserError(
@@ -120,9 +122,9 @@ def _is_of(record: dict[str, Any], config: ReleasedConfig) -> bool:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    record = read_json(folder / CONFIG)
+    record = read_object(folder / CONFIG)
     wanted = {"config", "sha256", "source", "source_sha256"}
-    if not isinstance(record, dict) or set(record) != wanted:
+    if set(record) != wanted:
         raise UserError(
             f"{folder / CONFIG} is not that of converted weights: delete {folder} and convert the "
             "published file again"

@@ -43,7 +43,7 @@ def from_record(record: Any, kinds: Mapping[str, type]) -> Any:
     try:
         return kind(**fields)
     except (AttributeError, TypeError) as error:
-        raise _refusal(str(error)) from error
+        raise _refusal(" ".join(str(error).split())[:120]) from error
 
 
 def _refusal(reason: str) -> UserError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmdisco.files import read_json, write_json, write_tensors
+from mmdisco.files import read_object, write_json, write_tensors
 from mmdisco.toy.cell import Cell, run_cell
 from mmdisco.workers import each
 
@@ -33,7 +33,7 @@ def run_cells(
     for cell in cells:
         done = _record(out, cell)
         if done.is_file():
-            yield cell, read_json(done)["rows"]
+            yield cell, read_object(done)["rows"]
         else:
             waiting.append(cell)
     run = partial(_run_and_keep, out=out)

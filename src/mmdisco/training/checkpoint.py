@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import Tensor, nn, uint8
 from torch.optim import Optimizer
 
 from mmdisco.errors import UserError
-from mmdisco.files import read_tensors, write_tensors
+from mmdisco.files import parse_json, read_header, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,15 @@ class Checkpoint:
         Raises:
             UserError: The file is damaged or is none.
         """
-        tensors = read_tensors(path)
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+        metadata = read_header(path).metadata
         if "run" not in metadata:
             raise UserError(f"{path} is no training checkpoint: delete it to start anew")
-        run = json.loads(metadata["run"])
+        run = parse_json(metadata["run"], str(path))
+        tensors = read_tensors(path)
+        if not isinstance(run, dict) or not isinstance(run.get("settings"), dict):
+            raise UserError(f"{path} is no training checkpoint: delete it to start anew")
+        if type(run.get("step")) is not int:
+            raise UserError(f"{path} tells of no step: delete it to start anew")
         # those of earlier versions have no checksum
         if run.get("sha256") not in (None, _sum(tensors)):
             raise UserError(

@@ -14,7 +14,7 @@ from torch.profiler import record_function
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator
 from mmdisco.errors import UserError
-from mmdisco.files import write_text
+from mmdisco.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
 from mmdisco.models import JointDenoiser
 from mmdisco.training.batches import Batches, rows_of
 from mmdisco.training.checkpoint import (
@@ -101,12 +101,16 @@ class Running:
                     f"{self.checkpoint} was trained with {name} {kept.settings.get(name)}, this "
                     f"run asks for {value}: give the same settings or another folder"
                 )
-        restore_optimizer(self.optimizer, kept.group("optimizer"))
-        self.batches.levels.time.restore(kept.group("time"))
-        self.meter.restore(kept.group("meter"))
+        with understood(self.checkpoint):
+            restore_optimizer(self.optimizer, kept.group("optimizer"))
+            self.batches.levels.time.restore(kept.group("time"))
+            self.meter.restore(kept.group("meter"))
         if self.log.exists():
-            lines = self.log.read_text().splitlines()
-            self.lines = [line for line in lines if json.loads(line)["step"] <= kept.step]
+            lines = read_text(self.log, MOST_LIST_BYTES).splitlines()
+            with understood(self.log):
+                self.lines = [
+                    line for line in lines if parse_json(line, str(self.log))["step"] <= kept.step
+                ]
         return kept.step
 
     def save(self, step: int) -> None:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from mmdisco.av import AV
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, sha256, write_json, write_tensors
+from mmdisco.files import read_object, read_tensors, sha256, understood, write_json, write_tensors
 from mmdisco.models import Conditioning
 from mmdisco.training.pairs import Pairs, PairSource
 
@@ -35,15 +35,18 @@ class PairStore(PairSource):
         self._lengths: list[int] = []
         self._sums: list[str | None] = []
         if index.is_file():
-            record = read_json(index)
-            if record["kind"] != kind:
+            record = read_object(index)
+            if record.get("kind") != kind:
                 raise UserError(
-                    f"{folder} holds {record['kind']} pairs, {kind} ones are wanted: "
+                    f"{folder} holds {record.get('kind')} pairs, {kind} ones are wanted: "
                     "give another folder"
                 )
-            self._lengths = list(record["lengths"])
-            # stores of earlier versions have no checksums
-            self._sums = list(record.get("sha256", [None] * len(self._lengths)))
+            with understood(index):
+                self._lengths = [int(one) for one in record["lengths"]]
+                # stores of earlier versions have no checksums
+                self._sums = list(record.get("sha256", [None] * len(self._lengths)))
+            if min(self._lengths, default=1) < 1 or len(self._sums) != len(self._lengths):
+                raise UserError(f"{index} is damaged: make the store again")
 
     @staticmethod
     def restored(folder: Path, kind: str) -> "PairStore":
@@ -54,7 +57,7 @@ class PairStore(PairSource):
         """
         index = folder / "store.json"
         try:
-            read_json(index)
+            read_object(index)
         except UserError:
             index.unlink(missing_ok=True)
         return PairStore(folder, kind)
@@ -137,13 +140,14 @@ class PairStore(PairSource):
                 )
             tensors = read_tensors(path)
             for name, tensor in tensors.items():
-                if len(tensor) != length or not bool(tensor.isfinite().all()):
+                if tensor.ndim == 0 or len(tensor) != length or not bool(tensor.isfinite().all()):
                     raise UserError(
                         f"{path}: {name} has values that are not finite, or not {length} rows; "
                         "make the store again"
                     )
             shards.append(tensors)
-        return _pairs({name: torch.cat([one[name] for one in shards]) for name in shards[0]})
+        with understood(self._folder):
+            return _pairs({name: torch.cat([one[name] for one in shards]) for name in shards[0]})
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """Pairs with replacement; the store is read into memory at the first draw."""

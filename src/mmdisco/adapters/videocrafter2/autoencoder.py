@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.adapters.videocrafter2.layers import GROUPS, Enlarge
+from mmdisco.discriminator.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class AutoencoderShape:
     channels: int = 128
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
     blocks: int = 2
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     @property
     def factor(self) -> int:

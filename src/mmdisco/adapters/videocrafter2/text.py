@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from mmdisco.adapters.prompts import padded_ids
+from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.shapes import Tokens
 
 # CLIP's own tokenizer for OpenCLIP fills with 0, unlike transformers' default for it
@@ -37,6 +38,9 @@ class TowerShape:
     width: int = 1024
     heads: int = 16
     layers: int = 24
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
 
 class TextTower(nn.Module):

@@ -21,6 +21,7 @@ from mmdisco.adapters.videocrafter2.layers import (
     fold,
     unfold,
 )
+from mmdisco.discriminator.sizes import check_sizes
 from mmdisco.shapes import PerSample, Tokens, VideoLatent
 
 
@@ -47,6 +48,9 @@ class UNetShape:
     head_width: int = 64
     context: int = 1024
     first_heads: int = 8
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
     @property
     def factor(self) -> int:

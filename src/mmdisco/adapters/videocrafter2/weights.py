@@ -28,7 +28,7 @@ from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
 from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_json, read_tensors, write_json, write_tensors
+from mmdisco.files import expect_writable, read_object, read_tensors, write_json, write_tensors
 from mmdisco.pickles import read_pickle, state_dict
 
 SOURCE: Final = "VideoCrafter/VideoCrafter2"
@@ -98,7 +98,7 @@ def load_networks(folder: Path, architecture: Architecture = PUBLISHED) -> Netwo
         convert(folder / CHECKPOINT, architecture)
     path = folder / CONFIG
     try:
-        stored = Architecture.from_record(read_json(path))
+        stored = Architecture.from_record(read_object(path))
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: delete it, and give {CHECKPOINT} again") from error
     return Networks(
@@ -143,12 +143,8 @@ def _is_converted(folder: Path) -> bool:
     """Whether all that a conversion writes is there, and of the checkpoint that is there now."""
     if not all((folder / name).is_file() for name in CONVERTED):
         return False
-    checkpoint, config = folder / CHECKPOINT, read_json(folder / CONFIG)
-    return (
-        not checkpoint.is_file()
-        or not isinstance(config, Mapping)
-        or config.get("checkpoint") == _mark(checkpoint)
-    )
+    checkpoint, config = folder / CHECKPOINT, read_object(folder / CONFIG)
+    return not checkpoint.is_file() or config.get("checkpoint") == _mark(checkpoint)
 
 
 def _mark(checkpoint: Path) -> str:
