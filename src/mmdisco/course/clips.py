@@ -86,7 +86,9 @@ def read_manifest(folder: Path) -> dict[str, list[str]]:
         UserError: There is no manifest, or a line of it says nothing.
     """
     path = folder / "manifest.jsonl"
-    lines = read_text(path, MOST_LIST_BYTES).rstrip("\n").split("\n")
+    lines = read_text(path, MOST_LIST_BYTES).split("\n")
+    if not lines[-1]:
+        lines.pop()
     rows: dict[str, dict[int, str]] = {part: {} for part in PARTS}
     for number, line in enumerate(lines, start=1):
         try:
