@@ -45,7 +45,7 @@ from mmdisco.released.config import MMDIFFUSION_AIST, ReleasedConfig
 from mmdisco.training.checkpoint import Checkpoint
 from mmdisco.training.store import PairStore
 
-CASES = 20  # of each kind
+CASES = 21  # of each kind
 SECONDS = 10  # of the processor, a case
 BYTES = 2**30  # beyond what the process has
 
