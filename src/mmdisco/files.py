@@ -214,7 +214,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds {type(value).__name__}, where an object in braces is wanted")
+        raise UserError(f"{path} is damaged or of another kind: it holds no JSON object")
     return value
 
 
