@@ -9,6 +9,9 @@ import torch
 
 RTOL = {torch.float64: 1e-9, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
+SAMPLE = 2**-15  # one step of a sound of 16 bits, whose full scale is 1
+SHADE = 1 / 219  # one step from black to white of a film of 8 bits
+
 
 def assert_close(actual, expected, rtol=None, *, scale=None):
     """Assert equal shapes, and no difference above ``rtol`` of ``scale``.

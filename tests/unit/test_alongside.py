@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from closeness import assert_close
 from torch import nn
-from torch.testing import assert_close
 
 from mmdisco.av import AV
 from mmdisco.discriminator.base import Discriminator

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from closeness import SHADE, assert_close
 
 from mmdisco.errors import UserError
 from mmdisco.media.given import Form
@@ -363,7 +364,7 @@ def test_colours_are_read_by_their_own_matrix_and_range(tmp_path, tags, weights)
     right = to_rgb((120, 100, 180), *weights, full=tags.get("span") == 2)
     for size in (None, (32, 32)):
         shown = read_video(path, Selection(size=size)).frames[0, 8, 8] * 255
-        np.testing.assert_allclose(shown, right, atol=3)
+        assert_close(shown, right, rtol=3 * SHADE, scale=255)
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])

@@ -3,6 +3,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from closeness import SAMPLE, SHADE, assert_close
 
 from mmdisco.errors import UserError
 from mmdisco.files import replacing
@@ -106,14 +107,14 @@ def test_uneven_frames_are_taken_by_their_time(tmp_path):
     # Frame 2 stays for 0.4 s: at 10 fps it must be seen four times.
     path = raw(tmp_path / "v.mkv", [0, 100, 200, 600, 700])
     levels = read_video(path, Selection(fps=Fraction(10))).frames.mean((1, 2, 3)) * 255
-    np.testing.assert_allclose(levels[:7], [20, 35, 50, 50, 50, 50, 65], atol=3)
+    assert_close(levels[:7], [20, 35, 50, 50, 50, 50, 65], rtol=3 * SHADE, scale=255)
 
 
 def test_rounded_stamps_do_not_double_frames(tmp_path):
     fps = Fraction(30000, 1001)
     path = raw(tmp_path / "v.mkv", [round(1000 * i / fps) for i in range(12)])
     levels = read_video(path, Selection(fps=fps)).frames.mean((1, 2, 3)) * 255
-    np.testing.assert_allclose(np.diff(levels[:12]), 15, atol=4)
+    assert_close(np.diff(levels[:12]), 15, rtol=3 * SHADE, scale=255)
 
 
 def test_a_late_sound_begins_with_silence(tmp_path):
@@ -127,7 +128,7 @@ def test_a_late_sound_begins_with_silence(tmp_path):
 def test_equal_channels_become_one_as_loud_as_each(tmp_path, layout):
     path = raw(tmp_path / "v.mkv", range(0, 1000, 100), audio_pts=0, layout=layout)
     tone = np.round(9000 * np.sin(np.arange(RATE) / 5)).astype(np.int16) / 32768
-    np.testing.assert_allclose(read_audio(path).waveform, tone, atol=1e-4)
+    assert_close(read_audio(path).waveform, tone, rtol=3 * SAMPLE, scale=1)
 
 
 def test_a_silent_track_is_not_a_missing_one(tmp_path):
@@ -166,7 +167,7 @@ def test_rotation_is_applied(tmp_path):
 def test_wav_keeps_samples_to_16_bits(tmp_path):
     write_audio(tmp_path / "a.wav", chirp(0.3))
     again = read_audio(tmp_path / "a.wav")
-    np.testing.assert_allclose(again.waveform, chirp(0.3).waveform, atol=1e-4)
+    assert_close(again.waveform, chirp(0.3).waveform, rtol=3 * SAMPLE, scale=1)
 
 
 def test_a_selection_is_cut_out_by_time(tmp_path):

@@ -3,6 +3,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from closeness import SAMPLE, SHADE, assert_close
 from filmmaking import film, level, noise, ramp, silence
 
 from mmdisco.media.cuts import cuts
@@ -32,7 +33,7 @@ def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
     path = film(tmp_path / f"film.{suffix}", fps=fps)
     clips = list(windows(path, STARTS, FORM))
     for start, clip in zip(STARTS, clips, strict=True):
-        np.testing.assert_allclose(greys(clip), expected(start, fps), atol=4)
+        assert_close(greys(clip), expected(start, fps), rtol=3 * SHADE, scale=255)
         assert clip.video.frames.shape == (16, 16, 16, 3)
 
 
@@ -43,7 +44,7 @@ def test_overlapping_clips_are_those_that_are_taken_alone(tmp_path, hop):
     for start, clip in zip(starts, windows(path, starts, FORM), strict=True):
         (alone,) = windows(path, [start], FORM)
         np.testing.assert_array_equal(clip.video.frames, alone.video.frames)
-        np.testing.assert_allclose(clip.audio.waveform, alone.audio.waveform, atol=1e-4)
+        assert_close(clip.audio.waveform, alone.audio.waveform, rtol=3 * SAMPLE, scale=1)
 
 
 def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
@@ -52,9 +53,9 @@ def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
     path = film(tmp_path / "film.mkv", fps=Fraction(1000), stamps=stamps)
     first, second = windows(path, STARTS, FORM)
     shown = [level(min(i, 9)) for i in range(16)]
-    np.testing.assert_allclose(greys(first), shown, atol=4)
+    assert_close(greys(first), shown, rtol=3 * SHADE, scale=255)
     late = [level(9)] * 4 + [level(10 + 4 * i) for i in range(12)]
-    np.testing.assert_allclose(greys(second), late, atol=4)
+    assert_close(greys(second), late, rtol=3 * SHADE, scale=255)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
@@ -64,7 +65,7 @@ def test_sound_of_every_rate_keeps_its_time(tmp_path, rate):
         assert clip.audio.waveform.shape == (25_600,)
         times = float(start) + np.arange(25_600) / 16_000
         inner = slice(1600, -1600)  # the first sound is preceded by nothing, which a filter hears
-        np.testing.assert_allclose(clip.audio.waveform[inner], times[inner] / 10, atol=3e-4)
+        assert_close(clip.audio.waveform[inner], times[inner] / 10, rtol=10 * SAMPLE, scale=1)
 
 
 def test_a_delayed_sound_stays_delayed(tmp_path):
@@ -94,7 +95,7 @@ def test_sound_with_rounded_stamps_has_no_seams(tmp_path):
             container.mux(track.encode(block))
         container.mux(track.encode())
     heard = read_audio(path).waveform
-    np.testing.assert_allclose(heard, ramp(2.0, rate)[: len(heard)], atol=1e-4)
+    assert_close(heard, ramp(2.0, rate)[: len(heard)], rtol=3 * SAMPLE, scale=1)
 
 
 @pytest.mark.parametrize("size", [(47, 63), (300, 33)])
@@ -117,7 +118,7 @@ def test_a_stretch_in_the_middle_is_what_reading_from_the_beginning_gives(tmp_pa
     whole = list(windows(path, starts, FORM))
     (late,) = windows(path, starts[5:6], FORM)
     np.testing.assert_array_equal(late.video.frames, whole[5].video.frames)
-    np.testing.assert_allclose(late.audio.waveform, whole[5].audio.waveform, atol=1e-6)
+    assert_close(late.audio.waveform, whole[5].audio.waveform, rtol=1e-6, scale=1)
 
 
 def test_what_is_missing_at_the_end_is_a_fault(tmp_path):
@@ -150,7 +151,7 @@ def test_cuts_are_found(tmp_path):
             frame = av.VideoFrame.from_ndarray(scene.repeat(8, 0).repeat(8, 1), format="rgb24")
             container.mux(picture.encode(frame))
         container.mux(picture.encode())
-    np.testing.assert_allclose([float(t) for t in cuts(path)], [1.5, 3.0], atol=0.09)
+    assert_close([float(t) for t in cuts(path)], [1.5, 3.0], rtol=0.03)
 
 
 def test_a_film_says_how_long_it_is(tmp_path):
