@@ -18,72 +18,8 @@ def generator():
 @pytest.fixture(scope="session")
 def tiny_pair(tmp_path_factory):
     """A folder of the embedded pair at a size that loads and samples at once; random weights."""
-    from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
-    from mmdisco.discriminator.convolutions import FlatLatents
-    from mmdisco.discriminator.fusion import AdditiveFusionConfig
-    from mmdisco.discriminator.products import ProductFusionConfig
-    from mmdisco.embedded.autoencoders import (
-        Standardised,
-        build_audio_autoencoder,
-        build_video_autoencoder,
-    )
-    from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
-    from mmdisco.embedded.models import AUDIO_SHAPE, VIDEO_SHAPE
-    from mmdisco.embedded.text import TextEncoder
-    from mmdisco.embedded.weights import pack
-    from mmdisco.files import write_tensors
-    from mmdisco.metrics.features import AudioFeatures, VideoFeatures
-    from mmdisco.objects.captions import vocabulary
+    from tinypair import write_tiny_pair
 
-    def discriminator(fusion):
-        return AudioVideoConfig(
-            audio=FlatLatents(channels=4, rate=20.0, text_width=64, space=(16,)),
-            video=FlatLatents(channels=4, rate=10.0, text_width=64, space=(8, 8)),
-            width=16,
-            depth=1,
-            multipliers=(1,),
-            fusion=fusion,
-        )
-
-    configs = {
-        "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
-        "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
-        "discriminator": discriminator(ProductFusionConfig(width=16, layers=1, heads=2)),
-        "additive": discriminator(AdditiveFusionConfig()),
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        networks = {
-            "text_encoder": TextEncoder(vocabulary()),
-            "audio_autoencoder": Standardised(build_audio_autoencoder()),
-            "video_autoencoder": Standardised(build_video_autoencoder()),
-            "audio_denoiser": ConvolutionTransformer(configs["audio_denoiser"]),
-            "video_denoiser": ConvolutionTransformer(configs["video_denoiser"]),
-            "discriminator": AudioVideoDiscriminator(configs["discriminator"]),
-            "additive": AudioVideoDiscriminator(configs["additive"]),
-            "audio_features": AudioFeatures(),
-            "video_features": VideoFeatures(),
-        }
-        for name in configs:
-            # what begins at zero would ignore captions, levels and the other side
-            for parameter in networks[name].parameters():
-                torch.nn.init.normal_(parameter, std=0.1)
-    sources, folder = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("pair")
-    for name, network in networks.items():
-        write_tensors(sources / f"{name}.safetensors", network.state_dict(), {})
-    sampling = {
-        "steps": 8,
-        "solver": "ddim",
-        "guidance_scale": [1.5, 1.5],
-        "joint_scale": [1.0, 1.0],
-        "video_to_audio": 1.0,
-        "joint_levels": [None, None],
-        "audio_to_video": 1.0,
-    }
-    config = {
-        **{name: one.to_record() for name, one in configs.items()},
-        "words": list(vocabulary()),
-        "sampling": sampling,
-    }
-    pack({name: sources / f"{name}.safetensors" for name in networks}, config, folder, {})
+    folder = tmp_path_factory.mktemp("pair")
+    write_tiny_pair(folder)
     return folder

@@ -22,6 +22,14 @@ from mmdisco.workers import each
 DEAD = 4194305  # above any process's number
 
 
+@pytest.fixture(autouse=True)
+def _hears_ctrl_c():
+    """Also where a script runs the tests in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def in_child(work):
     """Exit status and standard error of ``work`` in a forked process."""
     reads, writes = os.pipe()

@@ -1,0 +1,80 @@
+"""The embedded pair at a size that loads and samples at once."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminator.convolutions import FlatLatents
+from mmdisco.discriminator.fusion import AdditiveFusionConfig
+from mmdisco.discriminator.products import ProductFusionConfig
+from mmdisco.embedded.autoencoders import (
+    Standardised,
+    build_audio_autoencoder,
+    build_video_autoencoder,
+)
+from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.embedded.models import AUDIO_SHAPE, VIDEO_SHAPE
+from mmdisco.embedded.text import TextEncoder
+from mmdisco.embedded.weights import pack
+from mmdisco.files import write_tensors
+from mmdisco.metrics.features import AudioFeatures, VideoFeatures
+from mmdisco.objects.captions import vocabulary
+
+
+def _discriminator(fusion):
+    return AudioVideoConfig(
+        audio=FlatLatents(channels=4, rate=20.0, text_width=64, space=(16,)),
+        video=FlatLatents(channels=4, rate=10.0, text_width=64, space=(8, 8)),
+        width=16,
+        depth=1,
+        multipliers=(1,),
+        fusion=fusion,
+    )
+
+
+def write_tiny_pair(folder):
+    """Write it into a folder; its weights are random, the same every time."""
+    configs = {
+        "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
+        "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
+        "discriminator": _discriminator(ProductFusionConfig(width=16, layers=1, heads=2)),
+        "additive": _discriminator(AdditiveFusionConfig()),
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = {
+            "text_encoder": TextEncoder(vocabulary()),
+            "audio_autoencoder": Standardised(build_audio_autoencoder()),
+            "video_autoencoder": Standardised(build_video_autoencoder()),
+            "audio_denoiser": ConvolutionTransformer(configs["audio_denoiser"]),
+            "video_denoiser": ConvolutionTransformer(configs["video_denoiser"]),
+            "discriminator": AudioVideoDiscriminator(configs["discriminator"]),
+            "additive": AudioVideoDiscriminator(configs["additive"]),
+            "audio_features": AudioFeatures(),
+            "video_features": VideoFeatures(),
+        }
+        for name in configs:
+            # what begins at zero would ignore captions, levels and the other side
+            for parameter in networks[name].parameters():
+                torch.nn.init.normal_(parameter, std=0.1)
+    sampling = {
+        "steps": 8,
+        "solver": "ddim",
+        "guidance_scale": [1.5, 1.5],
+        "joint_scale": [1.0, 1.0],
+        "video_to_audio": 1.0,
+        "joint_levels": [None, None],
+        "audio_to_video": 1.0,
+    }
+    config = {
+        **{name: one.to_record() for name, one in configs.items()},
+        "words": list(vocabulary()),
+        "sampling": sampling,
+    }
+    with TemporaryDirectory() as temporary:
+        sources = {name: Path(temporary) / f"{name}.safetensors" for name in networks}
+        for name, network in networks.items():
+            write_tensors(sources[name], network.state_dict(), {})
+        pack(sources, config, folder, {})
