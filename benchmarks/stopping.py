@@ -124,12 +124,16 @@ def _name(path: Path) -> str:
 def _timeless(path: Path, place: Path) -> bytes:
     if "tfevents" in path.name or SHOW_CLOCKS.fullmatch(str(path.relative_to(place))):
         return b""
-    if path.suffix == ".json":
-        return json.dumps(_without_clocks(json.loads(path.read_text()))).encode()
-    if path.suffix == ".jsonl":
-        lines = path.read_text().splitlines()
-        return "\n".join(json.dumps(_without_clocks(json.loads(line))) for line in lines).encode()
-    return path.read_bytes()
+    read = path.read_bytes()
+    if path.suffix not in (".json", ".jsonl"):
+        return read
+    try:
+        return json.dumps(_without_clocks(json.loads(read))).encode()
+    except ValueError:  # a line each, or a file that only begins as JSON
+        lines = read.splitlines()
+        if not all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+            return read
+        return b"\n".join(json.dumps(_without_clocks(json.loads(line))).encode() for line in lines)
 
 
 def _without_clocks(value: Any) -> Any:
@@ -254,7 +258,7 @@ def table(record: dict[str, Any]) -> str:
     said = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
     return (
         "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-        + f"\n\nSeed {record['seed']}; {said}."
+        + f"\n\nSeed {record['seed']}; {said}. [stopping.json](stopping.json) holds the moments."
     )
 
 
