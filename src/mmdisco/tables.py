@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
+from mmdisco.files import expect_file, expect_modest
 
 LONGEST_LINE: Final = 1 << 20  # bytes
 _MARK: Final = "\ufeff"  # that some programs begin a file with
@@ -185,7 +186,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             place = f"{path}, line {count}"
             try:
-                yield place, _value(line)
+                value = _value(line)
             except RecursionError as error:
                 raise UserError(f"{place}, is nested too deeply: give one flat object") from error
             except json.JSONDecodeError as error:
@@ -193,6 +194,8 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
                 raise UserError(f"{place}, is not JSON: {said}") from error
             except ValueError as error:
                 raise UserError(f"{place}, {error}") from error
+            expect_modest(value, f"{place},")
+            yield place, value
 
 
 def _value(line: str) -> Any:
@@ -220,8 +223,7 @@ def _no_number(text: str) -> None:
 def _lines(path: Path) -> Iterator[str]:
     """With their ends, which are line feeds; a mark of the encoding is left out."""
     try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no file")
+        expect_file(path)
         with path.open("rb") as file:
             count = 0
             while raw := file.readline(LONGEST_LINE + 1):

@@ -63,6 +63,14 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     assert "sound: pcm_s16le at 16000 Hz, channels: 1" in said
     status, _, err = run("inspect", film, "--weights", tiny_pair)
     assert (status, "--weights are for decoding" in err) == (2, True)
+    for name, content in (("a.json", "[" * 5_000), ("b.JSON", "[" * 5_000 + "]" * 5_000)):
+        (tmp_path / name).write_text(content)
+        status, said, err = run("inspect", tmp_path / name)
+        assert (status, said, err.count("\n")) == (2, "", 1)
+        assert "nor a film" in err
+    (tmp_path / "words.lrc").write_text("[00:01.00]la la\n")
+    status, said, err = run("inspect", tmp_path / "words.lrc")
+    assert (status, said, err.count("\n")) == (2, "", 1)
     status, said, _ = run("inspect", tiny_pair)
     assert "audio_autoencoder.safetensors:" in said
     assert "config.json:" in said

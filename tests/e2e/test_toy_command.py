@@ -117,6 +117,8 @@ def checkpointed(path):
         (["--lambda", "-1"], "lambda -1.0: give a number above 0"),
         (["--width", "0"], "width 0: give at least 1"),
         (["--seeds", "0"], "0 seeds"),
+        (["--quick", "--seeds", "2"], "--seeds has no effect with --quick"),
+        (["--loss", "disc", "--lambda", "3"], "--lambda has no effect"),
         (["--samples", "3"], "3 samples"),
         (["--jobs", "0"], "0 jobs"),
         (["--steps", "many"], "valid integer"),

@@ -18,6 +18,7 @@ from mmdisco.cli.prepare_order import Wish, order_of
 from mmdisco.errors import UserError
 from mmdisco.files import read_tensors
 from mmdisco.media.windows import windows
+from mmdisco.prepare.report import in_words
 from mmdisco.prepare.result import Prepared
 from mmdisco.prepare.run import prepare
 from mmdisco.presets import Options
@@ -35,6 +36,7 @@ def source(tmp_path_factory):
     (folder / "captions.jsonl").write_text(
         '{"path": "film 0.mkv", "caption": "a red ball bouncing"}\n'
         '{"path": "film 1.mkv", "caption": "Quatschkopf"}\n'
+        '{"path": "film 2.mkv", "caption": "a red Quatschkopf"}\n'
     )
     return folder
 
@@ -118,9 +120,40 @@ def test_captions_that_mean_nothing_are_empty_and_told(whole):
     said = {one["source"]: (one["said"], one["caption"]) for one in Prepared(whole).manifest}
     assert said["film 0.mkv"] == ("a red ball bouncing", "a red ball bouncing")
     assert said["film 1.mkv"] == ("Quatschkopf", "")
-    assert said["film 2.mkv"] == ("", "")
+    assert said["film 2.mkv"] == ("a red Quatschkopf", "a red Quatschkopf")
+    assert said["film 3.mkv"] == ("", "")
     report = json.loads((whole / "report.json").read_text())
     assert report["captions"]["not_understood"] == {"Quatschkopf": 2}
+
+
+def test_captions_that_are_understood_by_half_are_told(whole):
+    report = json.loads((whole / "report.json").read_text())
+    found = report["captions"]["understood_in_part"]
+    assert found.keys() == {"a red Quatschkopf"}
+    assert found["a red Quatschkopf"]["clips"] == 2
+    (line,) = found["a red Quatschkopf"]["notices"]
+    assert "only 1 of 2 words say anything" in line
+    assert in_words(report)[-1].startswith("2 clips have captions that the models do not take")
+    assert line in in_words(report)[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stretch": 20.0}, "a length of stretches has no effect"),
+        ({"layout": "landscape", "validation": 0.3}, "a share for validation has no effect"),
+    ],
+)
+def test_what_would_change_nothing_is_refused_before_any_work(
+    order, source, tmp_path, changes, said
+):
+    films = tmp_path / "films"
+    for part, name in (("train", "film 0.mkv"), ("test", "film 1.mkv")):
+        (films / part).mkdir(parents=True)
+        shutil.copy(source / name, films / part)
+    with pytest.raises(UserError, match=said):
+        notices(order(tmp_path / "out", films, **changes))
+    assert not list((tmp_path / "out").rglob("*.*"))
 
 
 def test_the_same_order_again_changes_nothing(whole, order, tmp_path):

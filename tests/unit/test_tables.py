@@ -35,7 +35,9 @@ def test_rows_end_at_line_feeds_only(sign, tmp_path):
         assert read_prompts(table(tmp_path, f'"{said}"\n', "p.jsonl"))[0].prompt == said
     assert read_prompts(table(tmp_path, f"prompt,seed\n{said},1\n"))[0].prompt == said
     name = f"abc{sign}defghij"
-    rows = VGGSound(tmp_path, table(tmp_path, f"{name},1,{said},train\n")).items()
+    films = tmp_path / "films"
+    films.mkdir()
+    rows = VGGSound(films, table(tmp_path, f"{name},1,{said},train\n")).items()
     assert [refused.name for refused in rows] == [f"{name}_000001"]
 
 

@@ -21,7 +21,7 @@ def ablate(
     out: Annotated[
         Path, typer.Option(help="Folder of all studies, which share what is trained.")
     ] = Path("ablations"),
-    seeds: Annotated[int, typer.Option(help="Of training and sampling, from 0.")] = 3,
+    seeds: Annotated[int | None, typer.Option(help="Of training and sampling, from 0; 3.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
     ] = None,

@@ -1,6 +1,6 @@
 """What ``mmdisco ablate`` does with its options."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from mmdisco.ablation.place import Place
 from mmdisco.ablation.results import Results
 from mmdisco.ablation.running import run
 from mmdisco.ablation.studies import study
-from mmdisco.ablation.study import Recipe
+from mmdisco.ablation.study import Arm, Recipe
 from mmdisco.cli.progress import progress
 from mmdisco.embedded.weights import PACKAGED
 from mmdisco.errors import UserError
@@ -24,6 +24,7 @@ CLIPS: Final = 128
 COUNTS: Final = (4096, 512)  # real pairs and fakes
 PAIRS: Final = 64
 LEVELS: Final = 6
+SEEDS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Order:
 
     study: str
     out: Path
-    seeds: int = 3
+    seeds: int | None = None
     data: Path | None = None
     fakes: Path | None = None
     weights: Path | None = None
@@ -57,15 +58,14 @@ def carry_out(order: Order) -> Iterator[str]:
         UserError: An option is not understood or does not fit.
     """
     wanted = study(order.study)
-    if min(order.seeds, order.jobs, order.threads) < 1:
+    seeds = _seeds(order)
+    if min(seeds, order.jobs, order.threads) < 1:
         raise UserError("ask for at least 1 seed, 1 job and 1 thread")
     folder = order.out / order.study
     expect_writable(folder / "results.json")
     place = place_of(order)
-    seeds = 1 if order.quick else order.seeds
     arms = wanted.chosen(place.usual(), order.arms)
-    if not any(arm.recipe for arm in arms) and (order.steps, order.first) != (None, None):
-        raise UserError("--steps and --first are of trainings, and none of these arms is trained")
+    _expect_effect(order, arms)
     place.expect(arms)
     with progress("data") as shown:
         place.prepare(arms)
@@ -78,6 +78,27 @@ def carry_out(order: Order) -> Iterator[str]:
     yield results.markdown()
     for name in ("table.csv", "results.json", "table.md", "plot.png", "index.html"):
         yield str(folder / name)
+
+
+def _seeds(order: Order) -> int:
+    if order.quick and order.seeds is not None:
+        raise UserError("--seeds has no effect with --quick, which has one: leave one out")
+    usual = 1 if order.quick else SEEDS
+    return usual if order.seeds is None else order.seeds
+
+
+def _expect_effect(order: Order, arms: Sequence[Arm]) -> None:
+    recipes = [arm.recipe for arm in arms if arm.recipe is not None]
+    trained = {"--steps": order.steps, "--first": order.first, "--stores": order.stores}
+    for name, value in trained.items():
+        if value is not None and not recipes:
+            raise UserError(f"{name} is of trainings, and none of these arms is trained")
+    if order.first is not None and not any(one.shape.interaction == "products" for one in recipes):
+        raise UserError("--first is of contrast, which none of these arms has: leave it out")
+    if order.discriminator is not None and not any(
+        arm.recipe is None and arm.way.guided for arm in arms
+    ):
+        raise UserError("--discriminator has no effect: these arms train their own: leave it out")
 
 
 def place_of(order: Order) -> Place:

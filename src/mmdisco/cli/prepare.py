@@ -50,8 +50,9 @@ def prepare(
         ),
     ] = "file",
     validation: Annotated[
-        float, typer.Option(help="Share of the groups for validation.", rich_help_panel=LAYOUT)
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Share of the groups for validation; 0.1.", rich_help_panel=LAYOUT),
+    ] = None,
     shots: Annotated[
         bool,
         typer.Option("--shots", help="No clip across a cut.", rich_help_panel=LAYOUT),

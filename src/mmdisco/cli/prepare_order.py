@@ -27,7 +27,7 @@ from mmdisco.prepare.planning import Rule
 from mmdisco.prepare.report import in_words
 from mmdisco.prepare.run import Order, prepare
 from mmdisco.prepare.sources import Source
-from mmdisco.prepare.splitting import STRETCH
+from mmdisco.prepare.splitting import SHARE
 from mmdisco.record import Choice
 
 _GROUPINGS: Final[dict[str, Grouping]] = {
@@ -46,7 +46,7 @@ class Wish:
     layout: str | None = None
     captions: str = "none"
     group_by: str = "file"
-    validation: float = 0.1
+    validation: float | None = None
     shots: bool = False
     hop: float | None = None
     stretch: float | None = None
@@ -78,7 +78,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
     Raises:
         UserError: One is out of its range or names nothing.
     """
-    if not 0 <= wish.validation < 1:
+    if wish.validation is not None and not 0 <= wish.validation < 1:
         raise UserError(f"--validation {wish.validation:g}: give a share from 0 to below 1")
     counts = {"--shard": wish.shard, "--batch": wish.batch, "--clips-per-file": wish.clips_per_file}
     counts["--audio-track"] = wish.audio_track
@@ -102,7 +102,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "layout": layout,
         "captions": wish.captions,
         "group_by": wish.group_by,
-        "validation": wish.validation,
+        "validation": SHARE if wish.validation is None else wish.validation,
         "shots": wish.shots,
         "hop": wish.hop,
         "stretch": wish.stretch,
@@ -116,7 +116,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         wish.clips_per_file,
         wish.shots,
         fraction("seconds a hop", wish.hop),
-        fraction("seconds a stretch", wish.stretch) or STRETCH,
+        fraction("seconds a stretch", wish.stretch),
         wish.audio_track,
     )
     encoder = Encoder(pair)

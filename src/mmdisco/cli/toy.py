@@ -23,7 +23,7 @@ def toy(
     loss: Annotated[
         list[str] | None, typer.Option(help="Only disc, denoise or both; may be repeated.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds, counted from 0.")] = 3,
+    seeds: Annotated[int | None, typer.Option(help="Seeds, counted from 0; 3.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     width: Annotated[int | None, typer.Option(help="Width of the discriminator.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Real pairs a step.")] = None,

@@ -16,6 +16,7 @@ from mmdisco.toy.runner import run_cells
 from mmdisco.toy.studies import Selection, quick, study
 
 QUICK_PROBLEMS = ("8gaussians", "moons")
+SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Order:
     problems: tuple[str, ...]
     settings: tuple[str, ...]
     losses: tuple[str, ...]
-    seeds: int
+    seeds: int | None
     options: dict[str, Any]
     quick: bool
 
@@ -40,9 +41,16 @@ class Order:
         return Path("runs") / "toy" / (f"{self.study}-quick" if self.quick else self.study)
 
     def selection(self) -> Selection:
-        """The cells asked for; the quick form has a narrower default."""
+        """The cells asked for; the quick form has a narrower default.
+
+        Raises:
+            UserError: An option has no effect on them.
+        """
         if not self.quick:
-            return Selection(self.problems, self.settings, self.losses, self.seeds)
+            seeds = SEEDS if self.seeds is None else self.seeds
+            return Selection(self.problems, self.settings, self.losses, seeds)
+        if self.seeds is not None:
+            raise UserError("--seeds has no effect with --quick, which has one: leave one out")
         planes = QUICK_PROBLEMS if self.study == "losses" else ()
         return Selection(self.problems or planes, self.settings or ("ind",), self.losses, seeds=1)
 
@@ -57,6 +65,8 @@ def carry_out(order: Order, folder: Path, jobs: int, threads: int = 1) -> Iterat
         raise UserError("ask for at least 1 job and 1 thread")
     chosen = study(order.study)
     cells = chosen.cells(order.selection(), order.change)
+    if "denoising" in order.options and not any(cell.loss == "both" for cell in cells):
+        raise UserError("--lambda has no effect without the loss both: leave it out")
     write_text(folder / ".gitignore", "cells/\nruns/\n")
     begin = time.monotonic()
     rows = _run(cells, folder, jobs, threads)

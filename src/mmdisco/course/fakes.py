@@ -16,7 +16,14 @@ from typing import Any, Final
 
 from mmdisco.course.clips import PARTS, Clips
 from mmdisco.errors import UserError
-from mmdisco.files import read_object, remove_abandoned, write_json, write_text
+from mmdisco.files import (
+    MOST_LIST_BYTES,
+    read_object,
+    read_text,
+    remove_abandoned,
+    write_json,
+    write_text,
+)
 from mmdisco.locking import alone
 from mmdisco.pair import Pair, Sampling
 from mmdisco.pipeline import guided_base
@@ -244,8 +251,8 @@ def _is_whole(piece: Path) -> bool:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_text(path, MOST_LIST_BYTES)
+    except UserError:
         return None
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from mmdisco.errors import UserError
 from mmdisco.inspection.kind import Kind
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.clock import rate_of
@@ -15,15 +16,19 @@ from mmdisco.prepare.judging import judge, statistics
 
 _SECONDS: Final = Fraction(10)  # that are looked at
 _FPS: Final = Fraction(8)
+# FFmpeg would take brackets for a song's words or for noise
+_TEXTS: Final = frozenset(
+    (".csv", ".html", ".json", ".jsonl", ".md", ".py", ".toml", ".txt", ".yaml", ".yml")
+)
 _HEIGHT: Final = 144  # pixels; a large film at its own size would fill the memory
 
 
 class FilmFile(Kind):
-    """Anything that FFmpeg may read."""
+    """Anything with pictures or sound that FFmpeg may read."""
 
     def fits(self, path: Path) -> bool:
-        """Every file."""
-        return path.is_file()
+        """Every file that is not named as a text."""
+        return path.is_file() and path.suffix.lower() not in _TEXTS
 
     def words(self, path: Path) -> list[str]:
         """Tracks, length, and figures of the first ten seconds."""
@@ -36,6 +41,8 @@ class FilmFile(Kind):
                 lines.append(f"picture: {one.codec.name} {one.width}x{one.height}, {rate:.3f} fps")
             for one in container.streams.audio:
                 lines.append(f"sound: {one.codec.name} at {one.rate} Hz, channels: {one.channels}")
+            if len(lines) == 1:
+                raise UserError(f"{path} has neither a picture nor a sound track")
             both = bool(pictures(container)) and bool(container.streams.audio)
         if both:
             clip = _beginning(path)

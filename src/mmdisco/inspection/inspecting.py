@@ -39,5 +39,6 @@ def kind_of(path: Path) -> Kind:
         if kind.fits(path):
             return kind
     raise UserError(
-        f"{path} holds neither a prepared data set, nor pairs, nor weights: give another folder"
+        f"{path} is neither a folder of data or weights, nor a safetensors file, nor a film: give "
+        "another one"
     )

@@ -24,7 +24,7 @@ class Encoder:
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
         self._model: JointModel | None = None
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     @property
     def form(self) -> Form:
@@ -41,9 +41,11 @@ class Encoder:
 
     def prompt(self, caption: str) -> str:
         """What is encoded for a caption: nothing where the pair understands no word of it."""
-        if caption not in self._known:
-            self._known[caption] = caption if self._understands(caption) else ""
-        return self._known[caption]
+        return self._read(caption)[0]
+
+    def notices(self, caption: str) -> tuple[str, ...]:
+        """What of a caption the pair reads otherwise than it is written, a line each."""
+        return self._read(caption)[1]
 
     def latents(self, clips: Sequence[AudioVideo]) -> AV[Tensor]:
         """Clean latents of clips of the form, batch first, float32, on the CPU."""
@@ -75,11 +77,17 @@ class Encoder:
             self._model = self._pair.model()
         return self._model
 
-    def _understands(self, caption: str) -> bool:
+    def _read(self, caption: str) -> tuple[str, tuple[str, ...]]:
+        """What is encoded, and what there is to say of it."""
+        if caption not in self._known:
+            self._known[caption] = self._understood(caption)
+        return self._known[caption]
+
+    def _understood(self, caption: str) -> tuple[str, tuple[str, ...]]:
         if not caption.strip() or not self._pair.prompted:
-            return False
+            return "", ()
         try:
-            self._pair.expect(Demand(caption, guided=False, one_sided=False))
+            notices = self._pair.expect(Demand(caption, guided=False, one_sided=False))
         except UserError:
-            return False
-        return True
+            return "", ()
+        return caption, tuple(notices)

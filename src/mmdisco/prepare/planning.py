@@ -13,7 +13,7 @@ from mmdisco.media.given import Form
 from mmdisco.media.probing import Fault, Film, probe
 from mmdisco.prepare.plan import Piece, Plan
 from mmdisco.prepare.sources import Item, Refused, Source
-from mmdisco.prepare.splitting import STRETCH, split
+from mmdisco.prepare.splitting import SHARE, STRETCH, is_alone, split
 
 _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is seen
 
@@ -23,19 +23,20 @@ class Rule:
     """How clips are laid out.
 
     Attributes:
-        share: Of the groups that validation gets, in [0, 1).
+        share: Of the groups that validation gets, in [0, 1); None is the usual one.
         most: Clips of one file or captioned stretch at most, spread over it; None takes all.
         shots: Whether no clip may hold a cut.
         hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
-        stretch: Seconds of a film that is alone that go to one part, above 0.
+        stretch: Seconds of a film that is alone that go to one part, above 0; None is the usual
+            length.
         audio_track: Number of the sound track, from 1; None is the one that a player plays.
     """
 
-    share: float = 0.1
+    share: float | None = None
     most: int | None = None
     shots: bool = False
     hop: Fraction | None = None
-    stretch: Fraction = STRETCH
+    stretch: Fraction | None = None
     audio_track: int | None = None
 
 
@@ -46,7 +47,8 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         The name of each, once it has been looked at; the plan at the end.
 
     Raises:
-        UserError: The source is not there or is not what it should be.
+        UserError: The source is not there or is not what it should be, or it leaves a part of the
+            rule without effect.
     """
     looked: dict[Path, Film | Fault] = {}
     pieces: list[Piece] = []
@@ -58,8 +60,26 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         else:
             pieces.append(found)
         yield item.name
-    whole, left_out = split(pieces, rule.share, form.seconds, rule.stretch) if pieces else ([], 0)
+    share = SHARE if rule.share is None else rule.share
+    _expect_effect(rule, pieces, share)
+    stretch = rule.stretch or STRETCH
+    whole, left_out = split(pieces, share, form.seconds, stretch) if pieces else ([], 0)
     yield Plan(tuple(whole), tuple(refused), left_out)
+
+
+def _expect_effect(rule: Rule, pieces: Sequence[Piece], share: float) -> None:
+    if not pieces:
+        return
+    if rule.share is not None and all(one.part for one in pieces):
+        raise UserError(
+            "a share for validation has no effect, for the source says of every film what it is "
+            "for: leave --validation out"
+        )
+    if rule.stretch is not None and not (share > 0 and is_alone(pieces)):
+        raise UserError(
+            "a length of stretches has no effect, for it is of a film that is alone and split: "
+            "leave --stretch out"
+        )
 
 
 def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault]) -> Piece | Refused:

@@ -1,7 +1,7 @@
 """What was kept, and what was dropped and why, as one record."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mmdisco.prepare.plan import Plan
@@ -11,8 +11,16 @@ from mmdisco.prepare.sources import PARTS
 _FIGURES: Final = ("loudness", "peak", "motion", "brightness")
 
 
-def report(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Counts, figures, and every file and clip that was left out, with the reason."""
+def report(
+    plan: Plan, outcomes: Sequence[Outcome], notices: Callable[[str], Sequence[str]]
+) -> dict[str, Any]:
+    """Counts, figures, and every file and clip that was left out, with the reason.
+
+    Args:
+        plan: What was to be made.
+        outcomes: What became of it.
+        notices: What of a caption the models read otherwise than it is written.
+    """
     clips = [(outcome.part, clip) for outcome in outcomes for clip in outcome.clips]
     kept = [(part, clip) for part, clip in clips if clip["kept"]]
     dropped = [clip for _, clip in clips if not clip["kept"]]
@@ -28,6 +36,11 @@ def report(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "not_understood": _counts(
                 clip["said"] for _, clip in kept if clip["said"] and not clip["caption"]
             ),
+            "understood_in_part": {
+                one: {"clips": count, "notices": told}
+                for one, count in _counts(filter(None, said)).items()
+                if (told := list(notices(one)))
+            },
             "different": len({clip["caption"] for _, clip in kept}),
         },
         "figures": {name: _spread([c["statistics"][name] for _, c in kept]) for name in _FIGURES},
@@ -55,6 +68,14 @@ def in_words(summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{sum(strange.values())} clips have captions that the models do not understand, which "
             "are encoded as empty"
+        )
+    partly = summary["captions"].get("understood_in_part", {})
+    if partly:
+        count = sum(one["clips"] for one in partly.values())
+        first = next(iter(partly.values()))["notices"][0]
+        lines.append(
+            f"{count} clips have captions that the models do not take as they are; of the most "
+            f"frequent one: {first}"
         )
     return lines
 

@@ -184,7 +184,7 @@ def _finish(order: Order, plan: Plan, outcomes: list[Outcome]) -> None:
             where = {"shard": outcome.shard, "row": row}
             lines.append(json_text({**place, **where, **{key: clip[key] for key in _TOLD}}))
             index[outcome.part] += 1
-    summary = report(plan, outcomes)
+    summary = report(plan, outcomes, order.encoder.notices)
     write_json(out / "report.json", summary)
     write_page(out / "report.html", summary, outcomes)
     if not lines:

@@ -12,6 +12,7 @@ from typing import Final
 from mmdisco.prepare.plan import Piece
 from mmdisco.prepare.sources import TRAIN, VALIDATION
 
+SHARE: Final = 0.1  # of the groups, unless another one is asked for
 STRETCH: Final = Fraction(60)  # seconds, unless another length is asked for
 
 
@@ -29,7 +30,7 @@ def split(
         seconds: Length of a clip; as much lies between two parts of one film.
         stretch: Seconds of a film that is alone that stay together.
     """
-    alone = len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
+    alone = is_alone(pieces)
     if alone and share > 0:
         pieces = [part for piece in pieces for part in _stretches(piece, stretch)]
     validation = _chosen((one.group for one in pieces if not one.part), share)
@@ -42,6 +43,11 @@ def split(
         for piece in pieces
     ]
     return _joined(split, seconds) if alone else (split, 0)
+
+
+def is_alone(pieces: Sequence[Piece]) -> bool:
+    """Whether all are of one group whose part is open, so that it is what is split."""
+    return len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
 
 
 def _place(group: str) -> float:
