@@ -72,8 +72,8 @@ def main() -> None:
         sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")
         sys.exit(2)
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
-        named = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"mmdisco: {str(named)[:300]}{error.strerror or error}\n")
+        named = f"{str(error.filename)[:300]}: " if error.filename else ""
+        sys.stderr.write(f"mmdisco: {named}{error.strerror or error}\n")
         sys.exit(2)
     except MemoryError:
         sys.stderr.write("mmdisco: not enough memory: ask for less at once, or smaller\n")

@@ -50,6 +50,9 @@ class Order:
         if self.device is not None:
             clips = replace(clips, options=replace(clips.options, device=self.device))
         pair = preset(clips.preset).pair(clips.options)
+        said = pair.prompted and any(any(texts) for texts in clips.captions.values())
+        if self.guidance_scale is not None and not said:
+            raise UserError("--guidance-scale has no effect without captions: leave it out")
         return Fakes(
             clips,
             pair,
