@@ -221,7 +221,7 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         (["discriminator.interaction=magic"], "'time', 'products', 'pooled' or 'additive'"),
         (["fakery.shuffled=2"], "from 0 to 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
-        (["data=/nowhere"], "cannot read /nowhere/prepared.json"),
+        (["data=/nowhere"], "/nowhere/prepared.json is not there"),
     ],
 )
 def test_impossible_settings_are_refused(changes, said, asked, tmp_path):

@@ -389,7 +389,7 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["rain", "--preset", "tiny", "--guidance-to", "nan"], "leave it out instead"),
         (["rain", "--preset", "tiny", "--no-guidance", "--guidance-every", "2"], "without use"),
         (["rain", "--preset", "tiny-joint"], "reads no prompts"),
-        (["--prompts", "missing.csv"], "cannot read missing.csv"),
+        (["--prompts", "missing.csv"], "missing.csv is not there"),
         (["--prompts", "p.txt"], "must end in .jsonl or .csv"),
         (["--prompts", "broken.jsonl"], "line 2, is not JSON"),
         (["--prompts", "nameless.jsonl"], "line 1, has no prompt"),

@@ -224,7 +224,7 @@ def test_numbers_that_ran_away_are_refused(tiny_pair):
 
 
 def test_folder_without_a_pair_is_refused(tmp_path, tiny_pair):
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is not there"):
         folder_of(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="no weights of such a pair"):
