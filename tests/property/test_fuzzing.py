@@ -368,6 +368,37 @@ def test_commands_say_in_one_line_what_is_no_file(strange, capsys, monkeypatch, 
     assert said.count("\n") == 1
 
 
+def test_mutated_files_given_to_commands_end_in_lines_without_a_traceback(
+    corpus, capsys, monkeypatch
+):
+    rng = random.Random(1)
+    monkeypatch.chdir(corpus)
+    course = json.dumps(course_tree(Course(Path("a"), Path("b"), Path("c"))), indent=1)
+    (corpus / "training.yaml").write_text(course)
+    write_json(corpus / "record.json", RECORD)
+    made = ("--weights", "pair", "--steps", 1, "--out", "made.mp4")
+    commands = {
+        "record.json": ("generate", "--repeat", "record.json", "--weights", "pair"),
+        "p.csv": ("generate", "--prompts", "p.csv", *made),
+        "p.jsonl": ("generate", "--prompts", "p.jsonl", *made),
+        "training.yaml": ("train", "training.yaml"),
+        "judge/config.json": ("generate", "a red ball", "--discriminator", "judge", *made),
+    }
+    for name, command in commands.items():
+        whole = (corpus / name).read_bytes()
+        for _ in range(3):
+            if name.endswith(".json"):
+                wrong = as_json(mutated_tree(json.loads(whole), rng))
+            else:
+                wrong = mutated_bytes(whole, rng)
+            (corpus / name).write_bytes(wrong)
+            with bounded():
+                status, said = told(capsys, monkeypatch, *command)
+            assert status in (0, 2), (name, wrong)
+            assert all(line.startswith("mmdisco: ") for line in said.splitlines()), (name, wrong)
+        (corpus / name).write_bytes(whole)
+
+
 def test_references_that_would_unfold_are_refused(tmp_path):
     path = tmp_path / "bomb.yaml"
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
