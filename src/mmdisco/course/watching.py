@@ -72,7 +72,8 @@ class Auditions(Observer):
         if step % self.every:
             return {}
         names: list[str] = []
-        if not self._path("bases", len(self.captions) - 1).exists():
+        # the first time also where a stopped run made them: the log is the same
+        if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
             names += self._make("bases", Indifferent(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
 
