@@ -5,6 +5,7 @@ Knows requests and files; samples nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,7 +123,9 @@ class Record:
             if now.versions.get(name) != old
         ]
         if then.threads != now.threads:
-            others.append(f"threads (OMP_NUM_THREADS) were {then.threads} and are {now.threads}")
+            others.append(
+                f"threads were {then.threads} and are {now.threads} (give --threads {then.threads})"
+            )
         if then.machine not in ("", now.machine):
             others.append(f"computed on {then.machine!r} and now on {now.machine!r}")
         if then.weights != now.weights:
@@ -164,6 +167,7 @@ def describe(
         "task": request.task,
         "given": given and {"path": str(given.resolve()), "sha256": surroundings.given},
         "audio_track": request.audio_track,
+        "start": float(request.start),
         "steps": sampling.steps,
         "scheduler": sampling.solver,
         "guidance_scale": _sides(sampling.guidance_scale),
@@ -205,6 +209,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 video=file if task == "video to audio" else None,
                 audio=file if task == "audio to video" else None,
                 audio_track=_track(values.get("audio_track")),
+                start=Fraction(float(values.get("start", 0))).limit_denominator(1_000_000),
                 joint_scale=_both(values["joint_scale"]),
                 joint_levels=levels_of(values["joint_levels"]),
                 guidance_every=int(values.get("guidance_every", 1)),

@@ -10,6 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from mmdisco.errors import UserError
 from mmdisco.guidance import BatchedClassifierFree, ClassifierFree
 from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError
 from mmdisco.media.fitting import bring_down
-from mmdisco.media.given import Form, given_audio, given_video
+from mmdisco.media.given import BEGINNING, Form, given_audio, given_video
 from mmdisco.pair import Demand, Pair, Sampling
 from mmdisco.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
 from mmdisco.presets.packaged import folder_of
@@ -48,6 +49,7 @@ class Request:
             is shorter.
         audio_track: Number of the sound track of ``audio``, from 1; None is the one that a player
             plays.
+        start: Where the stretch of the given file begins that is used, seconds.
         joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
             given side has no meaning.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
@@ -69,6 +71,7 @@ class Request:
     video: Path | None = None
     audio: Path | None = None
     audio_track: int | None = None
+    start: Fraction = BEGINNING
     joint_scale: AV[float] | None = None
     joint_levels: tuple[float, float] | None = None
     guidance_every: int | None = None
@@ -80,10 +83,7 @@ class Request:
     corrections: int = 0
 
     def __post_init__(self) -> None:
-        if self.video is not None and self.audio is not None:
-            raise UserError("a video and a sound are given: give one, and the other is made for it")
-        if self.audio_track is not None and self.audio is None:
-            raise UserError("an audio track is chosen and no sound is given: leave it out")
+        self._check_given()
         if self.given is None and self.prompt is not None and not self.prompt.strip():
             raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
         if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
@@ -101,6 +101,16 @@ class Request:
             raise UserError(f"{self.corrections} corrections: ask for 0 to {MOST_CORRECTIONS}")
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
+
+    def _check_given(self) -> None:
+        if self.video is not None and self.audio is not None:
+            raise UserError("a video and a sound are given: give one, and the other is made for it")
+        if self.audio_track is not None and self.audio is None:
+            raise UserError("an audio track is chosen and no sound is given: leave it out")
+        if self.start < 0:
+            raise UserError(f"start at {float(self.start):g} s: give 0 or more")
+        if self.start and self.given is None:
+            raise UserError("a start has no effect without a given video or sound: leave it out")
 
     @property
     def caption(self) -> str:
@@ -280,10 +290,10 @@ def generate(  # noqa: PLR0913 - the options of the command
 
 def _task(request: Request, form: Form) -> Task:
     if request.video is not None:
-        seen, shown = given_video(request.video, form)
+        seen, shown = given_video(request.video, form, start=request.start)
         return SoundFor([seen] * request.samples, [shown] * request.samples)
     if request.audio is not None:
-        heard, played = given_audio(request.audio, form, request.audio_track)
+        heard, played = given_audio(request.audio, form, request.start, request.audio_track)
         return VideoFor([heard] * request.samples, [played] * request.samples)
     return Jointly()
 

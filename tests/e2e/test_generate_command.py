@@ -142,14 +142,68 @@ def test_sound_is_put_to_the_first_seconds_of_a_given_video(run, film, tmp_path)
     done = run("--video", film)
     assert (done.status, done.out[0]) == (0, "clip.mp4")
     made, given = read_clip(tmp_path / "clip.mp4"), read_clip(film)
-    assert (made.video.frames.shape, made.video.fps) == ((32, 160, 192, 3), 20)
-    assert np.abs(made.video.frames[:, ::2, ::2] - given.video.frames[:32]).mean() < 0.02
+    assert (made.video.frames.shape, made.video.fps) == ((32, 80, 96, 3), 20)
+    assert np.abs(made.video.frames - given.video.frames[:32]).mean() < 0.02
+    assert done.err == f"mmdisco: {film}: 0 to 1.6 s of 2 s are used, the picture encoded anew\n"
     assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
     assert not np.allclose(made.audio.waveform, given.audio.waveform[:25_600], atol=0.1)
     record = json.loads((tmp_path / "clip.json").read_text())
     assert record["task"] == "video to audio"
     assert record["given"]["path"] == str(film)
     assert record["joint_scale"] == {"audio": 1.0, "video": 0.0}
+
+
+def filmed(path, frames=60):
+    """A film of 20 fps without frames that need later ones, as phones make them."""
+    options = {"bf": "0", "g": "10", "sc_threshold": "0"}
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libx264", rate=20, options=options)
+        track.width, track.height, track.pix_fmt = 96, 64, "yuv420p"
+        for index in range(frames):
+            level = np.full((64, 96, 3), 20 + 3 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(level, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 20)
+            container.mux(track.encode(frame))
+        container.mux(track.encode())
+    return path
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_picture_of_a_stretch_from_a_key_frame_on_is_that_of_the_film_to_the_bit(run, tmp_path):
+    film = filmed(tmp_path / "a:film.mp4")
+    done = run("--video", film.name, "--start", 0.5, "--out", "o.mp4")
+    assert done.status == 0
+    said = "a:film.mp4: 0.5 to 2.1 s of 3 s are used, the picture copied"
+    assert done.err == f"mmdisco: {said}\n"
+    assert packets(tmp_path / "o.mp4") == packets(film)[10:42]
+    made = read_clip(tmp_path / "o.mp4")
+    np.testing.assert_array_equal(made.video.frames, read_video(film).frames[10:42])
+    assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
+    assert run("--repeat", "o.json", "--out", "p.mp4").status == 0
+    assert (tmp_path / "o.mp4").read_bytes() == (tmp_path / "p.mp4").read_bytes()
+
+
+def test_picture_of_a_stretch_between_key_frames_is_encoded_anew(run, tmp_path):
+    film = filmed(tmp_path / "film.mp4")
+    done = run("--video", "film.mp4", "--start", 0.7, "--out", "o.mp4")
+    assert done.err.endswith("0.7 to 2.3 s of 3 s are used, the picture encoded anew\n")
+    made, given = read_video(tmp_path / "o.mp4"), read_video(film)
+    assert made.fps == 20
+    np.testing.assert_allclose(made.frames, given.frames[14:46], atol=0.02)
+
+
+def test_sound_is_taken_from_the_start_that_is_asked_for(run, tmp_path):
+    ramp = np.arange(4 * 16_000, dtype=np.float32) / 64_000
+    write_audio(tmp_path / "a.wav", Audio(ramp, 16_000))
+    done = run("--audio", "a.wav", "--start", 1.5, "--out", "o.mp4", "--wav")
+    assert done.err == "mmdisco: a.wav: 1.5 to 3.1 s of 4 s are used\n"
+    kept = read_audio(tmp_path / "o.wav").waveform
+    np.testing.assert_allclose(kept, ramp[24_000:49_600], atol=2**-15)
+    assert json.loads((tmp_path / "o.json").read_text())["start"] == 1.5
 
 
 def test_picture_of_its_own_size_is_not_magnified(run, tmp_path):
@@ -277,7 +331,7 @@ def test_record_of_other_weights_and_libraries_is_repeated_with_a_warning(run, t
     (line,) = done.err.splitlines()
     assert line.startswith("mmdisco: the clip may come out otherwise: torch was 0.1 and is 2")
     now = os.environ["OMP_NUM_THREADS"]
-    assert f"threads (OMP_NUM_THREADS) were 64 and are {now}" in line
+    assert f"threads were 64 and are {now} (give --threads 64)" in line
     assert "computed on 'riscv64, DEFAULT' and now on" in line
     assert line.endswith("the weights are of another version")
 
@@ -372,6 +426,10 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         (["--video", "film.mp4", "--video-scale", "1"], "--video-scale has no effect"),
         (["--audio", "film.mp4", "--audio-scale", "1"], "--audio-scale has no effect"),
         (["--video", "film.mp4", "--audio", "film.mp4"], "a video and a sound are given"),
+        ([PROMPT, "--start", "1"], "a start has no effect without a given video or sound"),
+        (["--video", "film.mp4", "--start", "-1"], "-1 seconds to start at: give more than 0"),
+        (["--video", "film.mp4", "--start", "nan"], "nan seconds to start at"),
+        (["--video", "film.mp4", "--start", "9"], "film.mp4"),
         (["--video", "missing.mp4"], "cannot read missing.mp4"),
         (["--video", "text.mp4"], "cannot read text.mp4"),
         (["--video", "."], "cannot read ."),

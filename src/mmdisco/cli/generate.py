@@ -66,6 +66,10 @@ def generate(
         ),
     ] = None,
     audio_track: AudioTrack = None,
+    start: Annotated[
+        float | None,
+        typer.Option(help="Second of the given video or sound to begin at, 0 by default."),
+    ] = None,
     negative_prompt: Annotated[
         str | None, typer.Option(help="What clips shall not be like.", rich_help_panel=CLIPS)
     ] = None,
@@ -221,6 +225,7 @@ def generate(
         video=video,
         audio=audio,
         audio_track=audio_track,
+        start=start,
         no_guidance=no_guidance,
         joint_scale=joint_scale,
         audio_scale=audio_scale,

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Final
 
+from mmdisco.cli.generate_given import Given
 from mmdisco.cli.generate_order import Job, Order, Outputs, Plan, Refusal, plan
 from mmdisco.cli.progress import progress
 from mmdisco.cli.stopping import Run
@@ -50,12 +51,13 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
     device = checked.choice.options.torch_device()
     around = [Surroundings.of(job.request, checked.pair, device) for job, _ in batches]
     changes = checked.record.changes(around[0]) if checked.record else None
-    if changes is not None:
-        _say(changes)
+    given = [Given.of(job.request, checked.pair.form.seconds, job.suffix) for job, _ in batches]
+    for line in filter(None, dict.fromkeys((changes, *(one.used for one in given)))):
+        _say(line)
     for job, prepared in batches:
         for line in prepared.warnings:
             _say(line if len(checked.jobs) == 1 else f"{job.name}: {line}")
-    for (job, prepared), surroundings in zip(batches, around, strict=True):
+    for (job, prepared), surroundings, taken in zip(batches, around, given, strict=True):
         try:
             made = _sampled(prepared)
         except UserError as error:
@@ -67,7 +69,7 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
         seconds = time.monotonic() - begin
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
-            _write(made[sample], outputs, _title(job.request))
+            _write(made[sample], outputs, _title(job.request), taken)
             record = describe(prepared, checked.choice, surroundings, sample, seconds)
             write_json(outputs.record, record)
             whole += 1
@@ -127,8 +129,10 @@ def _run(prepared: Prepared) -> list[AudioVideo]:
         return prepared.clips(deque(steps, maxlen=1).pop())
 
 
-def _write(clip: AudioVideo, outputs: Outputs, title: str) -> None:
-    write_clip(outputs.clip, clip, magnify=max(1, SHOWN_SIDE // max(clip.video.frames.shape[1:3])))
+def _write(clip: AudioVideo, outputs: Outputs, title: str, given: Given) -> None:
+    least = SHOWN_SIDE if given.magnified else 1
+    magnify = max(1, least // max(clip.video.frames.shape[1:3]))
+    write_clip(outputs.clip, clip, magnify, given.picture, given.sound)
     if outputs.wav:
         write_audio(outputs.sound, clip.audio)
     with warnings.catch_warnings():

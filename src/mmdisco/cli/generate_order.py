@@ -11,10 +11,11 @@ from typing import Final
 
 from mmdisco.av import AV
 from mmdisco.cli.generate_effect import expect_sides, expect_unused
-from mmdisco.cli.generate_models import Wanted
+from mmdisco.cli.generate_models import Wanted, fraction
 from mmdisco.cli.prompt_files import Line, read_prompts
 from mmdisco.errors import UserError
 from mmdisco.files import expect_writable
+from mmdisco.media.given import BEGINNING
 from mmdisco.media.writing import expect_container
 from mmdisco.pair import Pair, Sampling
 from mmdisco.record import Choice, Record, read_record
@@ -33,6 +34,7 @@ class Wish:
     video: Path | None = None
     audio: Path | None = None
     audio_track: int | None = None
+    start: float | None = None
     no_guidance: bool = False
     joint_scale: float | None = None
     audio_scale: float | None = None
@@ -67,6 +69,7 @@ class Wish:
             video=self.video,
             audio=self.audio,
             audio_track=self.audio_track,
+            start=fraction("seconds to start at", self.start or None) or BEGINNING,
             joint_levels=self._joint_levels(pair),
             guidance_every=self.guidance_every,
             guidance_scale=self._guidance_scale(pair),
@@ -238,6 +241,11 @@ class Job:
     def name(self) -> str:
         """For messages."""
         return self.place or repr(shorten(self.request.caption, LONGEST_NAME))
+
+    @property
+    def suffix(self) -> str:
+        """How the names of its clips end, in lower case."""
+        return next(one.clip.suffix.lower() for one in self.outputs.values())
 
 
 @dataclass(frozen=True)

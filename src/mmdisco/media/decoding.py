@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from mmdisco.media.clip import Waveform
 from mmdisco.media.clock import UNSTATED_RATE, Clock, clock_of
-from mmdisco.media.mixing import Mixer
+from mmdisco.media.mixing import Channels, Mixer
 from mmdisco.media.opening import expect_room, path_of, picture_track, sound_track
 
 _STEPS_BACK: Final = (
@@ -117,29 +117,44 @@ def sound(
         UserError: As for ``on_screen``, or it does not fit into memory.
         ValueError: A sample is not a number.
     """
+    rate = sound_track(container, number).rate
+    return channels(container, Mixer(rate), rate, start, seconds, damage, number)[0], rate
+
+
+def channels(
+    container: InputContainer,
+    mixer: Mixer,
+    rate: int,
+    start: Fraction = Fraction(0),
+    seconds: Fraction | None = None,
+    damage: Damage | None = None,
+    number: int | None = None,
+) -> Channels:
+    """As ``sound``, with the channels and the rate of a mixer."""
     stream = sound_track(container, number)
     track = _Track(container, stream, clock_of(container, number), damage)
-    rate, path = stream.rate, path_of(container)
+    path = path_of(container)
     limit = None if seconds is None else round(seconds * rate)
     if limit is None and stream.duration:
         expect_room(path, round(stream.duration * (stream.time_base or 0) * rate), 4, "samples")
     expect_room(path, limit or 0, 4, "samples")
-    parts: list[tuple[int, Waveform]] = []
+    parts: list[tuple[int, Channels]] = []
     length = 0
-    for at, block in _placed(track, start, Mixer(rate), rate):
+    for at, block in _placed(track, start, mixer, rate):
         if limit is not None and at >= limit:
             break
-        if at + len(block) > 0:
+        if at + block.shape[1] > 0:
             parts.append((at, block))
-            length = max(length, at + len(block))
+            length = max(length, at + block.shape[1])
             expect_room(path, length, 4, "samples")
-    waveform = np.zeros(length if limit is None else min(length, limit), np.float32)
+    samples = length if limit is None else min(length, limit)
+    waveform = np.zeros((len(parts[0][1]) if parts else 1, samples), np.float32)
     for at, part in parts:
-        heard = part[max(0, -at) : max(0, len(waveform) - at)]
-        waveform[max(0, at) : max(0, at) + len(heard)] = heard
+        heard = part[:, max(0, -at) : max(0, samples - at)]
+        waveform[:, max(0, at) : max(0, at) + heard.shape[1]] = heard
     if not np.isfinite(waveform).all():
         raise ValueError("its sound has samples that are not numbers")
-    return np.clip(waveform, -1, 1), rate
+    return np.clip(waveform, -1, 1)
 
 
 @dataclass
@@ -170,8 +185,8 @@ def _pictures(track: _Track, since: Fraction) -> Iterator[tuple[VideoFrame, Frac
 
 def _placed(
     track: _Track, start: Fraction, mixer: Mixer, rate: int
-) -> Iterator[tuple[int, Waveform]]:
-    """Blocks of one channel with the sample, counted from ``start``, that each begins at."""
+) -> Iterator[tuple[int, Channels]]:
+    """Blocks with the sample, counted from ``start``, that each begins at."""
     after: int | None = None
     for frame, stamp in _sought(track, max(Fraction(0), start - _LEAD), Fraction(0)):
         assert isinstance(frame, AudioFrame)
@@ -180,11 +195,11 @@ def _placed(
             at = after
         for block in mixer.mixed(frame):
             yield at, block
-            at += len(block)
+            at += block.shape[1]
         after = at
     for block in mixer.rest():
         yield after or 0, block
-        after = (after or 0) + len(block)
+        after = (after or 0) + block.shape[1]
 
 
 def _sought(

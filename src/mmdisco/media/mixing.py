@@ -1,4 +1,7 @@
-"""All channels of a sound as one, by FFmpeg's own weights scaled to a sum of 1: it never clips."""
+"""Channels of a sound as one, or as other channels, at one rate.
+
+They are mixed by FFmpeg's own weights scaled to a sum of 1, which never clips.
+"""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -6,36 +9,38 @@ from fractions import Fraction
 import av
 import av.error
 import numpy as np
+import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
-from mmdisco.media.clip import Waveform
+Channels = npt.NDArray[np.float32]  # (channels, samples)
 
 
 class Mixer:
-    """Mixes frames into blocks of one channel at one rate, whatever form each frame has.
+    """Mixes frames into blocks of the same channels at one rate, whatever form each frame has.
 
     Args:
         rate: Samples a second of the result.
+        layout: Its channels, as FFmpeg names them.
     """
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
+    def __init__(self, rate: int, layout: str = "mono") -> None:
+        self._rate, self._layout = rate, layout
         self._form: tuple[str, str, int, int] | None = None
         self._graph: Graph | None = None
 
-    def mixed(self, frame: AudioFrame) -> Iterator[Waveform]:
+    def mixed(self, frame: AudioFrame) -> Iterator[Channels]:
         """What is ready once ``frame`` is in."""
         channels = len(frame.layout.channels)
         form = (frame.format.name, frame.layout.name, channels, frame.sample_rate)
         if self._graph is None or form != self._form:
             # the track changes its form on the way, as broadcasts do between programmes
             yield from self.rest()
-            self._form, self._graph = form, _graph(frame, self._rate)
+            self._form, self._graph = form, _graph(frame, self._rate, self._layout)
         self._graph.push(frame)
         yield from _ready(self._graph)
 
-    def rest(self) -> Iterator[Waveform]:
+    def rest(self) -> Iterator[Channels]:
         """What a filter still holds back."""
         graph, self._graph = self._graph, None
         if graph is not None:
@@ -43,7 +48,7 @@ class Mixer:
             yield from _ready(graph)
 
 
-def _graph(frame: AudioFrame, rate: int) -> Graph:
+def _graph(frame: AudioFrame, rate: int, layout: str) -> Graph:
     graph = Graph()
     source = graph.add_abuffer(
         sample_rate=frame.sample_rate,
@@ -53,16 +58,16 @@ def _graph(frame: AudioFrame, rate: int) -> Graph:
     )
     # float samples are otherwise mixed at equal power, which is 3 dB too loud for equal channels
     mix = graph.add("aresample", f"{rate}:rematrix_maxval=1")
-    form = graph.add("aformat", "sample_fmts=fltp:channel_layouts=mono")
+    form = graph.add("aformat", f"sample_fmts=fltp:channel_layouts={layout}")
     graph.link_nodes(source, mix, form, graph.add("abuffersink")).configure()
     return graph
 
 
-def _ready(graph: Graph) -> Iterator[Waveform]:
+def _ready(graph: Graph) -> Iterator[Channels]:
     while True:
         try:
             block = graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
         assert isinstance(block, AudioFrame)
-        yield block.to_ndarray()[0].astype(np.float32, copy=False)
+        yield block.to_ndarray().astype(np.float32, copy=False)

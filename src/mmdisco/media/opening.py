@@ -17,6 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
+from mmdisco.media.names import path_in, url
 
 MOST_SIDE: Final = 16_384
 MOST_PIXELS: Final = 8192 * 8192
@@ -36,9 +37,7 @@ def opened(path: Path) -> Generator[InputContainer]:
         UserError: It cannot be read.
     """
     try:
-        # with the protocol, lest what stands before a colon in a name is taken for one
-        name = f"file:{path}"
-        with av.open(name, options=_OPTIONS, metadata_errors="replace") as container:
+        with av.open(url(path), options=_OPTIONS, metadata_errors="replace") as container:
             yield container
     except UserError:
         raise
@@ -52,7 +51,7 @@ def opened(path: Path) -> Generator[InputContainer]:
 
 def path_of(container: InputContainer) -> Path:
     """The path that ``opened`` was given."""
-    return Path(container.name.removeprefix("file:"))
+    return path_in(container.name)
 
 
 def pictures(container: InputContainer) -> list[VideoStream]:

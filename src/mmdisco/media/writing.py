@@ -7,38 +7,48 @@ colours are BT.709 of limited range and say so. Sound beyond ±1 is brought down
 """
 
 import wave
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
 from mmdisco.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+from mmdisco.media.copying import Picture, Sound, encoded
 from mmdisco.media.fitting import bring_down
 from mmdisco.media.names import url
 
-# Samples a second: all that AAC has.
-SOUND_RATES: Final = frozenset(
-    (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-)
+if TYPE_CHECKING:  # generic in its stubs alone
+    _Packet = Packet[Any]
+else:
+    _Packet = Packet
 
 _CONTAINERS: Final = (".mp4", ".mov", ".mkv")
 _QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
-_AUDIO_BITS: Final = 128_000
 _INDEX_FIRST: Final = {"movflags": "+faststart"}
 # the same bytes whatever the processor; the usual conversion rounds as its instructions do
 _CONVERSION: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
-def write_clip(path: Path, clip: AudioVideo, magnify: int = 1) -> None:
+def write_clip(
+    path: Path,
+    clip: AudioVideo,
+    magnify: int = 1,
+    picture: Picture | None = None,
+    sound: Sound | None = None,
+) -> None:
     """Write picture and sound; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
 
     Args:
@@ -47,16 +57,27 @@ def write_clip(path: Path, clip: AudioVideo, magnify: int = 1) -> None:
             since H.264 as players know it holds even sizes only.
         magnify: How many pixels wide and high every pixel becomes. Colour is stored at half the
             resolution, so tiny pictures keep their colours only if magnified.
+        picture: Of a file, one that can be copied; taken over in place of the clip's.
+        sound: Of a file; taken over in place of the clip's.
 
     Raises:
         UserError: The name ends otherwise, or the file cannot be written.
     """
-    _write(path, clip.video, clip.audio, magnify)
+
+    def tracks(container: OutputContainer) -> list[Iterator[_Packet]]:
+        return [
+            picture.copy_into(container) if picture else _picture(container, clip.video, magnify),
+            sound.put_into(container, path.suffix.lower())
+            if sound
+            else _sound(container, clip.audio),
+        ]
+
+    _write(path, tracks)
 
 
 def write_video(path: Path, video: Video, magnify: int = 1) -> None:
     """Write a picture without a sound track, otherwise as ``write_clip``."""
-    _write(path, video, None, magnify)
+    _write(path, lambda container: [_picture(container, video, magnify)])
 
 
 def expect_container(path: Path) -> None:
@@ -85,7 +106,18 @@ def write_audio(path: Path, audio: Audio) -> None:
         file.writeframes(pcm.tobytes())
 
 
-def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
+def _write(path: Path, tracks: Callable[[OutputContainer], Sequence[Iterator[_Packet]]]) -> None:
+    with _container(path) as container:
+        packets = tracks(container)
+        # a track is added as its first packet is asked for, and all have to be before one is taken
+        firsts = [next(own, None) for own in packets]
+        for first, rest in zip(firsts, packets, strict=True):
+            for packet in chain([] if first is None else [first], rest):
+                container.mux(packet)
+
+
+@contextmanager
+def _container(path: Path) -> Generator[OutputContainer]:
     expect_container(path)
     options = {} if path.suffix.lower() == ".mkv" else _INDEX_FIRST
     try:
@@ -93,33 +125,24 @@ def _write(path: Path, video: Video, audio: Audio | None, magnify: int) -> None:
             replacing(path) as temporary,
             av.open(url(temporary), "w", container_options=options) as container,
         ):
-            _add_tracks(container, video, audio, magnify)
+            yield container
     except av.error.FFmpegError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _add_tracks(
-    container: OutputContainer, video: Video, audio: Audio | None, magnify: int
-) -> None:
+def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator[_Packet]:
     height, width, _ = _pixels(video.frames[0], magnify).shape
-    picture = _picture_track(container, video.fps, (height, width))
-    sound = None
-    if audio is not None:
-        sound = container.add_stream("aac", rate=audio.sample_rate, layout="mono")
-        sound.bit_rate = _AUDIO_BITS
+    track = _picture_track(container, video.fps, (height, width))
     for index, values in enumerate(video.frames):
         # one by one: all frames of a large film at once would fill the memory several times
         frame = _converted(_pixels(values, magnify))
         frame.pts, frame.time_base = index, 1 / video.fps
-        container.mux(picture.encode(frame))
-    container.mux(picture.encode())
-    if audio is not None and sound is not None:
-        waveform = bring_down(audio).waveform
-        block = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
-        block.sample_rate = audio.sample_rate
-        block.pts, block.time_base = 0, Fraction(1, audio.sample_rate)
-        container.mux(sound.encode(block))
-        container.mux(sound.encode())
+        yield from track.encode(frame)
+    yield from track.encode()
+
+
+def _sound(container: OutputContainer, audio: Audio) -> Iterator[_Packet]:
+    return encoded(container, bring_down(audio).waveform[None], audio.sample_rate, "mono")
 
 
 def _picture_track(container: OutputContainer, fps: Fraction, size: tuple[int, int]) -> VideoStream:
