@@ -19,7 +19,7 @@ from mmdisco.cli import main
 from mmdisco.cli.generate_order import Wish
 from mmdisco.embedded.weights import Folder
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.reading import read_audio, read_clip, read_video
+from mmdisco.media.reading import Selection, read_audio, read_clip, read_video
 from mmdisco.media.writing import write_audio, write_clip, write_video
 from mmdisco.objects.dataset import example
 
@@ -200,10 +200,33 @@ def test_sound_is_taken_from_the_start_that_is_asked_for(run, tmp_path):
     ramp = np.arange(4 * 16_000, dtype=np.float32) / 64_000
     write_audio(tmp_path / "a.wav", Audio(ramp, 16_000))
     done = run("--audio", "a.wav", "--start", 1.5, "--out", "o.mp4", "--wav")
-    assert done.err == "mmdisco: a.wav: 1.5 to 3.1 s of 4 s are used\n"
+    anew = "the sound encoded anew, mono at 16000 Hz"
+    assert done.err == f"mmdisco: a.wav: 1.5 to 3.1 s of 4 s are used, {anew}\n"
     kept = read_audio(tmp_path / "o.wav").waveform
     np.testing.assert_allclose(kept, ramp[24_000:49_600], atol=2**-15)
     assert json.loads((tmp_path / "o.json").read_text())["start"] == 1.5
+
+
+def test_given_sound_keeps_its_channels_and_its_packets(run, tmp_path):
+    t = np.arange(3 * 44_100, dtype=np.float32) / 44_100
+    both = 0.4 * np.sin(2 * np.pi * np.stack([300 * t, 500 * t])).astype(np.float32)
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
+        track = container.add_stream("aac", rate=44_100, layout="stereo")
+        block = av.AudioFrame.from_ndarray(both, format="fltp", layout="stereo")
+        block.sample_rate, block.pts, block.time_base = 44_100, 0, Fraction(1, 44_100)
+        container.mux(track.encode(block))
+        container.mux(track.encode())
+    done = run("--audio", "a.m4a", "--start", 0.7, "--out", "o.mp4")
+    assert done.err.endswith("0.7 to 2.3 s of 3 s are used, the sound copied\n")
+    with av.open(str(tmp_path / "a.m4a")) as source, av.open(str(tmp_path / "o.mp4")) as made:
+        assert made.streams.audio[0].layout.name == "stereo"
+        kept = [bytes(packet) for packet in made.demux(audio=0) if packet.size]
+        whole = [bytes(packet) for packet in source.demux(audio=0) if packet.size]
+    first = whole.index(kept[0])
+    assert whole[first : first + len(kept)] == kept
+    stretch = Selection(Fraction(7, 10), Fraction(8, 5))
+    given, heard = read_audio(tmp_path / "a.m4a", stretch), read_clip(tmp_path / "o.mp4").audio
+    np.testing.assert_allclose(heard.waveform, given.waveform, atol=1e-3)
 
 
 def test_picture_of_its_own_size_is_not_magnified(run, tmp_path):

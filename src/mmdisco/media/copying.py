@@ -85,7 +85,7 @@ class Picture:
         """Those of the stretch in the order of the file; none if they are not all that it needs."""
         stream, clock = picture_track(container), clock_of(container)
         rate, base = rate_of(container), stream.time_base
-        known = stream.codec_context.name in _PICTURES
+        known = stream.codec_context.codec.canonical_name in _PICTURES
         held = known and container.format.name in _PICTURE_SOURCES
         if not held or clock.joined or base is None:
             return []
@@ -161,7 +161,7 @@ class Sound:
     def _copied(self, container: InputContainer, suffix: str) -> bool:
         if suffix not in _TRIMMING or container.format.name not in _SOUND_SOURCES:
             return False
-        known = sound_track(container, self.number).codec_context.name in _SOUNDS
+        known = sound_track(container, self.number).codec_context.codec.canonical_name in _SOUNDS
         return known and not clock_of(container, self.number).joined
 
     def _packets(self, container: InputContainer) -> Iterator[_Packet]:
