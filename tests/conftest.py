@@ -1,4 +1,5 @@
 import os
+import signal
 
 # no test may reach a hub, and unless asked for, none is slowed by threads that fight over the cores
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -7,12 +8,24 @@ os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+# a shell that starts the tests in the background has them ignore Ctrl-C, which some are about
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Keep to one thread: a process that is forked has none of those that were started before,
+    and would wait for them for ever."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from mmdisco.embedded.evaluation import Bench
 from mmdisco.files import read_tensors
 from mmdisco.training.running import Running
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
+
 
 def two_arms(usual):
     shuffled = replace(usual.recipe, fakery=replace(usual.recipe.fakery, shuffled=1.0))

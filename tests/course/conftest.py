@@ -73,11 +73,14 @@ def prepared(tiny_pair, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(prepared, tiny_pair, tmp_path_factory):
-    """Finished fakes of ``prepared``."""
+    """Finished fakes of ``prepared``, made on one thread as by the processes that are forked."""
     from mmdisco.cli.fakes_order import Order, carry_out
 
     folder = tmp_path_factory.mktemp("made")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     carry_out(Order(prepared, folder, weights=tiny_pair, steps=2, shard=4))
+    torch.set_num_threads(before)
     return folder
 
 

@@ -1,5 +1,5 @@
 """Kills a piece of work at random points until it ends by itself. Forked: nothing is imported
-anew, so that a kill costs no more than the work that it undoes."""
+anew, so that a kill costs no more than the work that it undoes. For the fixture ``one_thread``."""
 
 import multiprocessing
 import os

@@ -14,6 +14,7 @@ from mmdisco.training.fakes import fake_shard
 from mmdisco.training.store import PairStore
 
 DEAD = 4194305  # above any process's number
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def order(prepared, tiny_pair, out, **others):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
+from torch.distributed import TCPStore
 
 from mmdisco.cli.train_order import carry_out
 from mmdisco.course.reading import read_course
@@ -24,6 +24,7 @@ from mmdisco.health.exchange import exchange
 from mmdisco.health.scores import ranking
 from mmdisco.training.store import spread
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 WEIGHTS = "model.safetensors"
 
 
@@ -163,11 +164,11 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
     changes = ("validation.every=0", "training.log_every=3", "levels.law=importance")
     command = [sys.executable, "-m", "mmdisco", *asked, "--cpu"]
     command += [word for change in changes for word in ("--set", change)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # as a launcher does it: whoever holds the port chooses it, so that no other process can take it
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     launcher = {
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(meeting.port), "WORLD_SIZE": "2"},
+        **{"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"},
         **{"ACCELERATE_USE_CPU": "true", "LOCAL_WORLD_SIZE": "2"},
     }
     both = [

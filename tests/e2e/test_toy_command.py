@@ -115,7 +115,7 @@ def checkpointed(path):
         (["--study", "all"], "unknown study 'all'"),
         (["--steps", "-5"], "steps -5: give at least 1"),
         (["--lambda", "-1"], "lambda -1.0: give a number above 0"),
-        (["--width", "0"], "width 0: give at least 1"),
+        (["--width", "0"], "width 0: give a number of at least 1"),
         (["--seeds", "0"], "0 seeds"),
         (["--quick", "--seeds", "2"], "--seeds has no effect with --quick"),
         (["--loss", "disc", "--lambda", "3"], "--lambda has no effect"),

@@ -24,6 +24,7 @@ from mmdisco.prepare.run import prepare
 from mmdisco.presets import Options
 from mmdisco.record import Choice
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 KILLS = int(os.environ.get("MMDISCO_KILLS", "5"))
 
 

@@ -60,6 +60,7 @@ JOINT = MMDiffusionPreset(
     judge=Released("tiny-joint", JOINT_CONFIG, 0.0),
     clips=Form(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
     enlarged=(16, 16),
+    enlarging_steps=2,
 )
 
 

@@ -131,14 +131,14 @@ def test_numbers_are_exact_and_bounded_before_they_are_parsed():
     assert number(" 30000/1001 ") == Fraction(30000, 1001)
     assert number("1e-3") == Fraction(1, 1000)
     assert whole_number(" -7 ") == -7
-    begin = time.monotonic()
+    begin = time.process_time()
     for text in ("1e-99999999", "1e99999999", "9" * 10**6, "1/0", "nan", "inf", "1_0", "", True):
         with pytest.raises(ValueError):  # noqa: PT011 - no message is promised
             number(text)
     for text in ("9" * 10**6, "1e3", "1.0", "one", False):
         with pytest.raises(ValueError):  # noqa: PT011 - no message is promised
             whole_number(text)
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 5  # for ever, were the powers of ten written out
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.testing import assert_close
+from closeness import assert_close
 
 from mmdisco.av import AV
 from mmdisco.errors import UserError
@@ -40,7 +40,7 @@ def test_score_is_the_gradient_of_the_log_density(name, generator):
     x = law.sample(50, generator).requires_grad_()
     alpha, sigma = levels(50, generator, x.shape[1])
     (gradient,) = torch.autograd.grad(law.log_density(x, alpha, sigma).sum(), x)
-    assert_close(law.score(x.detach(), alpha, sigma), gradient, rtol=1e-9, atol=1e-9)
+    assert_close(law.score(x.detach(), alpha, sigma), gradient, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", JOINTS)
@@ -48,8 +48,9 @@ def test_marginal_of_the_density_is_the_density_of_the_marginal(name, generator)
     law = JOINTS[name]()
     width = law.means.shape[1] // 2
     joint, marginal = (one.sample(20_000, generator) for one in (law, law.marginal(0, width)))
-    assert_close(joint[:, :width].mean(0), marginal.mean(0), rtol=0, atol=0.05)
-    assert_close(torch.cov(joint[:, :width].T), torch.cov(marginal.T), rtol=0, atol=0.06)
+    spread = torch.cov(marginal.T)
+    assert_close(joint[:, :width].mean(0), marginal.mean(0), rtol=0.05, scale=marginal.std(0).max())
+    assert_close(torch.cov(joint[:, :width].T), spread, rtol=0.06)
 
 
 def test_density_of_a_plane_integrates_to_one():
@@ -58,14 +59,14 @@ def test_density_of_a_plane_integrates_to_one():
     x = torch.cartesian_prod(axis, axis)
     ones = torch.ones_like(x)
     mass = law.log_density(x, ones, 0 * ones).exp().sum() * (axis[1] - axis[0]) ** 2
-    assert_close(mass.item(), 1.0, rtol=0, atol=1e-6)
+    assert_close(mass.item(), 1.0, rtol=1e-6)
 
 
 def test_components_that_coincide_are_merged():
     board = JOINTS["checkerboard"]()
     assert len(board.means) == 288
     assert len(board.marginal(0, 1).means) == 24
-    assert_close(board.marginal(0, 1).weights.sum().item(), 1.0)
+    assert_close(board.marginal(0, 1).weights.sum().item(), 1.0, rtol=1e-6)
 
 
 def test_even_samples_meet_every_component(generator):
@@ -99,8 +100,8 @@ def test_r2_of_the_exact_ratio_is_one_and_of_half_of_it_three_quarters():
 
     goal = problem("mixture", "ood")
     exact, half = (kind(goal.joint, goal.bases) for kind in (ExactLogRatio, Half))
-    assert_close(gradient_r2(goal, PATH, exact, 500), 1.0, rtol=0, atol=1e-9)
-    assert_close(gradient_r2(goal, PATH, half, 500), 0.75, rtol=0, atol=1e-4)
+    assert_close(gradient_r2(goal, PATH, exact, 500), 1.0)
+    assert_close(gradient_r2(goal, PATH, half, 500), 0.75, rtol=1e-4)
 
 
 def test_gap_is_the_share_of_the_way():

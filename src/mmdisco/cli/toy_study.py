@@ -61,8 +61,9 @@ def carry_out(order: Order, folder: Path, jobs: int, threads: int = 1) -> Iterat
     Yields:
         What to print: the table, then the path of everything written.
     """
-    if min(jobs, threads) < 1:
-        raise UserError("ask for at least 1 job and 1 thread")
+    for count, name in ((jobs, "jobs"), (threads, "threads")):
+        if count < 1:
+            raise UserError(f"{count} {name}: ask for at least 1")
     chosen = study(order.study)
     cells = chosen.cells(order.selection(), order.change)
     if "denoising" in order.options and not any(cell.loss == "both" for cell in cells):

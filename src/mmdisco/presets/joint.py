@@ -42,6 +42,7 @@ class MMDiffusionPreset(Preset):
         judge: Its discriminator.
         clips: What it makes.
         enlarged: Height and width of enlarged frames.
+        enlarging_steps: Evaluations a frame that is enlarged.
         method: How they are put together.
     """
 
@@ -51,6 +52,7 @@ class MMDiffusionPreset(Preset):
     judge: Judge
     clips: Form = FORM
     enlarged: tuple[int, int] = (256, 256)
+    enlarging_steps: int = 25
     method: Method = field(default_factory=AroundPrompts)
 
     @property
@@ -188,7 +190,7 @@ class MMDiffusionPair(PublishedPair):
         model = MMDiffusion(self._network).seeded(own)
         if self._upscaler is None:
             return model
-        upscaler = Upscaler(FrameDenoiser(self._upscaler_network))
+        upscaler = Upscaler(FrameDenoiser(self._upscaler_network), self._preset.enlarging_steps)
         return replace(model, frames=Enlarged(upscaler, own))
 
     @property
