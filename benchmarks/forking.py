@@ -54,6 +54,7 @@ def run(
     for name in ("work", "temporary", "cache"):
         (place / name).mkdir(parents=True, exist_ok=True)
     said = place.with_suffix(".err")
+    said.write_bytes(b"")  # it may be killed before it opens it
     began = time.monotonic()
     child = os.fork()
     if child == 0:
