@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint house clean
 
 demo: $(VENV)/.installed
 	@echo "--- the same prompt and noise twice: two models alone, then playing together"
 	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --no-guidance --out demo/alone.mp4
 	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --out demo/together.mp4
 
-test: $(VENV)/.installed-dev lint
+test: $(VENV)/.installed-dev lint house
 	@echo "--- tests"
 	$(BIN)/python -m pytest -n 2
 
@@ -22,6 +22,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+
+house: $(VENV)/.installed-dev
+	@echo "--- sizes, names, imports and waiting times"
+	$(BIN)/python benchmarks/house.py
 
 # torch alone and first: what follows then keeps the build that was chosen for this machine
 $(VENV)/bin/python:

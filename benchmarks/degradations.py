@@ -21,13 +21,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.signal import butter, sosfilt
 
-from mmdisco.embedded.weights import Folder
-from mmdisco.files import read_json, sha256, write_json, write_text
-from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.reading import Selection, read_clip
-from mmdisco.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
-from mmdisco.metrics.av_align import CURRENT
-from mmdisco.metrics.extractors import (
+from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
+from mmdisco.evaluation.metrics.av_align import CURRENT
+from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
     Judge,
     Objects,
@@ -36,16 +33,22 @@ from mmdisco.metrics.extractors import (
     Peaks,
     VideoStatistics,
 )
-from mmdisco.metrics.features import AudioFeatures, VideoFeatures
-from mmdisco.metrics.fidelity import Frechet, Kernel, Neighbourhood
-from mmdisco.metrics.figure import Figure, Interval
-from mmdisco.metrics.film import clips_of, held_out_blocks, training_blocks
-from mmdisco.metrics.memorisation import NearestTraining
-from mmdisco.metrics.metric import Metric, Sets
-from mmdisco.metrics.readings import Extractor, InMemory
-from mmdisco.metrics.sync import load_judge
-from mmdisco.metrics.whitening import Whitening
-from mmdisco.objects.dataset import example
+from mmdisco.evaluation.metrics.features import Extractor, InMemory
+from mmdisco.evaluation.metrics.fidelity import Frechet, Kernel, Neighbourhood
+from mmdisco.evaluation.metrics.memorization import NearestTraining
+from mmdisco.evaluation.metrics.result import Figure, Interval
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
+    AudioFeatures,
+    VideoFeatures,
+)
+from mmdisco.evaluation.metrics.sync.film_clips import clips_of, held_out_blocks, training_blocks
+from mmdisco.evaluation.metrics.sync.scorer import load_judge
+from mmdisco.evaluation.metrics.whitening import Whitening
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import read_json, sha256, write_json, write_text
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.sounding_objects.dataset import example
 
 OUT = Path(__file__).parent.parent / "docs" / "evaluation"
 HELD_OUT = 1_000_003

@@ -20,12 +20,12 @@ import torch
 from released_form import ReleasedForm
 from torch import Tensor, nn
 
-from mmdisco.av import AV
-from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
-from mmdisco.discriminator.blocks import ResBlock
-from mmdisco.discriminator.convolutions import SpectrogramLatents, VideoLatents
-from mmdisco.discriminator.fusion import AdditiveFusionConfig, FusionConfig, TimeFusionConfig
-from mmdisco.schedule import scaled_linear
+from mmdisco.core.av import AV
+from mmdisco.core.noise import scaled_linear
+from mmdisco.discriminators.convolutions import SpectrogramLatents, VideoLatents
+from mmdisco.discriminators.fusion import AdditiveFusionConfig, FusionConfig, TimeFusionConfig
+from mmdisco.discriminators.towers import ResBlock
+from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 
 TIMESTEP = 500
 

@@ -21,18 +21,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmdisco.av import AV
-from mmdisco.bench.networks import random_network
-from mmdisco.files import write_json, write_text
-from mmdisco.gradient import differentiate
-from mmdisco.released import (
+from mmdisco.core.av import AV
+from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.noise import linear
+from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
     ReleasedConfig,
-    ReleasedDiscriminator,
 )
-from mmdisco.schedule import linear
+from mmdisco.discriminators.official.network import ReleasedDiscriminator
+from mmdisco.experiments.benchmark.base_models import random_network
+from mmdisco.io.files import write_json, write_text
 
 CASES: dict[str, tuple[ReleasedConfig, tuple[int, ...], tuple[int, ...]]] = {
     "AudioLDM with AnimateDiff": (

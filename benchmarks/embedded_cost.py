@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from mmdisco.av import AV
-from mmdisco.embedded.models import SECONDS
-from mmdisco.embedded.weights import Folder
-from mmdisco.files import write_json
-from mmdisco.guidance import ConstantScale
-from mmdisco.pipeline import Generation, Jointly
+from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.core.av import AV
+from mmdisco.core.guidance import ConstantScale
+from mmdisco.generation.pipeline import Generation, Jointly
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import write_json
 
 PAIRS = 9
 PROMPT = "a red ball bouncing"

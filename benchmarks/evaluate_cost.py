@@ -15,10 +15,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from mmdisco.evaluation.named import OFFLINE_METRICS
-from mmdisco.files import write_json
-from mmdisco.media.writing import write_clip
-from mmdisco.objects.dataset import example
+from mmdisco.evaluation.registry import OFFLINE_METRICS
+from mmdisco.io.files import write_json
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.media.write import write_clip
 
 OUT = Path(__file__).parent.parent / "docs" / "evaluation" / "cost.json"
 

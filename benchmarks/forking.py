@@ -16,7 +16,6 @@ GONE = 30.0  # seconds until workers of a stopped run must have ended
 
 def warm() -> None:
     """Import what commands import. No arithmetic: its threads would not live on in a fork."""
-    import mmdisco.ablation.on_embedded
     import mmdisco.cli.ablate_order
     import mmdisco.cli.app
     import mmdisco.cli.fakes_order
@@ -24,7 +23,6 @@ def warm() -> None:
     import mmdisco.cli.prepare_order
     import mmdisco.cli.toy_study
     import mmdisco.cli.train_order
-    import mmdisco.course.reading
     import mmdisco.evaluation.command  # noqa: F401
 
 

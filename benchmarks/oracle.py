@@ -28,14 +28,14 @@ from mmdisco import (
     NoiseSource,
     Sampler,
     each,
-    schedule,
     solver,
 )
-from mmdisco.files import write_json, write_text
-from mmdisco.schedule import over
-from mmdisco.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
-from mmdisco.toy.mixture import Mixture, gaussian
-from mmdisco.toy.problems import in_distribution, three_gaussians
+from mmdisco.core import noise as schedule
+from mmdisco.core.noise import over
+from mmdisco.experiments.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
+from mmdisco.experiments.toy.mixture import Mixture, gaussian
+from mmdisco.experiments.toy.problems import in_distribution, three_gaussians
+from mmdisco.io.files import write_json, write_text
 
 SEED = 0
 LEVELS = 1000

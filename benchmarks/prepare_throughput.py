@@ -22,16 +22,16 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mmdisco.files import write_json
-from mmdisco.media.given import Form
-from mmdisco.media.probing import Fault, probe
-from mmdisco.prepare.captions import NoCaptions
-from mmdisco.prepare.judging import judge
-from mmdisco.prepare.judging import statistics as figures
-from mmdisco.prepare.layouts import OneFilm
-from mmdisco.prepare.making import taken
-from mmdisco.prepare.plan import Plan
-from mmdisco.prepare.planning import Rule, make_plan
+from mmdisco.data.prepare.captions import NoCaptions
+from mmdisco.data.prepare.encode import taken
+from mmdisco.data.prepare.filter import judge
+from mmdisco.data.prepare.filter import statistics as figures
+from mmdisco.data.prepare.layouts import OneFilm
+from mmdisco.data.prepare.plan import Plan
+from mmdisco.data.prepare.planning import Rule, make_plan
+from mmdisco.io.files import write_json
+from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.probe import Fault, probe
 
 FORMS = {
     "embedded": Form(Fraction(8, 5), Fraction(10), (64, 64), 16_000),

@@ -77,8 +77,8 @@ def write_inputs(base: Path) -> None:
     from filmmaking import moving
     from tinypair import write_tiny_pair
 
-    from mmdisco.media.writing import write_clip
-    from mmdisco.objects.dataset import example
+    from mmdisco.media.sounding_objects.dataset import example
+    from mmdisco.media.write import write_clip
 
     write_tiny_pair(base / "pair")
     (base / "films").mkdir(parents=True)

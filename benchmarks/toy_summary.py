@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdisco.files import write_text
+from mmdisco.io.files import write_text
 
 DOCS = Path("docs")
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """Where the time of a training step goes: data, networks, optimiser.
 
 Networks of the embedded pair's full size with random weights, pairs of noise in a store on disk.
-The profile is torch's; the parts are those that ``mmdisco.training.running`` names. What is left is
+The profile is torch's; the parts are those that ``mmdisco.training.trainer`` names. What is left is
 the loop itself. Data is reading, drawing, noising; networks are both bases with classifier-free
 guidance, the discriminator, its gradient, and the backward pass; optimiser is clipping, AdamW and
 the average.
@@ -18,29 +18,32 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from mmdisco.av import AV
-from mmdisco.course.config import Shape
-from mmdisco.course.shapes import shape_of
-from mmdisco.discriminator import AudioVideoDiscriminator
-from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig, VelocityDenoiser
-from mmdisco.embedded.models import (
+from mmdisco.adapters.miniature.denoiser import (
+    ConvolutionTransformer,
+    DenoiserConfig,
+    VelocityDenoiser,
+)
+from mmdisco.adapters.miniature.model import (
     AUDIO_SHAPE,
+    PACKAGED,
     SECONDS,
     VIDEO_SHAPE,
     audio_schedule,
     video_schedule,
 )
-from mmdisco.embedded.weights import PACKAGED
-from mmdisco.guidance import ClassifierFree
-from mmdisco.models import Conditioning, IndependentPair
-from mmdisco.path import IndexPath
-from mmdisco.schedule import NoiseSchedule
-from mmdisco.training.levels import LevelLaw, PowerLaw
-from mmdisco.training.losses import Objective
-from mmdisco.training.pairs import Pairs
-from mmdisco.training.running import DATA, NETWORKS, OPTIMISER
-from mmdisco.training.store import PairStore
-from mmdisco.training.trainer import TrainConfig, Trainer
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.guidance import ClassifierFree
+from mmdisco.core.losses import Objective
+from mmdisco.core.noise import NoiseSchedule
+from mmdisco.core.noise_levels import LevelLaw, PowerLaw
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.pair_store import PairStore
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+from mmdisco.training.config import Shape, TrainConfig
+from mmdisco.training.discriminator_config import shape_of
+from mmdisco.training.trainer import DATA, NETWORKS, OPTIMISER, Trainer
 
 STEP = "step"
 TEXT = 64

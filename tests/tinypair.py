@@ -5,22 +5,25 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
-from mmdisco.discriminator.convolutions import FlatLatents
-from mmdisco.discriminator.fusion import AdditiveFusionConfig
-from mmdisco.discriminator.products import ProductFusionConfig
-from mmdisco.embedded.autoencoders import (
+from mmdisco.adapters.miniature.autoencoder import (
     Standardised,
     build_audio_autoencoder,
     build_video_autoencoder,
 )
-from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
-from mmdisco.embedded.models import AUDIO_SHAPE, VIDEO_SHAPE
-from mmdisco.embedded.text import TextEncoder
-from mmdisco.embedded.weights import pack
-from mmdisco.files import write_tensors
-from mmdisco.metrics.features import AudioFeatures, VideoFeatures
-from mmdisco.objects.captions import vocabulary
+from mmdisco.adapters.miniature.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
+from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.discriminators.convolutions import FlatLatents
+from mmdisco.discriminators.correlation import ProductFusionConfig
+from mmdisco.discriminators.fusion import AdditiveFusionConfig
+from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
+    AudioFeatures,
+    VideoFeatures,
+)
+from mmdisco.generation.presets.miniature_system import pack
+from mmdisco.io.files import write_tensors
+from mmdisco.media.sounding_objects.captions import vocabulary
 
 
 def _discriminator(fusion):

@@ -11,7 +11,7 @@ import torch
 from fit import progress
 from train_discriminator import Recipe, trainer_of
 
-from mmdisco.training.store import PairStore
+from mmdisco.data.pair_store import PairStore
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Remember what the bases predict.")

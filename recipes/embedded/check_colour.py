@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from mmdisco.embedded.evaluation import Bench, held_out, rows
-from mmdisco.embedded.weights import Folder
-from mmdisco.files import write_json
+from mmdisco.evaluation.metrics.sounding_objects.detect_video import colour_of_each_frame
+from mmdisco.experiments.miniature.evaluation import Bench, held_out, rows
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.metrics.sight import colour_of_each_frame
-from mmdisco.objects.scene import Kind
+from mmdisco.media.sounding_objects.scene import Kind
 
 OUT = Path(__file__).parents[2] / "docs" / "embedded" / "colour.json"
 

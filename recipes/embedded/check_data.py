@@ -19,10 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.pictures import draw_clips
-from mmdisco.mel import MelScale
-from mmdisco.metrics.pairing import (
+from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     Reading,
     agreement,
     as_record,
@@ -30,7 +27,10 @@ from mmdisco.metrics.pairing import (
     repaired,
     shuffled,
 )
-from mmdisco.objects.dataset import Example, caption_of, example_of
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.mel import MelScale
+from mmdisco.media.plots import draw_clips
+from mmdisco.media.sounding_objects.dataset import Example, caption_of, example_of
 
 CLIPS_PER_CAPTION = 8
 COLUMNS = (

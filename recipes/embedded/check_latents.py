@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdisco.embedded.autoencoders import (
+from mmdisco.adapters.miniature.autoencoder import (
     Standardised,
     build_video_autoencoder,
     decode_frames,
     encode_frames,
 )
-from mmdisco.embedded.evaluation import held_out
-from mmdisco.embedded.models import FPS
-from mmdisco.files import read_tensors
+from mmdisco.adapters.miniature.model import FPS
+from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
+from mmdisco.experiments.miniature.evaluation import held_out
+from mmdisco.io.files import read_tensors
 from mmdisco.media.clip import AudioVideo, Video
-from mmdisco.metrics.pairing import agreement, as_record, read
-from mmdisco.objects.dataset import Example
-from mmdisco.objects.render import render
-from mmdisco.objects.scene import Colour, Kind
+from mmdisco.media.sounding_objects.dataset import Example
+from mmdisco.media.sounding_objects.render import render
+from mmdisco.media.sounding_objects.scene import Colour, Kind
 
 NOISE = (0.0, 0.2, 0.4, 0.7, 1.0)
 READ = ("event_f1", "material", "size")

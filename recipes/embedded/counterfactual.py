@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from train_discriminator import trained
 
-from mmdisco.av import AV
-from mmdisco.embedded.evaluation import held_out
-from mmdisco.embedded.weights import Folder
-from mmdisco.objects.dataset import perform
-from mmdisco.objects.scene import RADII, Colour, Scene, Size
-from mmdisco.schedule import NoiseLevel
+from mmdisco.core.av import AV
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.experiments.miniature.evaluation import held_out
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.media.sounding_objects.dataset import perform
+from mmdisco.media.sounding_objects.scene import RADII, Colour, Scene, Size
 
 LEVELS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8)
 STRIDE = 5  # through held-out captions, of which eight in a row are alike

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
-from mmdisco.sampling.noise import generator_of
+from mmdisco.core.rng import generator_of
 from mmdisco.training.checkpoint import (
     Checkpoint,
     grouped,
@@ -24,7 +24,7 @@ from mmdisco.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
 )
-from mmdisco.training.ema import MovingAverage
+from mmdisco.training.trainer import MovingAverage
 
 Item = TypeVar("Item")
 Network = TypeVar("Network", bound=nn.Module)

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from train_discriminator import trained
 
-from mmdisco.embedded.data import encoded
-from mmdisco.embedded.evaluation import HELD_OUT
-from mmdisco.embedded.weights import Folder
-from mmdisco.health.examining import Examiner, paths_of
-from mmdisco.objects.dataset import example
-from mmdisco.path import IndexPath
-from mmdisco.pipeline import guided_base
+from mmdisco.core.coupling import IndexPath
+from mmdisco.experiments.miniature.data import encoded
+from mmdisco.experiments.miniature.evaluation import HELD_OUT
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.training.diagnostics.measure import Examiner, paths_of
 
 LEVELS = 12
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from fit import progress
 
-from mmdisco.embedded.data import fill_fake
-from mmdisco.embedded.weights import Folder
-from mmdisco.objects.dataset import caption_of
-from mmdisco.training.store import PairStore
+from mmdisco.data.pair_store import PairStore
+from mmdisco.experiments.miniature.data import fill_fake
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.media.sounding_objects.dataset import caption_of
 
 SHARD = 256
 SHARDS = 16

@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from fit import progress
 
-from mmdisco.av import AV
-from mmdisco.embedded.autoencoders import (
+from mmdisco.adapters.miniature.autoencoder import (
     Standardised,
     build_audio_autoencoder,
     build_video_autoencoder,
     encode_frames,
     encode_mel,
 )
-from mmdisco.embedded.text import TextEncoder
-from mmdisco.files import read_tensors
-from mmdisco.mel import MelScale
-from mmdisco.models import Conditioning
-from mmdisco.objects.captions import vocabulary
-from mmdisco.objects.dataset import Example, example
-from mmdisco.training.pairs import Pairs
-from mmdisco.training.store import PairStore
+from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.pair_store import PairStore
+from mmdisco.io.files import read_tensors
+from mmdisco.media.mel import MelScale
+from mmdisco.media.sounding_objects.captions import vocabulary
+from mmdisco.media.sounding_objects.dataset import Example, example
 
 SHARD = 1024
 SHARDS = 16

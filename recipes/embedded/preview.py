@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from mmdisco.av import AV
-from mmdisco.embedded.evaluation import held_out
-from mmdisco.embedded.weights import Folder
-from mmdisco.media.pictures import draw_clips
-from mmdisco.metrics.pairing import agreement, as_record, read
-from mmdisco.path import IndexPath
-from mmdisco.pipeline import Jointly, guided_base
-from mmdisco.sampling import NoiseSource, Sampler
-from mmdisco.sampling.named import solver
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import Sampler
+from mmdisco.core.schedulers import solver
+from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
+from mmdisco.experiments.miniature.evaluation import held_out
+from mmdisco.generation.pipeline import Jointly, guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.media.plots import draw_clips
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -11,11 +11,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mmdisco.av import AV
-from mmdisco.embedded.evaluation import Row
-from mmdisco.embedded.runner import Job, run
-from mmdisco.embedded.weights import Folder
-from mmdisco.pair import levels_of
+from mmdisco.core.av import AV
+from mmdisco.experiments.miniature.evaluation import Row
+from mmdisco.experiments.miniature.grid import Job, run
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.system import levels_of
 
 
 def main() -> None:

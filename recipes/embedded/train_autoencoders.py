@@ -16,15 +16,15 @@ from fit import Schedule, fit, progress
 from torch import Generator, Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from mmdisco.embedded.autoencoders import (
+from mmdisco.adapters.miniature.autoencoder import (
     SQUARE,
     Standardised,
     build_audio_autoencoder,
     build_video_autoencoder,
 )
-from mmdisco.files import write_tensors
-from mmdisco.mel import MelScale
-from mmdisco.objects.dataset import example
+from mmdisco.io.files import write_tensors
+from mmdisco.media.mel import MelScale
+from mmdisco.media.sounding_objects.dataset import example
 
 CLIPS = 3000
 KL_WEIGHT = 2e-4  # keeps latents smooth and near unit size; more costs sharpness

@@ -8,13 +8,13 @@ import torch
 from fit import Schedule, fit
 from torch import Generator, Tensor
 
-from mmdisco.embedded.denoiser import ConvolutionTransformer, DenoiserConfig
-from mmdisco.embedded.models import audio_schedule, video_schedule
-from mmdisco.embedded.text import TextEncoder
-from mmdisco.files import read_tensors, write_tensors
-from mmdisco.objects.captions import vocabulary
-from mmdisco.prediction import VPrediction
-from mmdisco.training.store import PairStore
+from mmdisco.adapters.miniature.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.adapters.miniature.model import audio_schedule, video_schedule
+from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.core.parameterization import VPrediction
+from mmdisco.data.pair_store import PairStore
+from mmdisco.io.files import read_tensors, write_tensors
+from mmdisco.media.sounding_objects.captions import vocabulary
 
 CONFIGS = {
     "audio": DenoiserConfig(shape=(4, 32, 16), width=192),

@@ -10,26 +10,26 @@ from pathlib import Path
 import torch
 from fit import progress
 
-from mmdisco.course.config import First
-from mmdisco.course.train import contrast_of
-from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.convolutions import FlatLatents
-from mmdisco.discriminator.fusion import AdditiveFusionConfig
-from mmdisco.discriminator.products import ProductFusion, ProductFusionConfig
-from mmdisco.embedded.data import rows_of_fakes
-from mmdisco.embedded.weights import Folder
-from mmdisco.files import read_tensors, write_tensors
-from mmdisco.objects.dataset import caption_of
-from mmdisco.path import IndexPath
-from mmdisco.pipeline import guided_base
-from mmdisco.training.contrast import Groups
-from mmdisco.training.levels import LevelLaw, PowerLaw
-from mmdisco.training.losses import Objective
-from mmdisco.training.remembered import RememberedBase
-from mmdisco.training.repaired import Mixed, RepairedWithin
-from mmdisco.training.store import PairStore
-from mmdisco.training.trainer import TrainConfig, Trainer
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.losses import Objective
+from mmdisco.core.noise_levels import LevelLaw, PowerLaw
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.pairing import Mixed, RepairedWithin
+from mmdisco.discriminators.convolutions import FlatLatents
+from mmdisco.discriminators.correlation import ProductFusion, ProductFusionConfig
+from mmdisco.discriminators.fusion import AdditiveFusionConfig
+from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.experiments.miniature.data import rows_of_fakes
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import read_tensors, write_tensors
+from mmdisco.media.sounding_objects.dataset import caption_of
+from mmdisco.training.cached_denoiser import RememberedBase
+from mmdisco.training.config import First, TrainConfig
+from mmdisco.training.contrastive import Groups
+from mmdisco.training.run import contrast_of
+from mmdisco.training.trainer import Trainer
 
 CONFIG = AudioVideoConfig(
     audio=FlatLatents(channels=4, rate=20.0, text_width=64, space=(16,)),

@@ -18,18 +18,18 @@ from fit import Schedule, fit, progress
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from mmdisco.files import write_json, write_tensors
-from mmdisco.media.clip import AudioVideo
-from mmdisco.mel import MelScale
-from mmdisco.metrics.features import (
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AUDIO_STEPS,
     FEATURES,
     VIDEO_STEPS,
     AudioFeatures,
     VideoFeatures,
 )
-from mmdisco.objects.dataset import example
-from mmdisco.objects.scene import MOST_EVENTS, SECONDS, Colour, Kind, Scene, Size
+from mmdisco.io.files import write_json, write_tensors
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.mel import MelScale
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.media.sounding_objects.scene import MOST_EVENTS, SECONDS, Colour, Kind, Scene, Size
 
 CLIPS = 6000
 HELD_OUT = 1000

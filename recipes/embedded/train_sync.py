@@ -20,10 +20,13 @@ from fit import Schedule, fit, progress
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from mmdisco.files import sha256, write_json, write_tensors
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.reading import Selection, read_clip
-from mmdisco.metrics.film import (
+from mmdisco.evaluation.metrics.sync.canonical_correlation import (
+    moments_heard,
+    moments_seen,
+    whole_heard,
+    whole_seen,
+)
+from mmdisco.evaluation.metrics.sync.film_clips import (
     STEPS,
     clips_of,
     held_out_blocks,
@@ -31,11 +34,13 @@ from mmdisco.metrics.film import (
     median_loudness,
     training_blocks,
 )
-from mmdisco.metrics.sync import SyncJudge, embed, picture_of, sound_of
-from mmdisco.metrics.sync_canonical import moments_heard, moments_seen, whole_heard, whole_seen
-from mmdisco.metrics.sync_network import COLUMNS, RATE, SyncNetwork
-from mmdisco.metrics.sync_scores import pair_auc, shuffled_auc
-from mmdisco.objects.dataset import example
+from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SyncNetwork
+from mmdisco.evaluation.metrics.sync.scorer import SyncJudge, embed, picture_of, sound_of
+from mmdisco.evaluation.metrics.sync.scores import pair_auc, shuffled_auc
+from mmdisco.io.files import sha256, write_json, write_tensors
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.sounding_objects.dataset import example
 
 CLIPS = 4000
 HELD_OUT = 500

@@ -11,10 +11,10 @@ from fit import Schedule, fit
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mmdisco.embedded.text import WIDTH, TextEncoder
-from mmdisco.files import write_tensors
-from mmdisco.objects.captions import Caption, draw_caption, draw_named, vocabulary
-from mmdisco.objects.scene import MOST_EVENTS, Colour, Kind, Size, Wish, draw_scene
+from mmdisco.adapters.miniature.text_encoder import WIDTH, TextEncoder
+from mmdisco.io.files import write_tensors
+from mmdisco.media.sounding_objects.captions import Caption, draw_caption, draw_named, vocabulary
+from mmdisco.media.sounding_objects.scene import MOST_EVENTS, Colour, Kind, Size, Wish, draw_scene
 
 SCHEDULE = Schedule(steps=1500, learning_rate=3e-3, ema=0.99)
 CAPTIONS = 8192

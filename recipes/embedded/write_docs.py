@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from mmdisco.av import AV
-from mmdisco.embedded.models import SECONDS
-from mmdisco.embedded.weights import PACKAGED, Folder
-from mmdisco.files import read_json, write_text
-from mmdisco.guidance import ConstantScale
+from mmdisco.adapters.miniature.model import PACKAGED, SECONDS
+from mmdisco.core.av import AV
+from mmdisco.core.guidance import ConstantScale
+from mmdisco.generation.pipeline import Generation, Jointly, Settings, generate
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import read_json, write_text
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.pictures import draw_clips
-from mmdisco.pipeline import Generation, Jointly, Settings, generate
+from mmdisco.media.plots import draw_clips
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- figures of the embedded pair -->", "<!-- end of figures -->"

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mmdisco.av import AV
-from mmdisco.course.health import HeldOutClips
-from mmdisco.discriminator.audio_video import AudioVideoDiscriminator
-from mmdisco.files import read_json, write_json
-from mmdisco.health.noising import CHUNK, noised
-from mmdisco.path import NoisePath
-from mmdisco.prepare.result import Prepared
-from mmdisco.training.pairs import Pairs
-from mmdisco.training.store import take
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import NoisePath
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.pairing import take
+from mmdisco.data.prepared import Prepared
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+from mmdisco.io.files import read_json, write_json
+from mmdisco.training.diagnostics.held_out import HeldOutClips
+from mmdisco.training.diagnostics.measure import CHUNK, noised
 
 LEVELS: Final = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 APART: Final = 0.8  # seconds from one clip that is measured to the next

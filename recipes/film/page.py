@@ -8,10 +8,10 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdisco.files import read_json, replacing, write_text
+from mmdisco.io.files import read_json, replacing, write_text
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.pictures import draw_clips
-from mmdisco.media.reading import Selection, read_clip
+from mmdisco.media.plots import draw_clips
+from mmdisco.media.read import Selection, read_clip
 
 CLIPS: Final = 24
 COLOURS: Final = {"film": "#1f6fb2", "additive": "#c4572c"}

@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from mmdisco.data.prepared import Prepared
 from mmdisco.evaluation.command import Options, carry_out
-from mmdisco.files import read_json
+from mmdisco.io.files import read_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.given import Form
+from mmdisco.media.conditioning_clip import Form
 from mmdisco.media.windows import windows
-from mmdisco.media.writing import write_clip
-from mmdisco.prepare.result import Prepared
+from mmdisco.media.write import write_clip
 
 EVERY: Final = {"train": 2, "validation": 8}  # of overlapping clips one in so many
 

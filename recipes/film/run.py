@@ -19,7 +19,7 @@ from measure import measure
 from page import CLIPS, Told, write_page
 from remembered import remember
 
-from mmdisco.files import read_json, replacing, write_json
+from mmdisco.io.files import read_json, replacing, write_json
 
 HERE: Final = Path(__file__).parent
 RELEASE: Final = "moviepy==2.2.1"

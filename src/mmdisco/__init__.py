@@ -7,43 +7,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmdisco import prediction, schedule
-    from mmdisco.av import AV, each
-    from mmdisco.discriminator.base import Discriminator
-    from mmdisco.errors import UserError
-    from mmdisco.guidance import (
+    from mmdisco.core import noise, parameterization
+    from mmdisco.core.av import AV, each
+    from mmdisco.core.coupling import IndexPath, LogSNRPath, NoisePath
+    from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair, JointDenoiser
+    from mmdisco.core.discriminator import Discriminator
+    from mmdisco.core.guidance import (
         ClassifierFree,
         ConstantScale,
         IntervalScale,
         JointGuidance,
         JointScale,
     )
-    from mmdisco.models import Conditioning, Denoiser, IndependentPair, JointDenoiser
-    from mmdisco.path import IndexPath, LogSNRPath, NoisePath
-    from mmdisco.request import generate
-    from mmdisco.sampling import NoiseSource, Sampler, UniformLogSNR, UniformTime
-    from mmdisco.sampling.named import solver
-    from mmdisco.schedule import NoiseLevel, NoiseSchedule
+    from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+    from mmdisco.core.rng import NoiseSource
+    from mmdisco.core.sampler import Sampler, UniformLogSNR, UniformTime
+    from mmdisco.core.schedulers import solver
+    from mmdisco.errors import UserError
+    from mmdisco.generation.generate import generate
 
 _HOMES = {
-    "mmdisco.av": ("AV", "each"),
-    "mmdisco.discriminator.base": ("Discriminator",),
-    "mmdisco.errors": ("UserError",),
-    "mmdisco.guidance": (
+    "mmdisco.core.av": (
+        "AV",
+        "each",
+    ),
+    "mmdisco.core.coupling": (
+        "IndexPath",
+        "LogSNRPath",
+        "NoisePath",
+    ),
+    "mmdisco.core.denoiser": (
+        "Conditioning",
+        "Denoiser",
+        "IndependentPair",
+        "JointDenoiser",
+    ),
+    "mmdisco.core.discriminator": ("Discriminator",),
+    "mmdisco.core.guidance": (
         "ClassifierFree",
         "ConstantScale",
         "IntervalScale",
         "JointGuidance",
         "JointScale",
     ),
-    "mmdisco.models": ("Conditioning", "Denoiser", "IndependentPair", "JointDenoiser"),
-    "mmdisco.path": ("IndexPath", "LogSNRPath", "NoisePath"),
-    "mmdisco.request": ("generate",),
-    "mmdisco.sampling": ("NoiseSource", "Sampler", "UniformLogSNR", "UniformTime"),
-    "mmdisco.sampling.named": ("solver",),
-    "mmdisco.schedule": ("NoiseLevel", "NoiseSchedule"),
+    "mmdisco.core.noise": (
+        "NoiseLevel",
+        "NoiseSchedule",
+    ),
+    "mmdisco.core.rng": ("NoiseSource",),
+    "mmdisco.core.sampler": (
+        "Sampler",
+        "UniformLogSNR",
+        "UniformTime",
+    ),
+    "mmdisco.core.schedulers": ("solver",),
+    "mmdisco.errors": ("UserError",),
+    "mmdisco.generation.generate": ("generate",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = {"noise": "mmdisco.core.noise", "parameterization": "mmdisco.core.parameterization"}
 
 __all__ = [
     "AV",
@@ -69,15 +91,15 @@ __all__ = [
     "UserError",
     "each",
     "generate",
-    "prediction",
-    "schedule",
+    "noise",
+    "parameterization",
     "solver",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("prediction", "schedule"):
-        return import_module(f"mmdisco.{name}")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'mmdisco' has no attribute {name!r}")

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.cache import Kept, place
-from mmdisco.evaluation.collect import Plan
+from mmdisco.evaluation.clips import items
 from mmdisco.evaluation.command import Options, carry_out, part_of, selection_of
-from mmdisco.evaluation.folder import items
-from mmdisco.evaluation.named import suite
-from mmdisco.evaluation.run import Order, evaluate
-from mmdisco.files import plain, write_json
-from mmdisco.health.record import Along, Denoising, Health, Level, Telling
-from mmdisco.health.scores import Bin
+from mmdisco.evaluation.evaluate import Order, evaluate
+from mmdisco.evaluation.extract import Plan
+from mmdisco.evaluation.feature_cache import Kept, place
+from mmdisco.evaluation.registry import suite
+from mmdisco.io.files import plain, write_json
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.reading import WHOLE
-from mmdisco.media.writing import write_audio, write_clip, write_video
-from mmdisco.objects.dataset import example
+from mmdisco.media.read import WHOLE
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.media.write import write_audio, write_clip, write_video
+from mmdisco.training.diagnostics.report import Along, Denoising, Health, Level, Telling
+from mmdisco.training.diagnostics.scores import Bin
 
 FEW = 24
 METRICS = ("neighbours", "nearest")

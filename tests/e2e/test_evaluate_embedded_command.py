@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mmdisco.embedded.runner import evaluate
 from mmdisco.errors import UserError
+from mmdisco.experiments.miniature.grid import evaluate
 
 
 @pytest.fixture(scope="module")

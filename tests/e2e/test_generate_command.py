@@ -15,14 +15,14 @@ import pytest
 import torch
 from closeness import SAMPLE, SHADE, assert_close, is_close
 
-from mmdisco.av import AV
 from mmdisco.cli import main
 from mmdisco.cli.generate_order import Wish
-from mmdisco.embedded.weights import Folder
+from mmdisco.core.av import AV
+from mmdisco.generation.presets.miniature_system import Folder
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.reading import Selection, read_audio, read_clip, read_video
-from mmdisco.media.writing import write_audio, write_clip, write_video
-from mmdisco.objects.dataset import example
+from mmdisco.media.read import Selection, read_audio, read_clip, read_video
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.media.write import write_audio, write_clip, write_video
 
 PROMPT = "a red ball bouncing"
 

@@ -6,10 +6,11 @@ import torch
 from closeness import assert_close
 
 from mmdisco import generate
-from mmdisco.av import AV
-from mmdisco.embedded.evaluation import held_out
-from mmdisco.embedded.weights import PACKAGED, Folder
-from mmdisco.schedule import NoiseLevel
+from mmdisco.adapters.miniature.model import PACKAGED
+from mmdisco.core.av import AV
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.experiments.miniature.evaluation import held_out
+from mmdisco.generation.presets.miniature_system import Folder
 
 PROMPT = "a red ball bouncing"
 MEGABYTE = 1_000_000

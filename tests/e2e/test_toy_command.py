@@ -54,16 +54,17 @@ TRAINING = """
 import sys
 from pathlib import Path
 import torch
-from mmdisco.av import AV
-from mmdisco.discriminator.vector import VectorConfig, VectorDiscriminator
-from mmdisco.models import Conditioning, IndependentPair
-from mmdisco.path import IndexPath
-from mmdisco.schedule import linear
-from mmdisco.toy.exact import BasePairs, MixtureDenoiser, RealPairs
-from mmdisco.toy.problems import problem
-from mmdisco.training.levels import ImportanceLaw, LevelLaw
-from mmdisco.training.losses import Objective
-from mmdisco.training.trainer import TrainConfig, Trainer
+from mmdisco.core.av import AV
+from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
+from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.noise import linear
+from mmdisco.experiments.toy.exact import BasePairs, MixtureDenoiser, RealPairs
+from mmdisco.experiments.toy.problems import problem
+from mmdisco.core.noise_levels import ImportanceLaw, LevelLaw
+from mmdisco.core.losses import Objective
+from mmdisco.training.config import TrainConfig
+from mmdisco.training.trainer import Trainer
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

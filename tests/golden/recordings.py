@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mmdisco.schedule import linear, scaled_linear
+from mmdisco.core.noise import linear, scaled_linear
 
 PACKED = Path(__file__).parent / "data" / "released"
 FULL = os.environ.get("MMDISCO_GOLDEN")

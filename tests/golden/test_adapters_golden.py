@@ -27,11 +27,11 @@ from transformers import (
 )
 
 from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts
+from mmdisco.adapters.audio_vae import SoundCodec
 from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
-from mmdisco.adapters.frame_codec import Picture
-from mmdisco.adapters.front_end import MelFrontEnd
-from mmdisco.adapters.sound_codec import SoundCodec
-from mmdisco.models import Conditioning
+from mmdisco.adapters.audioldm_mel import MelFrontEnd
+from mmdisco.adapters.video_vae import Picture
+from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "adapters"
 FULL = os.environ.get("MMDISCO_GOLDEN")

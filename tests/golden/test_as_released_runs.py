@@ -29,27 +29,29 @@ from test_videocrafter2_vectors import RUN, TextTower, TowerShape
 from test_videocrafter2_vectors import Recording as VideoCrafterRecording
 from transformers import CLIPTokenizer
 
-from mmdisco.adapters.auffusion import Auffusion
+from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.padding import SilencePadding
-from mmdisco.adapters.frame_codec import Picture
-from mmdisco.adapters.videocrafter2 import VideoCrafter2, VideoCrafter2Parts
-from mmdisco.av import AV, each
-from mmdisco.media.given import Form
-from mmdisco.mmdiffusion import SeededShifts, load_joint
-from mmdisco.models import BaseModel, Conditioning, Denoiser
-from mmdisco.pair import Sampling
-from mmdisco.presets import Options
-from mmdisco.presets.bases import Base
-from mmdisco.presets.joint import MMDiffusionPreset
-from mmdisco.presets.judges import Released
-from mmdisco.presets.methods import InsidePrompts, ReleasedTime, TrailingTime
-from mmdisco.presets.table import videocrafter2_as_released
-from mmdisco.presets.text_pairs import TextPreset
-from mmdisco.released import ReleasedConfig
-from mmdisco.released.fusion import MeanFusionConfig
-from mmdisco.released.kinds import Video, Waveform
-from mmdisco.request import Request, prepare
-from mmdisco.sampling import NoiseSource, sampler
+from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
+from mmdisco.adapters.mmdiffusion.shifts import SeededShifts
+from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
+from mmdisco.core import sampler
+from mmdisco.core.av import AV, each
+from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser
+from mmdisco.core.rng import NoiseSource
+from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.fusion import MeanFusionConfig
+from mmdisco.discriminators.official.latents import Video, Waveform
+from mmdisco.generation.generate import Request, prepare
+from mmdisco.generation.presets.base_models import Base
+from mmdisco.generation.presets.discriminators import Released
+from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
+from mmdisco.generation.presets.official_release import InsidePrompts, ReleasedTime, TrailingTime
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.registry import videocrafter2_as_released
+from mmdisco.generation.presets.text_pairs import TextPreset
+from mmdisco.generation.system import Sampling
+from mmdisco.media.conditioning_clip import Form
 
 PROMPT = "what was recorded"
 

@@ -20,11 +20,12 @@ from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmdisco.adapters.auffusion import Auffusion, AuffusionParts, spectrogram
+from mmdisco.adapters.auffusion import spectrogram
+from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
 from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
-from mmdisco.models import Conditioning
+from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "auffusion"
 FULL = os.environ.get("MMDISCO_GOLDEN")

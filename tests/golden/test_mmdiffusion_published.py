@@ -8,9 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mmdisco.adapters.mmdiffusion.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    converted,
+    load_joint,
+    load_upscaler,
+)
+from mmdisco.adapters.mmdiffusion.config import JointConfig, Level, UpscalerConfig
 from mmdisco.errors import UserError
-from mmdisco.mmdiffusion import JointConfig, Level, UpscalerConfig, load_joint, load_upscaler
-from mmdisco.mmdiffusion.published import CONFIG, WEIGHTS, converted
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 CONFIGURATION = JointConfig(

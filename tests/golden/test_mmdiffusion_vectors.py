@@ -11,35 +11,31 @@ import torch
 from closeness import assert_close
 from safetensors.torch import load_file
 
-from mmdisco.av import AV
-from mmdisco.guidance import ConstantScale, JointGuidance
-from mmdisco.mmdiffusion import (
-    JOINT,
-    UPSCALER,
+from mmdisco.adapters.mmdiffusion.checkpoint import load_joint, load_upscaler
+from mmdisco.adapters.mmdiffusion.config import JOINT, UPSCALER, JointConfig, Level, UpscalerConfig
+from mmdisco.adapters.mmdiffusion.keys import joint_key, upscaler_key
+from mmdisco.adapters.mmdiffusion.model import MMDiffusion
+from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.mmdiffusion.sampling import (
     AtTrainedTimes,
-    FrameDenoiser,
-    JointConfig,
-    Level,
-    MMDiffusion,
-    NoShifts,
-    Upscaler,
-    UpscalerConfig,
-    WindowShifts,
-    load_joint,
-    load_upscaler,
+    ContinuousPath,
+    TrailingTime,
     released_sampler,
 )
-from mmdisco.mmdiffusion.keys import joint_key, upscaler_key
-from mmdisco.mmdiffusion.network import JointNetwork
-from mmdisco.mmdiffusion.sampling import ContinuousPath, TrailingTime
-from mmdisco.mmdiffusion.solver import orders
-from mmdisco.mmdiffusion.upscaler import UpscalerNetwork
-from mmdisco.models import Conditioning, JointDenoiser
-from mmdisco.released import ClampedLogit, ReleasedConfig, load_checkpoint
-from mmdisco.released.fusion import MeanFusionConfig
-from mmdisco.released.kinds import Video, Waveform
-from mmdisco.sampling import NoiseSource
-from mmdisco.schedule import linear
+from mmdisco.adapters.mmdiffusion.shifts import NoShifts, WindowShifts
+from mmdisco.adapters.mmdiffusion.solver import orders
+from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler
+from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.guidance import ConstantScale, JointGuidance
+from mmdisco.core.noise import linear
+from mmdisco.core.rng import NoiseSource
+from mmdisco.discriminators.official.checkpoint import load_checkpoint
+from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.fusion import MeanFusionConfig
+from mmdisco.discriminators.official.latents import Video, Waveform
+from mmdisco.discriminators.official.network import ClampedLogit
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 FULL = os.environ.get("MMDISCO_GOLDEN")

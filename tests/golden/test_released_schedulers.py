@@ -7,11 +7,11 @@ from recordings import FOLDER, record_of, recordings, schedule_of, whole
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from mmdisco.av import AV
-from mmdisco.path import IndexPath
-from mmdisco.presets.methods import ReleasedTime, TrailingTime
-from mmdisco.sampling import sampler
-from mmdisco.sampling.strided import StridedDDPM
+from mmdisco.core import sampler
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.strided import StridedDDPM
+from mmdisco.generation.presets.official_release import ReleasedTime, TrailingTime
 
 
 class Case:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdisco.released.config import PUBLISHED
-from mmdisco.released.keys import empty, released_name, translate
+from mmdisco.discriminators.official.config import PUBLISHED
+from mmdisco.discriminators.official.keys import empty, released_name, translate
 
 FULL = os.environ.get("MMDISCO_GOLDEN")
 # beginning of the SHA-256 of the sorted lines "name size size …" of the weights,

@@ -13,17 +13,17 @@ from recordings import FOLDER, record_of, recordings, schedule_of
 from safetensors.torch import load_file
 from test_released_vectors import close, config_of, network_of, under
 
-from mmdisco.av import AV, each
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.guidance import ClassifierFree, ConstantScale, JointGuidance
-from mmdisco.models import Conditioning, Denoiser, IndependentPair
-from mmdisco.path import IndexPath
-from mmdisco.released.clamp import ClampedLogit
-from mmdisco.sampling import NoiseSource, Sampler
-from mmdisco.sampling.grid import Grid
-from mmdisco.sampling.solvers import Run, Solver
-from mmdisco.sampling.strided import StridedDDPM
-from mmdisco.schedule import NoiseLevel
+from mmdisco.core.av import AV, each
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.guidance import ClassifierFree, ConstantScale, JointGuidance
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.core.schedulers import Run, Solver
+from mmdisco.core.strided import StridedDDPM
+from mmdisco.discriminators.official.network import ClampedLogit
 
 CAPTION, EMPTY = 1.0, 0.0
 # not in the records: the release samples VideoCrafter on other levels than it was trained on

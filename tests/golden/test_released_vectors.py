@@ -12,22 +12,29 @@ from recordings import FOLDER, FULL, PACKED, record_of, recordings, schedule_of,
 from safetensors.torch import load_file
 from torch.nn.functional import softplus
 
-from mmdisco.av import AV
-from mmdisco.gradient import differentiate
-from mmdisco.released.blocks import (
+from mmdisco.core.av import AV
+from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.noise import linear, over
+from mmdisco.discriminators.official.blocks import (
     ModulatedInputNormConfig,
     NoInputNormConfig,
     ScaleAndShiftConfig,
     ShiftBeforeConfig,
 )
-from mmdisco.released.clamp import ClampedLogit
-from mmdisco.released.config import ReleasedConfig
-from mmdisco.released.fusion import ChannelFusionConfig, MeanFusionConfig, SequenceFusionConfig
-from mmdisco.released.keys import released_name, translate
-from mmdisco.released.kinds import Spectrogram, Video, Waveform
-from mmdisco.released.network import ReleasedDiscriminator
-from mmdisco.released.transformer import ClassTokenConfig, MeanOfTokensConfig, TransformerConfig
-from mmdisco.schedule import linear, over
+from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.fusion import (
+    ChannelFusionConfig,
+    MeanFusionConfig,
+    SequenceFusionConfig,
+)
+from mmdisco.discriminators.official.keys import released_name, translate
+from mmdisco.discriminators.official.latents import Spectrogram, Video, Waveform
+from mmdisco.discriminators.official.network import ClampedLogit, ReleasedDiscriminator
+from mmdisco.discriminators.official.transformer import (
+    ClassTokenConfig,
+    MeanOfTokensConfig,
+    TransformerConfig,
+)
 
 SCHEDULE = re.compile(r"(\w+) ([\d.e-]+)\.\.([\d.e-]+), (\d+) steps")
 CALLS = [

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from closeness import assert_close
 
+from mmdisco.evaluation.metrics.vggish import vggish_patches
 from mmdisco.media.clip import Audio
-from mmdisco.metrics.vggish import vggish_patches
 
 HERE = Path(__file__).parent / "data" / "vggish"
 

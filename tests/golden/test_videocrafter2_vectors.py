@@ -18,17 +18,17 @@ from closeness import assert_close
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from mmdisco.adapters.frame_codec import Picture
-from mmdisco.adapters.tensors import empty
-from mmdisco.adapters.videocrafter2 import VideoCrafter2, VideoCrafter2Parts
+from mmdisco.adapters.checkpoint import empty
+from mmdisco.adapters.video_vae import Picture
 from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
 from mmdisco.adapters.videocrafter2.codec import SCALE
 from mmdisco.adapters.videocrafter2.layers import fold
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas, training_schedule
 from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert, load_networks
-from mmdisco.models import Conditioning
+from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "videocrafter2"
 FULL = os.environ.get("MMDISCO_GOLDEN")

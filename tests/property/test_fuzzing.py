@@ -19,32 +19,31 @@ import pytest
 import torch
 from mutations import as_json, mutated_bytes, mutated_tree
 
+from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
+from mmdisco.adapters.mmdiffusion.config import JointConfig, Level
+from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.cli.app import main
+from mmdisco.cli.inspection.registry import kind_of
 from mmdisco.cli.prompt_files import read_prompts
-from mmdisco.course.clips import Clips
-from mmdisco.course.config import Course
-from mmdisco.course.reading import course_tree, read_course
-from mmdisco.discriminator.folder import DiscriminatorFolder
-from mmdisco.embedded.weights import Folder
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.prepare.captions import read_captions
+from mmdisco.data.prepared import Clips, Prepared
+from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, ReleasedConfig
 from mmdisco.errors import UserError
 from mmdisco.evaluation.command import read_health
-from mmdisco.files import read_object, sha256, write_json, write_tensors
-from mmdisco.inspection.inspecting import kind_of
-from mmdisco.media.reading import read_audio, read_clip
-from mmdisco.media.writing import write_audio, write_clip
-from mmdisco.metrics.exported_form import read_form
-from mmdisco.metrics.onnx_network import OnnxNetwork
-from mmdisco.mmdiffusion.config import JointConfig, Level
-from mmdisco.mmdiffusion.network import JointNetwork
-from mmdisco.mmdiffusion.published import load_joint
-from mmdisco.objects.dataset import example
-from mmdisco.pickles import read_pickle, state_dict
-from mmdisco.prepare.captions import read_captions
-from mmdisco.prepare.result import Prepared
-from mmdisco.record import read_record
-from mmdisco.released.config import MMDIFFUSION_AIST, ReleasedConfig
+from mmdisco.evaluation.metrics.exported import read_form
+from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
+from mmdisco.generation.metadata import read_record
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import read_object, sha256, write_json, write_tensors
+from mmdisco.io.pickles import read_pickle, state_dict
+from mmdisco.media.read import read_audio, read_clip
+from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.media.write import write_audio, write_clip
 from mmdisco.training.checkpoint import Checkpoint
-from mmdisco.training.store import PairStore
+from mmdisco.training.config import Course
+from mmdisco.training.config_io import course_tree, read_course
 
 CASES = 21  # of each kind
 SECONDS = 10  # of the processor, a case
@@ -185,7 +184,7 @@ def bounded():
 @pytest.fixture
 def corpus(tmp_path, tiny_pair):
     """A whole file or folder of every kind."""
-    from mmdisco.discriminator.audio_video import AudioVideoConfig, AudioVideoDiscriminator
+    from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 
     pair = tmp_path / "pair"
     pair.mkdir()

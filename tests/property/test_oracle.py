@@ -4,13 +4,12 @@ import pytest
 import torch
 from closeness import assert_close
 
-from mmdisco.av import AV, each
-from mmdisco.gradient import differentiate
-from mmdisco.guidance import ConstantScale, JointGuidance
-from mmdisco.models import Conditioning, IndependentPair
-from mmdisco.path import IndexPath, LogSNRPath
-from mmdisco.prediction import CleanSample, Epsilon, FlowVelocity, VPrediction
-from mmdisco.schedule import (
+from mmdisco.core.av import AV, each
+from mmdisco.core.coupling import IndexPath, LogSNRPath
+from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.guidance import ConstantScale, JointGuidance
+from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.noise import (
     NoiseLevel,
     cosine,
     flow_matching,
@@ -19,8 +18,9 @@ from mmdisco.schedule import (
     scaled_linear,
     variance_exploding,
 )
-from mmdisco.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
-from mmdisco.toy.problems import problem
+from mmdisco.core.parameterization import CleanSample, Epsilon, FlowVelocity, VPrediction
+from mmdisco.experiments.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
+from mmdisco.experiments.toy.problems import problem
 
 SCHEDULES = {
     "linear": linear(),

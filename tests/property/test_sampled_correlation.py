@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from mmdisco.av import AV, each
-from mmdisco.guidance import ConstantScale, JointGuidance
-from mmdisco.models import Conditioning, IndependentPair
-from mmdisco.path import IndexPath, LogSNRPath
-from mmdisco.sampling import NoiseSource, Sampler, UniformLogSNR, UniformTime
-from mmdisco.sampling.named import ddim, euler, flow_euler, solver
-from mmdisco.schedule import cosine, flow_matching, linear, over, variance_exploding
-from mmdisco.toy.exact import ExactLogRatio, MixtureDenoiser
-from mmdisco.toy.mixture import gaussian
-from mmdisco.toy.problems import in_distribution
+from mmdisco.core.av import AV, each
+from mmdisco.core.coupling import IndexPath, LogSNRPath
+from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.guidance import ConstantScale, JointGuidance
+from mmdisco.core.noise import cosine, flow_matching, linear, over, variance_exploding
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import Sampler, UniformLogSNR, UniformTime
+from mmdisco.core.schedulers import ddim, euler, flow_euler, solver
+from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
+from mmdisco.experiments.toy.mixture import gaussian
+from mmdisco.experiments.toy.problems import in_distribution
 
 COVARIANCE = [[2.25, 0.81], [0.81, 0.36]]  # deviations 1.5 and 0.6, correlation 0.9
 SCHEDULES = {

@@ -3,4 +3,5 @@
 The only room that imports transformers, and beside the solvers the only one that imports
 diffusers. Here latents are transposed, rescaled and cast; outside they are float32, audio
 ``(b, c, l, m)`` and video ``(b, c, f, h, w)``, time on axis 2.
+
 """

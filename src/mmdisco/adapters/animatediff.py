@@ -15,20 +15,18 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
-from mmdisco.adapters import layouts
-from mmdisco.adapters.checkpoint import Checkpoint, expect_complete
-from mmdisco.adapters.frame_codec import FrameCodec, Picture
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.matching import expect_latents, expect_text
-from mmdisco.adapters.parameterisation import Parameterisation
-from mmdisco.adapters.parts import Part
+from mmdisco.adapters import components
+from mmdisco.adapters.checkpoint import Checkpoint, expect_complete, find
+from mmdisco.adapters.components import Part, save_parts
+from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clip_tokens
-from mmdisco.adapters.runtime import CPU, Runtime
-from mmdisco.adapters.saving import save_parts
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.adapters.video_vae import FrameCodec, Picture
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 NAME: Final = "AnimateDiff"
@@ -125,7 +123,7 @@ class AnimateDiff(BaseModel[Video]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        needed = layouts.image_model(variant)
+        needed = components.image_model(variant)
         unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         adapter = None if _has_motion(checkpoint, unet) else _find_motion(motion, dtype, variant)
@@ -202,7 +200,7 @@ def _has_motion(checkpoint: Checkpoint, unet: Part) -> bool:
 def _find_motion(
     source: str | Path, dtype: torch.dtype, variant: str | None
 ) -> tuple[Checkpoint, tuple[Part]]:
-    part = layouts.motion_adapter(variant)
+    part = components.motion_adapter(variant)
     return find(source, (part,), dtype, MOTION_SOURCE), (part,)
 
 

@@ -20,18 +20,17 @@ from transformers import (
     SpeechT5HifiGan,
 )
 
-from mmdisco.adapters import layouts
-from mmdisco.adapters.checkpoint import expect_complete
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.matching import expect_latents, expect_text
-from mmdisco.adapters.parameterisation import Parameterisation
+from mmdisco.adapters import components
+from mmdisco.adapters.audio_vae import SoundCodec
+from mmdisco.adapters.checkpoint import expect_complete, find
+from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clap_vectors
-from mmdisco.adapters.runtime import CPU, Runtime
-from mmdisco.adapters.saving import save_parts
-from mmdisco.adapters.sound_codec import SoundCodec
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.media.clip import Audio
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 NAME: Final = "AudioLDM"
@@ -101,7 +100,7 @@ class AudioLDM(BaseModel[Audio]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        needed = layouts.audioldm(variant)
+        needed = components.audioldm(variant)
         unet, vae, vocoder, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)

@@ -23,18 +23,17 @@ from transformers import (
     T5Tokenizer,
 )
 
-from mmdisco.adapters import layouts
+from mmdisco.adapters import components
+from mmdisco.adapters.audio_vae import SoundCodec
 from mmdisco.adapters.audioldm2_text import AudioLDM2Text
-from mmdisco.adapters.checkpoint import expect_complete
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.matching import expect_latents, expect_text
-from mmdisco.adapters.parameterisation import Parameterisation
-from mmdisco.adapters.runtime import CPU, Runtime
-from mmdisco.adapters.saving import save_parts
-from mmdisco.adapters.sound_codec import SoundCodec
+from mmdisco.adapters.checkpoint import expect_complete, find
+from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.device import CPU, Runtime
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.media.clip import Audio
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 NAME: Final = "AudioLDM2"
@@ -103,7 +102,7 @@ class AudioLDM2(BaseModel[Audio]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        needed = layouts.audioldm2(variant)
+        needed = components.audioldm2(variant)
         unet, vae, vocoder, clap, t5, projection, language_model, *others = needed
         clap_tokenizer, t5_tokenizer, scheduler = others
         checkpoint = find(source, needed, dtype, SOURCE)

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from mmdisco.adapters.prompts import clap_vectors, padded_ids
-from mmdisco.models import Conditioning
+from mmdisco.core.denoiser import Conditioning
 
 # what the published checkpoints state, for those that state nothing
 GENERATED: Final = 8

@@ -2,10 +2,19 @@
 
 All files are looked for before anything is loaded, so that one message names whatever is missing.
 A network whose weights do not fill it, or hold more than it has, is refused. Knows no model.
+
+Published weights, whole or refused: plain tensors, finite, and all of one network.
+
+Every fault is a ``UserError`` of one line that names the file and what to do. Knows no network.
+
+Finds the folder of a checkpoint: a path, or a model id of the Hugging Face hub.
+
+A cached copy that is complete is used as it is, without a look at the network.
 """
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,16 +24,86 @@ import diffusers
 import torch
 from diffusers import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from mmdisco.adapters.parts import Part
-from mmdisco.adapters.tensors import expect_finite
+from mmdisco.adapters.components import Part
 from mmdisco.errors import UserError
-from mmdisco.files import read_object, understood
+from mmdisco.io.files import read_object, understood
 
 Network = TypeVar("Network", bound=nn.Module)
+
+_SHOWN = 3
+
+
+def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:
+    """``network`` with ``weights`` for its own, frozen and in evaluation mode.
+
+    Nothing is copied before everything fits. A network on the meta device takes the tensors as they
+    are.
+
+    Args:
+        network: Any of its values are replaced.
+        weights: By our names.
+        path: Where they are from, for the message.
+        advice: Which file to take instead, for the message.
+
+    Raises:
+        UserError: The names or shapes are not the network's, or a value is no finite number.
+    """
+    own = network.state_dict()
+    faults = [
+        *(f"lacks {key}" for key in own if key not in weights),
+        *(f"has {key}" for key in weights if key not in own),
+        *(
+            f"has {key} of shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
+            for key, value in own.items()
+            if key in weights and weights[key].shape != value.shape
+        ),
+        *(
+            f"has {key} of type {value.dtype}"
+            for key, value in weights.items()
+            if not value.is_floating_point()
+        ),
+    ]
+    if faults:
+        raise UserError(f"{path} holds another network, it {summary(faults)}: {advice}")
+    expect_finite(weights, path)
+    network.load_state_dict(weights, assign=True)
+    return network.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def empty(make: Callable[[], Network]) -> Network:
+    """What ``make`` makes, on the meta device: no memory is taken and no random number drawn."""
+    with torch.device("meta"):
+        return make()
+
+
+def expect_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Make sure that every value is a number: a damaged one would only show as black pictures.
+
+    Args:
+        weights: Of any precision.
+        path: Where they are from, for the message.
+
+    Raises:
+        UserError: A value is infinite or none.
+    """
+    bad = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise UserError(f"{path} holds values that are no numbers, in {summary(bad)}: get it again")
+
+
+def summary(items: Iterable[str]) -> str:
+    """The first few of ``items``, and how many more there are."""
+    listed = list(items)
+    more = len(listed) - _SHOWN
+    shown = ", ".join(listed[:_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
 
 _HUB = "https://huggingface.co/"
@@ -208,3 +287,67 @@ def _one_line(error: Exception) -> str:
     """The first sentence, for what follows is advice on calling the library."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text.split(". ")[0][:300]
+
+
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find(source: str | Path, parts: Sequence[Part], dtype: torch.dtype, usual: str) -> Checkpoint:
+    """The checkpoint of a folder or an id; not complete where files are to be had nowhere.
+
+    Args:
+        source: A folder in diffusers' layout, or an id such as ``owner/name``.
+        parts: What to download of an id.
+        dtype: What networks are to be loaded in.
+        usual: The id that a folder of this kind usually comes from, for messages.
+
+    Raises:
+        UserError: ``source`` is neither a folder nor the form of an id.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Checkpoint(path, _address(usual), dtype)
+    if not _ID.fullmatch(str(source)):
+        raise UserError(
+            f"{source} is no folder, and no id of the Hugging Face hub either: give the path of a "
+            f"folder, or an id such as {usual}"
+        )
+    return Checkpoint(_folder_of(str(source), parts), _address(str(source)), dtype)
+
+
+def _folder_of(repository: str, parts: Sequence[Part]) -> Path:
+    there = cached(repository, parts)
+    if not _lacking(there, parts):
+        return there
+    wanted = parts
+    ranks = dict.fromkeys(parts, 0)
+    while wanted:
+        patterns = [one for part in parts for one in part.patterns(ranks[part])]
+        try:
+            folder = Path(snapshot_download(repository, allow_patterns=patterns))
+        except OSError:  # all of the hub's own: offline, no such id, no access
+            return there
+        wanted = [part for part in _lacking(folder, parts) if ranks[part] + 1 < len(part.choices)]
+        for part in wanted:
+            ranks[part] += 1
+        there = folder
+    return there
+
+
+def _lacking(folder: Path, parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.missing(folder)]
+
+
+def cached(repository: str, parts: Sequence[Part]) -> Path:
+    """The cached snapshot, or the folder that would hold the repository."""
+    for part in parts:
+        for name in (*part.always, *(choice[0] for choice in part.choices)):
+            relative = Path(part.name) / name
+            found = try_to_load_from_cache(repository, str(relative))
+            if isinstance(found, str):
+                return Path(found).parents[len(relative.parts) - 1]
+    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+
+
+def _address(repository: str) -> str:
+    return f"https://huggingface.co/{repository}"

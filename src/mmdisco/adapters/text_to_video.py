@@ -15,18 +15,17 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
-from mmdisco.adapters import layouts
-from mmdisco.adapters.checkpoint import expect_complete
-from mmdisco.adapters.frame_codec import FrameCodec, Picture
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.matching import expect_latents, expect_text
-from mmdisco.adapters.parameterisation import Parameterisation
+from mmdisco.adapters import components
+from mmdisco.adapters.checkpoint import expect_complete, find
+from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clip_tokens
-from mmdisco.adapters.runtime import CPU, Runtime
-from mmdisco.adapters.saving import save_parts
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.adapters.video_vae import FrameCodec, Picture
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.media.clip import Video
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 NAME: Final = "TextToVideoSD"
@@ -100,7 +99,7 @@ class TextToVideoSD(BaseModel[Video]):
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
-        needed = layouts.image_model(variant)
+        needed = components.image_model(variant)
         unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)

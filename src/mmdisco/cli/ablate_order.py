@@ -5,20 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mmdisco.ablation import on_clips, on_embedded
-from mmdisco.ablation.on_clips import OnClips
-from mmdisco.ablation.on_embedded import OnEmbedded
-from mmdisco.ablation.page import page
-from mmdisco.ablation.picture import draw
-from mmdisco.ablation.place import Place
-from mmdisco.ablation.results import Results
-from mmdisco.ablation.running import run
-from mmdisco.ablation.studies import study
-from mmdisco.ablation.study import Arm, Recipe
+from mmdisco.adapters.miniature.model import PACKAGED
 from mmdisco.cli.progress import progress
-from mmdisco.embedded.weights import PACKAGED
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, write_text
+from mmdisco.experiments.ablation import on_clips, on_miniature
+from mmdisco.experiments.ablation.grid import run
+from mmdisco.experiments.ablation.on_clips import OnClips
+from mmdisco.experiments.ablation.on_miniature import OnEmbedded
+from mmdisco.experiments.ablation.plots import draw
+from mmdisco.experiments.ablation.report_html import page
+from mmdisco.experiments.ablation.results import Results
+from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.studies import study
+from mmdisco.experiments.ablation.study import Arm, Recipe
+from mmdisco.io.files import expect_writable, write_text
 
 CLIPS: Final = 128
 COUNTS: Final = (4096, 512)  # real pairs and fakes
@@ -124,7 +124,7 @@ def place_of(order: Order) -> Place:
             recipe=recipe_of(order, on_clips.RECIPE),
             steps=4 if order.quick else None,
         )
-    clips = on_embedded.LEAST_CLIPS if order.quick else CLIPS
+    clips = on_miniature.LEAST_CLIPS if order.quick else CLIPS
     return OnEmbedded(
         root=order.out,
         clips=clips if order.clips is None else order.clips,
@@ -134,7 +134,7 @@ def place_of(order: Order) -> Place:
         weights=order.weights or PACKAGED,
         stores=order.stores,
         counts=(48, 16) if order.quick else COUNTS,
-        recipe=recipe_of(order, on_embedded.RECIPE),
+        recipe=recipe_of(order, on_miniature.RECIPE),
         steps=4 if order.quick else None,
     )
 

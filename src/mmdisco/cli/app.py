@@ -8,11 +8,11 @@ import typer
 
 from mmdisco.cli.ablate import ablate
 from mmdisco.cli.bench import bench
+from mmdisco.cli.diagnose import health
 from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
 from mmdisco.cli.fakes import fakes
 from mmdisco.cli.generate import generate
-from mmdisco.cli.health import health
 from mmdisco.cli.inspect import inspect
 from mmdisco.cli.prepare import prepare
 from mmdisco.cli.presets import presets

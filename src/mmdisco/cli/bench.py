@@ -40,9 +40,9 @@ def bench(
     Networks are of full size, with random weights: nothing is downloaded, and clips are not made.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.bench.order import Order, carry_out
-    from mmdisco.bench.subject import Setting
     from mmdisco.cli.progress import progress
+    from mmdisco.experiments.benchmark.command import Order, carry_out
+    from mmdisco.experiments.benchmark.subject import Setting
 
     setting = Setting(
         seconds, frames, height, width, batch, seed=seed, guidance_every=guidance_every

@@ -25,7 +25,7 @@ def evaluate_embedded(
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.progress import progress
-    from mmdisco.embedded.runner import evaluate
+    from mmdisco.experiments.miniature.grid import evaluate
 
     said = f"finished rows and seeds are kept in {out}: {GO_ON}"
     with running(said) as run, progress("weights") as shown:

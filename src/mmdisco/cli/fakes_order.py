@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmdisco.av import AV
 from mmdisco.cli.progress import progress
-from mmdisco.course.clips import Clips
-from mmdisco.course.fakes import Fakes
+from mmdisco.core.av import AV
+from mmdisco.core.schedulers import solver
+from mmdisco.data.fake_pairs import Fakes
+from mmdisco.data.prepared import Clips
 from mmdisco.errors import UserError
-from mmdisco.pair import Sampling
-from mmdisco.presets import preset
-from mmdisco.request import MOST_STEPS
-from mmdisco.sampling.named import solver
+from mmdisco.generation.generate import MOST_STEPS
+from mmdisco.generation.presets.registry import preset
+from mmdisco.generation.system import Sampling
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from mmdisco.cli.generate_order import Job, Order, Outputs, Plan, Refusal, plan
 from mmdisco.cli.progress import progress
 from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
-from mmdisco.files import write_json
+from mmdisco.generation.generate import Prepared, Request, prepare
+from mmdisco.generation.metadata import Surroundings, describe
+from mmdisco.generation.presets.registry import DEFAULT
+from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
-from mmdisco.media.pictures import draw_clips
-from mmdisco.media.writing import write_audio, write_clip
-from mmdisco.presets.table import DEFAULT
-from mmdisco.record import Surroundings, describe
-from mmdisco.request import Prepared, Request, prepare
+from mmdisco.media.plots import draw_clips
+from mmdisco.media.write import write_audio, write_clip
 
 SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
 DRAWN_SIDE: Final = 64

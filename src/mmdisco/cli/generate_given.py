@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mmdisco.generation.generate import Request
+from mmdisco.media.conditioning_clip import share
 from mmdisco.media.copying import Picture, Sound
-from mmdisco.media.given import share
-from mmdisco.request import Request
 
 
 @dataclass(frozen=True)

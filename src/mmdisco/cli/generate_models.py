@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
-from mmdisco.presets import Options, preset
-from mmdisco.presets.table import DEFAULT
-from mmdisco.record import Choice
+from mmdisco.generation.metadata import Choice
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.registry import DEFAULT, preset
 
 _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 _FINEST: Final = 1_000_000

@@ -9,17 +9,17 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Final
 
-from mmdisco.av import AV
 from mmdisco.cli.generate_effect import expect_sides, expect_unused
 from mmdisco.cli.generate_models import Wanted, fraction
 from mmdisco.cli.prompt_files import Line, read_prompts
+from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable
-from mmdisco.media.given import BEGINNING
-from mmdisco.media.writing import expect_container
-from mmdisco.pair import Pair, Sampling
-from mmdisco.record import Choice, Record, read_record
-from mmdisco.request import Request, best_joint_scale, chosen
+from mmdisco.generation.generate import Request, best_joint_scale, chosen
+from mmdisco.generation.metadata import Choice, Record, read_record
+from mmdisco.generation.system import Pair, Sampling
+from mmdisco.io.files import expect_writable
+from mmdisco.media.conditioning_clip import BEGINNING
+from mmdisco.media.write import expect_container
 
 LONGEST_NAME: Final = 60
 

@@ -26,8 +26,8 @@ def inspect(
 ) -> None:
     """Shapes, counts, figures and captions in words; clips as a picture."""
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.files import understood
-    from mmdisco.inspection.inspecting import kind_of
+    from mmdisco.cli.inspection.registry import kind_of
+    from mmdisco.io.files import understood
 
     if weights is not None and picture is None:
         raise UserError("--weights are for decoding: give --picture too, or leave them out")
@@ -39,7 +39,7 @@ def inspect(
             typer.echo(line)
         if picture is not None:
             from mmdisco.cli.progress import progress
-            from mmdisco.media.pictures import draw_clips
+            from mmdisco.media.plots import draw_clips
 
             run.write(picture)
             with progress("picture"):

@@ -5,16 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mmdisco.cli.options import (
-    AudioTrack,
-    Device,
-    Dtype,
-    Fps,
-    Seconds,
-    Size,
-    Threads,
-    Weights,
-)
+from mmdisco.cli.options import AudioTrack, Device, Dtype, Fps, Seconds, Size, Threads, Weights
 from mmdisco.cli.stopping import GO_ON, running
 
 LAYOUT = "Layout"

@@ -8,11 +8,9 @@ from typing import Any, Final
 
 from mmdisco.cli.generate_models import fraction
 from mmdisco.cli.progress import progress
-from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_object
-from mmdisco.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
-from mmdisco.prepare.encoding import Encoder
-from mmdisco.prepare.layouts import (
+from mmdisco.data.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
+from mmdisco.data.prepare.encode import Encoder
+from mmdisco.data.prepare.layouts import (
     ByFile,
     ByFolder,
     ByStem,
@@ -23,12 +21,13 @@ from mmdisco.prepare.layouts import (
     aist,
     landscape,
 )
-from mmdisco.prepare.planning import Rule
-from mmdisco.prepare.report import in_words
-from mmdisco.prepare.run import Order, prepare
-from mmdisco.prepare.sources import Source
-from mmdisco.prepare.splitting import SHARE
-from mmdisco.record import Choice
+from mmdisco.data.prepare.planning import SHARE, Rule
+from mmdisco.data.prepare.report import in_words
+from mmdisco.data.prepare.run import Order, prepare
+from mmdisco.data.prepare.sources import Source
+from mmdisco.errors import UserError
+from mmdisco.generation.metadata import Choice
+from mmdisco.io.files import expect_writable, read_object
 
 _GROUPINGS: Final[dict[str, Grouping]] = {
     "file": ByFile(),

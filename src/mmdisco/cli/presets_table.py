@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mmdisco.errors import UserError
-from mmdisco.pair import Sampling
-from mmdisco.presets import PRESETS, Options, Preset
+from mmdisco.generation.presets.base import Preset
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.registry import PRESETS
+from mmdisco.generation.system import Sampling
 
 
 def show_table(weights: Path | None) -> None:

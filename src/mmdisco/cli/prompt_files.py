@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
-from mmdisco.tables import Column, Row, read_table, whole_number
+from mmdisco.io.tables import Column, Row, read_table, whole_number
 
 KNOWN: Final = ("prompt", "negative_prompt", "seed")
 

@@ -106,7 +106,7 @@ class Run:
         Raises:
             UserError: The folder cannot be written to.
         """
-        from mmdisco.files import remove_leftovers
+        from mmdisco.io.files import remove_leftovers
 
         if is_first():
             self.hold(folder, ".lock")
@@ -118,14 +118,14 @@ class Run:
         Raises:
             UserError: The folder cannot be written to.
         """
-        from mmdisco.locking import alone
+        from mmdisco.io.locking import alone
 
         said = f"mmdisco: another run is at work on {place}: waiting until it has ended\n"
         self._held.enter_context(alone(place / lock, lambda: sys.stderr.write(said)))
 
     def share(self, folder: Path) -> None:
         """Delete what killed runs left below a folder that several may fill at once."""
-        from mmdisco.files import remove_abandoned
+        from mmdisco.io.files import remove_abandoned
 
         self._sweep(lambda: remove_abandoned(folder.rglob(".*.part*")))
 
@@ -135,7 +135,7 @@ class Run:
         Raises:
             UserError: A folder cannot be written to.
         """
-        from mmdisco.files import remove_abandoned
+        from mmdisco.io.files import remove_abandoned
 
         if not files or not is_first():
             return
@@ -186,7 +186,7 @@ def running(kept: str, threads: int | None = None) -> Generator[Run]:
 
 
 def _end(run: Run) -> None:
-    from mmdisco.workers import end_workers
+    from mmdisco.io.workers import end_workers
 
     end_workers()
     run.sweep()

@@ -8,12 +8,12 @@ from typing import Any
 
 from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
-from mmdisco.files import write_text
-from mmdisco.toy.cell import Cell, Recipe
-from mmdisco.toy.figures import draw_guidance, draw_losses
-from mmdisco.toy.report import table, with_gap, write_report
-from mmdisco.toy.runner import run_cells
-from mmdisco.toy.studies import Selection, quick, study
+from mmdisco.experiments.toy.figures import draw_guidance, draw_losses
+from mmdisco.experiments.toy.grid import run_cells
+from mmdisco.experiments.toy.report import table, with_gap, write_report
+from mmdisco.experiments.toy.run import Cell, Recipe
+from mmdisco.experiments.toy.studies import Selection, quick, study
+from mmdisco.io.files import write_text
 
 QUICK_PROBLEMS = ("8gaussians", "moons")
 SEEDS = 3

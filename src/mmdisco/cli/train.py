@@ -41,7 +41,7 @@ def train(
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.train_order import carry_out
-    from mmdisco.course.reading import read_course
+    from mmdisco.training.config_io import read_course
 
     given = {
         "data": data,

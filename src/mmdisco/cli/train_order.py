@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmdisco.cli.progress import Shown, progress
-from mmdisco.course.config import Course
-from mmdisco.course.train import prepare_training
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.discriminator.folder import DiscriminatorFolder, expect_repository
-from mmdisco.training.observer import Observer
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.discriminators.hub import DiscriminatorFolder, expect_repository
+from mmdisco.training.config import Course
+from mmdisco.training.run import prepare_training
+from mmdisco.training.trainer import Observer
 
 
 class Looker(Observer):

@@ -1,1 +1,1 @@
-"""Folders of clips to figures: reading, features kept on disk, metrics by name, the report."""
+"""Folders of clips to metrics, a table and a report."""

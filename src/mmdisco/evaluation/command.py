@@ -11,15 +11,15 @@ from typing import Final
 from accelerate import PartialState
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.collect import Plan, Watch, unwatched
-from mmdisco.evaluation.named import DEFAULT_FEATURES, DEFAULT_METRICS
-from mmdisco.evaluation.page import page
-from mmdisco.evaluation.run import Order, evaluate, read_part
-from mmdisco.evaluation.table import markdown
-from mmdisco.files import expect_writable, read_object, write_json, write_text
-from mmdisco.health.record import Health
-from mmdisco.media.reading import Selection
-from mmdisco.tables import number
+from mmdisco.evaluation.evaluate import Order, evaluate, read_part
+from mmdisco.evaluation.extract import Plan, Watch, unwatched
+from mmdisco.evaluation.registry import DEFAULT_FEATURES, DEFAULT_METRICS
+from mmdisco.evaluation.report_html import page
+from mmdisco.evaluation.tables import markdown
+from mmdisco.io.files import expect_writable, read_object, write_json, write_text
+from mmdisco.io.tables import number
+from mmdisco.media.read import Selection
+from mmdisco.training.diagnostics.report import Health
 
 _MOST: Final = 1_000_000
 

@@ -1,1 +1,1 @@
-"""Clips in memory and in files. Knows no model and no latent."""
+"""Audio and video: clips, reading, writing, plots. No models."""

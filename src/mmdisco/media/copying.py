@@ -19,7 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from mmdisco.media.clock import clock_of, rate_of
-from mmdisco.media.decoding import channels
+from mmdisco.media.decode import channels
 from mmdisco.media.mixing import Channels, Mixer
 from mmdisco.media.opening import opened, picture_track, sound_track
 

@@ -9,13 +9,12 @@ import numpy as np
 
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform
-from mmdisco.media.decoding import Damage, on_screen, sound
-from mmdisco.media.fitting import fit_video
+from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.decode import Damage, on_screen, sound
 from mmdisco.media.geometry import pixel_shape, pixels
-from mmdisco.media.given import Form
 from mmdisco.media.opening import opened, picture_track
-from mmdisco.media.probing import Fault, without_path
-from mmdisco.media.reading import resampled
+from mmdisco.media.probe import Fault, without_path
+from mmdisco.media.read import fit_video, resampled
 
 _MARGIN: Final = Fraction(1, 4)  # seconds of sound on either side, that a filter may ring in
 

@@ -1,1 +1,1 @@
-"""Training a discriminator: pairs, noise levels, losses, the loop and what it keeps on disk."""
+"""Training of discriminators: configuration, the loop, processes, checkpoints."""

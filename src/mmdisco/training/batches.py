@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from mmdisco.av import AV, each
-from mmdisco.models import Conditioning
-from mmdisco.sampling.noise import generator_of
-from mmdisco.schedule import NoiseLevel
-from mmdisco.training.levels import LevelDraw, LevelLaw
-from mmdisco.training.losses import NoisedPairs
-from mmdisco.training.pairs import PairSource
-from mmdisco.training.settings import TrainConfig
+from mmdisco.core.av import AV, each
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.core.losses import NoisedPairs
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.noise_levels import LevelDraw, LevelLaw
+from mmdisco.core.pairs import PairSource
+from mmdisco.core.rng import generator_of
+from mmdisco.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn, uint8
 from torch.optim import Optimizer
 
 from mmdisco.errors import UserError
-from mmdisco.files import parse_json, read_header, read_tensors, write_tensors
+from mmdisco.io.files import parse_json, read_header, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)

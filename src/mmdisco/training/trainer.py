@@ -1,22 +1,306 @@
-"""The training loop as its users see it. Knows no argument parsing and no data set."""
+"""The training loop as its users see it. Knows no argument parsing and no data set.
 
+Who looks on while a run goes on. An observer may add to the log; it never changes the run.
+
+Exponential moving average of a network's weights.
+
+Means of a run's losses since the last line of the log, in all and by noise level.
+
+The changing parts of one run: network, average, optimiser, log. Built by ``Trainer``.
+"""
+
+import copy
+import json
+import math
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from mmdisco.av import AV
-from mmdisco.discriminator.base import Discriminator
-from mmdisco.models import Conditioning, JointDenoiser
-from mmdisco.schedule import NoiseLevel
-from mmdisco.training.batches import Batches
-from mmdisco.training.levels import LevelDraw, LevelLaw
-from mmdisco.training.losses import Criterion, NoisedPairs
-from mmdisco.training.observer import Observer
-from mmdisco.training.pairs import PairSource
-from mmdisco.training.running import Running
-from mmdisco.training.settings import TrainConfig
-from mmdisco.training.strategy import Alone, Strategy
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.profiler import record_function
+
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.losses import Criterion, Losses, NoisedPairs
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.noise_levels import LevelDraw, LevelLaw
+from mmdisco.core.pairs import PairSource
+from mmdisco.errors import UserError
+from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
+from mmdisco.training.batches import Batches, rows_of
+from mmdisco.training.checkpoint import (
+    Checkpoint,
+    grouped,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from mmdisco.training.config import TrainConfig
+from mmdisco.training.distributed import Alone, Strategy
+
+
+class Observer(ABC):
+    """Looks at a run after each step, before the step is kept in a checkpoint."""
+
+    @abstractmethod
+    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """Entries for the log's line of this step; none after most steps.
+
+        Args:
+            step: Steps done.
+            network: The averaged network, frozen.
+        """
+
+    @abstractmethod
+    def note(self, line: Mapping[str, Any]) -> None:
+        """A line that was added to the log; ``line["step"]`` says when."""
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class MovingAverage(Generic[Module]):
+    """A copy of a network whose weights trail behind.
+
+    Args:
+        network: The network to follow; copied, not kept.
+        decay: Weight of the past in [0, 1); young averages forget faster, (1 + n) / (10 + n).
+    """
+
+    def __init__(self, network: Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)  # noqa: FBT003
+        self._decay = decay
+
+    def update(self, network: Module, step: int) -> None:
+        """Move towards ``network`` after its ``step``-th update, counted from 0."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+
+
+BINS = 8
+
+
+class Meter:
+    """Sums of the losses, by eighths of the noise angle of the noisier side."""
+
+    def __init__(self) -> None:
+        # rows: count, discrimination, audio's and video's denoising, correct; columns: bins
+        self._sums = torch.zeros(5, BINS, dtype=torch.float64)
+        self._norms = torch.zeros(2, dtype=torch.float64)
+
+    def add(self, level: AV[NoiseLevel], losses: Losses, gradient_norm: Tensor) -> None:
+        """Take in one step."""
+        angle = torch.maximum(level.audio.angle, level.video.angle)
+        bins = (angle * BINS).long().clamp(0, BINS - 1)
+        columns = (
+            torch.ones_like(losses.correct),
+            losses.discrimination,
+            losses.denoising.audio,
+            losses.denoising.video,
+            losses.correct,
+        )
+        values = torch.stack([one.detach().double() for one in columns])
+        self._sums.index_add_(1, bins, values)
+        self._norms += torch.stack([torch.ones(()), gradient_norm.detach()]).double()
+
+    def summary(self) -> dict[str, object]:
+        """Means for the log; a bin that saw nothing is null."""
+        names = ("discrimination", "denoising_audio", "denoising_video", "accuracy")
+        count, *sums = self._sums.tolist()
+        means = {
+            name: sum(row) / max(1.0, sum(count)) for name, row in zip(names, sums, strict=True)
+        }
+        by_level = {
+            name: [value / n if n else None for value, n in zip(row, count, strict=True)]
+            for name, row in zip(names, sums, strict=True)
+        }
+        norm = float(self._norms[1] / self._norms[0].clamp(min=1))
+        return {**means, "gradient_norm": norm, "by_angle": by_level}
+
+    def state(self) -> dict[str, Tensor]:
+        """The sums, for a checkpoint between two lines."""
+        return {"sums": self._sums, "norms": self._norms}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a ``state``."""
+        self._sums, self._norms = state["sums"], state["norms"]
+
+
+DATA, NETWORKS, OPTIMISER = "step: data", "step: networks", "step: optimiser"
+"""Names of a step's parts in a torch profile."""
+
+
+@dataclass
+class Running:
+    """One run on its way.
+
+    Attributes:
+        base: The frozen base.
+        batches: What each step sees.
+        criterion: What is minimised.
+        strategy: Who works on it.
+        observers: Who looks on.
+        network: In training.
+        run_dir: Of checkpoint and log.
+    """
+
+    base: JointDenoiser
+    batches: Batches
+    criterion: Criterion
+    strategy: Strategy
+    observers: tuple[Observer, ...]
+    network: Discriminator
+    run_dir: Path
+    meter: Meter = field(default_factory=Meter)
+    lines: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        config = self.batches.config
+        self.network.train()
+        self.average = MovingAverage(self.network, config.ema)
+        self.computing = self.strategy.computing(self.network)
+        self.judge = self.strategy.computing(self.average.network)
+        self.optimizer = AdamW(
+            self.network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.settings = asdict(config) | self.criterion.settings()
+        self.checkpoint = self.run_dir / "checkpoint.safetensors"
+        self.log = self.run_dir / "log.jsonl"
+
+    def resume(self) -> int:
+        """Go on from the checkpoint, or write the first one; the number of steps done.
+
+        Raises:
+            UserError: The checkpoint is of another network or of other settings.
+        """
+        found = self.checkpoint.exists()
+        # nobody writes before everybody has looked, and nobody goes on before everybody has read
+        self.strategy.wait()
+        start = self._restore() if found else 0
+        if not found:
+            self.save(0)
+        self.strategy.wait()
+        return start
+
+    def _restore(self) -> int:
+        kept = Checkpoint.load(self.checkpoint)
+        load_weights(self.network, kept.group("network"), self.checkpoint)
+        load_weights(self.average.network, kept.group("average"), self.checkpoint)
+        for name, value in self.settings.items():
+            if kept.settings.get(name) != value:
+                raise UserError(
+                    f"{self.checkpoint} was trained with {name} {kept.settings.get(name)}, this "
+                    f"run asks for {value}: give the same settings or another folder"
+                )
+        with understood(self.checkpoint):
+            restore_optimizer(self.optimizer, kept.group("optimizer"))
+            self.batches.levels.time.restore(kept.group("time"))
+            self.meter.restore(kept.group("meter"))
+        if self.log.exists():
+            lines = read_text(self.log, MOST_LIST_BYTES).splitlines()
+            with understood(self.log):
+                self.lines = [
+                    line for line in lines if parse_json(line, str(self.log))["step"] <= kept.step
+                ]
+        return kept.step
+
+    def save(self, step: int) -> None:
+        """Write log and checkpoint, in the main process."""
+        if not self.strategy.main:
+            return
+        tensors = (
+            grouped("network", self.network.state_dict())
+            | grouped("average", self.average.network.state_dict())
+            | grouped("optimizer", optimizer_tensors(self.optimizer))
+            | grouped("time", self.batches.levels.time.state())
+            | grouped("meter", self.meter.state())
+        )
+        # the log first: on resumption lines beyond the checkpoint are dropped, but none is missed
+        write_text(self.log, "".join(f"{line}\n" for line in self.lines))
+        Checkpoint(step, self.settings, tensors).save(self.checkpoint)
+
+    def update(self, step: int, real: PairSource, fake: PairSource) -> None:
+        """One step.
+
+        Raises:
+            UserError: The loss is not finite.
+        """
+        config = self.batches.config
+        with record_function(DATA):
+            draw, noised_real = self.batches.real(step, real)
+            noised_fake = self.batches.fake(step, fake, draw.levels)
+        self.optimizer.zero_grad()
+        with record_function(NETWORKS):
+            losses = self._differentiate(draw, noised_real, noised_fake)
+        per_sample = self.criterion.total(losses)
+        if not math.isfinite(float((draw.weight.to(per_sample.dtype) * per_sample).mean())):
+            raise UserError(
+                f"the loss is not finite at step {step}: look for NaN in the data, or lower the "
+                f"learning rate; the last checkpoint is {self.checkpoint}"
+            )
+        with record_function(OPTIMISER):
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.rate(step)
+            gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
+            self.strategy.add_up(gradients)
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+            self.optimizer.step()
+            self.average.update(self.network, step)
+        self.batches.levels.time.observe(draw.u, per_sample)
+        self.meter.add(draw.levels, losses, norm.cpu())
+
+    def observe(self, done: int) -> None:
+        """Add what there is to say after a step to the log."""
+        line: dict[str, Any] = {}
+        if done % self.batches.config.log_every == 0:
+            line |= self.meter.summary()
+            self.meter = Meter()
+        if not self.strategy.main:
+            return
+        for observer in self.observers:
+            line |= observer.look(done, self.judge)
+        if not line:
+            return
+        line = {"step": done, **line}
+        self.lines.append(json.dumps(line))
+        for observer in self.observers:
+            observer.note(line)
+
+    def _differentiate(self, draw: LevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
+        """Backward passes of this process's rows; the losses of all rows."""
+        size = self.batches.config.batch_size
+        own: list[Losses] = []
+        for rows in self.strategy.parts(size):
+            losses = self.criterion.losses(
+                self.computing, self.base, rows_of(real, rows), rows_of(fake, rows)
+            )
+            per_sample = self.criterion.total(losses)
+            # the mean over the whole batch: sums over parts and processes are what is left to do
+            ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
+            own.append(losses)
+        return Losses(
+            self._whole([one.discrimination for one in own]),
+            AV(
+                self._whole([one.denoising.audio for one in own]),
+                self._whole([one.denoising.video for one in own]),
+            ),
+            self._whole([one.correct for one in own]),
+        )
+
+    def _whole(self, parts: list[Tensor]) -> Tensor:
+        return self.strategy.gather(torch.cat([one.detach() for one in parts]))
+
 
 __all__ = ["TrainConfig", "Trainer"]
 

@@ -15,7 +15,7 @@ from transformers import SpeechT5HifiGan
 from mmdisco.adapters.auffusion import spectrogram
 from mmdisco.adapters.auffusion.padding import COLUMNS
 from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP, SAMPLE_RATE
-from mmdisco.adapters.autoencoder import ScaledAutoencoder
+from mmdisco.adapters.vae import ScaledAutoencoder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent

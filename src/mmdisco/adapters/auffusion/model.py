@@ -31,14 +31,13 @@ from mmdisco.adapters.auffusion.weights import (
     load_adapter,
     load_vocoder,
 )
-from mmdisco.adapters.checkpoint import expect_complete
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.matching import expect_latents, expect_text
-from mmdisco.adapters.parameterisation import Parameterisation
-from mmdisco.adapters.runtime import CPU, Runtime
+from mmdisco.adapters.checkpoint import expect_complete, find
+from mmdisco.adapters.device import CPU, Runtime
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.media.clip import Audio
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mmdisco.schedule import NoiseLevel
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.shapes import AudioLatent
 
 COLUMNS: Final = 128

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from mmdisco.errors import UserError
-from mmdisco.pickles import state_dict
+from mmdisco.io.pickles import state_dict
 
 CHECKPOINT: Final = "vocoder.pt"
 

@@ -14,12 +14,11 @@ from transformers import SpeechT5HifiGan
 
 from mmdisco.adapters.auffusion.prompts import LENGTH, ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
-from mmdisco.adapters.layouts import AUFFUSION
-from mmdisco.adapters.parts import Part
-from mmdisco.adapters.tensors import Network, empty, fill
+from mmdisco.adapters.checkpoint import Network, empty, fill
+from mmdisco.adapters.components import AUFFUSION, Part
 from mmdisco.errors import UserError
-from mmdisco.files import read_json, read_tensors, write_tensors
-from mmdisco.pickles import read_pickle, state_dict
+from mmdisco.io.files import read_json, read_tensors, write_tensors
+from mmdisco.io.pickles import read_pickle, state_dict
 
 SOURCE: Final = "auffusion/auffusion-full"
 

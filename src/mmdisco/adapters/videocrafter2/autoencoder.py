@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.adapters.videocrafter2.layers import GROUPS, Enlarge
-from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.io.bounds import check_sizes
 
 
 @dataclass(frozen=True)

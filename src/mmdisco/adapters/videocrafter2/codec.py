@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdisco.adapters.frame_codec import Picture
-from mmdisco.adapters.lengths import whole_steps
+from mmdisco.adapters.vae import whole_steps
+from mmdisco.adapters.video_vae import Picture
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, sample_mean
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video

@@ -12,21 +12,20 @@ from typing import Final
 import torch
 from transformers import CLIPTokenizer
 
-from mmdisco.adapters.checkpoint import expect_complete
-from mmdisco.adapters.frame_codec import Picture
-from mmdisco.adapters.hub import find
-from mmdisco.adapters.layouts import CLIP_TOKENIZER, VIDEOCRAFTER2
-from mmdisco.adapters.runtime import CPU, Runtime
+from mmdisco.adapters.checkpoint import expect_complete, find
+from mmdisco.adapters.components import CLIP_TOKENIZER, VIDEOCRAFTER2
+from mmdisco.adapters.device import CPU, Runtime
+from mmdisco.adapters.video_vae import Picture
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder
 from mmdisco.adapters.videocrafter2.codec import NAME, Codec
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
 from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower
 from mmdisco.adapters.videocrafter2.unet import UNet
 from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
+from mmdisco.core.denoiser import BaseModel, Conditioning
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
-from mmdisco.models import BaseModel, Conditioning
-from mmdisco.schedule import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import Latent
 
 TOKENIZER_SOURCE: Final = "openai/clip-vit-large-patch14"

@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from mmdisco.schedule import NoiseSchedule, variance_preserving
+from mmdisco.core.noise import NoiseSchedule, variance_preserving
 from mmdisco.shapes import Table
 
 STEPS: Final = 1000

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from mmdisco.adapters.prompts import padded_ids
-from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Tokens
 
 # CLIP's own tokenizer for OpenCLIP fills with 0, unlike transformers' default for it

@@ -21,7 +21,7 @@ from mmdisco.adapters.videocrafter2.layers import (
     fold,
     unfold,
 )
-from mmdisco.discriminator.sizes import check_sizes
+from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import PerSample, Tokens, VideoLatent
 
 

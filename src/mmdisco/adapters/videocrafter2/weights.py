@@ -15,21 +15,16 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mmdisco.adapters.layouts import VIDEOCRAFTER2
-from mmdisco.adapters.tensors import (
-    Network,
-    empty,
-    fill,
-    summary,
-)
+from mmdisco.adapters.checkpoint import Network, empty, fill, summary
+from mmdisco.adapters.components import VIDEOCRAFTER2
 from mmdisco.adapters.videocrafter2 import keys
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
 from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.errors import UserError
-from mmdisco.files import expect_writable, read_object, read_tensors, write_json, write_tensors
-from mmdisco.pickles import read_pickle, state_dict
+from mmdisco.io.files import expect_writable, read_object, read_tensors, write_json, write_tensors
+from mmdisco.io.pickles import read_pickle, state_dict
 
 SOURCE: Final = "VideoCrafter/VideoCrafter2"
 (CHECKPOINT,), CONVERTED = VIDEOCRAFTER2.choices

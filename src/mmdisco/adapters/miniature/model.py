@@ -1,0 +1,220 @@
+"""The two base models of the embedded pair, each behind the interface of every base model.
+
+Sound: 1.6 s of 16 kHz as a log-mel spectrogram, its latents (4, 32, 16), back through Griffin-Lim.
+Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. All
+conversions between media and latents of the pair are here and in ``autoencoders``.
+
+A user's file as one given side of the embedded pair, which knows one length: 1.6 s.
+
+The embedded pair on disk: a folder of safetensors files and ``config.json``.
+
+The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
+words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Generic
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdisco.adapters.miniature.autoencoder import (
+    Standardised,
+    decode_frames,
+    decode_mel,
+    encode_frames,
+    encode_mel,
+)
+from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
+from mmdisco.errors import UserError
+from mmdisco.media import conditioning_clip
+from mmdisco.media.clip import Audio, Video
+from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.mel import MelScale
+from mmdisco.media.read import bring_down
+from mmdisco.shapes import Latent
+
+SECONDS = 1.6
+FPS = Fraction(10)
+FRAMES = 16
+SIDE = 64
+SAMPLE_RATE = 16_000
+SAMPLES = 25_600
+
+AUDIO_SHAPE = torch.Size([4, 32, 16])
+VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
+
+
+def audio_schedule() -> NoiseSchedule:
+    """Cosine, moved towards noise: neighbouring steps of a spectrogram tell of each other."""
+    return cosine(shift=0.20)
+
+
+def video_schedule() -> NoiseSchedule:
+    """Cosine, moved further: what a clip shows is decided while every frame is nearly all noise.
+
+    Sixteen frames of one thing outvote much noise together; a schedule with few levels where they
+    do so lets every frame settle on a colour of its own.
+    """
+    return cosine(shift=0.15)
+
+
+class Codec(ABC, Generic[Medium]):
+    """Media of one modality to latents and back.
+
+    Attributes:
+        shape: Of one latent.
+    """
+
+    shape: torch.Size
+
+    @abstractmethod
+    def encode(self, media: Sequence[Medium]) -> Latent:
+        """See ``BaseModel.encode``."""
+
+    @abstractmethod
+    def decode(self, x_0: Latent) -> list[Medium]:
+        """See ``BaseModel.decode``."""
+
+
+class EmbeddedModel(BaseModel[Medium]):
+    """Either model of the embedded pair: only their codecs differ.
+
+    Args:
+        denoiser: With its schedule.
+        codec: Of its modality.
+        text: Shared by both.
+    """
+
+    def __init__(self, denoiser: Denoiser, codec: Codec[Medium], text: TextEncoder) -> None:
+        self._denoiser = denoiser
+        self._codec = codec
+        self._text = text
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """That of the denoiser."""
+        return self._denoiser.schedule
+
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """ε of each latent."""
+        return self._denoiser.predict_noise(x_t, level, cond)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
+        """One vector a prompt."""
+        with torch.no_grad():
+            return Conditioning(self._text(prompts))
+
+    def latent_shape(self, seconds: float) -> torch.Size:
+        """That of the codec.
+
+        Raises:
+            UserError: ``seconds`` is not 1.6, the one length of the pair.
+        """
+        _check_seconds(seconds)
+        return self._codec.shape
+
+    def encode(self, media: Sequence[Medium]) -> Latent:
+        """Latents of clips of 1.6 s.
+
+        Raises:
+            UserError: A clip has another rate, size or length.
+        """
+        with torch.no_grad():
+            return self._codec.encode(media)
+
+    def decode(self, x_0: Latent) -> list[Medium]:
+        """Clips of latents."""
+        with torch.no_grad():
+            return self._codec.decode(x_0)
+
+
+class AudioCodec(Codec[Audio]):
+    """Sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
+
+    shape = AUDIO_SHAPE
+
+    def __init__(self, autoencoder: Standardised) -> None:
+        self._autoencoder = autoencoder
+        self._scale = MelScale()
+
+    def encode(self, media: Sequence[Audio]) -> Latent:
+        """Of 25,600 samples each."""
+        for audio in media:
+            if audio.sample_rate != SAMPLE_RATE or len(audio.waveform) != SAMPLES:
+                raise UserError(
+                    f"sound of {len(audio.waveform)} samples at {audio.sample_rate} Hz: the "
+                    f"embedded pair takes {SAMPLES} at {SAMPLE_RATE}"
+                )
+        waveforms = torch.from_numpy(np.stack([audio.waveform for audio in media]))
+        return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
+
+    def decode(self, x_0: Latent) -> list[Audio]:
+        """Of 25,600 samples each."""
+        waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
+        return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
+
+
+class VideoCodec(Codec[Video]):
+    """16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
+
+    shape = VIDEO_SHAPE
+
+    def __init__(self, autoencoder: Standardised) -> None:
+        self._autoencoder = autoencoder
+
+    def encode(self, media: Sequence[Video]) -> Latent:
+        """Frame by frame."""
+        for video in media:
+            if video.fps != FPS or video.frames.shape != (FRAMES, SIDE, SIDE, 3):
+                frames, height, width, _ = video.frames.shape
+                raise UserError(
+                    f"video of {frames} frames of {width}×{height} at {video.fps} fps: the "
+                    f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}"
+                )
+        frames = torch.from_numpy(np.stack([video.frames for video in media]))
+        return encode_frames(self._autoencoder, frames)
+
+    def decode(self, x_0: Latent) -> list[Video]:
+        """Frame by frame."""
+        return [Video(one, FPS) for one in _arrays(decode_frames(self._autoencoder, x_0))]
+
+
+def _check_seconds(seconds: float) -> None:
+    if abs(seconds - SECONDS) > 1e-6:
+        raise UserError(f"{seconds} seconds: the embedded pair makes clips of {SECONDS} only")
+
+
+def _arrays(batch: Tensor) -> list[np.ndarray]:
+    return [np.ascontiguousarray(one) for one in batch.numpy()]
+
+
+FORM: Final = Form(FRAMES / FPS, FPS, (SIDE, SIDE), SAMPLE_RATE)
+MOST_PIXELS: Final = conditioning_clip.MOST_PIXELS
+
+
+def read_given_video(path: Path) -> tuple[Video, Video]:
+    """The picture of a file as the pair takes it, and as ``given_video`` shows it.
+
+    Raises:
+        UserError: The file has no picture track or no frames, or cannot be read.
+    """
+    return conditioning_clip.given_video(path, FORM, MOST_PIXELS)
+
+
+def read_given_audio(path: Path) -> tuple[Audio, Audio]:
+    """The sound of a file as the pair takes it, and at the file's own rate.
+
+    Raises:
+        UserError: The file has no sound track or no samples, or cannot be read.
+    """
+    return conditioning_clip.given_audio(path, FORM)
+
+
+PACKAGED: Final = Path(__file__).parent / "weights"

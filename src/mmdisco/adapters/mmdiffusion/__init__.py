@@ -1,0 +1,1 @@
+"""MM-Diffusion as a joint model: its networks, checkpoints and sampler."""

@@ -1,0 +1,105 @@
+"""Sampling of MM-Diffusion as it is released: 20 evaluations at equal steps of the log-SNR.
+
+The general sampler with a path, a grid and a solver of the release's own. Knows no network.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmdisco.adapters.mmdiffusion.solver import SinglestepDPMSolver
+from mmdisco.core.av import AV, each
+from mmdisco.core.coupling import NoisePath
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.errors import UserError
+from mmdisco.shapes import PerSample, Table
+
+EVALUATIONS = 20
+
+
+@dataclass(frozen=True)
+class ContinuousPath(NoisePath):
+    """Equal log-SNR for equal u, between rows of VP tables too.
+
+    ln α is linear in t between rows, as DPM-Solver has it, so a time of the path need not be whole.
+
+    Attributes:
+        schedules: Of either modality.
+    """
+
+    schedules: AV[NoiseSchedule]
+
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """The level of ln(α²/σ²) linear in u from the last row (1) to the first (0)."""
+        return self.schedules.map(lambda schedule: _level(schedule, u.to(torch.float64)))
+
+
+def _level(schedule: NoiseSchedule, u: PerSample) -> NoiseLevel:
+    cleanest, noisiest = schedule.levels().log_snr[[0, -1]]
+    log_snr = cleanest + u * (noisiest - cleanest)
+    log_alpha = functional.logsigmoid(log_snr) / 2
+    t = np.interp(
+        log_alpha.numpy(), schedule.alphas.log().flip(0).numpy(), schedule.times.flip(0).numpy()
+    )
+    # a row that is met exactly must not fall below itself by rounding: whoever wants whole times
+    # would take the row before
+    return NoiseLevel(torch.from_numpy(t.round(9)), log_alpha.exp(), torch.sigmoid(-log_snr).sqrt())
+
+
+def _row(schedule: NoiseSchedule, level: NoiseLevel) -> NoiseLevel:
+    return level if level.is_clean else schedule.level(level.t.floor())
+
+
+@dataclass(frozen=True)
+class TrailingTime(Grid):
+    """Equal steps of u that leave the bottom out: u = k/N for k = N, …, 1."""
+
+    def stops(self, path: NoisePath, steps: int) -> Table:
+        """From u = 1 to u = 1/N."""
+        if steps < 1:
+            raise UserError(f"{steps} sampling steps: ask for at least 1")
+        return torch.arange(steps, 0, -1, dtype=torch.float64) / steps
+
+
+@dataclass(frozen=True)
+class AtTrainedTimes(JointDenoiser):
+    """Another denoiser, told the last row of its schedule that is no noisier than the level.
+
+    The released sampler steps between levels of any time, but asks network and discriminator at
+    whole ones, and takes σ of the guidance from there.
+
+    Attributes:
+        denoiser: Guided or not.
+        schedules: With times 0, 1, 2, ….
+    """
+
+    denoiser: JointDenoiser
+    schedules: AV[NoiseSchedule]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """ε̂ as of the row."""
+        return self.denoiser.predict_noise(z_t, each(_row, self.schedules, level), cond)
+
+
+def released_sampler(schedules: AV[NoiseSchedule], evaluations: int = EVALUATIONS) -> Sampler:
+    """The sampler of the release; hand it a denoiser ``AtTrainedTimes``.
+
+    Its last latents keep the noise of the schedule's first row, σ = 0.01, as the released ones do.
+
+    Args:
+        schedules: Those of MM-Diffusion.
+        evaluations: Of the network.
+
+    Raises:
+        UserError: Fewer than one evaluation.
+    """
+    path = ContinuousPath(schedules)
+    ends = path.levels(torch.zeros(1, dtype=torch.float64))
+    return Sampler(path, ends.map(SinglestepDPMSolver), evaluations, TrailingTime())

@@ -1,0 +1,124 @@
+"""Videos to the latents of an image autoencoder and back, frame by frame.
+
+One clip at a time, so that a clip never depends on its batch mates and the memory of one is
+enough.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from mmdisco.adapters.vae import ScaledAutoencoder, whole_steps
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Video
+from mmdisco.shapes import VideoLatent
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The videos that a model is used for; networks themselves know no rate.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        fps: Frames a second.
+        most_frames: Frames that the network has positions for; ``None`` is no bound.
+    """
+
+    height: int
+    width: int
+    fps: Fraction = Fraction(8)
+    most_frames: int | None = None
+
+
+class FrameCodec:
+    """Videos ↔ (b, c, f, h, w), h and w an eighth of the picture's with the usual autoencoder.
+
+    Args:
+        vae: From images in [−1, 1] to latents.
+        picture: What videos look like.
+        device: Where the autoencoder computes.
+        model: The model's name, for messages.
+
+    Raises:
+        UserError: The size is no multiple of the autoencoder's factor.
+    """
+
+    def __init__(
+        self, vae: AutoencoderKL, picture: Picture, device: torch.device, model: str
+    ) -> None:
+        self._autoencoder = ScaledAutoencoder(vae, device)
+        self._picture = picture
+        self._model = model
+        self._factor = self._autoencoder.factor
+        sides = (picture.height, picture.width)
+        if min(sides) < 1 or any(side % self._factor for side in sides):
+            raise UserError(
+                f"a picture of {picture.width}×{picture.height}: {model} takes multiples of "
+                f"{self._factor}"
+            )
+        if picture.fps <= 0:
+            raise UserError(f"{picture.fps} frames a second: give a rate above 0")
+
+    def shape(self, seconds: float) -> torch.Size:
+        """(c, f, h, w) of a video.
+
+        Raises:
+            UserError: ``seconds`` is no whole number of frames, or too many.
+        """
+        frames = whole_steps(seconds, self._picture.fps, self._model, "frame")
+        self._expect_few(frames)
+        sides = (self._picture.height // self._factor, self._picture.width // self._factor)
+        return torch.Size([self._autoencoder.channels, frames, *sides])
+
+    def encode(self, media: Sequence[Video]) -> VideoLatent:
+        """The mean of the autoencoder's posterior of each frame, scaled for the network.
+
+        Raises:
+            UserError: A video has another rate or size, too many frames, or another number of
+                frames than the first.
+        """
+        self._expect_fitting(media)
+        return torch.stack([self._encode(video) for video in media])
+
+    def decode(self, x_0: VideoLatent) -> list[Video]:
+        """Videos of the model's rate."""
+        return [self._decode(one) for one in x_0]
+
+    def _encode(self, video: Video) -> Tensor:
+        # (f, h, w, 3) in [0, 1] -> (f, 3, h, w) in [−1, 1]
+        images = 2 * torch.from_numpy(video.frames).permute(0, 3, 1, 2) - 1
+        return self._autoencoder.encode(images).transpose(0, 1)
+
+    def _decode(self, x_0: Tensor) -> Video:
+        images = self._autoencoder.decode(x_0.transpose(0, 1)).float()
+        frames = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        return Video(np.ascontiguousarray(frames.cpu().numpy()), self._picture.fps)
+
+    def _expect_fitting(self, media: Sequence[Video]) -> None:
+        size = (self._picture.height, self._picture.width)
+        for video in media:
+            frames, height, width, _ = video.frames.shape
+            if video.fps != self._picture.fps or (height, width) != size:
+                raise UserError(
+                    f"video of {width}×{height} at {video.fps} fps: {self._model} is set to "
+                    f"{size[1]}×{size[0]} at {self._picture.fps}; fit the video or the setting"
+                )
+            self._expect_few(frames)
+            if frames != len(media[0].frames):
+                raise UserError(
+                    f"videos of {len(media[0].frames)} and {frames} frames: those of one batch "
+                    "must be of one length"
+                )
+
+    def _expect_few(self, frames: int) -> None:
+        most = self._picture.most_frames
+        if most is not None and frames > most:
+            raise UserError(
+                f"{frames} frames: {self._model} makes {most} at most; ask for fewer seconds"
+            )

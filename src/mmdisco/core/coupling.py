@@ -1,0 +1,88 @@
+"""The pairs of noise levels that training and sampling walk together.
+
+The logit is the log ratio at a *pair* of levels, so a discriminator trained on one path of pairs
+and sampled on another samples the wrong joint. A path is therefore an object of its own that both
+sides are given: u in [0, 1] goes to one level per modality, 0 the least noise, 1 the most. Knows
+schedules; knows no network, no sampler and no loss.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+
+from mmdisco.core.av import AV
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.shapes import PerSample
+
+
+class NoisePath(ABC):
+    """u in [0, 1] to a pair of noise levels; both rise with u, or stay clean."""
+
+    @abstractmethod
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """The pair at each ``u``, float64."""
+
+
+@dataclass(frozen=True)
+class IndexPath(NoisePath):
+    """Both schedules at the same share of their own table, whatever their lengths.
+
+    With two schedules of n rows, row k of one meets row k of the other.
+    """
+
+    schedules: AV[NoiseSchedule]
+
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """Levels at time t_first + u (t_last − t_first) of either schedule."""
+
+        def at(schedule: NoiseSchedule) -> NoiseLevel:
+            first, last = float(schedule.times[0]), float(schedule.times[-1])
+            return schedule.level(first + u.to(torch.float64) * (last - first))
+
+        return self.schedules.map(at)
+
+
+@dataclass(frozen=True)
+class LogSNRPath(NoisePath):
+    """Both modalities at the same ln(α²/σ²), paced by the audio's schedule.
+
+    Where one schedule does not reach as far as the other, the path ends with the shorter one.
+    """
+
+    schedules: AV[NoiseSchedule]
+
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """Levels of equal log-SNR, u running over the times that both schedules cover."""
+        ends = self.schedules.map(lambda schedule: schedule.levels().log_snr[[0, -1]])
+        cleanest = torch.minimum(ends.audio[0], ends.video[0])
+        noisiest = torch.maximum(ends.audio[1], ends.video[1])
+        first, last = self.schedules.audio.level_at_log_snr(torch.stack([cleanest, noisiest])).t
+        audio = self.schedules.audio.level(first + u.to(torch.float64) * (last - first))
+        return AV(audio, self.schedules.video.level_at_log_snr(audio.log_snr))
+
+
+@dataclass(frozen=True)
+class GivenVideo(NoisePath):
+    """Another path with the video clean throughout: sound for a given video.
+
+    Noising the given side along would not sample the conditional, even with the exact log ratio;
+    h(x_t, y_0) does.
+    """
+
+    path: NoisePath
+
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """The audio's levels of the path beside a clean video."""
+        return AV(self.path.levels(u).audio, NoiseLevel.clean(len(u)))
+
+
+@dataclass(frozen=True)
+class GivenAudio(NoisePath):
+    """Another path with the audio clean throughout: video for a given sound."""
+
+    path: NoisePath
+
+    def levels(self, u: PerSample) -> AV[NoiseLevel]:
+        """The video's levels of the path beside a clean audio."""
+        return AV(NoiseLevel.clean(len(u)), self.path.levels(u).video)

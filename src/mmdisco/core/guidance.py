@@ -1,0 +1,177 @@
+"""Joint guidance: two separate scores and a discriminator's gradient make the joint score.
+
+    ∇ log q(x_t, y_t) = ∇ log p(x_t) + ∇_x h(x_t, y_t)      (MMDisCo, Hayakawa et al. 2025)
+    ε̂_x = ε_base(x_t) − s_x σ_t ∇_x h(x_t, y_t)             and the same in y
+
+h is the discriminator's logit; s = 1 is the theory. Wrappers of denoisers; knows no loop and no
+random numbers.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mmdisco.core.av import AV, each
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.log_ratio import EveryTime, Gradient
+from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.shapes import Latent, PerSample
+
+
+def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:
+    """ε̂ − s σ ∇h: the method's one line."""
+    return eps - over(scale * level.sigma, eps) * gradient
+
+
+class JointScale(ABC):
+    """The weight s of the discriminator's gradient in one modality, by noise level."""
+
+    @abstractmethod
+    def at(self, level: NoiseLevel) -> PerSample:
+        """The weight of each sample."""
+
+
+@dataclass(frozen=True)
+class ConstantScale(JointScale):
+    """The same weight at every level; 1 is the theory, 0 the bases alone."""
+
+    scale: float = 1.0
+
+    def at(self, level: NoiseLevel) -> PerSample:
+        """``scale``, whatever the level."""
+        return torch.full_like(level.sigma, self.scale)
+
+
+@dataclass(frozen=True)
+class IntervalScale(JointScale):
+    """A weight inside an interval of log-SNR and 0 outside it (Kynkäänniemi et al. 2024).
+
+    The ends belong to the interval. Where every sample of both modalities lies outside, the
+    discriminator is not run.
+    """
+
+    scale: float
+    low: float
+    high: float
+
+    def at(self, level: NoiseLevel) -> PerSample:
+        """``scale`` where low ≤ ln(α²/σ²) ≤ high."""
+        inside = (level.log_snr >= self.low) & (level.log_snr <= self.high)
+        return self.scale * inside.to(level.sigma.dtype)
+
+
+@dataclass(frozen=True)
+class JointGuidance(JointDenoiser):
+    """A base corrected by the gradient of a discriminator's logit.
+
+    Attributes:
+        base: Two independent models, or one that is joint already.
+        discriminator: Log ratio of real pairs against the base's own.
+        scale: s of either modality.
+        gradient: Where ∇h is taken from; one that keeps something belongs to a single run.
+    """
+
+    base: JointDenoiser
+    discriminator: Discriminator
+    scale: AV[JointScale]
+    gradient: Gradient = field(default_factory=EveryTime)
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """ε_base − s σ ∇h in both modalities, from one gradient."""
+        eps = self.base.predict_noise(z_t, level, cond)
+        scale = each(lambda weight, at: weight.at(at), self.scale, level)
+        if not (scale.audio.any() or scale.video.any()):
+            return eps
+        text = cond.map(lambda one: one.pooled)
+        gradient = self.gradient.at(lambda z: self.discriminator(z, level, text), z_t, level)
+        return each(guide, eps, gradient, level, scale)
+
+
+@dataclass(frozen=True)
+class ClassifierFree(JointDenoiser):
+    """null + w (cond − null) in each modality (Ho & Salimans 2021, Eq. 6 with w = 1 + their w).
+
+    Around a ``JointGuidance`` it guides base and discriminator at once.
+
+    Attributes:
+        denoiser: Run twice, with the captions and with the empty ones.
+        null: The encoded empty caption, batch size 1.
+        scale: w of either modality; 1 is no guidance.
+    """
+
+    denoiser: JointDenoiser
+    null: AV[Conditioning]
+    scale: AV[float]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """The extrapolated noise; one evaluation where both weights are 1."""
+        with_caption = self.denoiser.predict_noise(z_t, level, cond)
+        if self.scale == AV(1.0, 1.0):
+            return with_caption
+        batch_size = len(z_t.audio)
+        null = self.null.map(lambda one: _repeat(one, batch_size))
+        without = self.denoiser.predict_noise(z_t, level, null)
+        return each(_extrapolate, with_caption, without, self.scale)
+
+
+@dataclass(frozen=True)
+class BatchedClassifierFree(JointDenoiser):
+    """``ClassifierFree`` in one evaluation of twice the batch: more memory, often less time.
+
+    Attributes:
+        denoiser: Run once, with the captions and the empty ones side by side.
+        null: The encoded empty caption, batch size 1.
+        scale: w of either modality; 1 is no guidance.
+    """
+
+    denoiser: JointDenoiser
+    null: AV[Conditioning]
+    scale: AV[float]
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        """The extrapolated noise."""
+        if self.scale == AV(1.0, 1.0):
+            return self.denoiser.predict_noise(z_t, level, cond)
+        batch_size = len(z_t.audio)
+        both = self.denoiser.predict_noise(
+            z_t.map(_twice),
+            level.map(lambda one: NoiseLevel(*map(_twice, (one.t, one.alpha, one.sigma)))),
+            each(lambda own, null: _beside(own, _repeat(null, batch_size)), cond, self.null),
+        )
+        return each(_extrapolate_halves, both, self.scale)
+
+
+def _twice(x: Tensor) -> Tensor:
+    return torch.cat([x, x])
+
+
+def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
+    native = zip(cond.native, null.native, strict=True)
+    return Conditioning(
+        torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in native)
+    )
+
+
+def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
+    return null + scale * (cond - null)
+
+
+def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
+    cond, null = both.chunk(2)
+    return _extrapolate(cond, null, scale)
+
+
+def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:
+    return Conditioning(
+        cond.pooled.expand(batch_size, -1),
+        tuple(one.expand(batch_size, *one.shape[1:]) for one in cond.native),
+    )

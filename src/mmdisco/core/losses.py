@@ -1,0 +1,161 @@
+"""The paper's two losses. Pure: a discriminator, a base and two noised batches in, numbers out.
+
+    L_disc    = E_real[softplus(−h)] + E_fake[softplus(h)]
+    L_denoise = E_real[‖ε_x − (ε_base(x_t) − σ ∇_x h)‖² + ‖ε_y − (ε_base(y_t) − σ ∇_y h)‖²]
+    L         = L_disc + λ L_denoise
+
+Cross-entropy bounds the error of h, not of its gradient, and sampling uses the gradient alone; the
+denoising term makes base and gradient a noise estimator (Chao et al. 2022, for conditional scores).
+Here ‖·‖² is a mean over the elements of a modality, so λ means the same at every latent size.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from mmdisco.core.av import AV, each
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.guidance import guide
+from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.pairs import Pairs
+from mmdisco.errors import UserError
+from mmdisco.shapes import Latent, PerSample
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Per-sample losses of one step; zeros where a loss is not computed.
+
+    Attributes:
+        discrimination: softplus(−h) of the real pairs plus softplus(h) of the fake ones.
+        denoising: Squared error of the guided noise per modality, a mean over elements.
+        correct: Share of right answers of the real and the fake pair, 0, ½ or 1.
+    """
+
+    discrimination: PerSample
+    denoising: AV[Tensor]
+    correct: PerSample
+
+
+@dataclass(frozen=True)
+class NoisedPairs:
+    """A batch of pairs on its way: z_t = α z_0 + σ ε at the given levels."""
+
+    pairs: Pairs
+    eps: AV[Tensor]
+    level: AV[NoiseLevel]
+
+    @property
+    def z_t(self) -> AV[Tensor]:
+        """The noisy latents."""
+        return each(NoiseLevel.add_noise, self.level, self.pairs.z_0, self.eps)
+
+
+class Criterion(ABC):
+    """What the steps of a training minimise."""
+
+    @abstractmethod
+    def losses(
+        self,
+        discriminator: Discriminator,
+        base: JointDenoiser,
+        real: NoisedPairs,
+        fake: NoisedPairs,
+    ) -> Losses:
+        """The losses of each pair.
+
+        Args:
+            discriminator: The network in training.
+            base: The frozen base whose noise the gradient must complete.
+            real: Noised real pairs, (b, …).
+            fake: Pairs that the base made, noised to the same levels, (b, …).
+        """
+
+    @abstractmethod
+    def total(self, losses: Losses) -> PerSample:
+        """What is minimised, of each pair."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, float]:
+        """What a checkpoint of it must agree in."""
+
+
+@dataclass(frozen=True)
+class Objective(Criterion):
+    """The paper's: how much either loss counts; λ is ``denoising`` where ``discrimination`` is 1.
+
+    A loss of weight 0 is not computed.
+    """
+
+    discrimination: float = 1.0
+    denoising: float = 1.0
+
+    def __post_init__(self) -> None:
+        weights = (self.discrimination, self.denoising)
+        if min(weights) < 0 or max(weights) == 0:
+            raise UserError(
+                f"loss weights: cross-entropy {self.discrimination}, denoising {self.denoising}; "
+                "give numbers from 0, not both 0"
+            )
+
+    def losses(
+        self,
+        discriminator: Discriminator,
+        base: JointDenoiser,
+        real: NoisedPairs,
+        fake: NoisedPairs,
+    ) -> Losses:
+        """Both at once, sharing the logit of the real pairs."""
+        zeros = torch.zeros(len(real.pairs))
+        denoising = AV(zeros, zeros)
+        if self.denoising:
+            logit, denoising = _denoising(discriminator, base, real)
+        else:
+            logit = _logit(discriminator, real)
+        discrimination, correct = zeros, (logit.detach() > 0).float()
+        if self.discrimination:
+            fake_logit = _logit(discriminator, fake)
+            discrimination = softplus(-logit) + softplus(fake_logit)
+            correct = ((logit.detach() > 0).float() + (fake_logit.detach() < 0).float()) / 2
+        return Losses(discrimination, denoising, correct)
+
+    def total(self, losses: Losses) -> PerSample:
+        """L of each pair."""
+        return self.discrimination * losses.discrimination + self.denoising * (
+            losses.denoising.audio + losses.denoising.video
+        )
+
+    def settings(self) -> dict[str, float]:
+        """Both weights."""
+        return asdict(self)
+
+
+def _logit(discriminator: Discriminator, noised: NoisedPairs) -> Tensor:
+    return discriminator(noised.z_t, noised.level, noised.pairs.cond.map(_pooled))
+
+
+def _denoising(
+    discriminator: Discriminator, base: JointDenoiser, real: NoisedPairs
+) -> tuple[Tensor, AV[Tensor]]:
+    z_t, cond = real.z_t, real.pairs.cond
+    with torch.no_grad():
+        base_eps = base.predict_noise(z_t, real.level, cond)
+    text = cond.map(_pooled)
+    ratio = differentiate(lambda z: discriminator(z, real.level, text), z_t, create_graph=True)
+
+    def error(eps: Latent, base_eps: Latent, gradient: Latent, level: NoiseLevel) -> Tensor:
+        guided = guide(base_eps, gradient, level, torch.ones_like(level.sigma))
+        squared = (eps - guided).square().flatten(1).mean(dim=1)
+        # a clean side has no noise to predict
+        return torch.where(level.sigma > 0, squared, 0.0)
+
+    return ratio.logit, each(error, real.eps, base_eps, ratio.gradient, real.level)
+
+
+def _pooled(cond: Conditioning) -> Tensor:
+    return cond.pooled

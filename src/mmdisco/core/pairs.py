@@ -1,0 +1,33 @@
+"""Clean pairs of latents with their captions. Knows nothing of where they come from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch of clean pairs.
+
+    Attributes:
+        z_0: Latents of either modality, batch first, float32.
+        cond: Encoded captions, one per pair and modality.
+    """
+
+    z_0: AV[Tensor]
+    cond: AV[Conditioning]
+
+    def __len__(self) -> int:
+        return len(self.z_0.audio)
+
+
+class PairSource(ABC):
+    """Real pairs, or pairs that the base made."""
+
+    @abstractmethod
+    def draw(self, count: int, generator: Generator) -> Pairs:
+        """``count`` pairs at random, with the generator as the only source of chance."""

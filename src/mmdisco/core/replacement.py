@@ -1,0 +1,73 @@
+"""A given side for networks that know one noise level only.
+
+The exact conditional score takes h(x_t, y_0), with the given side clean. A network that was
+trained with both sides at one level is shown y_t = α y_0 + σ ε instead, at the timestep of x_t.
+That is the replacement of Song et al. (2021, arXiv:2011.13456, Appendix I.2): it leads, but not to
+the conditional, even if the network knows the exact ratio (the toy study has the size of the
+error). ε is drawn anew at every level, so that no single draw leads a whole run.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.rng import generator_of
+from mmdisco.shapes import Latent
+
+TICKS: Final = 2**16
+"""Parts of a timestep that have noise of their own."""
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A pair of latents at a pair of levels."""
+
+    z_t: AV[Tensor]
+    level: AV[NoiseLevel]
+
+
+@dataclass(frozen=True)
+class Alongside:
+    """Noises a clean side to the timestep of the other.
+
+    The noise is settled by ``seed``, timestep and modality and is the same for every sample, so
+    runs are repeatable and no sample depends on its batch mates.
+
+    Attributes:
+        schedules: Of either modality, with common timesteps.
+        seed: Of the noise.
+    """
+
+    schedules: AV[NoiseSchedule]
+    seed: int = 0
+
+    def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> Noised:
+        """Both sides at one timestep; unchanged where neither or both are clean.
+
+        Args:
+            z_t: Latents, of which one may be clean.
+            level: Their levels.
+        """
+        if level.audio.is_clean == level.video.is_clean:
+            return Noised(z_t, level)
+        if level.video.is_clean:
+            own = self._beside(self.schedules.video, level.audio)
+            video = own.add_noise(z_t.video, self._noise(z_t.video, own, 1))
+            return Noised(AV(z_t.audio, video), AV(level.audio, own))
+        own = self._beside(self.schedules.audio, level.video)
+        audio = own.add_noise(z_t.audio, self._noise(z_t.audio, own, 0))
+        return Noised(AV(audio, z_t.video), AV(own, level.video))
+
+    def _beside(self, schedule: NoiseSchedule, other: NoiseLevel) -> NoiseLevel:
+        return schedule.level(other.t)
+
+    def _noise(self, clean: Latent, level: NoiseLevel, side: int) -> Tensor:
+        def draw(t: float) -> Tensor:
+            stream = 2 * round(t * TICKS) + side
+            return torch.randn(clean.shape[1:], generator=generator_of(self.seed, stream))
+
+        return torch.stack([draw(t) for t in level.t.tolist()]).to(clean)

@@ -1,0 +1,58 @@
+"""Random numbers of a run. Knows no model and no solver."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from mmdisco.core.av import AV, each
+
+
+@dataclass(frozen=True)
+class NoiseSource:
+    """One generator per sample and modality, so a sample never depends on its batch mates.
+
+    Attributes:
+        generators: Per modality one generator for each sample, or a single one for a whole batch.
+    """
+
+    generators: AV[list[Generator]]
+
+    @staticmethod
+    def from_seeds(seeds: Sequence[int]) -> "NoiseSource":
+        """A source for ``len(seeds)`` samples, each with its own seed."""
+        return NoiseSource(
+            AV(
+                audio=[generator_of(seed, 0) for seed in seeds],
+                video=[generator_of(seed, 1) for seed in seeds],
+            )
+        )
+
+    @staticmethod
+    def shared(seed: int) -> "NoiseSource":
+        """One stream per modality for a batch of any size, drawn as one block.
+
+        For studies of many small samples, where a generator each would cost more than the model;
+        here a sample does depend on the batch it is drawn in.
+        """
+        return NoiseSource.from_seeds([seed])
+
+    def draw(self, shapes: AV[torch.Size], dtype: torch.dtype = torch.float32) -> AV[Tensor]:
+        """Standard normal noise of whole batches, ``shapes`` with the batch in front."""
+        return each(lambda shape, own: draw_normal(shape, own, dtype), shapes, self.generators)
+
+
+def draw_normal(shape: torch.Size, generators: list[Generator], dtype: torch.dtype) -> Tensor:
+    """Standard normal noise, each sample from its own generator, or all from a single one."""
+    if len(generators) == 1:
+        return torch.randn(shape, generator=generators[0], dtype=dtype)
+    return torch.stack([torch.randn(shape[1:], generator=one, dtype=dtype) for one in generators])
+
+
+def generator_of(seed: int, stream: int) -> Generator:
+    """A generator of its own for every seed and every stream of it, such as a step of training."""
+    # a hash of both, for neighbouring seeds and streams must be unrelated
+    state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -1,0 +1,80 @@
+"""DDPM in strides of one length, as the released code takes them.
+
+A step from timestep t ends at t − T // N, for T rows and N steps, whatever timestep comes next.
+Where the timesteps are spaced by T // N ("leading") that is the next one; where they are not
+("trailing" spacing of an N that does not divide T) it is a neighbour of it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers import DDPMScheduler
+from torch import Generator
+
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.schedulers import Run, Solver
+from mmdisco.shapes import Latent
+
+
+class StridedScheduler(DDPMScheduler):
+    """diffusers' scheduler with a stride of its own.
+
+    Args:
+        schedule: Variance preserving, a row for each whole timestep.
+        levels: Those of the run, at rows of the schedule.
+        clip_sample: Whether predicted clean latents are cut off at ±1.
+    """
+
+    def __init__(self, schedule: NoiseSchedule, levels: NoiseLevel, *, clip_sample: bool) -> None:
+        rows = len(schedule.times)
+        super().__init__(num_train_timesteps=rows, clip_sample=clip_sample)
+        # the product of betas in single precision would round once for each row
+        self.alphas_cumprod = schedule.alphas.square().float()
+        self.num_inference_steps = len(levels.t)
+        self.timesteps = levels.t.round().long()
+        self.stride = rows // len(levels.t)
+
+    def previous_timestep(self, timestep: int) -> int:
+        """Where a step ends; below 0 for a clean latent."""
+        return timestep - self.stride
+
+
+@dataclass(frozen=True)
+class StridedDDPM(Solver):
+    """Ancestral sampling with the posterior variance (Ho et al. 2020, Eq. 7), in equal strides.
+
+    Attributes:
+        schedule: Variance preserving, a row for each whole timestep; the levels of a run are rows
+            of it.
+        clip_sample: Whether predicted clean latents are cut off at ±1, as befits pixels.
+    """
+
+    schedule: NoiseSchedule
+    clip_sample: bool = False
+
+    def begin(self, levels: NoiseLevel) -> Run:
+        """A new run over ``levels``."""
+        return _StridedRun(
+            self.schedule, StridedScheduler(self.schedule, levels, clip_sample=self.clip_sample)
+        )
+
+
+@dataclass(frozen=True)
+class _StridedRun(Run):
+    schedule: NoiseSchedule
+    scheduler: StridedScheduler
+
+    def step(self, index: int, x_t: Latent, eps: Latent, noise: list[Generator]) -> Latent:
+        t = int(self.scheduler.timesteps[index])
+        given: Any = noise
+        stepped = self.scheduler.step(eps, t, x_t, generator=given, return_dict=False)
+        return stepped[0].to(x_t.dtype)
+
+    def arrival(self, levels: NoiseLevel, index: int) -> NoiseLevel:
+        """The row a stride below."""
+        t = self.scheduler.previous_timestep(int(self.scheduler.timesteps[index]))
+        return self.schedule.levels().at(t) if t >= 0 else NoiseLevel.clean(1)
+
+    def fork(self) -> Run:
+        # a step keeps nothing
+        return self

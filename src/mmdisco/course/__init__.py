@@ -1,1 +1,0 @@
-"""From prepared clips to a trained discriminator: fakes, configuration, training, its folder."""

@@ -1,0 +1,1 @@
+"""Pairs on disk: real ones from videos, fake ones from the base models."""

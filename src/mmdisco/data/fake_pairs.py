@@ -1,0 +1,325 @@
+"""The bases' own samples for prepared clips, made by any number of processes.
+
+Each shard is made from (seed, shard) alone and lies in a folder of its own until all shards before
+it are there; then whichever process comes along appends it to the store, under a lock. So the store
+is the same however many processes make it, and wherever they are stopped.
+
+Fake pairs: what the bases make on their own, drawn by the full reverse process and stored.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.pairs import Pairs
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import Sampler
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.prepared import PARTS, Clips
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.system import Pair, Sampling
+from mmdisco.io.files import (
+    MOST_LIST_BYTES,
+    read_object,
+    read_text,
+    remove_abandoned,
+    write_json,
+    write_text,
+)
+from mmdisco.io.locking import alone
+
+
+def generate_fake_pairs(
+    base: JointDenoiser,
+    sampler: Sampler,
+    batches: list[AV[Conditioning]],
+    shapes: AV[torch.Size],
+    store: PairStore,
+    *,
+    seed: int,
+) -> Iterator[int]:
+    """Sample one shard per batch of captions, going on after those that the store holds.
+
+    Args:
+        base: The frozen bases with the guidance that sampling will use, without joint guidance.
+        sampler: The full reverse process.
+        batches: Encoded captions, a batch a shard.
+        shapes: Of one sample's latents, without the batch.
+        store: Where they go.
+        seed: The shard's noise comes from (seed, shard) alone, so a rerun repeats it.
+
+    Yields:
+        The number of shards done, after each one.
+    """
+    for shard in range(store.shards, len(batches)):
+        store.append(fake_shard(base, sampler, batches[shard], shapes, seed=seed, shard=shard))
+        yield shard + 1
+
+
+def fake_shard(
+    base: JointDenoiser,
+    sampler: Sampler,
+    cond: AV[Conditioning],
+    shapes: AV[torch.Size],
+    *,
+    seed: int,
+    shard: int,
+) -> Pairs:
+    """The samples of one batch of captions, from noise of (seed, shard) alone.
+
+    Args:
+        base: As in ``generate_fake_pairs``.
+        sampler: The full reverse process.
+        cond: Encoded captions.
+        shapes: Of one sample's latents, without the batch.
+        seed: Of all shards.
+        shard: Which of them this is, from 0.
+    """
+    count = len(cond.audio.pooled)
+    noise = NoiseSource.shared(seed * 1_000_003 + shard)
+    whole = shapes.map(lambda shape: torch.Size([count, *shape]))
+    return Pairs(sampler.sample(base, sampler.initial(noise, whole), cond, noise), cond)
+
+
+MAKER: Final = "mmdisco fakes"
+JUDGES: Final = ("discriminator", "additive")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Fakes that are made in one batch.
+
+    Attributes:
+        number: Among all shards.
+        part: ``train`` or ``validation``.
+        place: Among the shards of its part.
+        first: Row of its first fake among those of its part.
+        sources: Row of the clip whose caption each fake is made of.
+        captions: One a fake.
+    """
+
+    number: int
+    part: str
+    place: int
+    first: int
+    sources: tuple[int, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """What is to be made.
+
+    Attributes:
+        clips: For whose captions.
+        pair: By which bases.
+        sampling: How; classifier-free guidance as in generation, no joint guidance.
+        out: The folder that all processes share.
+        samples: Fakes of each clip's caption.
+        shard: Fakes in a batch.
+        seed: Of the noise.
+        most: Fakes of one caption in either part; None has no limit.
+    """
+
+    clips: Clips
+    pair: Pair
+    sampling: Sampling
+    out: Path
+    samples: int = 1
+    shard: int = 32
+    seed: int = 0
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("samples a clip", self.samples, 1),
+            ("fakes a shard", self.shard, 1),
+            ("as a seed", self.seed, 0),
+            ("fakes a caption", self.most, 1),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{value} {name}: give at least {least}")
+        if not any(self.clips.captions.values()):
+            raise UserError(f"{self.clips.folder} holds no clips: prepare some first")
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All of them; those of the training part first."""
+        found: list[Shard] = []
+        for part in PARTS:
+            captions = self.clips.captions[part]
+            rows = list(self._rows(captions))
+            for place, first in enumerate(range(0, len(rows), self.shard)):
+                own = tuple(rows[first : first + self.shard])
+                texts = tuple(captions[row] for row in own)
+                found.append(Shard(len(found), part, place, first, own, texts))
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is made."""
+        scale = self.sampling.guidance_scale
+        return {
+            "made_by": MAKER,
+            "preset": self.clips.preset,
+            "options": self.clips.options.to_record() | {"device": ""},
+            "independent": self.pair.independent,
+            "weights": base_marks(self.pair),
+            "clips": self.clips.fingerprint,
+            "steps": self.sampling.steps,
+            "solver": self.sampling.solver,
+            "guidance_scale": [scale.audio, scale.video],
+            "samples": self.samples,
+            "shard": self.shard,
+            "seed": self.seed,
+            **({} if self.most is None else {"most": self.most}),
+        }
+
+    def make(
+        self, rank: int = 0, processes: int = 1, notice: Callable[[str], object] = lambda _: None
+    ) -> Iterator[Shard]:
+        """Make every ``processes``-th shard that is not there yet or is damaged, from ``rank`` on.
+
+        Args:
+            rank: Of this process.
+            processes: How many there are.
+            notice: Told of what is damaged and will be made again.
+
+        Yields:
+            Each of these shards, once it is there; those of earlier runs too.
+
+        Raises:
+            UserError: The folder holds fakes of other settings, or cannot be written.
+        """
+        if not 0 <= rank < processes:
+            raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
+        with self._lock():
+            remove_abandoned(self.out.rglob(".*.part*"))
+            self._expect_own()
+            for part in PARTS:
+                if (self.out / part / "store.json").exists():
+                    listed = PairStore.restored(self.out / part, "fake").shards
+                    if not listed:
+                        notice(f"{self.out / part / 'store.json'} is damaged: made again")
+        for shard in self.shards[rank::processes]:
+            if not self._is_made(shard, notice):
+                PairStore(self._piece(shard), "fake").put(0, self._sample(shard))
+                self.merge()
+            yield shard
+        self.merge()
+
+    def merge(self) -> bool:
+        """Append what is next in order, and write the manifest once all is there.
+
+        Returns:
+            Whether all is there.
+        """
+        with self._lock():
+            stores = {part: PairStore(self.out / part, "fake") for part in PARTS}
+            for shard in self.shards:
+                store, piece = stores[shard.part], self._piece(shard)
+                if piece.is_dir() and store.shards >= shard.place:
+                    if not store.is_whole(shard.place) and _is_whole(piece):
+                        store.put(shard.place, PairStore(piece, "fake").read())
+                    if store.shards > shard.place:
+                        shutil.rmtree(piece, ignore_errors=True)
+            whole = all(stores[shard.part].shards > shard.place for shard in self.shards)
+            if whole:
+                shutil.rmtree(self.out / "pieces", ignore_errors=True)
+                text = "".join(map(_lines, self.shards))
+                if _read(self._manifest) != text:
+                    write_text(self._manifest, text)
+            return whole
+
+    @property
+    def _manifest(self) -> Path:
+        return self.out / "manifest.jsonl"
+
+    def _piece(self, shard: Shard) -> Path:
+        return self.out / "pieces" / f"{shard.number:05d}"
+
+    def _rows(self, captions: list[str]) -> Iterator[int]:
+        made: Counter[str] = Counter()
+        for row, caption in enumerate(captions):
+            for _ in range(self.samples):
+                if self.most is None or made[caption] < self.most:
+                    made[caption] += 1
+                    yield row
+
+    def _is_made(self, shard: Shard, notice: Callable[[str], object]) -> bool:
+        store, piece = PairStore(self.out / shard.part, "fake"), self._piece(shard)
+        if store.is_whole(shard.place) or _is_whole(piece):
+            return True
+        if store.shards > shard.place:
+            notice(f"{store.path(shard.place)} is damaged or not there: made again")
+        elif piece.exists():
+            notice(f"{piece} is not whole: made again")
+            shutil.rmtree(piece)
+        return False
+
+    def _sample(self, shard: Shard) -> Pairs:
+        # any numbers of their own will do, for bases that draw some beside the noise
+        seeds = [self.seed * 1_000_003 + shard.number * self.shard + i for i in range(self.shard)]
+        model = self.pair.model(seeds[: len(shard.captions)])
+        return fake_shard(
+            guided_base(model, self.sampling.guidance_scale),
+            self.pair.method.sampler(model, self.sampling.settings),
+            model.encode_prompts(shard.captions),
+            model.latent_shapes(float(self.pair.form.seconds)),
+            seed=self.seed,
+            shard=shard.number,
+        )
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return alone(self.out / ".lock")
+
+    def _expect_own(self) -> None:
+        path = self.out / "fakes.json"
+        wanted = self.settings()
+        if not path.exists():
+            write_json(path, wanted)
+            return
+        found = read_object(path)
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                raise UserError(
+                    f"{self.out} holds fakes of other {name} ({found.get(name)}, asked for: "
+                    f"{value}): give the same settings or another folder"
+                )
+
+
+def base_marks(pair: Pair) -> dict[str, str]:
+    """Checksums of a pair's weights but those of its discriminators."""
+    return {name: mark for name, mark in pair.marks().items() if name not in JUDGES}
+
+
+def _is_whole(piece: Path) -> bool:
+    try:
+        return PairStore(piece, "fake").is_whole(0)
+    except UserError:
+        return False
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return read_text(path, MOST_LIST_BYTES)
+    except UserError:
+        return None
+
+
+def _lines(shard: Shard) -> str:
+    rows = zip(shard.sources, shard.captions, strict=True)
+    lines = [
+        {"part": shard.part, "index": index, "source": source, "caption": caption}
+        for index, (source, caption) in enumerate(rows, start=shard.first)
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -1,0 +1,1 @@
+"""From videos to stores of latents, with a manifest and a report."""

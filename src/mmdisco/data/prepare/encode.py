@@ -1,0 +1,230 @@
+"""Latents and caption vectors of clips, by the models of a pair.
+
+A clip at a glance, small enough to be kept by the thousand: a strip of frames and an outline.
+
+One block: decode, judge, encode. Alone it needs its films and the models, and no other block.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning, JointModel
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.prepare.filter import judge, statistics
+from mmdisco.data.prepare.plan import Block, Piece
+from mmdisco.errors import UserError
+from mmdisco.generation.system import Demand, Pair
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.probe import Fault
+from mmdisco.media.windows import windows
+
+
+class Encoder:
+    """The encoders of a pair, loaded at the first use.
+
+    Args:
+        pair: Whose.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._model: JointModel | None = None
+        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+    @property
+    def form(self) -> Form:
+        """The clips it takes."""
+        return self._pair.form
+
+    def expect(self) -> None:
+        """Make sure that the models are here.
+
+        Raises:
+            UserError: Files are missing.
+        """
+        self._pair.expect(Demand("", guided=False, one_sided=False))
+
+    def prompt(self, caption: str) -> str:
+        """What is encoded for a caption: nothing where the pair understands no word of it."""
+        return self._read(caption)[0]
+
+    def notices(self, caption: str) -> tuple[str, ...]:
+        """What of a caption the pair reads otherwise than it is written, a line each."""
+        return self._read(caption)[1]
+
+    def latents(self, clips: Sequence[AudioVideo]) -> AV[Tensor]:
+        """Clean latents of clips of the form, batch first, float32, on the CPU."""
+        with torch.no_grad():
+            audio = self._loaded.encode_audio([clip.audio for clip in clips])
+            video = self._loaded.encode_video([clip.video for clip in clips])
+        return AV(audio.float().cpu(), video.float().cpu())
+
+    def pairs(self, latents: Sequence[AV[Tensor]], captions: Sequence[str]) -> Pairs:
+        """Latents of one clip each, with their captions encoded, each different one once."""
+        prompts = [self.prompt(caption) for caption in captions]
+        different = sorted(set(prompts))
+        with torch.no_grad():
+            encoded = self._loaded.encode_prompts(different)
+        rows = torch.tensor([different.index(prompt) for prompt in prompts])
+
+        def of(cond: Conditioning) -> Conditioning:
+            native = tuple(one.cpu()[rows].contiguous() for one in cond.native)
+            return Conditioning(cond.pooled.float().cpu()[rows].contiguous(), native)
+
+        z_0 = AV(
+            torch.stack([one.audio for one in latents]), torch.stack([one.video for one in latents])
+        )
+        return Pairs(z_0, encoded.map(of))
+
+    @property
+    def _loaded(self) -> JointModel:
+        if self._model is None:
+            self._model = self._pair.model()
+        return self._model
+
+    def _read(self, caption: str) -> tuple[str, tuple[str, ...]]:
+        """What is encoded, and what there is to say of it."""
+        if caption not in self._known:
+            self._known[caption] = self._understood(caption)
+        return self._known[caption]
+
+    def _understood(self, caption: str) -> tuple[str, tuple[str, ...]]:
+        if not caption.strip() or not self._pair.prompted:
+            return "", ()
+        try:
+            notices = self._pair.expect(Demand(caption, guided=False, one_sided=False))
+        except UserError:
+            return "", ()
+        return caption, tuple(notices)
+
+
+_FRAMES: Final = 4
+_HEIGHT: Final = 54  # pixels
+_COLUMNS: Final = 96  # of the outline
+_QUALITY: Final = 70  # of JPEG
+
+
+def glimpse(clip: AudioVideo) -> dict[str, Any]:
+    """Frames side by side and the loudest sample of every column.
+
+    Returns:
+        ``jpeg``: base64; ``outline``: whole numbers from 0 to 100, the root of the amplitude, so
+        that quiet sounds are seen.
+    """
+    frames = clip.video.frames
+    chosen = frames[np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)]
+    strip = np.concatenate(list(np.clip(chosen, 0, 1)), axis=1)
+    image = Image.fromarray(np.round(strip * 255).astype(np.uint8))
+    width = max(1, round(image.width * _HEIGHT / image.height))
+    file = io.BytesIO()
+    image.resize((width, _HEIGHT), Image.Resampling.BOX).save(file, "JPEG", quality=_QUALITY)
+    columns = np.array_split(np.abs(clip.audio.waveform), _COLUMNS)
+    outline = [round(100 * float(column.max()) ** 0.5) if len(column) else 0 for column in columns]
+    return {"jpeg": base64.b64encode(file.getvalue()).decode(), "outline": outline}
+
+
+_SHOWN: Final = 8  # clips of a block that are kept at a glance, and as many of each reason
+
+
+class Maker:
+    """Makes blocks.
+
+    Args:
+        encoder: The models.
+        batch: Clips that are encoded at once; as many are in memory.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+    """
+
+    def __init__(self, encoder: Encoder, batch: int, audio_track: int | None = None) -> None:
+        self._encoder = encoder
+        self._batch = batch
+        self._audio_track = audio_track
+
+    def make(self, block: Block) -> tuple[Pairs | None, list[dict[str, Any]]]:
+        """The pairs of the clips that are kept, None without any, and a record of every clip."""
+        records: list[dict[str, Any]] = []
+        latents: list[AV[Tensor]] = []
+        waiting: list[tuple[dict[str, Any], AudioVideo]] = []
+        for piece, start, found in taken(block, self._encoder.form, self._audio_track):
+            record = self._record(piece, start)
+            records.append(record)
+            if isinstance(found, Fault):
+                _drop(record, found)
+                continue
+            record["statistics"] = statistics(found)
+            fault = judge(found)
+            if fault is not None:
+                _drop(record, fault)
+                alike = [one for one in records if one.get("reason") == fault.reason]
+                if len(alike) <= _SHOWN:
+                    record["glimpse"] = glimpse(found)
+                continue
+            waiting.append((record, found))
+            if (len(records) - 1) % -(-len(block) // _SHOWN) == 0:
+                record["glimpse"] = glimpse(found)
+            if len(waiting) == self._batch:
+                latents += self._encoded(waiting)
+                waiting = []
+        if waiting:
+            latents += self._encoded(waiting)
+        captions = [record["said"] for record in records if record["kept"]]
+        return self._encoder.pairs(latents, captions) if latents else None, records
+
+    def _record(self, piece: Piece, start: Fraction) -> dict[str, Any]:
+        return {
+            "kept": True,
+            "source": piece.name,
+            "group": piece.group,
+            "start": round(float(start), 6),
+            "end": round(float(start + self._encoder.form.seconds), 6),
+            "caption": self._encoder.prompt(piece.caption),
+            "said": piece.caption,
+        }
+
+    def _encoded(self, waiting: list[tuple[dict[str, Any], AudioVideo]]) -> list[AV[Tensor]]:
+        both = self._encoder.latents([clip for _, clip in waiting])
+        found: list[AV[Tensor]] = []
+        for row, (record, _) in enumerate(waiting):
+            one = both.map(lambda latent, row=row: latent[row])
+            if all(bool(torch.isfinite(side).all()) for side in (one.audio, one.video)):
+                found.append(one)
+            else:
+                _drop(record, Fault("not finite", "the models make no numbers of it"))
+        return found
+
+
+def taken(
+    block: Block, form: Form, audio_track: int | None = None
+) -> Iterator[tuple[Piece, Fraction, AudioVideo | Fault]]:
+    """Every clip of a block in order, or why there is none."""
+    for run in block.runs:
+        fault = _changed(run.piece)
+        if fault is not None:
+            yield from ((run.piece, start, fault) for start in run.starts)
+            continue
+        clips = windows(run.piece.path, run.starts, form, audio_track)
+        for start, found in zip(run.starts, clips, strict=True):
+            yield run.piece, start, found
+
+
+def _changed(piece: Piece) -> Fault | None:
+    try:
+        size = piece.path.stat().st_size
+    except OSError as error:
+        return Fault("unreadable", error.strerror or str(error))
+    return None if size == piece.bytes else Fault("changed", "it has another size than at first")
+
+
+def _drop(record: dict[str, Any], fault: Fault) -> None:
+    record["kept"] = False
+    record["reason"], record["detail"] = fault.reason, fault.detail

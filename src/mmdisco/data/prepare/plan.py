@@ -1,0 +1,174 @@
+"""What will be made of a source, block by block, before anything is decoded.
+
+A block is at most so many clips of one part; it becomes one shard, and is made again by itself. The
+plan is kept beside the shards, so that a run that goes on does the same as the one that began.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.data.prepare.sources import Refused
+from mmdisco.io.files import MOST_LIST_BYTES, json_text, parse_json, read_text, write_text
+from mmdisco.io.tables import number
+from mmdisco.media.probe import Fault
+
+_GAP: Final = Fraction(30)  # seconds without a clip after which a film is opened anew
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Clips of one film for one part.
+
+    Attributes:
+        path: The file.
+        name: In reports.
+        caption: Of all of them.
+        group: Which clips must stay together.
+        part: ``train`` or ``validation``; None before the split.
+        bytes: Size of the file, by which it is known again.
+        starts: Seconds at which clips begin.
+    """
+
+    path: Path
+    name: str
+    caption: str
+    group: str
+    part: str | None
+    bytes: int
+    starts: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Clips of a film that are taken in one pass."""
+
+    piece: Piece
+    starts: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What becomes one shard.
+
+    Attributes:
+        number: From 0.
+        part: ``train`` or ``validation``.
+        runs: In order.
+    """
+
+    number: int
+    part: str
+    runs: tuple[Run, ...]
+
+    def __len__(self) -> int:
+        return sum(len(run.starts) for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a source.
+
+    Attributes:
+        pieces: With their parts.
+        refused: What is of no use as a whole.
+        left_out: Clips between two parts of one film, which are in neither.
+    """
+
+    pieces: tuple[Piece, ...]
+    refused: tuple[Refused, ...]
+    left_out: int = 0
+
+    def blocks(self, size: int) -> list[Block]:
+        """Blocks of ``size`` clips, the last one of a part smaller."""
+        blocks: list[Block] = []
+        open_runs: dict[str, list[Run]] = {}
+        for piece in self.pieces:
+            part = str(piece.part)
+            rest = piece.starts
+            while rest:
+                runs = open_runs.setdefault(part, [])
+                room = size - sum(len(run.starts) for run in runs)
+                runs.extend(Run(piece, starts) for starts in _passes(rest[:room]))
+                rest = rest[room:]
+                if sum(len(run.starts) for run in runs) == size:
+                    blocks.append(Block(len(blocks), part, tuple(open_runs.pop(part))))
+        for part, runs in sorted(open_runs.items()):
+            blocks.append(Block(len(blocks), part, tuple(runs)))
+        return blocks
+
+    def write(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Write JSON lines; the first holds the settings and the checksum of the others."""
+        lines = [json_text(_piece_record(piece)) for piece in self.pieces]
+        lines += [
+            json_text({"name": one.name, "reason": one.fault.reason, "detail": one.fault.detail})
+            for one in self.refused
+        ]
+        head = {"settings": dict(settings), "left_out": self.left_out, "sha256": _sum(lines)}
+        write_text(path, "".join(f"{line}\n" for line in (json_text(head), *lines)))
+
+    @staticmethod
+    def read(path: Path) -> "tuple[Plan, dict[str, Any]] | None":
+        """A plan and its settings; None if there is none, or it is damaged and must be made again.
+
+        Raises:
+            UserError: The file cannot be read, or is no JSON.
+        """
+        if not path.exists():
+            return None
+        try:
+            head_line, *lines = read_text(path, MOST_LIST_BYTES).rstrip("\n").split("\n")
+            head = parse_json(head_line, str(path))
+            if head["sha256"] != _sum(lines):
+                return None
+            records = [parse_json(line, str(path)) for line in lines]
+            pieces = tuple(_piece(record) for record in records if "starts" in record)
+            refused = tuple(
+                Refused(record["name"], Fault(record["reason"], record["detail"]))
+                for record in records
+                if "reason" in record
+            )
+            return Plan(pieces, refused, int(head["left_out"])), dict(head["settings"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+
+def _passes(starts: Sequence[Fraction]) -> Iterator[tuple[Fraction, ...]]:
+    begin = 0
+    for index in range(1, len(starts)):
+        if starts[index] - starts[index - 1] > _GAP:
+            yield tuple(starts[begin:index])
+            begin = index
+    if starts:
+        yield tuple(starts[begin:])
+
+
+def _sum(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _piece_record(piece: Piece) -> dict[str, Any]:
+    return {
+        "path": str(piece.path),
+        "name": piece.name,
+        "caption": piece.caption,
+        "group": piece.group,
+        "part": piece.part,
+        "bytes": piece.bytes,
+        "starts": [str(start) for start in piece.starts],
+    }
+
+
+def _piece(record: Mapping[str, Any]) -> Piece:
+    return Piece(
+        path=Path(record["path"]),
+        name=record["name"],
+        caption=record["caption"],
+        group=record["group"],
+        part=record["part"],
+        bytes=record["bytes"],
+        starts=tuple(number(start) for start in record["starts"]),
+    )

@@ -1,0 +1,204 @@
+"""The whole of it: plan, blocks one after another, then manifest and report.
+
+A block is done when its outcome is written, after its shard and the list of shards. What is done
+is looked at by checksum and left alone, so the same order gives the same files whenever it was
+stopped, and makes again only what was lost.
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.prepare.encode import Encoder, Maker
+from mmdisco.data.prepare.outcomes import Outcome, Records
+from mmdisco.data.prepare.plan import Block, Plan
+from mmdisco.data.prepare.planning import Rule, make_plan
+from mmdisco.data.prepare.report import report, write_page
+from mmdisco.data.prepare.sources import PARTS, Source
+from mmdisco.errors import UserError
+from mmdisco.io.files import json_text, remove_leftovers, sha256, write_json, write_text
+
+KIND: Final = "real"
+_LIBRARIES: Final = ("mmdisco", "torch", "av")
+_TOLD: Final = ("source", "start", "end", "caption", "said", "group", "statistics")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be prepared.
+
+    Attributes:
+        source: Films.
+        encoder: Models.
+        out: The folder.
+        rule: How clips are laid out.
+        shard: Clips of a shard at most.
+        batch: Clips that are encoded at once.
+        about: What the folder is for, kept in ``prepared.json``: preset, options, weights.
+        arguments: What must not change between a run and its resumption, ``about`` apart.
+    """
+
+    source: Source
+    encoder: Encoder
+    out: Path
+    rule: Rule
+    shard: int
+    batch: int
+    about: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far it is.
+
+    Attributes:
+        doing: What is being done.
+        done: Clips that are through.
+        total: Clips of the plan; 0 as long as it is being made.
+        notice: What whoever waits should know; may be empty.
+    """
+
+    doing: str
+    done: int = 0
+    total: int = 0
+    notice: str = ""
+
+
+def prepare(order: Order) -> Iterator[Step]:
+    """Fill the folder.
+
+    Raises:
+        UserError: Models or the source are not there, the folder was made with other settings or
+            cannot be written, or no clip is of use.
+    """
+    order.encoder.expect()
+    remove_leftovers(order.out)
+    plan = yield from _planned(order)
+    blocks = plan.blocks(order.shard)
+    total, done = sum(map(len, blocks)), 0
+    work = _Work(order)
+    outcomes: list[Outcome] = []
+    for block in blocks:
+        yield Step(block.runs[0].piece.name, done, total, work.complaint(block))
+        outcomes.append(work.outcome(block))
+        done += len(block)
+    yield Step("report", done, total)
+    _finish(order, plan, outcomes)
+
+
+class _Work:
+    """Blocks in order, each with the next shard of its part."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._records = Records(order.out / "blocks")
+        self._maker = Maker(order.encoder, order.batch, order.rule.audio_track)
+        self._stores: dict[str, PairStore] = {
+            part: PairStore.restored(order.out / part, KIND) for part in PARTS
+        }
+        self._next: dict[str, int] = {part: 0 for part in PARTS}
+
+    def complaint(self, block: Block) -> str:
+        """What is damaged of a block that was made once; nothing if all is well or to come."""
+        record = self._records.path(block.number)
+        outcome = self._records.read(block.number)
+        if outcome is None:
+            return f"{record} is damaged: made again" if record.exists() else ""
+        if self._is_whole(outcome):
+            return ""
+        shard = self._stores[block.part].path(outcome.shard or 0)
+        return f"{shard} is damaged, not there or not listed: made again"
+
+    def outcome(self, block: Block) -> Outcome:
+        """What became of a block; it is made unless that was done."""
+        outcome = self._records.read(block.number)
+        if outcome is None or not self._is_whole(outcome):
+            outcome = self._made(block, outcome)
+        if outcome.shard is not None:
+            self._next[block.part] += 1
+        return outcome
+
+    def _made(self, block: Block, before: Outcome | None) -> Outcome:
+        shard = self._next[block.part]
+        pairs, clips = self._maker.make(block)
+        if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
+            raise UserError(
+                f"shard {before.shard} of {block.part} is damaged and its films are not what they "
+                "were: give another folder with --out"
+            )
+        if pairs is not None:
+            self._stores[block.part].put(shard, pairs)
+        outcome = Outcome(block.part, None if pairs is None else shard, tuple(clips))
+        self._records.write(block.number, outcome)
+        return outcome
+
+    def _is_whole(self, outcome: Outcome) -> bool:
+        store, shard = self._stores[outcome.part], outcome.shard
+        if shard is None:
+            return True
+        return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
+
+
+def _planned(order: Order) -> Generator[Step, None, Plan]:
+    path = order.out / "blocks" / "plan.jsonl"
+    settings = {**order.about, **order.arguments}
+    kept = Plan.read(path)
+    if kept is not None:
+        _expect_same(kept[1], settings, order.out)
+        return kept[0]
+    if path.exists():
+        yield Step("plan", notice=f"{path} is damaged: made again")
+    plan = Plan((), ())
+    for step in make_plan(order.source, order.encoder.form, order.rule):
+        if isinstance(step, Plan):
+            plan = step
+        else:
+            yield Step(step)
+    plan.write(path, settings)
+    return plan
+
+
+def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{out} was prepared with {key} {before.get(key)!r}, not {now.get(key)!r}: give "
+                "another folder with --out"
+            )
+
+
+def _finish(order: Order, plan: Plan, outcomes: list[Outcome]) -> None:
+    """Manifest, report, and last of all what says that the folder is complete."""
+    out = order.out
+    index: dict[str, int] = {part: 0 for part in PARTS}
+    lines: list[str] = []
+    for outcome in outcomes:
+        for row, clip in enumerate(outcome.kept):
+            place = {"part": outcome.part, "index": index[outcome.part]}
+            where = {"shard": outcome.shard, "row": row}
+            lines.append(json_text({**place, **where, **{key: clip[key] for key in _TOLD}}))
+            index[outcome.part] += 1
+    summary = report(plan, outcomes, order.encoder.notices)
+    write_json(out / "report.json", summary)
+    write_page(out / "report.html", summary, outcomes)
+    if not lines:
+        raise UserError(f"no clip is of use: {out / 'report.json'} says why")
+    write_text(out / "manifest.jsonl", "".join(f"{line}\n" for line in lines))
+    form = order.encoder.form
+    record = {
+        "made_by": "mmdisco prepare",
+        **order.about,
+        "seconds": float(form.seconds),
+        "fps": float(form.fps),
+        "size": list(form.size),
+        "sample_rate": form.sample_rate,
+        "clips": index,
+        "manifest_sha256": sha256(out / "manifest.jsonl"),
+        "arguments": dict(order.arguments),
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
+    write_json(out / "prepared.json", record)

@@ -1,0 +1,122 @@
+"""Where clips come from: one interface, whatever the layout of the files.
+
+The films in a folder, whatever else lies there.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.media.probe import Fault
+
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+PARTS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A film, or a stretch of one, that clips are taken from.
+
+    Attributes:
+        path: The file.
+        name: How reports and the manifest call it: relative to the source.
+        caption: May be empty.
+        group: Clips of one group are all for training or all for validation.
+        start: Seconds at which it begins.
+        end: Seconds at which it ends; None is the end of the file.
+        part: ``train`` or ``validation`` where the data set itself says so.
+    """
+
+    path: Path
+    name: str
+    caption: str
+    group: str
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What was named or found and is of no use.
+
+    Attributes:
+        name: As of an ``Item``.
+        fault: Why.
+    """
+
+    name: str
+    fault: Fault
+
+
+class Source(ABC):
+    """Films with their captions."""
+
+    @abstractmethod
+    def items(self) -> Iterator[Item | Refused]:
+        """All, one after another, always in the same order.
+
+        Raises:
+            UserError: The source is not there, or a list of it is not what it should be.
+        """
+
+
+_NAMES: Final = (
+    ("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "wmv", "asf", "mpg", "mpeg", "m2v"),
+    ("ts", "mts", "m2ts", "3gp", "3g2", "ogv", "mxf", "vob", "rm", "rmvb"),
+)
+SUFFIXES: Final = frozenset(f".{name}" for names in _NAMES for name in names)
+
+
+def films(folder: Path) -> Iterator[Path | Refused]:
+    """Files named like films, at any depth, sorted by name; all else is refused by name.
+
+    Links to files are followed. Links to folders are not, for they may lead in circles; hidden
+    files and folders are not looked at.
+
+    Raises:
+        UserError: ``folder`` is no folder or cannot be read.
+    """
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
+    yield from _within(folder, folder)
+
+
+def relative(path: Path, root: Path) -> str:
+    """The name of a film below ``root``, with slashes."""
+    return path.relative_to(root).as_posix()
+
+
+def _within(folder: Path, root: Path) -> Iterator[Path | Refused]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield Refused(relative(folder, root), Fault("unreadable", error.strerror or str(error)))
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            yield Refused(relative(path, root), Fault("hidden"))
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _within(path, root)
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+        elif entry.is_symlink() and _is_folder(path):
+            yield Refused(relative(path, root), Fault("link to a folder"))
+        else:
+            yield Refused(relative(path, root), Fault("not named like a film", path.suffix))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link in a circle
+        return False

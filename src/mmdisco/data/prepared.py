@@ -1,0 +1,149 @@
+"""The folder that ``mmdisco prepare`` makes, as fakes and training read it.
+
+A prepared folder, as those that use it see it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.prepare.run import KIND
+from mmdisco.errors import UserError
+from mmdisco.generation.presets.options import Options
+from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
+
+PARTS: Final = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Prepared clips.
+
+    Attributes:
+        folder: Where they are.
+        preset: Whose latents they are.
+        options: How it was built.
+        captions: Of every row, by part.
+    """
+
+    folder: Path
+    preset: str
+    options: Options
+    captions: Mapping[str, list[str]]
+
+    @staticmethod
+    def read(folder: Path, weights: Path | None) -> "Clips":
+        """Read all but the latents.
+
+        Args:
+            folder: That ``mmdisco prepare`` wrote.
+            weights: The folder of weights, which it does not name.
+
+        Raises:
+            UserError: It is no such folder.
+        """
+        record: Mapping[str, Any] = read_object(folder / "prepared.json")
+        try:
+            options = Options.from_record(record["options"], weights)
+            preset = str(record["preset"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
+            ) from error
+        return Clips(folder, preset, options, read_manifest(folder))
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum that changes with the clips."""
+        return sha256(self.folder / "manifest.jsonl")
+
+    def store(self, part: str) -> PairStore:
+        """The latents of a part.
+
+        Raises:
+            UserError: The manifest is of other clips.
+        """
+        return store_of(self.folder, part, "real", self.captions[part])
+
+
+def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairStore:
+    """The store of a part, as long as its captions.
+
+    Raises:
+        UserError: It is not.
+    """
+    store = PairStore(folder / part, kind)
+    if len(store) != len(captions):
+        raise UserError(
+            f"{folder / part} holds {len(store)} pairs, its manifest tells of {len(captions)}: "
+            "make the folder again"
+        )
+    return store
+
+
+def read_manifest(folder: Path) -> dict[str, list[str]]:
+    """The caption of every row, by part.
+
+    Raises:
+        UserError: There is no manifest, or a line of it says nothing.
+    """
+    path = folder / "manifest.jsonl"
+    lines = read_text(path, MOST_LIST_BYTES).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    rows: dict[str, dict[int, str]] = {part: {} for part in PARTS}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = parse_json(line, f"{path}, line {number}")
+            rows[record["part"]][int(record["index"])] = str(record["caption"] or "")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}, line {number} tells of no clip: make the folder again"
+            ) from error
+    captions: dict[str, list[str]] = {}
+    for part, own in rows.items():
+        if sorted(own) != list(range(len(own))):
+            raise UserError(f"{path} leaves out rows of {part}: make the folder again")
+        captions[part] = [own[index] for index in range(len(own))]
+    return captions
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder that ``mmdisco prepare`` has finished.
+
+    Attributes:
+        folder: Where it is.
+
+    Raises:
+        UserError: It is not finished, or damaged; at the first use of what is concerned.
+    """
+
+    folder: Path
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """``prepared.json``."""
+        path = self.folder / "prepared.json"
+        if not path.is_file():
+            raise UserError(
+                f"{self.folder} is no prepared folder, or not finished: give mmdisco prepare once "
+                "more"
+            )
+        return read_object(path)
+
+    def store(self, part: str) -> PairStore:
+        """The pairs of ``train`` or ``validation``; may be empty."""
+        return PairStore(self.folder / part, KIND)
+
+    @cached_property
+    def manifest(self) -> list[dict[str, Any]]:
+        """A record of every clip; those of one part are in the order of its store."""
+        path = self.folder / "manifest.jsonl"
+        if not path.is_file() or sha256(path) != self.about.get("manifest_sha256"):
+            raise UserError(f"{path} is damaged or not there: give mmdisco prepare once more")
+        lines = read_text(path, MOST_LIST_BYTES).split("\n")
+        return [parse_json(line, str(path)) for line in lines if line]

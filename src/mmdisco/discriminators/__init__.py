@@ -1,0 +1,1 @@
+"""Discriminators: networks that return a log density ratio and nothing else."""

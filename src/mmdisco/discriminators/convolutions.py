@@ -1,0 +1,355 @@
+"""The convolutions of one kind of latent: all that differs between the towers.
+
+Tensors are (b, c, time, *space) with the channels innermost in memory. In that memory a video is at
+once a batch of frames, a batch of tracks through time and a matrix of pixels, all of them views, so
+that every convolution runs in the kernel that suits it and no layout is copied.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.errors import UserError
+from mmdisco.io.bounds import check_sizes
+from mmdisco.shapes import Latent
+
+FLAT_CHANNELS = 24
+AGREEING = 8  # values of a step that tell of one thing
+
+
+@dataclass(frozen=True)
+class Latents(ABC):
+    """One base model's latents, and the convolutions that read them.
+
+    Attributes:
+        channels: Of the latent.
+        rate: Latent frames or steps per second.
+        text_width: Of the pooled caption; 0 without captions.
+    """
+
+    channels: int
+    rate: float
+    text_width: int = 0
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
+    @abstractmethod
+    def fits(self, shape: torch.Size) -> bool:
+        """Whether latents of this shape, without the batch, can be read."""
+
+    @abstractmethod
+    def reader(self) -> "Reader":
+        """What stands before a tower: from the latent to what its convolutions take."""
+
+    @abstractmethod
+    def window(self) -> tuple[int, ...]:
+        """The pool between two levels of a tower: its size on the time axis and each after it."""
+
+    @abstractmethod
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """A convolution of 3 taps on every axis, then the average over ``window``."""
+
+    @abstractmethod
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """The average over ``window`` alone; what is left over at the end is dropped."""
+
+
+@dataclass(frozen=True)
+class VideoLatents(Latents):
+    """Latents (b, c, f, h, w). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, f, h, w)."""
+        return len(shape) == 4 and shape[0] == self.channels
+
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
+
+    def window(self) -> tuple[int, ...]:
+        """Half the height and half the width."""
+        return 1, 2, 2
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """In space, then in time."""
+        return SpaceTimeConvolution(channels, out_channels, window)
+
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """Frame by frame."""
+        return FramePool(window)
+
+
+@dataclass(frozen=True)
+class SpectrogramLatents(Latents):
+    """Latents (b, c, l, m). Time is never pooled."""
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l, m)."""
+        return len(shape) == 3 and shape[0] == self.channels
+
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
+
+    def window(self) -> tuple[int, ...]:
+        """Half the mel bins."""
+        return 1, 2
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """In time and mel together."""
+        return SpectrogramConvolution(channels, out_channels, window)
+
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """Of time and mel."""
+        return nn.AvgPool2d((window[0], window[1]))
+
+
+@dataclass(frozen=True)
+class WaveformLatents(Latents):
+    """Latents (b, c, l).
+
+    Attributes:
+        time_pool: Steps averaged into one between levels: 1 for latents of some ten steps a second,
+            4 for samples of sound.
+    """
+
+    time_pool: int = 1
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, l)."""
+        return len(shape) == 2 and shape[0] == self.channels
+
+    def reader(self) -> "Reader":
+        """Nothing."""
+        return AsItIs(self.channels)
+
+    def window(self) -> tuple[int, ...]:
+        """The one axis there is."""
+        return (self.time_pool,)
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """In time."""
+        return WaveformConvolution(channels, out_channels, window)
+
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """Of time."""
+        return nn.AvgPool1d(window[0])
+
+
+@dataclass(frozen=True)
+class FlatLatents(Latents):
+    """Small latents (b, c, time, *space) of one extent, each step of which is read as one vector.
+
+    At a few hundred values a step, dense maps of all of them cost less than convolutions
+    throughout, and what is where counts. Two convolutions come first: they know a thing in any
+    place.
+
+    Attributes:
+        space: The axes after time: height and width of a video, both even, or the bins of a sound.
+    """
+
+    space: tuple[int, ...] = ()
+
+    def fits(self, shape: torch.Size) -> bool:
+        """(c, time, *space) of this extent in space."""
+        return shape[:1] == (self.channels,) and tuple(shape[2:]) == self.space
+
+    def reader(self) -> "Reader":
+        """Two convolutions, then all that a step holds in one vector."""
+        return FlatReader(self.channels, self.space)
+
+    def window(self) -> tuple[int, ...]:
+        """Nothing is pooled."""
+        return (1,)
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """In time."""
+        return WaveformConvolution(channels, out_channels, window)
+
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        """Of time."""
+        return nn.AvgPool1d(window[0])
+
+
+class Reader(nn.Module, ABC):
+    """What stands before a tower.
+
+    Attributes:
+        values: Channels of what it gives.
+    """
+
+    values: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
+        """The latent (b, c, time, *space), in VP units, to (b, values, time, *rest)."""
+
+
+class AsItIs(Reader):
+    """No reader."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.values = channels
+
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
+        """The latent itself."""
+        del level
+        return x
+
+
+class FlatReader(Reader):
+    """Convolutions of 3 × 3 taps, the second of every other place; their result beside the latent.
+
+    A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
+    Every step also sees the mean of all steps, scaled to the same noise: what a thing is made of
+    stays through a clip, and stands out of the mean while every single step is still noise. What is
+    seen is scaled by its ``NoiseLevel.evidence``.
+    """
+
+    def __init__(self, channels: int, space: tuple[int, ...]) -> None:
+        super().__init__()
+        self.space = space
+        stride = (2, 2) if len(space) > 1 else (1, 2)
+        self.first = nn.Conv2d(2 * channels, FLAT_CHANNELS, 3, padding=1)
+        self.second = nn.Conv2d(FLAT_CHANNELS, 2 * FLAT_CHANNELS, 3, stride=stride, padding=1)
+        places = math.prod(space)
+        self.values = 2 * places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
+
+    def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
+        """(b, c, time, *space) to (b, values, time).
+
+        Raises:
+            UserError: The extent in space is another.
+        """
+        if tuple(x.shape[3:]) != self.space:
+            raise UserError(
+                f"latent of {tuple(x.shape[3:])} in space: this discriminator reads {self.space}"
+            )
+        batch, steps = x.shape[0], x.shape[2]
+        mean = x.mean(2, keepdim=True) * math.sqrt(steps)
+        own_worth, mean_worth = (level.evidence(AGREEING * frames) for frames in (1, steps))
+        x = torch.cat([over(own_worth, x) * x, (over(mean_worth, x) * mean).expand_as(x)], 1)
+        by_step = x.transpose(1, 2)
+        by_frame = len(self.space) > 1
+        images = by_step.flatten(0, 1) if by_frame else x
+        seen = functional.silu(self.second(functional.silu(self.first(images))))
+        seen = seen.unflatten(0, (batch, steps)) if by_frame else seen.transpose(1, 2)
+        return torch.cat([by_step.flatten(2), seen.flatten(2)], 2).transpose(1, 2)
+
+
+class WaveformConvolution(nn.Module):
+    """3 taps in time, and the average over a window of it."""
+
+    def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(channels, out_channels, 3)
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, time, *space), every axis after c divided by its window."""
+        kernel = pooled_kernel(self.convolution.weight, self.window)
+        return channels_last(
+            functional.conv1d(x, kernel, self.convolution.bias, self.window, padding=1)
+        )
+
+
+class SpectrogramConvolution(nn.Module):
+    """3 × 3 taps in time and mel, and the average over a window."""
+
+    def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, out_channels, 3)
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, time, *space), every axis after c divided by its window."""
+        kernel = pooled_kernel(self.convolution.weight, self.window)
+        return channels_last(
+            functional.conv2d(x, kernel, self.convolution.bias, self.window, padding=1)
+        )
+
+
+class SpaceTimeConvolution(nn.Module):
+    """3 × 3 taps in space, 3 taps in time, and the average over a window of space.
+
+    The average comes before the taps in time: it commutes with them, and leaves them less to do.
+    """
+
+    def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
+        super().__init__()
+        self.spatial = nn.Conv3d(channels, out_channels, (1, 3, 3))
+        self.temporal = nn.Conv3d(out_channels, out_channels, (3, 1, 1))
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, time, *space), every axis after c divided by its window."""
+        kernel = pooled_kernel(self.spatial.weight, self.window)
+        x = channels_last(functional.conv3d(x, kernel, self.spatial.bias, self.window, (0, 1, 1)))
+        # all pixels of a frame in one row: the same sum, in a kernel twice as fast as the 3-D one
+        tracks = functional.conv2d(
+            x.flatten(3),
+            channels_last(self.temporal.weight.squeeze(4)),
+            self.temporal.bias,
+            padding=(1, 0),
+        )
+        return channels_last(tracks.unflatten(3, x.shape[3:]))
+
+
+class FramePool(nn.Module):
+    """The average over a window of space, frame by frame."""
+
+    def __init__(self, window: tuple[int, ...]) -> None:
+        super().__init__()
+        self.window = window[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, f, h, w) to (b, c, f, h′, w′)."""
+        frames = functional.avg_pool2d(x.transpose(1, 2).flatten(0, 1), self.window)
+        return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+class Pointwise(nn.Module):
+    """A convolution of 1 tap: one matrix for every position."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, time, *space), nothing but c changed."""
+        positions = x.movedim(1, -1)
+        # a matrix, since a product of more axes would run as a batch of small ones
+        y = self.linear(positions.reshape(-1, positions.shape[-1]))
+        return y.reshape(*positions.shape[:-1], -1).movedim(-1, 1)
+
+
+def pooled_kernel(weight: Tensor, window: tuple[int, ...]) -> Tensor:
+    """The kernel whose strided convolution is the average over ``window`` of that of ``weight``.
+
+    (1/p) Σ_r Σ_k w[k] x[p i + r + k] = Σ_j W[j] x[p i + j] with W[j] = (1/p) Σ_r w[j − r], so 3
+    taps and a pool of 2 cost 4 taps at half the positions.
+    """
+    for axis, size in enumerate(window, start=2):
+        if size > 1:
+            edge = weight.new_zeros([*weight.shape[:axis], size - 1, *weight.shape[axis + 1 :]])
+            padded = torch.cat([edge, weight, edge], axis)
+            weight = padded.unfold(axis, size, 1).mean(-1)
+    return channels_last(weight)
+
+
+def channels_last(x: Latent) -> Latent:
+    """The same tensor with the channels innermost in memory, a view where they already are.
+
+    A convolution of a single sample returns a stride of the batch axis by which the norms do not
+    recognise that memory, and they would copy; merging the axes and parting them again resets it.
+    """
+    positions = x.movedim(1, -1).contiguous()
+    merged = positions.reshape(x.shape[0], -1, x.shape[1])
+    return merged.reshape(positions.shape).movedim(-1, 1)

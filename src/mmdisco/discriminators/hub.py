@@ -1,0 +1,197 @@
+"""A trained discriminator as a folder: ``config.json``, ``model.safetensors`` and a model card.
+
+The same three files lie on the Hugging Face hub. Knows networks and files; knows no training.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from mmdisco.core.av import AV
+from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.errors import UserError
+from mmdisco.io.bounds import expect_fitting_file
+from mmdisco.io.files import read_object, read_tensors, sha256, write_json, write_tensors
+
+KIND: Final = "mmdisco discriminator"
+WEIGHTS: Final = "model.safetensors"
+FILES: Final = ("config.json", WEIGHTS, "README.md", "*.png")
+"""What goes to the hub; a run's checkpoints and logs stay."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorFolder:
+    """A network and what is to be known of it.
+
+    Attributes:
+        network: Frozen.
+        preset: Whose pairs it was trained on.
+        facts: More of ``config.json``: how it was trained, and what it scores.
+    """
+
+    network: AudioVideoDiscriminator
+    preset: str
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration; the configuration last, for it makes the folder whole.
+
+        Raises:
+            UserError: The folder cannot be written.
+        """
+        weights = {name: one.cpu() for name, one in self.network.state_dict().items()}
+        write_tensors(folder / WEIGHTS, weights, {"kind": KIND})
+        record = {
+            "kind": KIND,
+            "preset": self.preset,
+            "discriminator": self.network.config.to_record(),
+            "sha256": sha256(folder / WEIGHTS),
+            **self.facts,
+        }
+        write_json(folder / "config.json", record)
+
+    @staticmethod
+    def load(folder: Path) -> "DiscriminatorFolder":
+        """Read what ``save`` wrote.
+
+        Raises:
+            UserError: It is no such folder, or its weights are damaged.
+        """
+        record = read_config(folder)
+        config = AudioVideoConfig.from_record(record["discriminator"])
+        expect_fitting_file(lambda: AudioVideoDiscriminator(config), folder / WEIGHTS)
+        if sha256(folder / WEIGHTS) != record["sha256"]:
+            raise UserError(
+                f"{folder / WEIGHTS} is damaged: its checksum is not the one in config.json; train "
+                "or download it again"
+            )
+        network = AudioVideoDiscriminator(config)
+        try:
+            network.load_state_dict(read_tensors(folder / WEIGHTS))
+        except RuntimeError as error:
+            raise UserError(f"{folder / WEIGHTS} holds another network than config.json") from error
+        known = ("kind", "preset", "discriminator", "sha256")
+        facts = {name: value for name, value in record.items() if name not in known}
+        frozen = network.eval().requires_grad_(False)  # noqa: FBT003
+        return DiscriminatorFolder(frozen, str(record["preset"]), facts)
+
+    @staticmethod
+    def from_pretrained(name: str | Path, revision: str | None = None) -> "DiscriminatorFolder":
+        """That of a folder, or of an id on the hub.
+
+        Raises:
+            UserError: There is neither.
+        """
+        return DiscriminatorFolder.load(find_discriminator(name, revision))
+
+    @staticmethod
+    def push_to_hub(folder: Path, repository: str, *, private: bool = False) -> str:
+        """Put a folder on the hub, as whoever is logged in there.
+
+        Args:
+            folder: That ``save`` wrote.
+            repository: Its id, ``owner/name``; made if it is not there.
+            private: Whether a new one is hidden.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: The folder holds no discriminator, or the hub refuses.
+        """
+        DiscriminatorFolder.load(folder)
+        api = HfApi()
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repository, folder_path=folder, allow_patterns=list(FILES)
+            )
+        except (OSError, HfHubHTTPError, HFValidationError) as error:
+            raise UserError(f"the hub did not take {repository}: {_line(error)}") from error
+        return str(commit.commit_url)
+
+
+def expect_repository(name: str) -> None:
+    """Make sure, before work is spent on it, that the hub can have a repository of this name.
+
+    Raises:
+        UserError: It cannot.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(
+            f"{name!r} is no id of the hub: give owner/name, of letters, digits, '-', '_' and '.'"
+        ) from error
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """``config.json`` of a discriminator's folder.
+
+    Raises:
+        UserError: It is not there, or of something else.
+    """
+    record: Any = read_object(folder / "config.json")
+    keys = {"preset", "discriminator", "sha256"}
+    if record.get("kind") != KIND or not record.keys() >= keys:
+        raise UserError(
+            f"{folder} holds no trained discriminator: give a folder that `mmdisco train` finished"
+        )
+    return record
+
+
+def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of a name: itself where there is such a folder, else the hub's.
+
+    Raises:
+        UserError: Neither is there.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    try:
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=list(FILES)))
+    except HFValidationError as error:
+        raise UserError(f"{name} is no folder, and no id of the hub either") from error
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise UserError(f"{name} is no folder, and the hub gives none: {_line(error)}") from error
+
+
+def expect_fitting(
+    config: AudioVideoConfig, shapes: AV[torch.Size], texts: AV[int], name: str
+) -> None:
+    """Make sure that a discriminator reads what a pair of bases makes.
+
+    Args:
+        config: Of the discriminator.
+        shapes: Of one sample's latents, without the batch.
+        texts: Width of either side's pooled captions.
+        name: Of the preset, for the message.
+
+    Raises:
+        UserError: It does not.
+    """
+    for side, own, shape, text in (
+        ("sound", config.audio, shapes.audio, texts.audio),
+        ("video", config.video, shapes.video, texts.video),
+    ):
+        if not own.fits(shape):
+            raise UserError(
+                f"this discriminator reads {own}, and {name} makes {side} latents of "
+                f"{tuple(shape)}: give one that was trained for it"
+            )
+        if own.text_width != text:
+            raise UserError(
+                f"this discriminator reads {side} captions of width {own.text_width}; {name} gives "
+                f"{text}: give one that was trained for it"
+            )
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,1 @@
+"""The published discriminators, run from their files."""

@@ -1,0 +1,181 @@
+"""The transformer of the released fusions: learned positions, norm first, one vector out.
+
+A position belongs to a place in the sequence, not to a second: with another number of frames every
+audio step stands somewhere else. The attention is written out, to be differentiated twice.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdisco.discriminators.official.attention import attend
+from mmdisco.errors import UserError
+from mmdisco.io.bounds import check_sizes
+from mmdisco.shapes import Tokens, Vector
+
+POSITIONS: Final = 128
+HEADS: Final = 8
+HEAD_WIDTH: Final = 64
+
+
+class Readout(nn.Module, ABC):
+    """How a sequence becomes one vector."""
+
+    @abstractmethod
+    def begin(self, tokens: Tokens) -> Tensor:
+        """The sequence that the layers are given."""
+
+    @abstractmethod
+    def end(self, tokens: Tokens) -> Vector:
+        """The vector, (b, width), of what comes out of the layers."""
+
+
+@dataclass(frozen=True)
+class ReadoutConfig(ABC):
+    """Shape of a ``Readout``."""
+
+    @abstractmethod
+    def build(self, width: int) -> Readout:
+        """The readout, with new weights."""
+
+
+@dataclass(frozen=True)
+class ClassTokenConfig(ReadoutConfig):
+    """A learned token in front, whose own vector it is."""
+
+    def build(self, width: int) -> Readout:
+        """A ``ClassToken``, with new weights."""
+        return ClassToken(width)
+
+
+@dataclass(frozen=True)
+class MeanOfTokensConfig(ReadoutConfig):
+    """The mean of all tokens, that of the noise level included."""
+
+    def build(self, width: int) -> Readout:
+        """A ``MeanOfTokens``."""
+        return MeanOfTokens()
+
+
+class ClassToken(Readout):
+    """A learned token in front."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(width))
+
+    def begin(self, tokens: Tokens) -> Tensor:
+        """One token more."""
+        return torch.cat([self.token.expand(tokens.shape[0], 1, -1), tokens], dim=1)
+
+    def end(self, tokens: Tokens) -> Vector:
+        """The first."""
+        return tokens[:, 0]
+
+
+class MeanOfTokens(Readout):
+    """All tokens alike."""
+
+    def begin(self, tokens: Tokens) -> Tensor:
+        """The tokens themselves."""
+        return tokens
+
+    def end(self, tokens: Tokens) -> Vector:
+        """Their mean."""
+        return tokens.mean(1)
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Shape of a ``Transformer``.
+
+    Attributes:
+        width: Of the tokens, even.
+        layers: Pairs of attention and perceptron.
+        features: Of the vector that comes out.
+        readout: How the sequence becomes one vector.
+    """
+
+    width: int
+    layers: int
+    features: int
+    readout: ReadoutConfig
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        if self.width % 2 != 0:
+            raise UserError(f"discriminator width {self.width} of the fusion: give an even number")
+
+
+class Transformer(nn.Module):
+    """Attention and perceptrons in turn, each behind a norm and beside a skip."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.readout = config.readout.build(width)
+        self.positions = nn.Parameter(torch.zeros(POSITIONS, width))
+        self.blocks = nn.ModuleList(
+            block(width) for _ in range(config.layers) for block in (SelfAttention, Perceptron)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, config.features)
+
+    def forward(self, tokens: Tokens) -> Vector:
+        """A sequence to one vector, (b, features).
+
+        Raises:
+            UserError: The sequence has more tokens than there are positions.
+        """
+        tokens = self.readout.begin(tokens)
+        count = tokens.shape[1]
+        if count > POSITIONS:
+            raise UserError(
+                f"this clip makes {count} tokens of video frames and audio steps, and the released "
+                f"discriminator has positions for {POSITIONS}: ask for a shorter one"
+            )
+        tokens = tokens + self.positions[:count]
+        for block in self.blocks:
+            tokens = tokens + block(tokens)
+        return self.readout.end(self.out(self.norm(tokens)))
+
+
+class SelfAttention(nn.Module):
+    """Eight heads of 64 each, whatever the width of the tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = HEADS * HEAD_WIDTH
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, inner, bias=False)
+        self.key = nn.Linear(width, inner, bias=False)
+        self.value = nn.Linear(width, inner, bias=False)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """What each token takes from all."""
+
+        def heads(one: Tensor) -> Tensor:
+            return one.unflatten(2, (HEADS, HEAD_WIDTH)).transpose(1, 2)
+
+        normed = self.norm(tokens)
+        query, key, value = self.query(normed), self.key(normed), self.value(normed)
+        return self.out(attend(heads(query), heads(key), heads(value)))
+
+
+class Perceptron(nn.Module):
+    """Four times as wide in between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.first = nn.Linear(width, 4 * width)
+        self.second = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Every token by itself."""
+        return self.second(functional.gelu(self.first(self.norm(tokens))))

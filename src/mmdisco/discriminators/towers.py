@@ -1,0 +1,125 @@
+"""Convolutional towers: a latent in, one feature vector per step of time out.
+
+The residual block is that of the released MMDisCo discriminator: GroupNorm, SiLU, convolution of 3
+taps, average pool, scale and shift by an embedding, SiLU, convolution of 1 tap, and a skip. A tower
+sees one latent, its noise level and one embedding; it knows no caption and no other tower. Nothing
+depends on batch mates, since the norms are per sample.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.discriminators.convolutions import Latents, Pointwise, channels_last
+from mmdisco.errors import UserError
+from mmdisco.shapes import Latent, Tokens, Vector
+
+MOST_GROUPS = 32
+CHANNELS_PER_GROUP = 4
+
+
+class ResBlock(nn.Module):
+    """One residual block; its branch starts at zero, so a new tower is a chain of its skips.
+
+    Args:
+        latents: The kind of latent.
+        channels: Of the input.
+        out_channels: Of the output.
+        embedding: Width of the embedding.
+        window: Size of the average on each axis.
+    """
+
+    def __init__(
+        self,
+        latents: Latents,
+        channels: int,
+        out_channels: int,
+        embedding: int,
+        window: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        self.groups = groups_of(out_channels)
+        self.norm = nn.GroupNorm(groups_of(channels), channels)
+        self.wide = latents.wide(channels, out_channels, window)
+        self.modulation = nn.Linear(embedding, 2 * out_channels)
+        self.last = Pointwise(out_channels, out_channels)
+        self.pool = nn.Identity() if max(window) == 1 else latents.pool(window)
+        self.skip = nn.Identity() if channels == out_channels else Pointwise(channels, out_channels)
+        nn.init.zeros_(self.last.linear.weight)
+        nn.init.zeros_(self.last.linear.bias)
+
+    def forward(self, x: Tensor, embedding: Vector) -> Tensor:
+        """(b, c, time, *space), every axis after c divided by its window."""
+        branch = self.wide(functional.silu(self.norm(x)))
+        modulation = self.modulation(functional.silu(embedding))
+        scale, shift = modulation.unflatten(1, (-1, *[1] * (x.ndim - 2))).chunk(2, dim=1)
+        branch = functional.group_norm(branch, self.groups) * (1 + scale) + shift
+        return self.last(functional.silu(branch)) + self.skip(self.pool(x))
+
+
+class Tower(nn.Module):
+    """Residual blocks in levels of growing width, a pool between levels, and a mean over space.
+
+    Args:
+        latents: What the tower reads.
+        width: Channels of the first level.
+        depth: Residual blocks a level.
+        multipliers: Channels of each level, in units of ``width``.
+        embedding: Width of the embedding.
+    """
+
+    def __init__(
+        self,
+        latents: Latents,
+        *,
+        width: int,
+        depth: int,
+        multipliers: tuple[int, ...],
+        embedding: int,
+    ) -> None:
+        super().__init__()
+        window = latents.window()
+        unpooled = (1,) * len(window)
+        self.smallest = tuple(size ** (len(multipliers) - 1) for size in window)
+        self.features = width * multipliers[-1]
+        self.rate = latents.rate / self.smallest[0]
+        channels = width * multipliers[0]
+        self.read = latents.reader()
+        self.first = latents.wide(self.read.values, channels, unpooled)
+        blocks: list[ResBlock] = []
+        for level, multiplier in enumerate(multipliers):
+            if level > 0:
+                blocks.append(ResBlock(latents, channels, channels, embedding, window))
+            for _ in range(depth):
+                wanted = width * multiplier
+                blocks.append(ResBlock(latents, channels, wanted, embedding, unpooled))
+                channels = wanted
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Latent, level: NoiseLevel, embedding: Vector) -> Tokens:
+        """The features of each step of time, (b, steps, features), of a latent in VP units.
+
+        Raises:
+            UserError: An axis is shorter than what the pools average into one.
+        """
+        x = self.read(x, level)
+        if any(size < least for size, least in zip(x.shape[2:], self.smallest, strict=True)):
+            raise UserError(
+                f"latent of {tuple(x.shape[2:])} (time, then space) is too small for the "
+                f"discriminator's tower: give at least {self.smallest}"
+            )
+        x = self.first(channels_last(x))
+        for block in self.blocks:
+            x = block(x, embedding)
+        positions = x.movedim(1, -1)
+        return positions.reshape(*positions.shape[:2], -1, positions.shape[-1]).mean(2)
+
+
+def groups_of(channels: int) -> int:
+    """Groups of a GroupNorm: at most 32 and, where they divide, 4 channels or more in each.
+
+    From 128 channels on there are 32, as in the release; narrower towers have fewer rather than
+    groups of one channel, whose norm would erase the channel's mean over the clip.
+    """
+    most = max(1, min(MOST_GROUPS, channels // CHANNELS_PER_GROUP))
+    return max(groups for groups in range(1, most + 1) if channels % groups == 0)

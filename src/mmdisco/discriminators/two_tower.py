@@ -1,0 +1,222 @@
+"""The discriminator of sound and video: a tower for each, and a fusion in time.
+
+Knows levels and captions, and hands the towers and the fusion one embedding; knows no loss, no
+sampler and no base model.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmdisco.core.av import AV, each
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.discriminators.convolutions import (
+    FlatLatents,
+    Latents,
+    SpectrogramLatents,
+    VideoLatents,
+    WaveformLatents,
+)
+from mmdisco.discriminators.correlation import ProductFusion, ProductFusionConfig
+from mmdisco.discriminators.embeddings import LevelEmbedding
+from mmdisco.discriminators.fusion import (
+    AdditiveFusionConfig,
+    FusionConfig,
+    PooledFusionConfig,
+    Sources,
+    TimeFusionConfig,
+)
+from mmdisco.discriminators.towers import Tower
+from mmdisco.errors import UserError
+from mmdisco.io.bounds import check_sizes
+from mmdisco.shapes import Logit, Text, Vector
+
+_AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat": FlatLatents}
+_VIDEO = {"video": VideoLatents, "flat": FlatLatents}
+_FUSION = {
+    "time": TimeFusionConfig,
+    "products": ProductFusionConfig,
+    "pooled": PooledFusionConfig,
+    "additive": AdditiveFusionConfig,
+}
+
+
+@dataclass(frozen=True)
+class AudioVideoConfig:
+    """Shape of an ``AudioVideoDiscriminator``.
+
+    Attributes:
+        audio: The sound's latents.
+        video: The video's latents.
+        width: Channels of a tower's first level, C in the paper.
+        depth: Residual blocks a level, L in the paper.
+        multipliers: Channels of each level, in units of ``width``.
+        fusion: How the two sequences of features become one logit.
+    """
+
+    audio: SpectrogramLatents | WaveformLatents | FlatLatents
+    video: VideoLatents | FlatLatents
+    width: int = 128
+    depth: int = 4
+    multipliers: tuple[int, ...] = (1, 2, 4)
+    fusion: FusionConfig = field(default_factory=TimeFusionConfig)
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise UserError(
+                f"discriminator multipliers {self.multipliers}: give one or more, each at least 1"
+            )
+
+    def to_record(self) -> dict[str, Any]:
+        """The configuration in JSON's types."""
+        return {
+            "audio": _to_record(self.audio, _AUDIO),
+            "video": _to_record(self.video, _VIDEO),
+            "width": self.width,
+            "depth": self.depth,
+            "multipliers": list(self.multipliers),
+            "fusion": _to_record(self.fusion, _FUSION),
+        }
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "AudioVideoConfig":
+        """Undo ``to_record``.
+
+        Raises:
+            UserError: The record describes no such configuration.
+        """
+        try:
+            parts: dict[str, Any] = {
+                "audio": _from_record(record["audio"], _AUDIO),
+                "video": _from_record(record["video"], _VIDEO),
+                "fusion": _from_record(record["fusion"], _FUSION),
+                "multipliers": tuple(record["multipliers"]),
+            }
+            numbers = {key: value for key, value in record.items() if key not in parts}
+            return AudioVideoConfig(**parts, **numbers)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            said = " ".join(str(error).split())[:120]
+            raise UserError(f"no configuration of an audio-video discriminator: {said}") from error
+
+
+def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dict[str, Any]:
+    (kind,) = (name for name, one in kinds.items() if type(config) is one)
+    return {"kind": kind, **dataclasses.asdict(config)}
+
+
+def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
+    # JSON has lists where the dataclasses have tuples
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+    }
+    kind = values.pop("kind")
+    return kinds[str(kind)](**values)
+
+
+class AudioVideoDiscriminator(Discriminator):
+    """Log ratio of pairs of sound and video latents.
+
+    Both noise levels and a modality's own caption reach every block of its tower; the levels and
+    both captions reach every layer of the fusion. Latents of any length and, down to the size that
+    the pools average into one, of any extent in space. A video is (b, c, f, h, w), a sound
+    (b, c, l, m) or (b, c, l). Flat latents are bound to their extent in space.
+    """
+
+    def __init__(self, config: AudioVideoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.level = LevelEmbedding(config.width)
+        self.audio_text = _text_embedding(config.audio.text_width, config.width)
+        self.video_text = _text_embedding(config.video.text_width, config.width)
+        self.audio = _tower(config.audio, config)
+        self.video = _tower(config.video, config)
+        self.fusion = config.fusion.build(
+            Sources(self.audio.features, AV(self.audio.rate, self.video.rate), config.width)
+        )
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """The log ratio of each pair; see ``Discriminator``.
+
+        Raises:
+            UserError: A latent or a caption does not fit the configuration.
+        """
+        return self.fusion(*self._read(z_t, level, text))
+
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """What the products of a ``ProductFusion`` say; see ``Discriminator``."""
+        if not isinstance(self.fusion, ProductFusion):
+            return super().crosswise(z_t, level, text, size)
+        return self.fusion.products.crosswise(*self._read(z_t, level, text), size)
+
+    def freeze_all_but_transformer(self) -> None:
+        """Let training change nothing but the transformer of a fusion that has products too.
+
+        log p(x, y | c) − log p_base(x | c) p_base(y | c) is what the products say of the pair, and
+        what is between real and generated sounds and videos, each by itself. Most wrong pairs are
+        told by their instants, and a network that is trained on with that loss forgets what else
+        it knew.
+
+        Raises:
+            UserError: It has no products.
+        """
+        if not isinstance(self.fusion, ProductFusion):
+            raise UserError("without products the transformer alone has nothing to go on from")
+        parts = (self.level, self.audio_text, self.video_text, self.audio, self.video)
+        for part in (*parts, self.fusion.products):
+            part.requires_grad_(False)  # noqa: FBT003
+
+    def _read(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+    ) -> tuple[AV[Tensor], Vector]:
+        """The towers' features, and the embedded condition."""
+        z = each(NoiseLevel.to_vp, level, z_t)
+        _check_text("audio", text.audio, self.config.audio)
+        _check_text("video", text.video, self.config.video)
+        levels = self.level(level)
+        audio_text, video_text = self.audio_text(text.audio), self.video_text(text.video)
+        features = AV(
+            self.audio(z.audio, level.audio, levels + audio_text),
+            self.video(z.video, level.video, levels + video_text),
+        )
+        return features, levels + audio_text + video_text
+
+
+class NoText(nn.Module):
+    """The embedding of captions of width 0: zeros, without parameters."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, text: Text) -> Vector:
+        """(b, 0) to zeros (b, width)."""
+        return text.new_zeros(text.shape[0], self.width)
+
+
+def _text_embedding(text_width: int, width: int) -> nn.Module:
+    return nn.Linear(text_width, width) if text_width > 0 else NoText(width)
+
+
+def _tower(latents: Latents, config: AudioVideoConfig) -> Tower:
+    return Tower(
+        latents,
+        width=config.width,
+        depth=config.depth,
+        multipliers=config.multipliers,
+        embedding=config.width,
+    )
+
+
+def _check_text(modality: str, text: Text, latents: Latents) -> None:
+    if text.shape[1] != latents.text_width:
+        raise UserError(
+            f"{modality} captions of width {text.shape[1]}: this discriminator reads "
+            f"{latents.text_width}"
+        )

@@ -1,0 +1,57 @@
+"""Discriminators around another one, or in place of one."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.shapes import Logit
+
+
+class Indifferent(Discriminator):
+    """Finds every pair as real as every other: the bases alone."""
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """0 for each pair."""
+        return z_t.audio.new_zeros(len(z_t.audio))
+
+
+class Placed(Discriminator):
+    """Another discriminator on a device of its own; what goes in and comes out stays outside.
+
+    Args:
+        discriminator: Moved there.
+        device: Where it computes.
+    """
+
+    def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
+        super().__init__()
+        self.discriminator = discriminator.to(device)
+        self._device = device
+
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        """The other's logit."""
+        logit = self.discriminator(*self._all_there(z_t, level, text))
+        return logit.to(z_t.audio.device)
+
+    def crosswise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """The other's."""
+        logits = self.discriminator.crosswise(*self._all_there(z_t, level, text), size)
+        return logits.to(z_t.audio.device)
+
+    def _all_there(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+    ) -> tuple[AV[Tensor], AV[NoiseLevel], AV[Tensor]]:
+        return z_t.map(self._there), level.map(self._level), text.map(self._there)
+
+    def _there(self, x: Tensor) -> Tensor:
+        return x.to(self._device)
+
+    def _level(self, level: NoiseLevel) -> NoiseLevel:
+        t, alpha, sigma = map(self._there, (level.t, level.alpha, level.sigma))
+        return replace(level, t=t, alpha=alpha, sigma=sigma)

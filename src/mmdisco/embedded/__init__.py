@@ -1,1 +1,0 @@
-"""The embedded pair: two miniature latent diffusion models that ship with the package."""

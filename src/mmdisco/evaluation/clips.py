@@ -1,0 +1,102 @@
+"""The clips of a folder: mp4 with sound, or a wav beside an mp4 of the same name."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.io.files import read_json
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.read import Selection, fit_audio, read_audio, read_video
+
+PICTURES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+SOUNDS: Final = (".wav", ".flac")
+LONGEST_TAIL: Final = Fraction(15, 100)  # seconds that a codec may add to a sound
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a reader of the figures must know about one clip.
+
+    Attributes:
+        clip: Its file.
+        what: In words.
+        kept: Whether it is among the clips of the figures all the same.
+    """
+
+    clip: str
+    what: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The files of one clip.
+
+    Attributes:
+        name: Of the clip within its folder, without suffix.
+        picture: The file with the picture.
+        sound: The file with the sound; the same, or a wav beside it.
+    """
+
+    name: str
+    picture: Path
+    sound: Path
+
+    @property
+    def prompt(self) -> str | None:
+        """What the JSON file of the same name says the clip was made from, if there is one.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = self.picture.with_suffix(".json")
+        if not path.is_file():
+            return None
+        record = read_json(path)
+        prompt = record.get("prompt") if isinstance(record, dict) else None
+        return prompt if isinstance(prompt, str) else None
+
+
+class Unfit(Exception):
+    """A clip that cannot take part, and why."""
+
+
+def items(folder: Path) -> tuple[list[Item], list[Problem]]:
+    """The clips of ``folder`` and below, by name; sounds without a picture are problems.
+
+    Raises:
+        UserError: There is no such folder, or no clip in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give one with clips")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sounds = {path.with_suffix(""): path for path in files if path.suffix.lower() in SOUNDS}
+    found: list[Item] = []
+    for path in files:
+        if path.suffix.lower() in PICTURES:
+            stem = path.with_suffix("")
+            name = stem.relative_to(folder).as_posix()
+            found.append(Item(name, path, sounds.pop(stem, path)))
+    if not found:
+        raise UserError(f"{folder} has no clips: it needs mp4 files, or wav and mp4 of one name")
+    alone = [Problem(str(path), "sound without a picture", kept=False) for path in sounds.values()]
+    return found, alone
+
+
+def read_item(item: Item, selection: Selection) -> AudioVideo:
+    """Picture and sound of a clip, of equal length up to the tail that a codec adds.
+
+    Raises:
+        Unfit: A file cannot be read, a track is missing, or one lasts longer than the other.
+    """
+    try:
+        video = read_video(item.picture, selection)
+        audio = read_audio(item.sound, selection)
+    except UserError as error:
+        raise Unfit(str(error)) from error
+    if abs(audio.seconds - video.seconds) > LONGEST_TAIL:
+        seen, heard = float(video.seconds), float(audio.seconds)
+        raise Unfit(f"the picture lasts {seen:.2f} s, the sound {heard:.2f} s")
+    return AudioVideo(fit_audio(audio, round(video.seconds * audio.sample_rate)), video)

@@ -1,0 +1,225 @@
+"""An evaluation from folders to figures. Knows no option and no page."""
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.clips import Item, Problem, items
+from mmdisco.evaluation.extract import Plan, Watch, collect, kept_of, share, unwatched
+from mmdisco.evaluation.feature_cache import Form, Kept, OnDisk, full_name
+from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.metrics.result import Figure, Outcome
+from mmdisco.evaluation.registry import Suite, extractors_of, suite
+
+BASES: Final = "bases alone"
+PACKAGES: Final = (
+    "mmdisco",
+    "numpy",
+    "torch",
+    "av",
+    "librosa",
+    "opencv-python-headless",
+    "onnxruntime",
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be evaluated.
+
+    Attributes:
+        generated: Folder of generated clips.
+        reference: Folder of real clips.
+        training: Folder of the clips a generator was trained on.
+        plan: How clips are read and by what.
+        seed: Of everything that is drawn.
+        bases: Folder of clips of the bases alone, measured beside the generated ones.
+    """
+
+    generated: Path
+    reference: Path | None
+    training: Path | None
+    plan: Plan
+    seed: int = 0
+    bases: Path | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Those given, by the part they play."""
+        given = {
+            "generated": self.generated,
+            BASES: self.bases,
+            "reference": self.reference,
+            "training": self.training,
+        }
+        return {name: path for name, path in given.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result.
+
+    Attributes:
+        outcomes: Figures, and metrics without one.
+        beside: The same of the clips of the bases alone; empty without.
+        problems: Clips left out, or kept and strange.
+        form: That all clips have.
+        clips: Those of the figures, by part.
+        tools: What read them.
+        conditions: Versions, seed, folders.
+    """
+
+    outcomes: list[Outcome]
+    beside: list[Outcome]
+    problems: list[Problem]
+    form: Form
+    clips: dict[str, list[Item]]
+    tools: Suite
+    conditions: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "conditions": self.conditions,
+            "clips": {name: len(found) for name, found in self.clips.items()},
+            "form": asdict(self.form),
+            "extractors": [
+                {"name": one.name, "version": one.version, "preprocessing": one.preprocessing}
+                for one in self.tools.extractors
+            ],
+            "figures": [one.record() for one in self.outcomes],
+            f"figures of the {BASES}": [one.record() for one in self.beside],
+            "problems": [asdict(one) for one in self.problems],
+        }
+
+
+def read_part(order: Order, part: int, parts: int, watch: Watch = unwatched) -> int:
+    """Read one of ``parts`` shares of all folders into the cache; the figures come later.
+
+    Returns:
+        How many clips this share has.
+    """
+    tools = extractors_of(order.plan.metrics, order.plan.features)
+    count = 0
+    for name, folder in order.folders.items():
+        mine = share(items(folder)[0], part, parts)
+        collect(mine, order.plan, tools, f"{name}, part {part}", watch)
+        count += len(mine)
+    return count
+
+
+def needs(tools: Suite, order: Order) -> list[str]:
+    """How many clips each metric needs, and how many there are, before any is read."""
+    said = [
+        f"{metric.name} needs {metric.least} clips"
+        + (" in each of the generated and reference folders" if metric.compares else "")
+        + (f" ({metric.more})" if metric.more else "")
+        for metric in tools.metrics
+    ]
+    found = [f"{len(items(folder)[0])} {name}" for name, folder in order.folders.items()]
+    return [*said, f"there are {', '.join(found)}"]
+
+
+def say_nothing(line: str) -> None:
+    """No one listens."""
+    del line
+
+
+def evaluate(
+    order: Order, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
+) -> Evaluation:
+    """Read what is not read yet, then measure.
+
+    Args:
+        order: What.
+        told: Is told how many clips are needed, before they are read.
+        watch: Is told how many are read.
+
+    Raises:
+        UserError: A folder has no clip that can be read, or both have clips of different forms.
+    """
+    tools = suite(order.plan.metrics, order.plan.features)
+    told("; ".join(needs(tools, order)))
+    problems: list[Problem] = []
+    kept: dict[str, list[tuple[Item, Kept]]] = {}
+    for name, folder in order.folders.items():
+        found, alone = items(folder)
+        problems += alone
+        failures = collect(found, order.plan, tools.extractors, name, watch)
+        problems += [Problem(str(f.item.picture), f.reason, kept=False) for f in failures]
+        kept[name] = list(kept_of(found, order.plan))
+        if not kept[name]:
+            raise UserError(f"no clip of {folder} can be read; the first: {failures[0].reason}")
+    form = _common({name: [one.form for _, one in found] for name, found in kept.items()})
+    for name, found in kept.items():
+        problems += [_of_form(item, one, form) for item, one in found if one.form != form]
+        kept[name] = [(item, one) for item, one in found if one.form == form]
+        silent = [item for item, one in kept[name] if one.silent]
+        problems += [Problem(str(item.sound), "silent", kept=True) for item in silent]
+    names = {one.name: full_name(one) for one in tools.extractors}
+    readings = {name: OnDisk(found, names) for name, found in kept.items()}
+    reference, training = readings.get("reference"), readings.get("training")
+    measured = {
+        name: [
+            outcome
+            for metric in tools.metrics
+            for outcome in metric.measure(Sets(readings[name], reference, training, order.seed))
+        ]
+        for name in ("generated", BASES)
+        if name in readings
+    }
+    beside = measured.get(BASES, [])
+    outcomes = told_beside(measured["generated"], beside)
+    clips = {name: [item for item, _ in found] for name, found in kept.items()}
+    return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(order))
+
+
+def told_beside(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
+    """``outcomes`` with the values of ``beside`` of the same names among their baselines."""
+    others = {one.name: one for one in beside if isinstance(one, Figure)}
+    return [
+        replace(one, baseline={BASES: others[one.name].value, **one.baseline})
+        if isinstance(one, Figure) and one.name in others
+        else one
+        for one in outcomes
+    ]
+
+
+def _common(forms: dict[str, list[Form]]) -> Form:
+    """The form of most clips, which must be the same in every folder."""
+    most = {name: Counter(found).most_common(1)[0][0] for name, found in forms.items()}
+    if len(set(most.values())) > 1:
+        said = "; ".join(f"{name}: {form}" for name, form in most.items())
+        raise UserError(
+            f"the folders hold clips of different forms ({said}): give --size, --fps, --rate and "
+            "--seconds to read all of them alike"
+        )
+    return most["generated"]
+
+
+def _of_form(item: Item, kept: Kept, form: Form) -> Problem:
+    return Problem(str(item.picture), f"has {kept.form}; the others {form}", kept=False)
+
+
+def _conditions(order: Order) -> dict[str, Any]:
+    return {
+        **{name: str(path) for name, path in order.folders.items()},
+        "seed": order.seed,
+        "python": platform.python_version(),
+        **_versions(PACKAGES),
+    }
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # of an extra
+            continue
+    return found

@@ -1,0 +1,131 @@
+"""Reads every clip of a folder once, in as many processes as wanted, and keeps what it gave."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from mmdisco.evaluation.clips import Item, Unfit, read_item
+from mmdisco.evaluation.feature_cache import Kept, add, full_name, place
+from mmdisco.evaluation.metrics.features import Extractor
+from mmdisco.evaluation.registry import extractors_of
+from mmdisco.io.workers import each
+from mmdisco.media.read import Selection
+
+_AT_ONCE: Final = 8  # clips a process takes at a time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How clips are read.
+
+    Attributes:
+        cache: Folder of what is kept.
+        metrics: Names, for the processes to build extractors from.
+        features: Likewise.
+        selection: Length, rates and size that clips are brought to.
+        jobs: Processes.
+        threads: Of each.
+    """
+
+    cache: Path
+    metrics: tuple[str, ...]
+    features: tuple[str, ...]
+    selection: Selection
+    jobs: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be read.
+
+    Attributes:
+        item: Which.
+        reason: In words.
+    """
+
+    item: Item
+    reason: str
+
+
+Watch = Callable[[str, int, int], object]
+"""Told what is read, how much of it is done, and out of how much."""
+
+
+def unwatched(*_: object) -> None:
+    """Nobody looks on."""
+
+
+def collect(
+    items: Sequence[Item],
+    plan: Plan,
+    tools: Sequence[Extractor],
+    title: str,
+    watch: Watch = unwatched,
+) -> list[Failure]:
+    """Keep a record of every clip that has none; what could not be read is returned."""
+    wanted = {full_name(one) for one in tools}
+    missing = [item for item in items if not _complete(item, plan, wanted)]
+    parts = [tuple(missing[k : k + _AT_ONCE]) for k in range(0, len(missing), _AT_ONCE)]
+    failures: list[Failure] = []
+    watch(title, 0, len(missing))
+    done = 0
+    for part, found in _readers(plan, tools, parts):
+        failures += found
+        done += len(part)
+        watch(title, done, len(missing))
+    return failures
+
+
+def _readers(
+    plan: Plan, tools: Sequence[Extractor], parts: Sequence[tuple[Item, ...]]
+) -> Iterator[tuple[tuple[Item, ...], list[Failure]]]:
+    """Parts with their failures, read here or in processes of their own."""
+    if min(plan.jobs, len(parts)) < 2:
+        yield from ((part, _read(part, plan, tools)) for part in parts)
+        return
+    yield from each(_read_there, parts, plan.jobs, partial(_begin, plan), threads=plan.threads)
+
+
+def _begin(plan: Plan) -> None:
+    _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
+
+
+# of a process of the pool: its networks are loaded once, not for every part
+_HERE: list[tuple[Plan, list[Extractor]]] = []
+
+
+def _read_there(part: Sequence[Item]) -> list[Failure]:
+    return _read(part, *_HERE[0])
+
+
+def _read(part: Sequence[Item], plan: Plan, tools: Sequence[Extractor]) -> list[Failure]:
+    failures: list[Failure] = []
+    for item in part:
+        try:
+            clip = read_item(item, plan.selection)
+        except Unfit as error:
+            failures.append(Failure(item, str(error)))
+            continue
+        add(place(plan.cache, item, plan.selection), clip, tools)
+    return failures
+
+
+def _complete(item: Item, plan: Plan, wanted: set[str]) -> bool:
+    kept = Kept.load(place(plan.cache, item, plan.selection))
+    return kept is not None and wanted <= kept.known.keys()
+
+
+def share(items: Sequence[Item], part: int, parts: int) -> list[Item]:
+    """The clips of one of several processes."""
+    return list(items[part::parts])
+
+
+def kept_of(items: Sequence[Item], plan: Plan) -> Iterator[tuple[Item, Kept]]:
+    """The clips that have a record."""
+    for item in items:
+        kept = Kept.load(place(plan.cache, item, plan.selection))
+        if kept is not None:
+            yield item, kept

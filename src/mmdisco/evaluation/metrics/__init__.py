@@ -1,0 +1,1 @@
+"""Extractors, which read clips, and metrics over what they read."""

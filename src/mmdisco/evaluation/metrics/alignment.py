@@ -1,0 +1,183 @@
+"""Metrics of how sound and picture belong together, each beside exchanged pairs of its clips."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mmdisco.evaluation.metrics.av_align import Variant
+from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.features import Readings, Record
+from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
+from mmdisco.evaluation.metrics.result import Curve, Figure, NotComputed, Outcome, mean_figure
+from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles, exchanges
+from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT
+from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
+from mmdisco.evaluation.metrics.sync.network import RATE
+from mmdisco.evaluation.metrics.sync.scorer import Embedding
+from mmdisco.evaluation.metrics.sync.scores import auc, by_delay, lag
+
+MOST: Final = 2000
+_SHUFFLES: Final = 10
+
+
+@dataclass(frozen=True)
+class AvAlign(Metric):
+    """AV-Align in one of its definitions.
+
+    Attributes:
+        variant: Which.
+    """
+
+    variant: Variant
+    extractor = "peaks"
+    compares = False
+    least = 10
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """With the variant, for absolute values of different ones cannot be compared."""
+        return f"AV-Align ({self.variant.name})"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """One figure."""
+        records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
+
+        def score(sound: int, picture: int) -> float:
+            seen = records[picture]
+            return self.variant.score(
+                records[sound]["onsets"], seen["motion"], float(seen["fps"][0])
+            )
+
+        silent = sum(not len(one["onsets"]) for one in records)
+        notes = f"{silent} clips without an onset" if silent else ""
+        figure = against_shuffles(self.name, len(records), score, sets.seed, notes)
+        return [figure]
+
+
+@dataclass(frozen=True)
+class Synchrony(Metric):
+    """What the judge of synchrony says: true against exchanged pairs, and the lag."""
+
+    name = "synchrony"
+    extractor = "sync-judge"
+    compares = False
+    least = 2 * GROUPS
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """AUC, mean lag and mean size of the lag."""
+        found = self._of(sets.generated, sets.seed)
+        if isinstance(found, NotComputed):
+            return [found]
+        baseline = {"shuffled against shuffled": found.honest}
+        lags = {}
+        if sets.reference is not None:
+            real = self._of(sets.reference, sets.seed)
+            if isinstance(real, _Judged):
+                baseline["reference"] = real.auc.value
+                lags = {"reference": float(np.abs(real.lags).mean())}
+        value = found.auc
+        return [
+            Figure(
+                "synchrony, AUC paired against shuffled",
+                value.value,
+                value.interval,
+                len(found.lags),
+                higher_is_better=True,
+                baseline=baseline,
+                notes="0.5 is chance; the judge is not the one that guides",
+            ),
+            mean_figure(
+                "synchrony, mean lag in seconds",
+                found.lags,
+                higher_is_better=None,
+                notes="positive if sound comes after its picture; most 0.6 s",
+                curve=Curve("seconds that the sound is late, mean score", found.by_delay),
+            ),
+            mean_figure(
+                "synchrony, mean size of the lag in seconds",
+                np.abs(found.lags),
+                higher_is_better=False,
+                baseline=lags,
+            ),
+        ]
+
+    def _of(self, readings: Readings, seed: int) -> "_Judged | NotComputed":
+        records = [one for _, one in readings.chosen(self.extractor, MOST, seed)]
+        if len(records) < self.least:
+            return NotComputed(self.name, f"{self.least} clips, not {len(records)}")
+        steps = min(len(one["heard"]) for one in records)
+        heard = [one["heard"][:steps] for one in records]
+        seen = [one["seen"][:steps] for one in records]
+        return judged(heard, seen, seed)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Judged:
+    auc: Jackknife
+    honest: float
+    lags: np.ndarray
+    by_delay: Mapping[float, float]
+
+
+def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
+    """The judge's figures over clips of equally many steps."""
+    own = np.array([_score(a, v) for a, v in zip(heard, seen, strict=True)])
+    others = np.array(
+        [
+            [_score(heard[sound], seen[picture]) for picture, sound in enumerate(sounds)]
+            for sounds in exchanges(len(own), seed, _SHUFFLES)
+        ]
+    )
+    groups = np.array([group_of(k) for k in range(len(own))])
+    left = [auc(own[groups != k], others[:, groups != k].ravel()) for k in range(GROUPS)]
+    half = len(others) // 2
+    delays = np.mean([by_delay(a, v)[1] for a, v in zip(heard, seen, strict=True)], axis=0)
+    return _Judged(
+        Jackknife.of(auc(own, others.ravel()), left),
+        auc(others[:half].ravel(), others[half:].ravel()),
+        np.array([lag(a, v).seconds for a, v in zip(heard, seen, strict=True)]),
+        dict(zip((by_delay(heard[0], seen[0])[0] / RATE).tolist(), delays.tolist(), strict=True)),
+    )
+
+
+@dataclass(frozen=True)
+class ObjectsAgreement(Metric):
+    """Exact agreement of what is seen and heard in sounding objects."""
+
+    name = "sounding objects"
+    extractor = "objects"
+    compares = False
+    least = 10
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """Events, material, size and kind."""
+        records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
+        scores: dict[str, Callable[[Record, Record], float]] = {
+            f"events within {TIGHT:g} s, F1": _events,
+            "same kind": lambda a, v: _same(a, v, 0),
+            "same material": lambda a, v: _same(a, v, 1),
+            "same size": lambda a, v: _same(a, v, 2),
+        }
+
+        def figure(name: str, one: Callable[[Record, Record], float]) -> Figure:
+            def score(sound: int, picture: int) -> float:
+                return one(records[sound], records[picture])
+
+            return against_shuffles(f"{self.name}, {name}", len(records), score, sets.seed)
+
+        return [figure(name, one) for name, one in scores.items()]
+
+
+def _events(sound: Record, picture: Record) -> float:
+    return event_f1(picture["seen_events"], sound["heard_events"], TIGHT)
+
+
+def _same(sound: Record, picture: Record, place: int) -> float:
+    heard, seen = int(sound["heard"][place]), int(picture["seen"][place])
+    return float(heard >= 0 and heard == seen)
+
+
+def _score(heard: Embedding, seen: Embedding) -> float:
+    return float(np.vdot(heard, seen)) / len(heard)

@@ -1,0 +1,67 @@
+"""Agreement of sound and picture in a space that both are embedded in, as ImageBind's and PE-AV's.
+
+Knows vectors, and no network.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.result import NotComputed, Outcome
+from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles
+
+MOST = 2000
+FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class CrossModal(Metric):
+    """Mean cosine of each clip's sound with its picture, beside exchanged sounds.
+
+    Attributes:
+        extractor: The name of the one that sees.
+        hears: The name of the one that hears.
+    """
+
+    extractor: str
+    hears: str
+    compares = False
+    least = 10
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        return f"cross-modal agreement, {self.extractor} and {self.hears}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """One figure.
+
+        Raises:
+            UserError: The vectors of both sides are of different lengths.
+        """
+        found = sets.generated
+        both = [
+            (heard, seen)
+            for index, seen in found.chosen(self.extractor, MOST, sets.seed)
+            if (heard := found.record(self.hears, index)) is not None
+        ]
+        if len(both) < self.least:
+            return [NotComputed(self.name, f"{self.least} clips, not {len(both)}")]
+        heard, seen = (
+            np.stack([_direction(one[side][FEATURES]) for one in both]) for side in (0, 1)
+        )
+        if heard.shape != seen.shape:
+            lengths = f"{seen.shape[1]} and {heard.shape[1]}"
+            raise UserError(f"{self.name}: {lengths} features are no shared space")
+        cosines = heard @ seen.T
+
+        def score(sound: int, picture: int) -> float:
+            return float(cosines[sound, picture])
+
+        return [against_shuffles(self.name, len(both), score, sets.seed, "cosine")]
+
+
+def _direction(features: np.ndarray) -> np.ndarray:
+    return features / max(float(np.linalg.norm(features)), 1e-12)

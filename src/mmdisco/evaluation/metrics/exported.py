@@ -1,0 +1,290 @@
+"""Networks exported to ONNX as extractors, fed as a JSON file says.
+
+I3D, VGGish, PANNs, ImageBind and PE-AV are given away with code of their own; exported once, each
+is a graph that needs none. A file whose SHA-256 is not the one that was declared is not run.
+
+What a JSON file says of an exported network, and of what it is fed.
+
+Every setting is one that published networks differ in; nothing is guessed from the weights.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.clip_clap_videomae import evenly_spaced
+from mmdisco.evaluation.metrics.features import Extractor, Record
+from mmdisco.evaluation.metrics.onnx_network import Array, OnnxNetwork
+from mmdisco.evaluation.metrics.vggish import LEAST_SECONDS, vggish_patches
+from mmdisco.io.files import read_json
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.read import resampled
+
+Part = int | str | None
+
+_Side = Annotated[int, Field(ge=1, le=4_096)]
+_Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Network(BaseModel):
+    """A file, and what is taken of what the network gives.
+
+    Attributes:
+        file: ONNX; beside the JSON unless the path is absolute.
+        sha256: Of the file; no other is run.
+        output: Place or name of the features among the outputs; None is the only one.
+        logits: Place or name of the logits of its classes; None is none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: Path
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    output: Part = None
+    logits: Part = None
+
+
+class Sees(Network):
+    """A network of pictures, which gets (value − mean) / std of frames in [0, 1].
+
+    Attributes:
+        frames: So many, evenly spaced, first and last among them; None is all.
+        size: (height, width) that frames are scaled to, bilinear and antialiased.
+        crop: Whether the middle is cut out in the shape of ``size`` first.
+        mean: Of red, green and blue.
+        std: Likewise.
+        layout: Order of axes, b one, t frames; without b frames are the batch.
+    """
+
+    frames: int | None = Field(default=None, ge=1, le=1_000)
+    size: tuple[_Side, _Side] | None = None
+    crop: bool = False
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.0, 0.0, 0.0)
+    std: tuple[_Spread, _Spread, _Spread] = (1.0, 1.0, 1.0)
+    layout: Literal["bcthw", "btchw", "bthwc", "tchw"] = "bcthw"
+
+
+class Hears(Network):
+    """A network of sounds.
+
+    Attributes:
+        form: ``bn`` is a waveform (1, samples), ``b1n`` (1, 1, samples), ``vggish`` VGGish's
+            log-mel patches (patches, 1, 96, 64).
+        rate: Samples a second; 16,000 of ``vggish``.
+        seconds: Cut, or filled with silence, to this length; None leaves it.
+    """
+
+    form: Literal["bn", "b1n", "vggish"]
+    rate: int = Field(default=16_000, ge=1_000, le=384_000)
+    seconds: float | None = Field(default=None, gt=0, le=600)
+
+
+class ExportedForm(BaseModel):
+    """One network, or one of each side.
+
+    Attributes:
+        name: Short, for reports.
+        sees: That of pictures.
+        hears: That of sounds.
+        shared: Whether both give vectors in one space, to be compared by their cosine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    sees: Sees | None = None
+    hears: Hears | None = None
+    shared: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ExportedForm":
+        if self.sees is None and self.hears is None:
+            raise ValueError("give sees, hears or both")
+        if self.shared and (self.sees is None or self.hears is None):
+            raise ValueError("a shared space needs both sees and hears")
+        return self
+
+
+def read_form(path: Path) -> ExportedForm:
+    """Read one; files come back with their whole paths.
+
+    Raises:
+        UserError: The file cannot be read, or a setting is unknown, missing or of a wrong kind.
+    """
+    values = read_json(path)
+    try:
+        form = ExportedForm.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}") from error
+
+    def whole(one: Network) -> dict[str, Path]:
+        return {"file": path.parent / one.file}
+
+    return form.model_copy(
+        update={
+            "sees": form.sees and form.sees.model_copy(update=whole(form.sees)),
+            "hears": form.hears and form.hears.model_copy(update=whole(form.hears)),
+        }
+    )
+
+
+_AXES: Final = "tchw"  # of the frames before they are laid out
+_MOST_PIXELS: Final = 2**26  # 300 frames of 448x448 are fewer
+
+
+@dataclass(frozen=True)
+class _Exported(Extractor):
+    """What both sides share.
+
+    Attributes:
+        name: Of the network, and the side if there are two.
+        form: What it is fed and what it gives.
+        network: The network.
+    """
+
+    name: str  # pyright: ignore[reportIncompatibleVariableOverride]
+    form: Network
+    network: OnnxNetwork
+
+    @property
+    def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Of the file, then of the settings."""
+        settings = hashlib.sha256(self.preprocessing.encode()).hexdigest()
+        return f"{self.form.sha256[:12]}-{settings[:4]}"
+
+    @cached_property
+    def preprocessing(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All settings but the file."""
+        return self.form.model_dump_json(exclude={"file", "sha256"})
+
+    def _record(self, given: Tensor) -> Record:
+        found = self.network(given.numpy())
+        record = {"features": _vector(found, self.form.output, self.name)}
+        if self.form.logits is not None:
+            record["logits"] = _vector(found, self.form.logits, self.name)
+        return record
+
+
+@dataclass(frozen=True)
+class ExportedPicture(_Exported):
+    """An exported network of pictures."""
+
+    form: Sees  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Any clip will do."""
+        return None
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features``, and ``logits`` if there are any."""
+        return self._record(picture_for(self.form, clip.video))
+
+
+@dataclass(frozen=True)
+class ExportedSound(_Exported):
+    """An exported network of sounds."""
+
+    form: Hears  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Of VGGish's patches at least one."""
+        patches = self.form.form == "vggish"
+        lasts = self.form.seconds or float(clip.audio.seconds)
+        short = patches and lasts < LEAST_SECONDS
+        return f"clips of at least {LEAST_SECONDS} s" if short else None
+
+    def read(self, clip: AudioVideo) -> Record:
+        """``features``, and ``logits`` if there are any."""
+        return self._record(sound_for(self.form, clip.audio))
+
+
+def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
+    """The networks of one or both sides.
+
+    Raises:
+        UserError: A file is not there, is another than declared, or is no network in ONNX.
+    """
+    both = form.sees is not None and form.hears is not None
+    found: list[ExportedPicture | ExportedSound] = []
+    if form.sees is not None:
+        name = f"{form.name}-video" if both else form.name
+        found.append(ExportedPicture(name, form.sees, _loaded(form.sees)))
+    if form.hears is not None:
+        name = f"{form.name}-audio" if both else form.name
+        found.append(ExportedSound(name, form.hears, _loaded(form.hears)))
+    return found
+
+
+def picture_for(form: Sees, video: Video) -> Tensor:
+    """Frames as the network takes them.
+
+    Raises:
+        UserError: They would be too many pixels.
+    """
+    chosen = video.frames if form.frames is None else evenly_spaced(video, form.frames)
+    if form.size is not None and len(chosen) * math.prod(form.size) > _MOST_PIXELS:
+        raise UserError(
+            f"{len(chosen)} frames of {form.size[0]}x{form.size[1]} are too many pixels at once: "
+            "give frames, or a smaller size, in the JSON file"
+        )
+    frames = torch.from_numpy(np.ascontiguousarray(chosen)).movedim(3, 1)
+    if form.size is not None:
+        if form.crop:
+            frames = _middle(frames, form.size)
+        frames = interpolate(frames, form.size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(one)[:, None, None] for one in (form.mean, form.std))
+    frames = (frames - mean) / std
+    order = [_AXES.index(axis) for axis in form.layout.replace("b", "")]
+    laid = frames.permute(order).contiguous()
+    return laid[None] if form.layout.startswith("b") else laid
+
+
+def sound_for(form: Hears, audio: Audio) -> Tensor:
+    """A waveform, or patches, as the network takes them."""
+    heard = resampled(audio, form.rate).waveform
+    if form.seconds is not None:
+        length = round(form.seconds * form.rate)
+        heard = np.pad(heard[:length], (0, max(0, length - len(heard))))
+    if form.form == "vggish":
+        return vggish_patches(Audio(heard, form.rate))
+    waveform = torch.from_numpy(np.ascontiguousarray(heard, np.float32))[None]
+    return waveform[:, None] if form.form == "b1n" else waveform
+
+
+def _middle(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest part in the middle with the proportions of ``size``."""
+    height, width = frames.shape[2:]
+    scale = min(height / size[0], width / size[1])
+    tall, wide = round(size[0] * scale), round(size[1] * scale)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return frames[:, :, top : top + tall, left : left + wide]
+
+
+def _loaded(network: Network) -> OnnxNetwork:
+    return OnnxNetwork.load(network.file, network.sha256)
+
+
+def _vector(found: Mapping[int | str, Array], part: Part, name: str) -> np.ndarray:
+    """One vector, the mean over all but the last axis."""
+    if part is None and len(found) > 2:  # each is there by place and by name
+        names = ", ".join(key for key in found if isinstance(key, str))
+        raise UserError(f"{name} gives {names}: say which with output in its JSON file")
+    chosen = found.get(0 if part is None else part)
+    if chosen is None:
+        raise UserError(f"{name} gives nothing at {part!r}: mend its JSON file")
+    if chosen.ndim < 2:
+        raise UserError(f"{name} gives no (batch, features) array: say which with output")
+    return chosen.astype(np.float32).reshape(-1, chosen.shape[-1]).mean(0)

@@ -1,0 +1,291 @@
+"""Metrics of how generated clips differ from real ones, one side at a time.
+
+Fréchet distances stream, in constant memory; the others look at no more than ``MOST`` clips of each
+set, drawn with the seed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.features import Readings
+from mmdisco.evaluation.metrics.frechet import Features, FeatureStatistics, frechet_distance
+from mmdisco.evaluation.metrics.inception_score import (
+    inception_score,
+    paired_divergences,
+    set_divergence,
+    softmax,
+)
+from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
+from mmdisco.evaluation.metrics.kid import kernel_jackknife
+from mmdisco.evaluation.metrics.prdc import NEIGHBOURS, manifold
+from mmdisco.evaluation.metrics.result import Curve, Figure, NotComputed, Outcome, mean_figure
+from mmdisco.evaluation.metrics.whitening import Whitening
+
+MOST: Final = 4000
+FEATURES: Final = "features"
+_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True)
+class Frechet(Metric):
+    """Fréchet distance over an extractor's features, plain and extrapolated.
+
+    Attributes:
+        extractor: Its name.
+        whitening: Whether and how far features are whitened by the reference first.
+    """
+
+    extractor: str
+    whitening: Whitening | None = None
+    compares = True
+    least = 2
+    more = "and more clips than it has features, by a tenth"
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        how = "" if self.whitening is None else ", whitened"
+        return f"Fréchet distance, {self.extractor}{how}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """Two figures: the distance, and the same without its first-order bias."""
+        assert sets.reference is not None
+        pair = [grouped(one, self.extractor) for one in (sets.generated, sets.reference)]
+        dimensions = pair[0][0].dimensions
+        fewest = min(sum(one.count for one in groups) for groups in pair)
+        # enough for a full rank even without one group
+        needed = (dimensions + 1) * GROUPS // (GROUPS - 1) + 2
+        if fewest < needed:
+            needs = f"{needed} clips in each folder for {dimensions} features, not {fewest}"
+            return [NotComputed(self.name, needs)]
+        notes = "biased upwards with few clips: compare sets of equal size only"
+        if self.whitening is not None:
+            # once and for all groups: the coordinates belong to the question, not to the answer
+            coordinates = self.whitening.of(_merged(pair[1]))
+            pair = [[coordinates(one) for one in groups] for groups in pair]
+            notes += f"; features whitened by the reference, ridge {self.whitening.ridge:g}"
+        result = frechet_jackknife(*pair)
+        count = sum(one.count for one in pair[0])
+        sizes = {"reference clips": float(sum(one.count for one in pair[1]))}
+        plain = Figure(
+            self.name,
+            result.value,
+            result.interval,
+            count,
+            higher_is_better=False,
+            baseline=sizes,
+            notes=notes,
+            curve=Curve("generated clips", by_size(*pair)),
+        )
+        extrapolated = Figure(
+            f"{self.name}, extrapolated",
+            result.extrapolated,
+            result.extrapolated_interval,
+            count,
+            higher_is_better=False,
+            baseline=sizes,
+            notes="to infinitely many clips, by leaving out groups; below 0 is chance",
+        )
+        return [plain, extrapolated]
+
+
+@dataclass(frozen=True)
+class Kernel(Metric):
+    """Kernel distance over an extractor's features.
+
+    Attributes:
+        extractor: Its name.
+    """
+
+    extractor: str
+    compares = True
+    least = 2 * GROUPS + 2
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        return f"kernel distance, {self.extractor}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """MMD² of the features in units of the reference's spread."""
+        generated, reference = scaled(sets, self.extractor)
+        result = kernel_jackknife(generated, reference)
+        return [
+            Figure(
+                self.name,
+                result.value,
+                result.interval,
+                len(generated),
+                higher_is_better=False,
+                baseline={"reference clips": float(len(reference))},
+                notes="unbiased; cubic kernel; features in standard deviations of the reference",
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Neighbourhood(Metric):
+    """Precision, recall, density and coverage over an extractor's features.
+
+    Attributes:
+        extractor: Its name.
+    """
+
+    extractor: str
+    compares = True
+    least = 4 * NEIGHBOURS
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        return f"precision and coverage, {self.extractor}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """Four figures."""
+        generated, reference = scaled(sets, self.extractor)
+        found = manifold(generated, reference)
+        note = (
+            f"{NEIGHBOURS} neighbours, {len(generated)} generated and {len(reference)} real clips"
+        )
+        return [
+            mean_figure(
+                f"{name}, {self.extractor}",
+                scores,
+                higher_is_better=True,
+                notes=note,
+                count=len(generated),
+            )
+            for name, scores in (
+                ("precision", found.precision),
+                ("density", found.density),
+                ("recall", found.recall),
+                ("coverage", found.coverage),
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Classes(Metric):
+    """Inception score, and divergences from the reference, over a classifier's ``logits``.
+
+    Attributes:
+        extractor: Its name.
+    """
+
+    extractor: str
+    compares = False
+    least = 2 * GROUPS
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        return f"inception score, {self.extractor}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """The score; with reference clips also both divergences."""
+        own = softmax(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
+        groups = np.array([group_of(k) for k in range(len(own))])
+        left = [inception_score(own[groups != k]) for k in range(GROUPS)]
+        score = Jackknife.of(inception_score(own), left)
+        found: list[Outcome] = [
+            Figure(self.name, score.value, score.interval, len(own), higher_is_better=True)
+        ]
+        if sets.reference is None:
+            return found
+        real = softmax(sets.reference.matrix(self.extractor, "logits", MOST, sets.seed))
+        if len(real) >= self.least:
+            real_groups = np.array([group_of(k) for k in range(len(real))])
+            left = [set_divergence(real[real_groups != k], own[groups != k]) for k in range(GROUPS)]
+            divergence = Jackknife.of(set_divergence(real, own), left)
+            name = f"KL of mean classes, {self.extractor}"
+            interval = divergence.interval
+            found.append(Figure(name, divergence.value, interval, len(own), higher_is_better=False))
+        return [*found, self._paired(sets)]
+
+    def _paired(self, sets: Sets) -> Outcome:
+        assert sets.reference is not None
+        name = f"KL of pairs, {self.extractor}"
+        places = {one: k for k, one in enumerate(sets.reference.names)}
+        pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        for index, record in sets.generated.chosen(self.extractor, MOST, sets.seed):
+            place = places.get(sets.generated.names[index])
+            other = None if place is None else sets.reference.record(self.extractor, place)
+            if other is not None:
+                pairs.append((other["logits"], record["logits"]))
+        if not pairs:
+            return NotComputed(name, "generated and reference clips of the same names")
+        real, own = (softmax(np.stack(side)) for side in zip(*pairs, strict=True))
+        return mean_figure(name, paired_divergences(real, own), higher_is_better=False)
+
+
+def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
+    """Features of generated and reference clips in standard deviations of the reference."""
+    assert sets.reference is not None
+    reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
+    generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
+    middle, spread = reference.mean(0), spread_of(reference)
+    return (generated - middle) / spread, (reference - middle) / spread
+
+
+def spread_of(features: Features) -> Features:
+    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
+
+    A feature that is the same in all real clips would outweigh all others together.
+    """
+    found = features.std(0)
+    return np.maximum(found, 0.1 * np.median(found) + 1e-6)
+
+
+def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
+    """Statistics of each group of the jackknife, from a stream of clips."""
+    groups: list[FeatureStatistics] = []
+    for start, batch in enumerate(_batches(readings, extractor)):
+        places = np.array([group_of(start * _AT_ONCE + k) for k in range(len(batch))])
+        parts = [FeatureStatistics.of(batch[places == k]) for k in range(GROUPS)]
+        groups = [a.merge(b) for a, b in zip(groups, parts, strict=True)] if groups else parts
+    return groups
+
+
+def frechet_jackknife(
+    generated: list[FeatureStatistics], reference: list[FeatureStatistics]
+) -> Jackknife:
+    """The distance of all, and of all without each group of both sets."""
+    without = [
+        frechet_distance(_merged(generated, k), _merged(reference, k)) for k in range(GROUPS)
+    ]
+    return Jackknife.of(frechet_distance(_merged(generated), _merged(reference)), without)
+
+
+def by_size(
+    generated: list[FeatureStatistics], reference: list[FeatureStatistics]
+) -> dict[float, float]:
+    """The distance over ever more groups of both sets, by the number of generated clips."""
+    found: dict[float, float] = {}
+    for part in range(1, 6):
+        some = [_merged(one[: part * GROUPS // 5]) for one in (generated, reference)]
+        if min(one.count for one in some) > some[0].dimensions:
+            found[float(some[0].count)] = frechet_distance(*some)
+    return found
+
+
+def _merged(groups: list[FeatureStatistics], without: int | None = None) -> FeatureStatistics:
+    kept = [one for k, one in enumerate(groups) if k != without]
+    whole = kept[0]
+    for one in kept[1:]:
+        whole = whole.merge(one)
+    return whole
+
+
+def _batches(readings: Readings, extractor: str) -> Iterator[Features]:
+    rows: list[np.ndarray] = []
+    for record in readings.records(extractor):
+        rows.append(record[FEATURES])
+        if len(rows) == _AT_ONCE:
+            yield np.stack(rows)
+            rows = []
+    if rows:
+        yield np.stack(rows)

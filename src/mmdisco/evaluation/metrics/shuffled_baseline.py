@@ -1,0 +1,46 @@
+"""Exchanged pairs, against which every figure of alignment is read."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdisco.evaluation.metrics.result import Figure, mean_figure
+
+SHUFFLES: Final = 29
+
+Score = Callable[[int, int], float]  # of the sound of one clip with the picture of another
+Places = npt.NDArray[np.intp]
+
+
+def exchanges(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places]:
+    """For each picture the clip whose sound it gets, never its own; each exchange another one."""
+    order = np.random.default_rng(seed).permutation(clips)
+    back = np.argsort(order)
+    for shift in range(1, min(most, clips - 1) + 1):
+        yield np.roll(order, shift)[back]
+
+
+def against_shuffles(name: str, clips: int, score: Score, seed: int, notes: str = "") -> Figure:
+    """The mean score of true pairs, with that of exchanged pairs and the distance in their spreads.
+
+    Args:
+        name: Of the figure.
+        clips: At least two.
+        score: Of a sound and a picture by the indices of their clips.
+        seed: Of the exchanges.
+        notes: For the figure.
+    """
+    own = np.array([score(k, k) for k in range(clips)], np.float64)
+    means = [
+        float(np.mean([score(int(sound), picture) for picture, sound in enumerate(sounds)]))
+        for sounds in exchanges(clips, seed)
+    ]
+    spread = float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+    gap = float(own.mean()) - float(np.mean(means))
+    baseline = {
+        "shuffled": float(np.mean(means)),
+        "z": gap / spread if spread > 0 else float("nan"),
+    }
+    return mean_figure(name, own, higher_is_better=True, baseline=baseline, notes=notes)

@@ -1,0 +1,1 @@
+"""Metrics of sounding objects, whose events can be detected exactly."""

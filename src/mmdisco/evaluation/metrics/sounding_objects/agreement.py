@@ -1,0 +1,191 @@
+"""Agreement of sound and picture over many clips, and the two baselines it is read against.
+
+*Shuffled*: every picture gets the sound of some other clip. *Re-paired*: of some other clip with
+the same caption. Agreement that survives re-pairing comes from the caption, or from a generator
+that makes one clip over and over; it is not alignment. What the caption names agrees anyway, so
+each attribute is also counted over the clips whose caption leaves it free.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.sounding_objects.detect_audio import Hearing, listen
+from mmdisco.evaluation.metrics.sounding_objects.detect_video import Sight, look
+from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.sounding_objects.scene import Wish
+
+TIGHT: Final = 0.05  # seconds; the tolerance of record
+LOOSE: Final = 0.10
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reading:
+    """One clip as read from its pixels and from its waveform, with what was asked for.
+
+    Attributes:
+        sight: From the pixels alone.
+        hearing: From the waveform alone.
+        named: What the caption says.
+    """
+
+    sight: Sight
+    hearing: Hearing
+    named: Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A mean of per-clip scores in [0, 1].
+
+    Attributes:
+        value: The mean; not a number over no clips.
+        clips: How many clips it is over.
+        error: Standard error of the mean.
+    """
+
+    value: float
+    clips: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a set of clips shows; every share is over all its clips unless said otherwise.
+
+    Attributes:
+        event_f1: Events seen and heard, within ``TIGHT``.
+        event_f1_loose: Within ``LOOSE``.
+        exact: Clips whose events all match within ``TIGHT``.
+        material: Same material by colour and by timbre.
+        material_free: The same where the caption names no colour.
+        size: Same size class by pixels and by pitch.
+        size_free: The same where the caption names no size.
+        kind: Same kind by pixels and by sound.
+        caption_kind: The kind seen is the one named.
+        caption_kind_heard: The kind heard is.
+        caption_colour: The colour seen is the one named, where one is.
+        caption_size: The size seen is, where one is named.
+        caption_count: The number of events seen is, where one is named.
+        events_seen: Events a clip in the pixels.
+        events_heard: Events a clip in the sound.
+    """
+
+    event_f1: Share
+    event_f1_loose: Share
+    exact: Share
+    material: Share
+    material_free: Share
+    size: Share
+    size_free: Share
+    kind: Share
+    caption_kind: Share
+    caption_kind_heard: Share
+    caption_colour: Share
+    caption_size: Share
+    caption_count: Share
+    events_seen: Share
+    events_heard: Share
+
+
+def read(clip: AudioVideo, named: Wish) -> Reading:
+    """Look at ``clip`` and listen to it."""
+    return Reading(look(clip.video), listen(clip.audio), named)
+
+
+def agreement(readings: Sequence[Reading]) -> Agreement:
+    """Average over ``readings``, one of each clip."""
+    return Agreement(**{name: _share(readings, score) for name, score in _SCORES.items()})
+
+
+def shuffled(readings: Sequence[Reading], seed: int) -> list[Reading]:
+    """Every picture with the sound of another clip, none with its own.
+
+    Raises:
+        UserError: There are fewer than two clips.
+    """
+    if len(readings) < 2:
+        raise UserError("shuffling needs at least two clips")
+    return _rotated(readings, np.random.default_rng(seed))
+
+
+def repaired(readings: Sequence[Reading], seed: int) -> list[Reading]:
+    """Every picture with the sound of another clip of the same meaning, none with its own.
+
+    Clips whose caption means what no other's does are left out.
+
+    Raises:
+        UserError: No two captions mean the same.
+    """
+    rng = np.random.default_rng(seed)
+    groups: defaultdict[Wish, list[Reading]] = defaultdict(list)
+    for reading in readings:
+        groups[reading.named].append(reading)
+    paired = [r for group in groups.values() if len(group) > 1 for r in _rotated(group, rng)]
+    if not paired:
+        raise UserError("re-pairing needs at least two clips of one caption")
+    return paired
+
+
+def gap_closed(guided: float, control: float, real: float) -> float:
+    """(guided − re-paired guided) / (real − the same re-paired guided): 0 is chance, 1 is real.
+
+    Not a number where real pairs agree no better than re-paired ones: there is no gap.
+    """
+    return (guided - control) / (real - control) if real != control else float("nan")
+
+
+def as_record(figures: Agreement) -> dict[str, dict[str, float]]:
+    """``figures`` as nested dictionaries, for JSON."""
+    return asdict(figures)
+
+
+def _rotated(readings: Sequence[Reading], rng: np.random.Generator) -> list[Reading]:
+    """Sounds moved along one random cycle through all clips, so that none stays."""
+    order = rng.permutation(len(readings))
+    return [
+        replace(readings[i], hearing=readings[j].hearing)
+        for i, j in zip(order, np.roll(order, 1), strict=True)
+    ]
+
+
+def _share(readings: Sequence[Reading], score: Callable[[Reading], float | None]) -> Share:
+    scores = np.array([s for s in map(score, readings) if s is not None], np.float64)
+    if not len(scores):
+        return Share(float("nan"), 0, float("nan"))
+    error = scores.std() / np.sqrt(max(len(scores) - 1, 1))
+    return Share(float(scores.mean()), len(scores), float(error))
+
+
+def _same(first: object, second: object) -> float:
+    """1 if both were read and agree."""
+    return float(first is not None and first == second)
+
+
+def _if_named(named: object, seen: object) -> float | None:
+    return None if named is None else _same(named, seen)
+
+
+# ``None`` leaves the clip out of the mean.
+_SCORES: Final[dict[str, Callable[[Reading], float | None]]] = {
+    "event_f1": lambda r: event_f1(r.sight.events, r.hearing.events, TIGHT),
+    "event_f1_loose": lambda r: event_f1(r.sight.events, r.hearing.events, LOOSE),
+    "exact": lambda r: float(event_f1(r.sight.events, r.hearing.events, TIGHT) == 1),
+    "material": lambda r: _same(r.sight.colour, r.hearing.colour),
+    "material_free": lambda r: None if r.named.colour else _same(r.sight.colour, r.hearing.colour),
+    "size": lambda r: _same(r.sight.size, r.hearing.size),
+    "size_free": lambda r: None if r.named.size else _same(r.sight.size, r.hearing.size),
+    "kind": lambda r: _same(r.sight.kind, r.hearing.kind),
+    "caption_kind": lambda r: _if_named(r.named.kind, r.sight.kind),
+    "caption_kind_heard": lambda r: _if_named(r.named.kind, r.hearing.kind),
+    "caption_colour": lambda r: _if_named(r.named.colour, r.sight.colour),
+    "caption_size": lambda r: _if_named(r.named.size, r.sight.size),
+    "caption_count": lambda r: _if_named(r.named.count, len(r.sight.events)),
+    "events_seen": lambda r: float(len(r.sight.events)),
+    "events_heard": lambda r: float(len(r.hearing.events)),
+}

@@ -1,0 +1,250 @@
+"""Reads a sounding-objects clip from its pixels alone: kind, colour, size and contact instants.
+
+A contact lies between frames. With x = |t − t_c| the striker's distance is v x − ½ a x² on either
+side of it, a known and the two speeds v unknown; t_c is where such a pair of parabolas fits the
+tracked distance best. A flash of unknown brightness A is A (1 − x / fade) from its onset on, so
+the frames that follow give onset and brightness.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdisco.evaluation.metrics.sounding_objects.event_f1 import Times
+from mmdisco.evaluation.metrics.sounding_objects.pixels import (
+    LEAST_AREA,
+    LEAST_INK,
+    Blob,
+    Masks,
+    Series,
+    blob,
+    coloured,
+    filled,
+    inked,
+    is_dark,
+    softened,
+)
+from mmdisco.media.clip import Video
+from mmdisco.media.sounding_objects.render import BELL_HALF_WIDTH, FADE, FLOOR, PALETTE, STRIKER
+from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, Kind, Size, size_of
+
+# (a, b): the masked area of a thing of radius r is a r² − b r; b is what a drum's skin covers.
+_AREA: Final = {
+    Kind.BALL: (2.72, 0.0),
+    Kind.DRUM: (3.20, 6.1),
+    Kind.LAMP: (3.09, 0.0),
+    Kind.BELL: (2.83, 0.0),
+}
+_DRUM_CENTRE: Final = 0.68  # radii from a drum's skin down to the centre of its coloured part
+_DRUM_OFFSET: Final = 0.7  # and pixels
+# Pixels by which light from the upper left shifts the centre of colour towards it.
+_HIGHLIGHT: Final = 0.46
+_TRAVEL: Final = 3.0  # pixels by which a thing must move up or down to be a ball
+
+_WINDOW: Final = 0.21  # seconds before and after a contact that are fitted
+_STEP: Final = 0.004  # seconds between candidates
+# Frames between a contact and the lowest frame: ½ if the speeds before and after are equal.
+_REACH: Final = 0.75
+_LEVER: Final = 0.06  # seconds: pixels of misfit for each pixel/s of wrong speed
+_LEAST_DIP: Final = 0.8  # pixels by which a contact frame is lower than its surroundings
+_LEAST_SPEED: Final = 15.0  # pixels/s on either side
+_WORST_FIT: Final = 2.0  # root mean square, pixels
+_LEAST_RISE: Final = 0.22  # of the greatest rise of light
+_FAINTEST_RISE: Final = 0.006  # mean brightness of a frame
+_DEAD_TIME: Final = 0.15  # seconds in which two readings are one event
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sight:
+    """What the pixels show.
+
+    Attributes:
+        kind: ``None`` if no sounding thing is seen; then the rest is empty too.
+        colour: Nearest of the four by hue.
+        size: Nearest of the three.
+        radius: In pixels.
+        events: Instants in seconds, ascending.
+    """
+
+    kind: Kind | None
+    colour: Colour | None
+    size: Size | None
+    radius: float
+    events: Times
+
+
+_NOTHING: Final = Sight(None, None, None, math.nan, np.empty(0))
+
+
+def look(video: Video) -> Sight:
+    """Read everything that ``video`` shows."""
+    soft = softened(video)
+    mask = coloured(soft)
+    thing, striker = blob(mask, LEAST_AREA), blob(inked(soft), LEAST_INK)
+    if np.isnan(thing.x).mean() > 0.5:
+        return _NOTHING
+    kind = _kind(soft, thing, striker)
+    radius = _radius(kind, float(np.nanmedian(thing.area)))
+    if kind is Kind.LAMP:
+        events = _flashes(video)
+    else:
+        gap = filled(_gap(kind, thing, striker, radius))
+        events = np.empty(0) if gap is None else contacts(gap, video.times, ACCELERATION[kind])
+    return Sight(kind, _colour(soft, mask), size_of(radius), radius, events)
+
+
+def _radius(kind: Kind, area: float) -> float:
+    a, b = _AREA[kind]
+    return (b + math.sqrt(b * b + 4 * a * area)) / (2 * a)
+
+
+def _kind(video: Video, thing: Blob, striker: Blob) -> Kind:
+    """Dark room: lamp. Thing that moves up and down: ball. Striker above: drum; beside: bell."""
+    if is_dark(video):
+        return Kind.LAMP
+    low, high = np.nanpercentile(thing.y, (5, 95))
+    struck = (~np.isnan(striker.x)).mean() > 0.5
+    if high - low > _TRAVEL or not struck:
+        return Kind.BALL
+    beside = float(np.nanmean(thing.x) - np.nanmean(striker.x))
+    above = float(np.nanmean(thing.y) - np.nanmean(striker.y))
+    return Kind.BELL if beside > above else Kind.DRUM
+
+
+def colour_of_each_frame(video: Video) -> list[Colour]:
+    """The colour of the coloured thing in every frame by itself; steady in a real clip."""
+    soft = softened(video)
+    mask = coloured(soft)
+    return [_nearest(one) for one in np.einsum("fhwc,fhw->fc", soft.frames, mask)]
+
+
+def _colour(video: Video, mask: Masks) -> Colour:
+    """Nearest hue to the mean chroma of the coloured thing over all frames."""
+    return _nearest(np.einsum("fhwc,fhw->c", video.frames, mask))
+
+
+def _nearest(mean: npt.NDArray[np.floating]) -> Colour:
+    hue = _hue(mean)
+    return min(PALETTE, key=lambda c: abs(_turn(hue - _hue(np.array(PALETTE[c])))))
+
+
+def _hue(rgb: npt.NDArray[np.floating]) -> float:
+    """Angle of the chroma, red at 0, in radians."""
+    red, green, blue = (float(value) for value in rgb)
+    return math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue)
+
+
+def _turn(angle: float) -> float:
+    return (angle + math.pi) % (2 * math.pi) - math.pi
+
+
+def _gap(kind: Kind, thing: Blob, striker: Blob, radius: float) -> Series:
+    """Distance of the striking surface from the struck one in every frame, in pixels."""
+    if kind is Kind.BALL:
+        return FLOOR - _HIGHLIGHT - radius - thing.y
+    if kind is Kind.DRUM:
+        skin = np.nanmedian(thing.y) - _DRUM_CENTRE * radius - _DRUM_OFFSET
+        return skin - STRIKER - striker.y
+    lip = np.nanmedian(thing.x) + _HIGHLIGHT - BELL_HALF_WIDTH * radius
+    return lip - STRIKER - striker.x
+
+
+def contacts(gap: Series, times: Times, acceleration: float) -> Times:
+    """Instants at which ``gap`` (pixels, one per time) meets 0 and turns back."""
+    dips = _dips(gap)
+    found: list[float] = []
+    for before, k, after in zip([0, *dips], dips, [*dips[1:], len(gap) - 1], strict=False):
+        apexes = (
+            _apex(gap[before:k], gap[before], acceleration),
+            _apex(gap[k + 1 : after + 1], gap[after], acceleration),
+        )
+        instant = _contact_near(gap, times, acceleration, k, apexes)
+        if instant is not None and (not found or instant - found[-1] > _DEAD_TIME):
+            found.append(instant)
+    return np.array(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Apex:
+    """The speed that reaches the highest place seen on one side of a contact.
+
+    Attributes:
+        speed: √(2 a h) in pixels/s.
+        complete: Whether the striker was seen to turn there; else it may have gone farther.
+    """
+
+    speed: float
+    complete: bool
+
+
+def _apex(side: Series, far_end: np.float64, acceleration: float) -> _Apex:
+    highest = float(side.max())
+    return _Apex(math.sqrt(2 * acceleration * max(highest, 0)), bool(far_end < highest))
+
+
+def _dips(gap: Series) -> list[int]:
+    """Frames that are lower than those around them."""
+    found: list[int] = []
+    for k in range(1, len(gap) - 1):
+        before, after = gap[max(0, k - 2) : k], gap[k + 1 : k + 3]
+        lowest = gap[k] <= before[-1] and gap[k] < after[0]
+        if lowest and min(before.max(), after.max()) - gap[k] > _LEAST_DIP:
+            found.append(k)
+    return found
+
+
+def _contact_near(
+    gap: Series, times: Times, acceleration: float, k: int, apexes: tuple[_Apex, _Apex]
+) -> float | None:
+    """The best-fitting contact within a frame of frame ``k``; ``None`` if none fits."""
+    reach = _REACH * (times[1] - times[0])
+    candidates = np.arange(times[k] - reach, times[k] + reach, _STEP)[:, None]
+    x = np.abs(times - candidates)
+    straight = gap + acceleration / 2 * x**2  # = v x if the candidate is right
+    near = x <= _WINDOW
+    error = np.zeros(len(candidates))
+    speeds: list[Times] = []
+    for side, apex in zip(
+        (near & (times < candidates), near & (times >= candidates)), apexes, strict=True
+    ):
+        speed = (side * x * straight).sum(1) / np.maximum((side * x**2).sum(1), 1e-6)
+        error += (side * (straight - speed[:, None] * x) ** 2).sum(1)
+        # A side with one frame fits any candidate; the height it comes from tells them apart.
+        short = apex.speed - speed
+        error += (_LEVER * np.where(apex.complete | (short > 0), short, 0)) ** 2
+        speeds.append(speed)
+    fit = np.sqrt(error / near.sum(1))
+    fit[np.minimum(*speeds) < _LEAST_SPEED] = np.inf
+    best = int(fit.argmin())
+    return float(candidates[best, 0]) if fit[best] < _WORST_FIT else None
+
+
+def _flashes(video: Video) -> Times:
+    """Onsets of flashes from the mean brightness of every frame."""
+    light = video.frames.mean((1, 2, 3), dtype=np.float64)
+    light = light - np.percentile(light, 20)
+    rises = np.diff(light)
+    least = max(_FAINTEST_RISE, _LEAST_RISE * float(rises.max()))
+    found: list[float] = []
+    for k in range(1, len(light) - 1):
+        rising, peak = rises[k - 1] > least, k + 1 == len(light) or rises[k] <= least
+        if rising and peak:
+            instant = _onset_at(light, video.times, k)
+            if not found or instant - found[-1] > _DEAD_TIME:
+                found.append(instant)
+    return np.array(found)
+
+
+def _onset_at(light: Series, times: Times, k: int) -> float:
+    """The instant up to one frame before the first lit frame ``k`` that explains its fading."""
+    later = [j for j in (k + 1, k + 2) if j < len(light) and light[j] < light[j - 1]]
+    falling = [k, *later]
+    spacing = times[1] - times[0]
+    candidates = np.arange(times[k] - spacing + _STEP, times[k] + _STEP / 2, _STEP)[:, None]
+    shape = np.clip(1 - (times[falling] - candidates) / FADE, 0, 1)
+    peak = shape @ light[falling] / (shape**2).sum(1)
+    error = ((light[falling] - peak[:, None] * shape) ** 2).sum(1)
+    return float(candidates[int(error.argmin()), 0])

@@ -1,0 +1,1 @@
+"""Audio-video synchrony, scored by a trained network."""

@@ -1,0 +1,122 @@
+"""A small judge of whether a sound belongs to a picture, and how late it is.
+
+It turns picture and sound into one vector for every tenth of a second; the logit of a pair is the
+mean inner product of what is simultaneous. So all pairs of n clips cost n readings, and the lag
+between both is found by sliding one sequence along the other. A vector has three parts: of a
+network trained on sounding objects, and of canonical pairs fitted to a film, its clips as wholes
+and their moments, see ``recipes/embedded/train_sync.py``. It knows no latent and no guidance.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from mmdisco.evaluation.metrics.sync.canonical_correlation import (
+    CanonicalPair,
+    moments_heard,
+    moments_seen,
+    whole_heard,
+    whole_seen,
+)
+from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SIDE, SyncNetwork
+from mmdisco.io.files import read_tensors
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.mel import MelScale
+from mmdisco.media.read import resampled
+from mmdisco.shapes import AudioLatent, Clips, Logits, Steps
+
+PACKAGED: Final = Path(__file__).parent / "weights" / "sync_judge.safetensors"
+LEAST_STEPS: Final = 8
+
+_SAMPLE_RATE: Final = 16_000
+_WHOLE: Final = (100, 30)  # features of sound and of picture
+_MOMENTS: Final = (99, 54)
+_VARIATES: Final = (8, 2)
+# neighbouring moments say much the same, so a third of them count
+_WORTH: Final = 1 / 3
+# of logits that are sure of themselves on clips of a kind the network never met
+_NETWORK: Final = 0.2
+
+Embedding = npt.NDArray[np.float32]  # (steps, width)
+
+
+class SyncJudge(nn.Module):
+    """Vectors (b, steps, width) of pictures and of sounds, and the logits of their pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = SyncNetwork()
+        self.whole = CanonicalPair(_WHOLE, _VARIATES[0])
+        self.moments = CanonicalPair(_MOMENTS, _VARIATES[1])
+
+    def see(self, frames: Clips) -> Steps:
+        """Vectors of pictures (b, steps, 32, 32, 3) in [0, 1], ten frames a second."""
+        steps = frames.shape[1]
+        own = _NETWORK * self.network.log_scale.exp() * self.network.see(frames)
+        whole = self.whole.see(whole_seen(frames)).expand(-1, steps, -1)
+        moments = _WORTH * steps * self.moments.see(moments_seen(frames))
+        return torch.cat([own, whole, moments], 2)
+
+    def hear(self, mel: AudioLatent) -> Steps:
+        """Vectors of spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
+        own = self.network.hear(mel)
+        whole = self.whole.hear(whole_heard(mel)).expand(-1, own.shape[1], -1)
+        return torch.cat([own, whole, self.moments.hear(moments_heard(mel))], 2)
+
+    def logits(self, sounds: Steps, pictures: Steps) -> Logits:
+        """Of every sound with every picture, (sounds, pictures), of equal lengths.
+
+        Larger for pairs that belong together; 0 has no meaning of its own.
+        """
+        return torch.einsum("atd,vtd->av", sounds, pictures) / sounds.shape[1]
+
+
+def load_judge(path: Path = PACKAGED) -> SyncJudge:
+    """The judge with the weights of ``path``, frozen.
+
+    Raises:
+        UserError: There is no such file, or it is damaged.
+    """
+    judge = SyncJudge()
+    judge.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
+    return judge.eval().requires_grad_(False)  # noqa: FBT003
+
+
+def picture_of(video: Video) -> Tensor:
+    """Frames as the judge takes them, (steps, 32, 32, 3): the one shown at each tenth of a second.
+
+    Of whole tenths only; any size is averaged to 32×32.
+    """
+    steps = int(video.seconds * RATE)
+    shown = np.array([int(step * video.fps / RATE) for step in range(steps)], np.int64)
+    frames = torch.from_numpy(video.frames[shown]).movedim(3, 1)
+    return interpolate(frames, (SIDE, SIDE), mode="area").movedim(1, 3)
+
+
+def sound_of(audio: Audio) -> Tensor:
+    """The spectrogram the judge takes, (1, 8 · steps, 64), of whole tenths of a second."""
+    heard = resampled(audio, _SAMPLE_RATE).waveform
+    scale = MelScale()
+    whole = len(heard) // (COLUMNS * scale.hop) * COLUMNS * scale.hop
+    return scale.analyse(torch.from_numpy(np.ascontiguousarray(heard[:whole]))[None])[0]
+
+
+def embed(judge: SyncJudge, clip: AudioVideo) -> tuple[Embedding, Embedding]:
+    """Vectors of sound and picture of one clip, equally many steps of each.
+
+    Raises:
+        ValueError: The clip is shorter than 0.8 s.
+    """
+    picture, sound = picture_of(clip.video), sound_of(clip.audio)
+    steps = min(len(picture), sound.shape[1] // COLUMNS)
+    if steps < LEAST_STEPS:
+        raise ValueError(f"a clip must last {LEAST_STEPS / RATE} s, not {steps / RATE} s")
+    with torch.no_grad():
+        heard = judge.hear(sound[None, :, : steps * COLUMNS])[0]
+        seen = judge.see(picture[None, :steps])[0]
+    return heard.numpy(), seen.numpy()

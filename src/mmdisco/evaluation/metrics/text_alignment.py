@@ -1,0 +1,73 @@
+"""Agreement of clips with the texts that they were made from.
+
+Knows vectors of both in one space, as CLIP and CLAP have them, and no network.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.result import NotComputed, Outcome
+from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles
+
+MOST: Final = 2000
+DIRECTION: Final = "direction"  # what extractors call the vector that stands beside a text's
+
+Directions = npt.NDArray[np.floating]  # (texts, dimensions)
+
+
+class TextTower(ABC):
+    """Texts to vectors of length 1, in the space of an extractor's ``direction``."""
+
+    @abstractmethod
+    def directions(self, texts: Sequence[str]) -> Directions:
+        """One row a text; of at least one."""
+
+
+@dataclass(frozen=True)
+class TextAgreement(Metric):
+    """Mean cosine of each clip with its prompt, beside exchanged prompts.
+
+    Attributes:
+        extractor: The name of the one that reads the clips.
+        tower: That of the texts.
+    """
+
+    extractor: str
+    tower: TextTower
+    compares = False
+    least = 10
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """For reports."""
+        return f"text agreement, {self.extractor}"
+
+    def figures(self, sets: Sets) -> list[Outcome]:
+        """One figure, over the clips that have a prompt."""
+        chosen = sets.generated.chosen(self.extractor, MOST, sets.seed)
+        pairs = [
+            (prompt, record[DIRECTION])
+            for index, record in chosen
+            if (prompt := sets.generated.prompt(index))
+        ]
+        if len(pairs) < self.least:
+            needs = f"{self.least} clips with a prompt in the JSON beside them, not {len(pairs)}"
+            return [NotComputed(self.name, needs)]
+        texts = sorted({prompt for prompt, _ in pairs})
+        rows = {text: row for row, text in enumerate(texts)}
+        own = np.array([rows[prompt] for prompt, _ in pairs])
+        cosines = self.tower.directions(texts) @ np.stack([clip for _, clip in pairs]).T
+
+        def score(text: int, clip: int) -> float:
+            return float(cosines[own[text], clip])
+
+        notes = f"cosine; {len(texts)} different prompts"
+        if len(texts) == 1:
+            notes += ": nothing to exchange"
+        return [against_shuffles(self.name, len(pairs), score, sets.seed, notes)]

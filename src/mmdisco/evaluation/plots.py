@@ -1,0 +1,113 @@
+"""Figures as pictures: every value with its interval and baselines, and the curves behind them."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from mmdisco.evaluation.metrics.result import Figure, Outcome
+from mmdisco.io.files import replacing
+
+ACROSS: Final = 4
+COLOURS: Final = ("#1f6fb2", "#c4572c")
+LINES: Final = ("reference", "shuffled", "shuffled against shuffled")  # baselines that are drawn
+
+Sets = Mapping[str, Sequence[Outcome]]  # what was measured, by which clips
+
+
+def draw_values(path: Path, sets: Sets) -> None:
+    """A panel for each figure with an interval, a point for each set of clips; at least one.
+
+    Raises:
+        UserError: The place cannot be written to.
+    """
+    found = _by_name(sets)
+    shown = {
+        name: own
+        for name, own in found.items()
+        if any(one.interval and isfinite(one.value) for one in own.values())
+    }
+    rows = max(1, ceil(len(shown) / ACROSS))
+    canvas = Canvas(figsize=(3.2 * ACROSS, 0.9 + 1.35 * rows), layout="constrained")
+    axes = canvas.subplots(rows, ACROSS, squeeze=False).flatten()
+    for panel, (name, own) in zip(axes, shown.items(), strict=False):
+        _values(panel, name, own, list(sets))
+    for panel in axes[len(shown) :]:
+        panel.set_axis_off()
+    _save(path, canvas)
+
+
+def draw_curves(path: Path, sets: Sets) -> None:
+    """A panel for each figure that has a curve, a line for each set of clips; at least one.
+
+    Raises:
+        UserError: The place cannot be written to.
+    """
+    shown = with_curves(sets)
+    rows = max(1, ceil(len(shown) / ACROSS))
+    canvas = Canvas(figsize=(3.2 * ACROSS, 2.5 * rows), layout="constrained")
+    axes = canvas.subplots(rows, ACROSS, squeeze=False).flatten()
+    for panel, (name, own) in zip(axes, shown.items(), strict=False):
+        for (which, one), colour in zip(own.items(), COLOURS, strict=False):
+            assert one.curve is not None
+            points = one.curve.points
+            panel.plot(list(points), list(points.values()), ".-", color=colour, label=which)
+            panel.set_xlabel(one.curve.axis, fontsize=8)
+        panel.set_title(name, fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.grid(linewidth=0.3)
+        if len(own) > 1:
+            panel.legend(fontsize=7)
+    for panel in axes[len(shown) :]:
+        panel.set_axis_off()
+    _save(path, canvas)
+
+
+def with_curves(sets: Sets) -> dict[str, dict[str, Figure]]:
+    """Figures with a curve of two points or more, by name and set of clips."""
+    found = {
+        name: {
+            which: one
+            for which, one in own.items()
+            if one.curve is not None and len(one.curve.points) > 1
+        }
+        for name, own in _by_name(sets).items()
+    }
+    return {name: own for name, own in found.items() if own}
+
+
+def _by_name(sets: Sets) -> dict[str, dict[str, Figure]]:
+    found: dict[str, dict[str, Figure]] = {}
+    for which, outcomes in sets.items():
+        for one in outcomes:
+            if isinstance(one, Figure):
+                found.setdefault(one.name, {})[which] = one
+    return found
+
+
+def _values(panel: Axes, name: str, own: Mapping[str, Figure], order: Sequence[str]) -> None:
+    for place, which in enumerate(order):
+        one = own.get(which)
+        if one is None or one.interval is None or not isfinite(one.value):
+            continue
+        low, high = one.interval.low, one.interval.high
+        panel.plot([low, high], [place, place], color=COLOURS[place % 2], linewidth=1.5)
+        panel.plot([one.value], [place], "o", color=COLOURS[place % 2])
+    first = next(iter(own.values()))
+    for line, style in zip(LINES, ("-", "--", "--"), strict=True):
+        value = first.baseline.get(line)
+        if value is not None and isfinite(value):
+            panel.axvline(value, color="grey", linewidth=0.9, linestyle=style)
+    better = {True: " (higher)", False: " (lower)", None: ""}[first.higher_is_better]
+    panel.set_title(f"{name}{better}", fontsize=7)
+    panel.set_yticks(range(len(order)), order, fontsize=7)
+    panel.set_ylim(len(order) - 0.5, -0.5)
+    panel.tick_params(axis="x", labelsize=7)
+
+
+def _save(path: Path, canvas: Canvas) -> None:
+    with replacing(path) as beside:
+        canvas.savefig(beside, dpi=110, metadata={"Software": None})

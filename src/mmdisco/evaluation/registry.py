@@ -1,0 +1,237 @@
+"""Names of metrics and of features to objects: the only strings of an evaluation that select.
+
+Names of features to the extractors they stand for, and to what these can be held against.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
+from mmdisco.evaluation.metrics.av_align import CURRENT, VARIANTS
+from mmdisco.evaluation.metrics.base import Metric
+from mmdisco.evaluation.metrics.cross_modal import CrossModal
+from mmdisco.evaluation.metrics.extractors import (
+    AudioStatistics,
+    Judge,
+    Objects,
+    ObjectsAudio,
+    ObjectsVideo,
+    Peaks,
+    VideoStatistics,
+)
+from mmdisco.evaluation.metrics.features import Extractor
+from mmdisco.evaluation.metrics.fidelity import Classes, Frechet, Kernel, Neighbourhood
+from mmdisco.evaluation.metrics.memorization import NearestTraining
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
+    AudioFeatures,
+    VideoFeatures,
+)
+from mmdisco.evaluation.metrics.sync.scorer import load_judge
+from mmdisco.evaluation.metrics.whitening import Whitening
+from mmdisco.generation.presets.miniature_system import Folder
+
+
+def _none() -> list[Metric]:
+    return []
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one name of features brings.
+
+    Attributes:
+        extractors: That give features.
+        classes: Names of those among them that give logits too.
+        text: Builds metrics of agreement with prompts, loading what they need.
+        across: Metrics of agreement of both sides, where they share a space.
+        whitening: For Fréchet distances; none for networks whose figures others publish too.
+    """
+
+    extractors: list[Extractor]
+    classes: tuple[str, ...] = ()
+    text: Callable[[], list[Metric]] = _none
+    across: tuple[Metric, ...] = ()
+    whitening: Whitening | None = None
+
+
+def features_of(name: str) -> Features:
+    """What a name of features stands for.
+
+    Raises:
+        UserError: No such name, or a network that cannot be loaded.
+    """
+    kind, _, path = name.partition(":")
+    if kind not in FEATURES or bool(path) != (kind in NETWORKS):
+        known = [*(f"{one}:{NETWORKS.get(one, '')}".rstrip(":") for one in FEATURES)]
+        raise UserError(f"unknown features {name!r}: choose of {', '.join(known)}")
+    return FEATURES[kind](path)
+
+
+def _statistics(path: str) -> Features:
+    del path
+    return Features([AudioStatistics(), VideoStatistics()], whitening=Whitening())
+
+
+def _objects(path: str) -> Features:
+    del path
+    folder = Folder()
+    return Features(
+        [
+            ObjectsAudio(folder.load("audio_features", AudioFeatures)),
+            ObjectsVideo(folder.load("video_features", VideoFeatures)),
+        ]
+    )
+
+
+# transformers and what it needs take seconds to import
+
+
+def _clip(path: str) -> Features:
+    from mmdisco.evaluation.metrics.clip_clap_videomae import ClipFrames
+
+    def text() -> list[Metric]:
+        from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
+        from mmdisco.evaluation.metrics.text_alignment import TextAgreement
+
+        return [TextAgreement(ClipFrames.name, TextNetwork.clip(path))]
+
+    return Features([ClipFrames.load(path)], text=text)
+
+
+def _clap(path: str) -> Features:
+    from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound
+
+    def text() -> list[Metric]:
+        from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
+        from mmdisco.evaluation.metrics.text_alignment import TextAgreement
+
+        return [TextAgreement(ClapSound.name, TextNetwork.clap(path))]
+
+    return Features([ClapSound.load(path)], text=text)
+
+
+def _videomae(path: str) -> Features:
+    from mmdisco.evaluation.metrics.clip_clap_videomae import VideoMae
+
+    return Features([VideoMae.load(path)], (VideoMae.name,))
+
+
+def _exported(path: str) -> Features:
+    from mmdisco.evaluation.metrics.exported import exported, read_form
+
+    form = read_form(Path(path))
+    found = exported(form)
+    classes = tuple(one.name for one in found if one.form.logits is not None)
+    across = (CrossModal(found[0].name, found[1].name),) if form.shared else ()
+    return Features([*found], classes, across=across)
+
+
+NETWORKS: Final[Mapping[str, str]] = {
+    "clip": "MODEL",
+    "clap": "MODEL",
+    "videomae": "MODEL",
+    "exported": "FILE.json",
+}
+FEATURES: Final[Mapping[str, Callable[[str], Features]]] = {
+    "statistics": _statistics,
+    "objects": _objects,
+    "clip": _clip,
+    "clap": _clap,
+    "videomae": _videomae,
+    "exported": _exported,
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What an evaluation runs.
+
+    Attributes:
+        extractors: Each once.
+        metrics: Over them.
+    """
+
+    extractors: list[Extractor]
+    metrics: list[Metric]
+
+
+OVER_FEATURES: Final[Mapping[str, Callable[[str, Features], Metric]]] = {
+    "frechet": lambda name, given: Frechet(name, given.whitening),
+    "kernel": lambda name, _: Kernel(name),
+    "neighbours": lambda name, _: Neighbourhood(name),
+    "nearest": lambda name, _: NearestTraining(name),
+}
+OTHERS: Final[Mapping[str, tuple[Callable[[], Extractor], Sequence[Metric]]]] = {
+    "av-align": (Peaks, (AvAlign(CURRENT),)),
+    "av-align-variants": (Peaks, tuple(AvAlign(one) for one in VARIANTS)),
+    "sync": (lambda: Judge(load_judge()), (Synchrony(),)),
+    "objects": (Objects, (ObjectsAgreement(),)),
+}
+OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[Features], Sequence[Metric]]]]] = {
+    "text": ("clip:MODEL or clap:MODEL", lambda given: given.text()),
+    "cross-modal": ("exported:FILE.json of a shared space", lambda given: given.across),
+}
+OFFLINE_METRICS: Final = (*OVER_FEATURES, *OTHERS)
+METRICS: Final = (*OFFLINE_METRICS, *OF_NETWORKS)
+# between them they see every fault of docs/evaluation/degradations.md that any metric sees
+DEFAULT_METRICS: Final = ("frechet", "neighbours", "nearest", "sync")
+DEFAULT_FEATURES: Final = ("statistics",)
+
+
+def suite(metrics: Sequence[str], features: Sequence[str]) -> Suite:
+    """Build what was asked for by name.
+
+    Args:
+        metrics: Of ``METRICS``.
+        features: ``statistics``, ``objects``, or a network and its folder, hub id or file, as in
+            ``clip:openai/clip-vit-base-patch32``.
+
+    Raises:
+        UserError: No such name, a network that cannot be loaded, or a metric without the features
+            that it is of.
+    """
+    given = _given(metrics, features)
+    return Suite(_extractors(metrics, given), _metrics(metrics, given))
+
+
+def extractors_of(metrics: Sequence[str], features: Sequence[str]) -> list[Extractor]:
+    """The extractors of ``suite``, without what only measuring needs."""
+    return _extractors(metrics, _given(metrics, features))
+
+
+def _given(metrics: Sequence[str], features: Sequence[str]) -> list[Features]:
+    for name in metrics:
+        if name not in METRICS:
+            raise UserError(f"unknown metric {name!r}: choose of {', '.join(METRICS)}")
+    wanted = OVER_FEATURES.keys() | OF_NETWORKS.keys()
+    return [features_of(name) for name in features] if wanted & set(metrics) else []
+
+
+def _extractors(metrics: Sequence[str], given: Sequence[Features]) -> list[Extractor]:
+    found = {one.name: one for features in given for one in features.extractors}
+    for name in metrics:
+        if name in OTHERS:
+            one = OTHERS[name][0]()
+            found[one.name] = one
+    return list(found.values())
+
+
+def _metrics(metrics: Sequence[str], given: Sequence[Features]) -> list[Metric]:
+    over = [OVER_FEATURES[name] for name in metrics if name in OVER_FEATURES]
+    chosen: list[Metric] = []
+    for one in given:
+        chosen += [build(extractor.name, one) for extractor in one.extractors for build in over]
+        chosen += [Classes(name) for name in one.classes if over]
+    for name in metrics:
+        if name in OF_NETWORKS:
+            wanted, build = OF_NETWORKS[name]
+            found = [metric for one in given for metric in build(one)]
+            if not found:
+                raise UserError(f"the metric {name!r} needs --features {wanted}")
+            chosen += found
+        if name in OTHERS:
+            chosen += [metric for metric in OTHERS[name][1] if metric not in chosen]
+    return chosen

@@ -1,0 +1,1 @@
+"""Experiments on the library: nothing but the command line imports them."""

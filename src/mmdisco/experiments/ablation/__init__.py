@@ -1,0 +1,1 @@
+"""Ablations: studies as values, their runs and their reports."""

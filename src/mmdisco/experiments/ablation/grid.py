@@ -1,0 +1,165 @@
+"""Trains and measures the arms of a study; each is kept once it is done."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.study import Arm, Recipe
+from mmdisco.io.files import plain, read_object, write_json
+from mmdisco.io.locking import alone
+from mmdisco.io.workers import each
+
+
+@dataclass(frozen=True)
+class Training:
+    """A discriminator to be trained.
+
+    Attributes:
+        place: Where.
+        recipe: How.
+        seed: Of every random number.
+    """
+
+    place: Place
+    recipe: Recipe
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Of the result; named by all that decides it."""
+        key = _key([self.place.marks(), asdict(self.recipe), self.seed])
+        return self.place.root / "trainings" / key
+
+    @property
+    def done(self) -> bool:
+        """Whether it is whole."""
+        return (self.folder / "config.json").is_file()
+
+    def carry_out(self) -> None:
+        """Train, unless another process does or did."""
+        with alone(self.folder / ".lock"):
+            if not self.done:
+                self.place.train(self.recipe, self.seed, self.folder)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm with one seed.
+
+    Attributes:
+        place: Where.
+        arm: Which.
+        seed: Of training and sampling.
+    """
+
+    place: Place
+    arm: Arm
+    seed: int
+
+    @property
+    def training(self) -> Training | None:
+        """That of its discriminator."""
+        recipe = self.arm.recipe
+        return None if recipe is None else Training(self.place, recipe, self.seed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides its figures."""
+        place, recipe = self.place, self.arm.recipe
+        return plain(
+            {
+                "marks": place.marks(),
+                "recipe": None if recipe is None else asdict(recipe),
+                "way": asdict(self.arm.way),
+                "seed": self.seed,
+                "clips": place.clips,
+                "pairs": place.pairs,
+                "levels": place.levels,
+                "discriminator": place.judge if recipe is None and self.arm.way.guided else None,
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.arm.name.lower()).strip("-")
+        return f"{slug}-seed{self.seed}-{_key(self.settings)}"
+
+    @property
+    def file(self) -> Path:
+        """Of its figures."""
+        return self.place.root / "cells" / f"{self.name}.json"
+
+    @property
+    def done(self) -> bool:
+        """Whether its figures are there."""
+        return self.file.is_file()
+
+    def figures(self) -> dict[str, float]:
+        """What was measured; null in JSON is not a number."""
+        found = read_object(self.file)["figures"]
+        return {name: float("nan") if one is None else one for name, one in found.items()}
+
+    def carry_out(self) -> None:
+        """Measure; its discriminator is trained."""
+        trained = None if self.training is None else self.training.folder
+        found = self.place.measure(self.arm, self.seed, trained, self.name)
+        write_json(self.file, {"settings": self.settings, "figures": plain(found)})
+
+
+Job = Training | Cell
+
+
+def run(
+    place: Place, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
+) -> Iterator[tuple[str, int, int]]:
+    """Do all that is not done, trainings first.
+
+    Args:
+        place: Where.
+        arms: Of a study.
+        seeds: From 0.
+        jobs: Processes.
+        threads: Of each.
+
+    Yields:
+        What is under way, how much of it is done, and how much there is.
+    """
+    cells = cells_of(place, arms, seeds)
+    wanted = {one.folder: one for cell in cells if (one := cell.training) and not cell.done}
+    stages: list[tuple[str, list[Job]]] = [
+        ("trainings", [one for one in wanted.values() if not one.done]),
+        ("cells", list({cell.file: cell for cell in cells if not cell.done}.values())),
+    ]
+    for name, todo in stages:
+        for done, _ in enumerate(_each(todo, jobs, threads), start=1):
+            yield name, done, len(todo)
+
+
+def cells_of(place: Place, arms: Sequence[Arm], seeds: int) -> list[Cell]:
+    """Every arm with every seed."""
+    return [Cell(place, arm, seed) for arm in arms for seed in range(seeds)]
+
+
+def _each(todo: Sequence[Job], jobs: int, threads: int) -> Iterator[None]:
+    if jobs == 1 or len(todo) < 2:
+        for job in todo:
+            _carry_out(job)
+            yield
+        return
+    for _ in each(_carry_out, todo, jobs, threads=threads):
+        yield
+
+
+def _carry_out(job: Job) -> None:
+    job.carry_out()
+
+
+def _key(value: Any) -> str:
+    text = json.dumps(plain(value), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,226 @@
+"""Studies on prepared clips: held-out health, and the offline metrics of made clips."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.losses import Objective
+from mmdisco.data.prepared import Clips
+from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.errors import UserError
+from mmdisco.evaluation.evaluate import Order, evaluate
+from mmdisco.evaluation.extract import Plan
+from mmdisco.evaluation.metrics.result import Figure
+from mmdisco.evaluation.registry import DEFAULT_FEATURES
+from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.study import Arm, Recipe, Usual, Way
+from mmdisco.generation.pipeline import Generation, Jointly, generate
+from mmdisco.io.files import read_object
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.read import Selection
+from mmdisco.media.write import write_clip
+from mmdisco.training.config import (
+    Course,
+    Fakery,
+    First,
+    Levels,
+    Shape,
+    TrainConfig,
+    Validation,
+    Work,
+)
+from mmdisco.training.diagnostics.held_out import HeldOutClips
+from mmdisco.training.run import prepare_training
+
+BATCH: Final = 8
+METRICS: Final = ("frechet", "kernel", "av-align", "sync")
+
+RECIPE: Final = Recipe(
+    shape=Shape(),
+    levels=Levels(),
+    loss=Objective(1.0, 1000.0),
+    fakery=Fakery(),
+    training=TrainConfig(
+        steps=600,
+        batch_size=32,
+        learning_rate=2e-3,
+        warmup=100,
+        weight_decay=0.01,
+        clip=1.0,
+        ema=0.995,
+        checkpoint_every=100,
+    ),
+    first=First(),  # contrast wants many clips of one caption
+    kept=False,
+)
+
+
+@dataclass(frozen=True)
+class OnClips(Place):
+    """A folder that ``mmdisco prepare`` made and one that ``mmdisco fakes`` made of it.
+
+    Attributes:
+        data: The clips.
+        fakes: The fakes.
+        weights: Folder of weights of the preset.
+        recipe: What arms are changes of.
+        steps: Of sampling; None is the preset's.
+    """
+
+    data: Path
+    fakes: Path
+    weights: Path | None
+    recipe: Recipe
+    steps: int | None = None
+
+    def usual(self) -> Usual:
+        """The preset's sampling, with the guidance that the fakes were made with and scales of 1.
+
+        A discriminator that was trained for nothing else tunes no scale.
+        """
+        held = self._held()
+        scale = AV(*map(float, held.inputs.made["guidance_scale"]))
+        sampling = replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
+        if self.steps is not None:
+            sampling = replace(sampling, steps=self.steps)
+        return Usual(self.recipe, Way(sampling))
+
+    def expect(self, arms: list[Arm]) -> None:
+        """There is a discriminator or clips to be made, for arms that train none."""
+        sampled = [arm for arm in arms if arm.recipe is None and arm.way.guided]
+        if sampled and self.discriminator is None:
+            raise UserError("this study trains nothing: give --discriminator FOLDER")
+        if sampled and not self.clips:
+            raise UserError("this study compares clips: give --clips, at least 2")
+        if self.clips == 1 or self.clips < 0:
+            raise UserError(f"{self.clips} clips of each arm: ask for 0, or at least 2")
+        held = self._held()
+        if self.discriminator is not None:
+            held.discriminator(self.discriminator)
+
+    def prepare(self, arms: list[Arm]) -> None:
+        """Held-out clips as they are heard and seen through the autoencoders."""
+        if self.clips:
+            held = self._held()
+            latents = held.inputs.clips.store("validation").read()
+            if len(list(self._clips("real").glob("*.mp4"))) < len(latents):
+                _write(self._clips("real"), self._decoded(held, latents.z_0))
+
+    def marks(self) -> Mapping[str, Any]:
+        """Clips and fakes."""
+        clips = Clips.read(self.data, self.weights)
+        return {"clips": clips.fingerprint, "fakes": dict(self._made())}
+
+    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
+        """As ``mmdisco train`` does."""
+        course = Course(
+            data=self.data,
+            fakes=self.fakes,
+            out=folder,
+            weights=self.weights,
+            discriminator=recipe.shape,
+            levels=recipe.levels,
+            loss=recipe.loss,
+            fakery=recipe.fakery,
+            first=recipe.first,
+            training=replace(recipe.training, seed=seed),
+            work=Work(cpu=True),
+            validation=Validation(every=0, clips=0),
+        )
+        for _ in prepare_training(course).steps():
+            pass
+
+    def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
+        """Health of what was trained, and metrics of clips if any are made."""
+        held, found = self._held(), dict[str, float]()
+        discriminator: Discriminator = Indifferent()
+        source = self.discriminator if trained is None else str(trained)
+        if arm.way.guided and source is not None:
+            network = held.discriminator(source)
+            discriminator = network
+            if trained is not None:
+                kept = self.root / "held-out" / "bases"
+                examiner = held.examiner(self.pairs, self.levels, lambda: None, kept)
+                found |= examiner.examine(network).figures()
+        found["evaluations"] = float(arm.way.evaluations)
+        if self.clips:
+            folder = self._clips(name)
+            began = time.process_time()
+            _write(folder, self._generated(held, discriminator, arm.way, seed))
+            found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
+            found |= self._metrics(folder, seed)
+        return found
+
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
+        """Of health a choice, of metrics of clips all."""
+        shown = {
+            "joint: ranking against shuffled": "AUC against shuffled",
+            "joint: ranking against fake": "AUC against fakes",
+            "joint: calibration_error against fake": "calibration error",
+            "joint: nats audio": "nats audio",
+            "joint: nats video": "nats video",
+            "given video: nats audio": "nats audio, video given",
+            "given audio: nats video": "nats video, audio given",
+            "CPU seconds a clip": "CPU s a clip",
+        }
+        health = ("joint:", "given video:", "given audio:")
+        others = [one for one in measured if not one.startswith(health) and one != "evaluations"]
+        chosen = [name for name in shown if name in measured and name not in others]
+        return {name: shown.get(name, name) for name in [*others, *chosen]}
+
+    def _held(self) -> HeldOutClips:
+        return HeldOutClips.load(self.data, self.fakes, self.weights)
+
+    def _made(self) -> Mapping[str, Any]:
+        return read_object(self.fakes / "fakes.json")
+
+    def _clips(self, name: str) -> Path:
+        return self.root / "clips" / name
+
+    def _decoded(self, held: HeldOutClips, z_0: AV[Tensor]) -> Iterator[AudioVideo]:
+        for first in range(0, len(z_0.audio), BATCH):
+            some = z_0.map(lambda one, first=first: one[first : first + BATCH])
+            sounds = held.model.decode_audio(some.audio)
+            videos = held.model.decode_video(some.video)
+            yield from (AudioVideo(*both) for both in zip(sounds, videos, strict=True))
+
+    def _generated(
+        self, held: HeldOutClips, discriminator: Discriminator, way: Way, seed: int
+    ) -> Iterator[AudioVideo]:
+        captions = held.inputs.clips.captions["validation"]
+        texts = [captions[index % len(captions)] for index in range(self.clips)]
+        generation = Generation(
+            model=held.model,
+            discriminator=discriminator,
+            settings=replace(way.sampling.settings, corrections=way.corrections),
+            task=Jointly(),
+            seconds=float(held.pair.form.seconds),
+            method=held.pair.method,
+        )
+        for first in range(0, self.clips, BATCH):
+            own = texts[first : first + BATCH]
+            seeds = [seed * 1_000_000 + first + offset for offset in range(len(own))]
+            yield from generate(generation, own, seeds)
+
+    def _metrics(self, folder: Path, seed: int) -> dict[str, float]:
+        plan = Plan(self.root / "readings", METRICS, DEFAULT_FEATURES, Selection(), 1)
+        result = evaluate(Order(folder, self._clips("real"), None, plan, seed))
+        found: dict[str, float] = {}
+        for one in result.outcomes:
+            if isinstance(one, Figure):
+                found[one.name] = one.value
+                found |= {f"{one.name}: {key}": value for key, value in one.baseline.items()}
+        return found
+
+
+def _write(folder: Path, clips: Iterator[AudioVideo]) -> None:
+    for index, clip in enumerate(clips):
+        path = folder / f"{index:05d}.mp4"
+        if not path.exists():
+            write_clip(path, clip)

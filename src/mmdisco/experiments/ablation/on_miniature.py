@@ -1,0 +1,271 @@
+"""Studies on the embedded data: clips without end, and figures against an exact truth."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.losses import Objective
+from mmdisco.core.pairs import Pairs, PairSource
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.pairing import Mixed, RepairedWithin
+from mmdisco.discriminators.correlation import ProductFusion
+from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
+from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.study import Arm, Recipe, Usual, Way
+from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real, rows_of_fakes
+from mmdisco.experiments.miniature.evaluation import Bench, joined
+from mmdisco.experiments.miniature.grid import reference_of
+from mmdisco.experiments.miniature.held_out import examiner_of, fitting
+from mmdisco.experiments.miniature.tables import figures_of
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.io.files import plain, read_json, sha256, write_json
+from mmdisco.io.locking import alone
+from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
+from mmdisco.media.sounding_objects.scene import Wish
+from mmdisco.training.cached_denoiser import RememberedBase
+from mmdisco.training.config import Fakery, First, Levels, Shape, TrainConfig
+from mmdisco.training.contrastive import Groups
+from mmdisco.training.diagnostics.measure import Examiner
+from mmdisco.training.discriminator_config import shape_of
+from mmdisco.training.run import contrast_of, law_of
+from mmdisco.training.trainer import Trainer
+
+DATA_SEED: Final = 0
+LEAST_CLIPS: Final = 16  # two captions of eight, to be re-paired
+
+RECIPE: Final = Recipe(
+    shape=Shape(interaction="products"),
+    levels=Levels(independent=0.35, one_sided=0.3),
+    loss=Objective(1.0, 1000.0),
+    fakery=Fakery(repaired=True, shuffled=0.5),
+    training=TrainConfig(
+        steps=600,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup=100,
+        weight_decay=0.01,
+        clip=1.0,
+        ema=0.995,
+        caption_dropout=0.0,
+        checkpoint_every=100,
+    ),
+    first=First(steps=600),
+    kept=False,
+)
+
+
+@dataclass(frozen=True)
+class OnEmbedded(Place):
+    """The embedded pair and its data.
+
+    Attributes:
+        weights: Folder of the pair.
+        stores: Folder with stores ``real`` and ``fake``; None makes them.
+        counts: Real pairs and fakes that are made.
+        recipe: What arms are changes of.
+        steps: Of sampling; None is the pair's.
+    """
+
+    weights: Path
+    stores: Path | None
+    counts: tuple[int, int]
+    recipe: Recipe
+    steps: int | None = None
+
+    @property
+    def folder(self) -> Folder:
+        """The pair."""
+        return Folder(self.weights)
+
+    @property
+    def data(self) -> Path:
+        """Of both stores."""
+        if self.stores is not None:
+            return self.stores
+        return self.root / "data" / f"{_key(self.folder, *self.counts)}"
+
+    def usual(self) -> Usual:
+        """The pair's own sampling."""
+        sampling = self.folder.sampling()
+        if self.steps is not None:
+            sampling = replace(sampling, steps=self.steps)
+        return Usual(self.recipe, Way(sampling))
+
+    def expect(self, arms: list[Arm]) -> None:
+        """The discriminator is there, if one is needed, and so are the stores."""
+        if self.clips < LEAST_CLIPS:
+            raise UserError(f"{self.clips} clips of each arm: ask for at least {LEAST_CLIPS}")
+        if any(arm.recipe is None and arm.way.guided for arm in arms):
+            fitting(self.folder, self.discriminator)
+        if self.stores is not None:
+            self._stores()
+
+    def prepare(self, arms: list[Arm]) -> None:
+        """Real pairs and fakes, held-out pairs, and what real clips score."""
+        folder = self.folder
+        if any(arm.recipe for arm in arms):
+            if self.stores is None:
+                real, fake = (PairStore(self.data / one, one) for one in ("real", "fake"))
+                rows, fakes = self.counts
+                texts = [caption_of(DATA_SEED, row).text for row in range(fakes)]
+                shards = [texts[first : first + PART] for first in range(0, fakes, PART)]
+                for _ in fill_real(real, folder.model(), _clip, rows):
+                    pass
+                for _ in fill_fake(fake, folder, shards, DATA_SEED):
+                    pass
+            self._examiner()
+        if self.clips > FEATURES:
+            reference_of(self.root, self.weights)
+        if not self._real.is_file():
+            bench = Bench.load(folder)
+            cell = joined(list(bench.read(bench.reconstructed(self.clips))))
+            write_json(self._real, plain(cell.record(None, 0)))
+
+    def marks(self) -> Mapping[str, Any]:
+        """The weights, the sampling that fakes are made with, and the data."""
+        config = self.folder.config
+        stores: Any = list(self.counts)
+        if self.stores is not None:
+            stores = [sha256(self.stores / kind / "store.json") for kind in ("real", "fake")]
+        return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
+
+    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
+        """As the recipe of the embedded pair does, in little."""
+        pair = self.folder
+        model, scale = pair.model(), pair.sampling().guidance_scale
+        real, fake = self._stores()
+        pairs = real.read()
+        meanings = [caption_of(DATA_SEED, row).named for row in range(len(real))]
+        null = model.encode_prompts([""])
+        path = IndexPath(model.schedules)
+        trainer = Trainer(
+            # every arm with the same seed asks the bases the same
+            base=RememberedBase(guided_base(model, scale), self.root / "bases" / _key(pair)),
+            levels=law_of(recipe.levels, path),
+            criterion=recipe.loss,
+            config=replace(recipe.training, seed=seed),
+            null=null,
+        )
+        config = shape_of(
+            recipe.shape,
+            model.latent_shapes(SECONDS),
+            null.map(lambda one: one.pooled.shape[1]),
+            SECONDS,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = AudioVideoDiscriminator(config)
+        if recipe.first.steps and isinstance(network.fusion, ProductFusion):
+            first = _first_of(recipe.first, meanings)
+            contrast = contrast_of(first, trainer)
+            # arms that differ in what comes after have it in common
+            told = [self.marks(), asdict(recipe.shape), asdict(recipe.levels), asdict(first)]
+            key = hashlib.sha256(repr([*told, asdict(contrast.config)]).encode()).hexdigest()[:12]
+            place = self.root / "firsts" / key
+            groups = Groups.of(pairs, meanings, null, first.group, first.strangers)
+            with alone(place / ".lock"):
+                contrast.fit(network, groups, groups, place)
+            if recipe.kept:
+                network.freeze_all_but_transformer()
+        source = _told_from(recipe.fakery, pairs, fake, meanings)
+        average = trainer.fit(network, real, source, folder / "training")
+        result = AudioVideoDiscriminator(config)
+        result.load_state_dict(average.state_dict())
+        facts = {"recipe": plain(asdict(recipe)), "seed": seed}
+        DiscriminatorFolder(result, "embedded", facts).save(folder)
+
+    def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
+        """Agreement and faithfulness of clips; health of what was trained."""
+        folder, found = self.folder, dict[str, float]()
+        discriminator: Discriminator = Indifferent()
+        if trained is not None:
+            network = DiscriminatorFolder.load(trained).network
+            found |= self._examiner().examine(network).figures()
+            discriminator = network
+        elif arm.way.guided:
+            discriminator = fitting(folder, self.discriminator)
+        bench = Bench.load(folder)
+        settings = replace(arm.way.sampling.settings, corrections=arm.way.corrections)
+        began = time.process_time()
+        made = list(bench.guided(discriminator, settings, "nothing", seed, self.clips))
+        found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
+        found["evaluations"] = float(arm.way.evaluations)
+        reference = reference_of(self.root, self.weights) if self.clips > FEATURES else None
+        record = joined(list(bench.read(iter(made)))).record(reference, seed)
+        return found | figures_of(plain(record), read_json(self._real)["paired"])
+
+    def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
+        """Alignment, faithfulness, cost, health."""
+        shown = {
+            "gap event_f1": "gap closed, events",
+            "gap material": "gap closed, material",
+            "gap size": "gap closed, size",
+            "paired event_f1": "event F1",
+            "paired caption_kind": "kind seen as named",
+            "frechet_video": "Fréchet video",
+            "frechet_audio": "Fréchet audio",
+            "CPU seconds a clip": "CPU s a clip",
+            "joint: ranking against shuffled": "AUC against shuffled",
+            "joint: ranking against fake": "AUC against fakes",
+            "joint: nats audio": "nats audio",
+            "joint: nats video": "nats video",
+            "given video: nats audio": "nats audio, video given",
+            "given audio: nats video": "nats video, audio given",
+        }
+        return {name: heading for name, heading in shown.items() if name in measured}
+
+    @property
+    def _real(self) -> Path:
+        return self.root / "real" / f"{_key(self.folder, self.clips)}.json"
+
+    def _examiner(self) -> Examiner:
+        return examiner_of(
+            self.folder,
+            self.root / "held-out",
+            pairs=self.pairs,
+            levels=self.levels,
+            watch=lambda: None,
+        )
+
+    def _stores(self) -> tuple[PairStore, PairStore]:
+        real, fake = PairStore(self.data / "real", "real"), PairStore(self.data / "fake", "fake")
+        for store, kind in ((real, "real"), (fake, "fake")):
+            if not len(store):
+                raise UserError(f"{self.data} has no store of {kind} pairs: leave --stores out")
+        return real, fake
+
+
+def _first_of(wish: First, meanings: list[Wish]) -> First:
+    """With groups no larger than the pairs of one meaning."""
+    return replace(wish, group=min(wish.group, max(Counter(meanings).values())))
+
+
+def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wish]) -> PairSource:
+    rows = rows_of_fakes(meanings, len(fake))
+    fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
+    if not fakery.shuffled:
+        return fakes
+    return Mixed(RepairedWithin.of(pairs, meanings), fakes, fakery.shuffled)
+
+
+def _clip(row: int) -> Example:
+    return example(DATA_SEED, row)
+
+
+def _key(folder: Folder, *more: object) -> str:
+    told = [sorted(folder.config["sha256"].items()), folder.config["sampling"], *more]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]

@@ -1,0 +1,146 @@
+"""Cells to figures, and figures to files: ``table.csv``, ``results.json``, ``table.md``."""
+
+import csv
+import io
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from mmdisco.experiments.ablation.grid import cells_of
+from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.study import Arm, Study
+from mmdisco.experiments.miniature.tables import Spread
+from mmdisco.io.files import plain, write_json, write_text
+
+PACKAGES: Final = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    Attributes:
+        name: Of the study.
+        study: What was asked.
+        arms: As they were carried out.
+        cells: Figures of every arm, a seed after the other.
+        columns: Figures that are shown, with their headings; all are kept.
+        conditions: All else that figures depend on.
+    """
+
+    name: str
+    study: Study
+    arms: Sequence[Arm]
+    cells: Mapping[str, Sequence[Mapping[str, float]]]
+    columns: Mapping[str, str]
+    conditions: Mapping[str, Any]
+
+    @staticmethod
+    def read(name: str, study: Study, place: Place, arms: Sequence[Arm], seeds: int) -> "Results":
+        """Of finished cells."""
+        found: dict[str, list[Mapping[str, float]]] = {}
+        for cell in cells_of(place, arms, seeds):
+            found.setdefault(cell.arm.name, []).append(cell.figures())
+        measured = dict.fromkeys(key for own in found.values() for one in own for key in one)
+        columns = place.columns(list(measured))
+        conditions = {
+            "seeds": list(range(seeds)),
+            "clips of each arm and seed": place.clips,
+            "held-out pairs": place.pairs,
+            **{package: version(package) for package in PACKAGES},
+            "python": platform.python_version(),
+        }
+        return Results(name, study, arms, found, columns, conditions)
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return len(self.conditions["seeds"])
+
+    @property
+    def figures(self) -> dict[str, dict[str, Spread]]:
+        """Mean and deviation over the seeds, by arm and figure."""
+        return {
+            arm: {
+                key: Spread.of([one[key] for one in own])
+                for key in own[0]
+                if all(key in one for one in own)
+            }
+            for arm, own in self.cells.items()
+        }
+
+    @property
+    def verdicts(self) -> list[tuple[str, str]]:
+        """Every claim with what became of it."""
+        return [(one.text, one.verdict(self.cells)) for one in self.study.claims]
+
+    def rows(self) -> list[list[str]]:
+        """A row of text an arm, under the headings of ``columns``."""
+        return [
+            [arm, *(said(figures[key]) if key in figures else "" for key in self.columns)]
+            for arm, figures in self.figures.items()
+        ]
+
+    def markdown(self) -> str:
+        """The table, the claims, and what they depend on."""
+        head = ["", *self.columns.values()]
+        lines = [_line(head), _line(["---"] * len(head)), *map(_line, self.rows())]
+        claims = [f"- {text}: **{verdict}**" for text, verdict in self.verdicts]
+        note = ", ".join(f"{key} {value}" for key, value in self.conditions.items())
+        spread = f"Mean ± standard deviation over {self.seeds} seeds." if self.seeds > 1 else ""
+        below = [*claims, *([""] if claims else []), f"{spread} {note}".strip()]
+        return "\n".join([*lines, "", *below])
+
+    def write(self, folder: Path) -> None:
+        """All three files."""
+        write_text(folder / "table.csv", self._csv())
+        write_text(folder / "table.md", f"# {self.study.title}\n\n{self.markdown()}\n")
+        write_json(folder / "results.json", plain(self._record()))
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "study": self.name,
+            "title": self.study.title,
+            "conditions": dict(self.conditions),
+            "claims": [{"claim": text, "verdict": verdict} for text, verdict in self.verdicts],
+            "arms": [
+                {
+                    "name": arm.name,
+                    "x": arm.x,
+                    "series": arm.series,
+                    "way": asdict(arm.way),
+                    "recipe": None if arm.recipe is None else asdict(arm.recipe),
+                    "figures": {key: asdict(one) for key, one in self.figures[arm.name].items()},
+                    "seeds": [dict(one) for one in self.cells[arm.name]],
+                }
+                for arm in self.arms
+            ],
+        }
+
+    def _csv(self) -> str:
+        keys = list(dict.fromkeys(k for own in self.cells.values() for one in own for k in one))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["arm", "seed", "x", *keys])
+        places = {arm.name: arm.x for arm in self.arms}
+        for arm, own in self.cells.items():
+            for seed, one in enumerate(own):
+                x = "" if places[arm] is None else places[arm]
+                writer.writerow([arm, seed, x, *(one.get(key, "") for key in keys)])
+        return text.getvalue()
+
+
+def said(spread: Spread) -> str:
+    """A figure with its deviation."""
+    if spread.mean != spread.mean:
+        return "–"
+    digits = 1 if abs(spread.mean) >= 100 else 3
+    mean = f"{spread.mean:.{digits}f}"
+    return f"{mean} ± {spread.deviation:.{digits}f}" if spread.deviation else mean
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,48 @@
+"""Every study by name, a file each."""
+
+from typing import Final
+
+from mmdisco.errors import UserError
+from mmdisco.experiments.ablation.sampling_studies import (
+    CORRECTIONS,
+    INTERVALS,
+    REUSE,
+    SAMPLERS,
+    SCALES,
+)
+from mmdisco.experiments.ablation.study import Study
+from mmdisco.experiments.ablation.training_studies import (
+    CENTRAL,
+    FAKES,
+    INTERACTION,
+    LEVELS,
+    LOSS,
+    SIZE,
+    STEPS,
+)
+
+STUDIES: Final[dict[str, Study]] = {
+    "central": CENTRAL,
+    "loss": LOSS,
+    "interaction": INTERACTION,
+    "size": SIZE,
+    "steps": STEPS,
+    "fakes": FAKES,
+    "levels": LEVELS,
+    "scales": SCALES,
+    "intervals": INTERVALS,
+    "reuse": REUSE,
+    "samplers": SAMPLERS,
+    "corrections": CORRECTIONS,
+}
+
+
+def study(name: str) -> Study:
+    """The study of a name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in STUDIES:
+        raise UserError(f"unknown study {name!r}: choose one of {', '.join(STUDIES)}")
+    return STUDIES[name]

@@ -1,0 +1,1 @@
+"""What a guided step costs, part by part."""

@@ -1,0 +1,170 @@
+"""The denoisers of the pre-trained models alone, with random weights.
+
+Each calls its network as the model's adapter does. Autoencoders and text encoders take no part in a
+step, so they are not made, and the adapters, which hold them, are not used.
+
+Full-size networks with random weights, made at the cost of writing their memory once.
+
+A network is built without memory, given memory, and filled: the initialisers of its layers would
+take longer than what is to be measured. Configurations of diffusers' networks are the JSON files in
+``configs``; knows no model behind a configuration.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from diffusers import UNet2DConditionModel, UNetMotionModel
+from torch import Tensor, nn
+
+from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
+from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.videocrafter2.schedule import training_schedule
+from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
+from mmdisco.core.denoiser import Conditioning, Denoiser
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule, scaled_linear
+from mmdisco.core.parameterization import Epsilon
+from mmdisco.experiments.benchmark.subject import Setting
+from mmdisco.io.files import read_json
+from mmdisco.shapes import Latent
+
+CONFIGS: Final = Path(__file__).parent / "configs"
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def configuration(name: str) -> Mapping[str, Any]:
+    """A diffusers configuration of the package, such as ``audioldm_unet``."""
+    return read_json(CONFIGS / f"{name}.json")
+
+
+def random_network(
+    make: Callable[[], Network], device: torch.device, dtype: torch.dtype, seed: int
+) -> Network:
+    """A frozen network with random weights under which the size of what passes through is kept.
+
+    Args:
+        make: Builds it; called where tensors have no memory.
+        device: Where it is to compute.
+        dtype: What it is to compute in.
+        seed: Of the weights.
+    """
+    with torch.device("meta"):
+        network = make()
+    # torch's own cast: that of diffusers warns of checkpoints, of which there is none
+    nn.Module.to(network, dtype)
+    network.to_empty(device=device).eval().requires_grad_(False)  # noqa: FBT003
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, weight in network.named_parameters():
+        if weight.ndim > 1:
+            # variance 1/fan-in: neither infinite nor so small that a processor takes a slow path
+            bound = (3 / weight[0].numel()) ** 0.5
+            weight.uniform_(-bound, bound, generator=generator)
+        else:
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(-1, 1, generator=generator)
+        else:
+            buffer.zero_()
+    return network
+
+
+FPS = 8.0
+
+Call = Callable[[Tensor, Tensor, NoiseLevel, Conditioning], Tensor]
+
+
+@dataclass(frozen=True)
+class Base(Denoiser):
+    """A network as a denoiser.
+
+    Attributes:
+        network: For its weights.
+        call: From latent, timestep, level and captions to the network's noise.
+        levels: The schedule.
+        device: Where the network computes.
+    """
+
+    network: nn.Module
+    call: Call
+    levels: NoiseSchedule
+    device: torch.device
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """That of the model."""
+        return self.levels
+
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """ε̂, which with random weights says nothing."""
+
+        def network(latent: Tensor, t: Tensor) -> Tensor:
+            return self.call(latent, t, level, cond)
+
+        trained = Parameterisation(self.levels, Epsilon())
+        return trained.predict_noise(network, x_t, level, self.device)
+
+
+def audioldm(config: Mapping[str, Any], setting: Setting) -> Base:
+    """AudioLDM, as ``mmdisco.adapters.audioldm`` runs it."""
+    unet = _diffusers(UNet2DConditionModel, config, setting)
+
+    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
+        labels = cond.native[0].to(setting.device, setting.dtype)
+        return unet(latent.to(setting.dtype), t, None, class_labels=labels).sample
+
+    return Base(unet, call, scaled_linear(start=0.0015, end=0.0195), setting.device)
+
+
+def animatediff(config: Mapping[str, Any], setting: Setting) -> Base:
+    """AnimateDiff, as ``mmdisco.adapters.animatediff`` runs it."""
+    unet = _diffusers(UNetMotionModel, config, setting)
+
+    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
+        tokens = cond.native[0].to(setting.device, setting.dtype)
+        each_frame = tokens.repeat_interleave(latent.shape[2], 0)
+        return unet(latent.to(setting.dtype), t, each_frame).sample
+
+    return Base(unet, call, scaled_linear(), setting.device)
+
+
+def auffusion(config: Mapping[str, Any], setting: Setting, bins: int) -> Base:
+    """Auffusion, as ``mmdisco.adapters.auffusion`` runs it: always on 10.24 s.
+
+    Args:
+        config: Of its U-Net.
+        setting: What is measured with.
+        bins: Of a latent.
+    """
+    unet = _diffusers(UNet2DConditionModel, config, setting)
+    padding = SilencePadding.seeded(torch.zeros(int(config["in_channels"]), COLUMNS, bins))
+
+    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
+        columns = latent.shape[2]
+        whole = padding.extend(latent, level) if columns < COLUMNS else latent
+        tokens = cond.native[0].to(setting.device, setting.dtype)
+        noise = unet(whole.transpose(2, 3).to(setting.dtype), t, tokens).sample
+        return noise.transpose(2, 3)[:, :, :columns]
+
+    return Base(unet, call, scaled_linear(), setting.device)
+
+
+def videocrafter2(shape: UNetShape, setting: Setting) -> Base:
+    """VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
+    unet = random_network(lambda: UNet(shape), setting.device, setting.dtype, setting.seed)
+
+    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
+        tokens = cond.native[0].to(setting.device, setting.dtype)
+        return unet(latent.to(setting.dtype), t, torch.full_like(t, FPS), tokens)
+
+    return Base(unet, call, training_schedule(), setting.device)
+
+
+def _diffusers(kind: Any, config: Mapping[str, Any], setting: Setting) -> Any:
+    def make() -> nn.Module:
+        return kind.from_config(dict(config))
+
+    return random_network(make, setting.device, setting.dtype, setting.seed)

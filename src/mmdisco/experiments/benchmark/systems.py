@@ -1,0 +1,279 @@
+"""The pairs that can be measured, by name, at the sizes that are published.
+
+Each is a value whose fields are the shapes of its networks, so that a test can take small ones.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.adapters.miniature.model import PACKAGED, SECONDS
+from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
+from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
+from mmdisco.adapters.mmdiffusion.model import MMDiffusion
+from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
+from mmdisco.adapters.vae import whole_steps
+from mmdisco.adapters.videocrafter2.unet import UNetShape
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.guidance import ClassifierFree
+from mmdisco.discriminators.official.config import (
+    AUDIOLDM_ANIMATEDIFF_VGGSOUND,
+    AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
+    MMDIFFUSION_LANDSCAPE,
+    ReleasedConfig,
+)
+from mmdisco.discriminators.official.network import ReleasedDiscriminator
+from mmdisco.discriminators.official.transformer import POSITIONS
+from mmdisco.errors import UserError
+from mmdisco.experiments.benchmark.base_models import (
+    Base,
+    animatediff,
+    audioldm,
+    auffusion,
+    configuration,
+    random_network,
+    videocrafter2,
+)
+from mmdisco.experiments.benchmark.profiler import (
+    AUDIO,
+    DISCRIMINATOR,
+    JOINT,
+    VIDEO,
+    Ledger,
+    Metered,
+    MeteredJoint,
+)
+from mmdisco.experiments.benchmark.subject import (
+    AroundCaptions,
+    Captions,
+    InsideCaptions,
+    Pair,
+    Setting,
+    Subject,
+    Text,
+    captions,
+    count,
+    ddim,
+    guide_of,
+)
+from mmdisco.generation.presets.miniature_system import Folder
+
+SIDE: Final = 256
+FRAMES: Final = 16
+LENGTH: Final = 2.0
+# pixels a latent step, of every autoencoder here
+FACTOR: Final = 8
+TOKENS: Final = 77
+PROMPT: Final = "a red ball bouncing"
+
+
+@dataclass(frozen=True)
+class AudioLDMAnimateDiff(Pair):
+    """AudioLDM (m-full) with AnimateDiff (Stable Diffusion 1.5 and motion modules v1-5-2).
+
+    Attributes:
+        audio: Configuration of the sound's U-Net.
+        video: Configuration of the video's.
+        discriminator: Its shape.
+        bins: Of a sound's latent.
+        captions: How both kinds of guidance go together.
+    """
+
+    audio: Mapping[str, Any] = field(default_factory=lambda: configuration("audioldm_unet"))
+    video: Mapping[str, Any] = field(default_factory=lambda: configuration("animatediff_unet"))
+    discriminator: ReleasedConfig = AUDIOLDM_ANIMATEDIFF_VGGSOUND
+    bins: int = 16
+    captions: Captions = field(default_factory=AroundCaptions)
+
+    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+        """Two evaluations of each base a step: with captions and without."""
+        steps = whole_steps(setting.seconds or LENGTH, Fraction(25), "AudioLDM", "latent step")
+        most = int(self.video["motion_max_seq_length"])
+        if (setting.frames or FRAMES) > most:
+            raise UserError(f"{setting.frames} frames: AnimateDiff makes {most} at most")
+        shapes = AV(
+            torch.Size([setting.batch, int(self.audio["in_channels"]), steps, self.bins]),
+            _video_shape(int(self.video["in_channels"]), FACTOR, "AnimateDiff", setting),
+        )
+        bases = AV(audioldm(self.audio, setting), animatediff(self.video, setting))
+        tokens = AV(0, TOKENS)
+        build = Independent(bases, self.discriminator, tokens, self.captions)
+        return build.subject(shapes, setting, ledger)
+
+
+@dataclass(frozen=True)
+class AuffusionVideoCrafter2(Pair):
+    """Auffusion with VideoCrafter2.
+
+    Attributes:
+        audio: Configuration of the sound's U-Net.
+        video: Shape of the video's.
+        discriminator: Its shape.
+        bins: Of a sound's latent.
+        captions: How both kinds of guidance go together.
+    """
+
+    audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
+    video: UNetShape = field(default_factory=UNetShape)
+    discriminator: ReleasedConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
+    bins: int = 32
+    captions: Captions = field(default_factory=AroundCaptions)
+
+    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+        """Two evaluations of each base a step: with captions and without."""
+        columns = whole_steps(setting.seconds or LENGTH, Fraction(25, 2), "Auffusion", "column")
+        frames = setting.frames or FRAMES
+        # one position is the noise level's, one the class token's; the discriminator itself would
+        # refuse after minutes of the bases' work
+        if columns + frames > POSITIONS - 2:
+            raise UserError(
+                f"{columns} columns of sound and {frames} frames: the discriminator has positions "
+                f"for {POSITIONS - 2} in all; ask for fewer"
+            )
+        shapes = AV(
+            torch.Size([setting.batch, int(self.audio["in_channels"]), columns, self.bins]),
+            _video_shape(self.video.latent, FACTOR * self.video.factor, "VideoCrafter2", setting),
+        )
+        bases = AV(auffusion(self.audio, setting, self.bins), videocrafter2(self.video, setting))
+        tokens = AV(TOKENS, TOKENS)
+        build = Independent(bases, self.discriminator, tokens, self.captions)
+        return build.subject(shapes, setting, ledger)
+
+
+@dataclass(frozen=True)
+class Joint(Pair):
+    """MM-Diffusion, one network for both, without captions.
+
+    Attributes:
+        network: Its shape.
+        discriminator: Its shape.
+    """
+
+    network: JointConfig = PUBLISHED
+    discriminator: ReleasedConfig = MMDIFFUSION_LANDSCAPE
+
+    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+        """One evaluation a step of the released sampler."""
+        setting.expect_usual("mmdiffusion")
+        network = random_network(
+            lambda: JointNetwork(self.network), setting.device, setting.dtype, setting.seed
+        )
+        model = MMDiffusion(network)
+        discriminator = _discriminator(self.discriminator, setting)
+        base = MeteredJoint(model, ledger, JOINT)
+        shapes = model.latent_shapes(self.network.frames / FPS)
+        nothing = Conditioning.none(setting.batch)
+        return Subject(
+            AtTrainedTimes(guide_of(discriminator, setting, ledger)(base), model.schedules),
+            released_sampler(model.schedules),
+            shapes.map(lambda one: torch.Size([setting.batch, *one])),
+            AV(nothing, nothing),
+            {JOINT: count(network), DISCRIMINATOR: count(discriminator)},
+        )
+
+
+@dataclass(frozen=True)
+class Embedded(Pair):
+    """The embedded pair, with its own weights.
+
+    Attributes:
+        weights: Their folder.
+    """
+
+    weights: Path = PACKAGED
+
+    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+        """Two evaluations of each base and one of the discriminator a step, as it is sampled."""
+        setting.expect_usual("embedded")
+        if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
+            raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
+        folder = Folder(self.weights)
+        model, discriminator = folder.model(), folder.discriminator()
+        settings = folder.sampling().settings
+        metered = IndependentPair(
+            AV(Metered(model.audio, ledger, AUDIO), Metered(model.video, ledger, VIDEO))
+        )
+        base = ClassifierFree(metered, model.encode_prompts([""]), settings.guidance_scale)
+        shapes = model.latent_shapes(SECONDS)
+        return Subject(
+            guide_of(discriminator, setting, ledger)(base),
+            ddim(model.schedules),
+            shapes.map(lambda one: torch.Size([setting.batch, *one])),
+            model.encode_prompts([PROMPT] * setting.batch),
+            {DISCRIMINATOR: count(discriminator)},
+        )
+
+
+PAIRS: Final[dict[str, Callable[[], Pair]]] = {
+    "audioldm-animatediff": AudioLDMAnimateDiff,
+    "audioldm-animatediff-as-released": lambda: AudioLDMAnimateDiff(captions=InsideCaptions()),
+    "auffusion-videocrafter2": AuffusionVideoCrafter2,
+    "auffusion-videocrafter2-as-released": lambda: AuffusionVideoCrafter2(
+        captions=InsideCaptions()
+    ),
+    "mmdiffusion": Joint,
+    "embedded": Embedded,
+}
+"""By the names that a command line can give."""
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Two bases side by side, with captions.
+
+    Attributes:
+        bases: Their networks.
+        config: Of the discriminator.
+        tokens: Of a caption, for either base.
+        captions: How both kinds of guidance go together.
+    """
+
+    bases: AV[Base]
+    config: ReleasedConfig
+    tokens: AV[int]
+    captions: Captions
+
+    def subject(self, shapes: AV[torch.Size], setting: Setting, ledger: Ledger) -> Subject:
+        """Ready to take steps.
+
+        Raises:
+            UserError: A gradient is to serve several steps, and the captions do not allow it.
+        """
+        self.captions.expect(setting)
+        bases, config, tokens = self.bases, self.config, self.tokens
+        discriminator = _discriminator(config, setting)
+        metered = IndependentPair(
+            AV(Metered(bases.audio, ledger, AUDIO), Metered(bases.video, ledger, VIDEO))
+        )
+        text = AV(
+            Text(config.audio.text_width, tokens.audio), Text(config.video.text_width, tokens.video)
+        )
+        cond, null = captions(text, setting)
+        guide = guide_of(discriminator, setting, ledger)
+        weights = {
+            AUDIO: count(bases.audio.network),
+            VIDEO: count(bases.video.network),
+            DISCRIMINATOR: count(discriminator),
+        }
+        denoiser = self.captions.guided(metered, guide, null)
+        return Subject(denoiser, ddim(metered.schedules), shapes, cond, weights)
+
+
+def _discriminator(config: ReleasedConfig, setting: Setting) -> ReleasedDiscriminator:
+    return random_network(
+        lambda: ReleasedDiscriminator(config), setting.device, torch.float32, setting.seed
+    )
+
+
+def _video_shape(channels: int, multiple: int, model: str, setting: Setting) -> torch.Size:
+    height, width = setting.height or SIDE, setting.width or SIDE
+    if height % multiple or width % multiple:
+        raise UserError(f"a picture of {width}×{height}: {model} takes multiples of {multiple}")
+    frames = setting.frames or FRAMES
+    return torch.Size([setting.batch, channels, frames, height // FACTOR, width // FACTOR])

@@ -1,0 +1,101 @@
+"""Pairs of the endless data set, and of the embedded bases, as training and examining take them."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.fake_pairs import generate_fake_pairs
+from mmdisco.data.pair_store import PairStore
+from mmdisco.data.pairing import rows_by_key
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.media.sounding_objects.dataset import Example
+from mmdisco.media.sounding_objects.scene import Wish
+
+FORMS: Final[tuple[Mapping[str, None], ...]] = (
+    {},
+    {"count": None},
+    {"count": None, "size": None},
+    {"count": None, "size": None, "colour": None},
+)
+PART: Final = 32  # clips that are encoded at once
+
+
+def encoded(model: ModelPair, examples: Sequence[Example]) -> Pairs:
+    """Latents and captions of clips."""
+    return Pairs(
+        AV(
+            model.encode_audio([one.clip.audio for one in examples]),
+            model.encode_video([one.clip.video for one in examples]),
+        ),
+        model.encode_prompts([one.caption.text for one in examples]),
+    )
+
+
+def fill_real(
+    store: PairStore, model: ModelPair, clip: Callable[[int], Example], count: int
+) -> Iterator[int]:
+    """Fill a store of real pairs up to ``count``, going on after those that it holds.
+
+    Args:
+        store: Where they go.
+        model: Encodes them.
+        clip: Row to example.
+        count: In the end.
+
+    Yields:
+        How many pairs there are, after each shard.
+    """
+    while len(store) < count:
+        rows = range(len(store), min(len(store) + PART, count))
+        store.append(encoded(model, [clip(row) for row in rows]))
+        yield len(store)
+
+
+def fill_fake(
+    store: PairStore, folder: Folder, shards: Sequence[Sequence[str]], seed: int
+) -> Iterator[int]:
+    """Fill a store with what the bases make, as generation has them, going on where it is.
+
+    Args:
+        store: Where they go.
+        folder: The pair.
+        shards: The captions of each shard.
+        seed: Of the noise, with the number of the shard.
+
+    Yields:
+        How many shards there are, after each.
+    """
+    if store.shards >= len(shards):
+        return
+    model, sampling = folder.model(), folder.sampling()
+    yield from generate_fake_pairs(
+        guided_base(model, sampling.guidance_scale),
+        folder.method.sampler(model, sampling.settings),
+        [model.encode_prompts(texts) for texts in shards],
+        model.latent_shapes(SECONDS),
+        store,
+        seed=seed,
+    )
+
+
+def rows_of_fakes(meanings: Sequence[Wish], count: int) -> dict[Hashable, list[int]]:
+    """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
+
+    Where no fake has a meaning, those that share it but for the number of events, or for that and
+    the size, or for the kind alone.
+    """
+    groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in FORMS]
+
+    def rows(meaning: Wish) -> list[int]:
+        found = (
+            group.get(replace(meaning, **form)) for form, group in zip(FORMS, groups, strict=True)
+        )
+        # with very few fakes there may be none of a kind
+        return next(filter(None, found), list(range(count)))
+
+    return {meaning: rows(meaning) for meaning in dict.fromkeys(meanings)}

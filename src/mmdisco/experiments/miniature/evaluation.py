@@ -1,0 +1,224 @@
+"""What the embedded pair reaches: agreement of sound and picture, faithfulness, and the controls.
+
+A row of the table is a way to generate; a cell is a row with one seed of the sampling noise.
+Captions, and the clips given in one-sided generation, come from a part of the data that nothing was
+trained on. A cell depends on its row, its seed, the number of clips and the weights alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
+from mmdisco.evaluation.metrics.sounding_objects.agreement import (
+    Reading,
+    agreement,
+    as_record,
+    read,
+    repaired,
+    shuffled,
+)
+from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
+    AudioFeatures,
+    VideoFeatures,
+    audio_features,
+    video_features,
+)
+from mmdisco.generation.pipeline import (
+    Generation,
+    Jointly,
+    Settings,
+    SoundFor,
+    Task,
+    VideoFor,
+    generate,
+)
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.system import Sampling
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.sounding_objects.dataset import Example, caption_of, example, example_of
+from mmdisco.media.sounding_objects.scene import Wish
+
+HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on
+CLIPS_PER_CAPTION: Final = 8
+BATCH: Final = 32
+REFERENCE_CLIPS: Final = 2048
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to generate.
+
+    Attributes:
+        name: For the table.
+        given: ``nothing``, ``audio`` or ``video``.
+        sampling: How; its ``joint_scale`` is that of the row.
+        discriminator: A name of the weights folder.
+    """
+
+    name: str
+    given: str
+    sampling: Sampling
+    discriminator: str = "discriminator"
+
+
+def rows(sampling: Sampling) -> list[Row]:
+    """The rows of the table of record."""
+    alone = replace(sampling, joint_scale=AV(0.0, 0.0))
+    to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
+    to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
+    return [
+        Row("bases alone", "nothing", alone),
+        Row("joint", "nothing", sampling),
+        Row("joint, additive control", "nothing", sampling, "additive"),
+        Row("joint, 50 DDIM steps", "nothing", replace(sampling, steps=50, solver="ddim")),
+        Row("video to audio, bases alone", "video", alone),
+        Row("video to audio", "video", to_audio),
+        Row("audio to video, bases alone", "audio", alone),
+        Row("audio to video", "audio", to_video),
+    ]
+
+
+def held_out(index: int) -> Example:
+    """A clip nothing was trained on; eight share what their captions say, to be re-paired."""
+    return example_of(asked_of(index), HELD_OUT + 1, index)
+
+
+def asked_of(index: int) -> Wish:
+    """What the caption of ``held_out(index)`` says, without making the clip."""
+    return caption_of(HELD_OUT, index // CLIPS_PER_CAPTION).named
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The clips of one row and one seed, as read.
+
+    Attributes:
+        readings: Of each clip.
+        features: Of sound and picture, (n, d) each.
+    """
+
+    readings: list[Reading]
+    features: AV[np.ndarray]
+
+    def record(self, reference: AV[FeatureStatistics] | None, seed: int) -> dict[str, Any]:
+        """Figures of the cell for JSON, with both baselines."""
+        record: dict[str, Any] = {
+            "clips": len(self.readings),
+            "paired": as_record(agreement(self.readings)),
+            "re-paired": as_record(agreement(repaired(self.readings, seed))),
+            "shuffled": as_record(agreement(shuffled(self.readings, seed))),
+        }
+        if reference is not None:
+            for name in ("audio", "video"):
+                own = FeatureStatistics.of(getattr(self.features, name))
+                record[f"frechet_{name}"] = frechet_distance(own, getattr(reference, name))
+        return record
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Loaded networks.
+
+    Attributes:
+        folder: The weights.
+        model: The bases.
+        features: The networks behind the Fréchet distances.
+    """
+
+    folder: Folder
+    model: ModelPair
+    features: tuple[AudioFeatures, VideoFeatures]
+
+    @staticmethod
+    def load(folder: Folder) -> "Bench":
+        """Read everything but the discriminators."""
+        networks = (
+            folder.load("audio_features", AudioFeatures),
+            folder.load("video_features", VideoFeatures),
+        )
+        return Bench(folder, folder.model(), networks)
+
+    def generated(self, row: Row, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
+        """The clips of a row, a batch at a time."""
+        discriminator = self.folder.discriminator(row.discriminator)
+        return self.guided(discriminator, row.sampling.settings, row.given, seed, clips)
+
+    def guided(
+        self, discriminator: Discriminator, settings: Settings, given: str, seed: int, clips: int
+    ) -> Iterator[list[AudioVideo]]:
+        """Clips of the held-out captions by any discriminator and settings, a batch at a time.
+
+        Args:
+            discriminator: For these bases.
+            settings: How to sample.
+            given: ``nothing``, ``audio`` or ``video``.
+            seed: Of the sampling noise.
+            clips: How many.
+        """
+        for start in range(0, clips, BATCH):
+            wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
+            task = _task(given, wanted)
+            generation = Generation(self.model, discriminator, settings, task, SECONDS)
+            seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
+            yield generate(generation, [one.caption.text for one in wanted], seeds)
+
+    def reconstructed(self, clips: int) -> Iterator[list[AudioVideo]]:
+        """Held-out clips through both autoencoders."""
+        for start in range(0, clips, BATCH):
+            real = [held_out(index).clip for index in range(start, min(start + BATCH, clips))]
+            sounds = self.model.decode_audio(self.model.encode_audio([one.audio for one in real]))
+            videos = self.model.decode_video(self.model.encode_video([one.video for one in real]))
+            yield [AudioVideo(*pair) for pair in zip(sounds, videos, strict=True)]
+
+    def read(self, batches: Iterator[list[AudioVideo]]) -> Iterator[Cell]:
+        """Look and listen, a batch at a time."""
+        start = 0
+        for clips in batches:
+            named = [asked_of(start + offset) for offset in range(len(clips))]
+            start += len(clips)
+            audio, video = self.features
+            yield Cell(
+                [read(clip, wish) for clip, wish in zip(clips, named, strict=True)],
+                AV(
+                    audio_features(audio, [clip.audio for clip in clips]),
+                    video_features(video, [clip.video for clip in clips]),
+                ),
+            )
+
+    def reference(self) -> Iterator[AV[FeatureStatistics]]:
+        """Features of other held-out clips as they are, a batch at a time."""
+        audio, video = self.features
+        for start in range(0, REFERENCE_CLIPS, BATCH):
+            clips = [example(HELD_OUT + 2, start + offset).clip for offset in range(BATCH)]
+            yield AV(
+                FeatureStatistics.of(audio_features(audio, [clip.audio for clip in clips])),
+                FeatureStatistics.of(video_features(video, [clip.video for clip in clips])),
+            )
+
+
+def joined(cells: Sequence[Cell]) -> Cell:
+    """All batches of a cell as one."""
+    return Cell(
+        [reading for cell in cells for reading in cell.readings],
+        AV(
+            np.concatenate([cell.features.audio for cell in cells]),
+            np.concatenate([cell.features.video for cell in cells]),
+        ),
+    )
+
+
+def _task(given: str, wanted: Sequence[Example]) -> Task:
+    sounds, videos = [one.clip.audio for one in wanted], [one.clip.video for one in wanted]
+    tasks: dict[str, Task] = {
+        "nothing": Jointly(),
+        "video": SoundFor(videos, videos),
+        "audio": VideoFor(sounds, sounds),
+    }
+    return tasks[given]

@@ -1,0 +1,81 @@
+"""Pairs of the data set that nothing was trained on, for examining discriminators."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.data.pair_store import PairStore
+from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+from mmdisco.errors import UserError
+from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
+from mmdisco.experiments.miniature.evaluation import asked_of, held_out
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.training.cached_denoiser import RememberedBase
+from mmdisco.training.diagnostics.measure import Comparison, Examiner, paths_of
+from mmdisco.training.diagnostics.shuffled_pairs import exchange
+
+LEAST_PAIRS: Final = 16  # two captions of eight clips each
+FAKE_SEED: Final = 7_000_003
+
+
+def fitting(folder: Folder, name: str | None) -> AudioVideoDiscriminator:
+    """A discriminator for the pair: its own, or one from a folder or the hub.
+
+    Raises:
+        UserError: It is not there, or reads other latents.
+    """
+    if name is None:
+        return folder.discriminator()
+    network = DiscriminatorFolder.from_pretrained(name).network
+    folder.expect_fitting(network.config, "embedded")
+    return network
+
+
+def examiner_of(
+    folder: Folder, kept: Path, *, pairs: int, levels: int, watch: Callable[[], None]
+) -> Examiner:
+    """Held-out clips, what the bases make of their captions, and both exchanged.
+
+    Args:
+        folder: The pair.
+        kept: Folder where latents, fakes and answers of the bases are kept for the next time.
+        pairs: Real ones, and as many fakes.
+        levels: Noise levels of each path.
+        watch: Called after each level of an examination.
+
+    Raises:
+        UserError: Too few pairs.
+    """
+    if pairs < LEAST_PAIRS:
+        raise UserError(f"{pairs} held-out pairs: ask for at least {LEAST_PAIRS}")
+    model = folder.model()
+    # of another pair nothing can be taken over
+    told = repr([pairs, *sorted(folder.config["sha256"].items()), folder.config["sampling"]])
+    kept = kept / hashlib.sha256(told.encode()).hexdigest()[:12]
+    real, fake = PairStore(kept / "real", "real"), PairStore(kept / "fake", "fake")
+    for _ in fill_real(real, model, held_out, pairs):
+        pass
+    texts = [held_out(index).caption.text for index in range(pairs)]
+    shards = [texts[first : first + PART] for first in range(0, pairs, PART)]
+    for _ in fill_fake(fake, folder, shards, FAKE_SEED):
+        pass
+    null: AV[Conditioning] = model.encode_prompts([""])
+    clips, meanings = real.read(), [asked_of(index) for index in range(pairs)]
+    base = guided_base(model, folder.sampling().guidance_scale)
+    return Examiner(
+        base=RememberedBase(base, kept / "bases"),
+        paths=paths_of(IndexPath(model.schedules), one_sided=True),
+        real=clips,
+        against={
+            "fake": Comparison(clips, fake.read()),
+            "shuffled": Comparison(*exchange(meanings).pairs(clips, null)),
+        },
+        levels=levels,
+        watch=watch,
+    )

@@ -1,0 +1,144 @@
+"""Ways to sample a toy problem: solver, steps, grid, corrections and what is given."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import NoisePath
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.rng import NoiseSource, draw_normal
+from mmdisco.core.sampler import Grid, Sampler, UniformLogSNR, UniformTime
+from mmdisco.core.schedulers import SOLVERS, solver
+from mmdisco.errors import UserError
+from mmdisco.experiments.toy.problems import Problem
+
+GRIDS: dict[str, Grid] = {"time": UniformTime(), "log-snr": UniformLogSNR()}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Everything a task needs to begin: the joint run, its noise, and true samples to be given."""
+
+    sampler: Sampler
+    denoiser: JointDenoiser
+    z_T: AV[Tensor]
+    given: AV[Tensor]
+    noise: NoiseSource
+
+    def finish(self, sampler: Sampler, denoiser: JointDenoiser, z_T: AV[Tensor]) -> AV[Tensor]:
+        """Run to the end."""
+        cond = z_T.map(lambda x: Conditioning.none(len(x)))
+        return sampler.sample(denoiser, z_T, cond, self.noise)
+
+
+class Task(ABC):
+    """What is sampled, and what is given."""
+
+    @abstractmethod
+    def points(self, start: Start) -> AV[Tensor]:
+        """Clean pairs."""
+
+
+class Joint(Task):
+    """Both sides from noise."""
+
+    def points(self, start: Start) -> AV[Tensor]:
+        """Nothing is given."""
+        return start.finish(start.sampler, start.denoiser, start.z_T)
+
+
+class GivenVideoTask(Task):
+    """Audio for true videos, held clean."""
+
+    def points(self, start: Start) -> AV[Tensor]:
+        """The video is given at noise level 0."""
+        z_T = AV(start.z_T.audio, start.given.video)
+        return start.finish(start.sampler.given_video(), start.denoiser, z_T)
+
+
+class GivenAudioTask(Task):
+    """Video for true audios, held clean."""
+
+    def points(self, start: Start) -> AV[Tensor]:
+        """The audio is given at noise level 0."""
+        z_T = AV(start.given.audio, start.z_T.video)
+        return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
+
+
+class NoisedVideoTask(Task):
+    """Audio for true videos that are noised along: the biased way, kept as a control."""
+
+    def points(self, start: Start) -> AV[Tensor]:
+        """The video is noised to the audio's level at every step."""
+        denoiser = _NoisedAlong(start.denoiser, start.given.video, start.noise)
+        sampled = start.finish(start.sampler, denoiser, start.z_T)
+        return AV(sampled.audio, start.given.video)
+
+
+@dataclass(frozen=True)
+class _NoisedAlong(JointDenoiser):
+    denoiser: JointDenoiser
+    video: Tensor
+    noise: NoiseSource
+
+    def predict_noise(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
+    ) -> AV[Tensor]:
+        generators = self.noise.generators.video
+        eps = draw_normal(self.video.shape, generators, self.video.dtype)
+        noised = AV(z_t.audio, level.video.add_noise(self.video, eps))
+        return self.denoiser.predict_noise(noised, level, cond)
+
+
+TASKS: dict[str, Task] = {
+    "joint": Joint(),
+    "audio given video": GivenVideoTask(),
+    "video given audio": GivenAudioTask(),
+    "audio given noised video": NoisedVideoTask(),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A way to sample, by names that a table can print.
+
+    Attributes:
+        solver: A key of ``SOLVERS``.
+        steps: Sampling steps.
+        grid: A key of ``GRIDS``.
+        task: A key of ``TASKS``.
+        corrections: Corrector steps.
+    """
+
+    solver: str = "ddim"
+    steps: int = 50
+    grid: str = "time"
+    task: str = "joint"
+    corrections: int = 0
+
+    def __post_init__(self) -> None:
+        for name, table in (("solver", SOLVERS), ("grid", GRIDS), ("task", TASKS)):
+            if getattr(self, name) not in table:
+                raise UserError(
+                    f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(table)}"
+                )
+        if self.steps < 1:
+            raise UserError(f"{self.steps} sampling steps: ask for at least 1")
+
+    def sample(
+        self, goal: Problem, path: NoisePath, denoiser: JointDenoiser, count: int, seed: int
+    ) -> Tensor:
+        """Points of the joint, (count, 2 d); what is given are true samples."""
+        own = solver(self.solver)
+        sampler = Sampler(path, AV(own, own), self.steps, GRIDS[self.grid], self.corrections)
+        generator = Generator().manual_seed(10_000 + seed)
+        given = goal.split(goal.joint.sample(count, generator).float())
+        noise = NoiseSource.shared(seed)
+        shape = torch.Size([count, goal.width])
+        z_T = sampler.initial(noise, AV(shape, shape))
+        points = TASKS[self.task].points(Start(sampler, denoiser, z_T, given, noise))
+        return torch.cat([points.audio, points.video], dim=1)

@@ -1,0 +1,151 @@
+"""The joints that the toy study guides to, and the bases it starts from.
+
+Every joint is a Gaussian mixture: curves are laid out with many narrow components. Each coordinate
+of a plane is a "modality"; the last problem pairs two vectors of R⁸.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.errors import UserError
+from mmdisco.experiments.toy.mixture import Mixture, gaussian, isotropic
+
+OOD_DEVIATION = 2.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A joint law, and the two laws whose product the bases sample.
+
+    Attributes:
+        name: The key in ``JOINTS``.
+        setting: The key in ``SETTINGS``.
+        joint: The law of [audio, video], audio's coordinates first.
+        bases: The law of either base model.
+    """
+
+    name: str
+    setting: str
+    joint: Mixture
+    bases: AV[Mixture]
+
+    @property
+    def width(self) -> int:
+        """Dimension of one modality."""
+        return self.joint.means.shape[1] // 2
+
+    def split(self, x: Tensor) -> AV[Tensor]:
+        """Rows of the joint as a pair."""
+        return AV(x[:, : self.width], x[:, self.width :])
+
+
+def correlated_gaussian() -> Mixture:
+    """Unit variances, correlation 0.9."""
+    return gaussian([[1.0, 0.9], [0.9, 1.0]])
+
+
+def three_gaussians() -> Mixture:
+    """Three tilted components of unequal weight."""
+    means = torch.tensor([[-1.0, -1.0], [0.0, 1.2], [1.2, -0.2]]).double()
+    covariance = torch.tensor([[0.08, 0.06], [0.06, 0.08]]).double()
+    return Mixture(means, covariance, torch.tensor([0.3, 0.4, 0.3]).double())
+
+
+def eight_gaussians() -> Mixture:
+    """Eight round components on a circle of radius 1.4."""
+    angle = torch.arange(8).double() * (math.pi / 4)
+    return isotropic(1.4 * torch.stack([angle.cos(), angle.sin()], dim=1), 0.1)
+
+
+def two_moons() -> Mixture:
+    """Two interleaved half circles, 64 components each."""
+    angle = torch.linspace(0, math.pi, 64).double()
+    upper = torch.stack([angle.cos(), angle.sin()], dim=1)
+    lower = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], dim=1)
+    return isotropic(_standardise(torch.cat([upper, lower])), 0.08)
+
+
+def swiss_roll() -> Mixture:
+    """A spiral of one and a half to four and a half half-turns, 160 components."""
+    angle = 1.5 * math.pi * (1 + 2 * torch.linspace(0, 1, 160).double() ** 0.8)
+    roll = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    return isotropic(_standardise(roll), 0.06)
+
+
+def checkerboard() -> Mixture:
+    """Eight squares of a 4 × 4 board, each filled by 6 × 6 components."""
+    offset = (torch.arange(6).double() + 0.5) / 6
+    squares = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
+    means = torch.tensor(
+        [(i + float(u), j + float(v)) for i, j in squares for u in offset for v in offset]
+    ).double()
+    spread = means.std(dim=0, correction=0)
+    return isotropic((means - 2) / spread, 0.5 / 6 / float(spread[0]))
+
+
+def coupled_vectors() -> Mixture:
+    """Two vectors of R⁸ that share a class of ten; one offset is the other's, rotated."""
+    # a seed whose classes lie apart on both sides, so that true pairs agree
+    generator = torch.Generator().manual_seed(7)
+    means = 0.9 * torch.randn(10, 16, generator=generator, dtype=torch.float64)
+    rotation, _ = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64))
+    variance, correlation = 0.15, 0.9
+    eye = torch.eye(8).double()
+    covariance = variance * torch.cat(
+        [
+            torch.cat([eye, correlation * rotation.mT], dim=1),
+            torch.cat([correlation * rotation, eye], dim=1),
+        ]
+    )
+    return Mixture(means - means.mean(dim=0), covariance, torch.full((10,), 0.1).double())
+
+
+def in_distribution(joint: Mixture) -> AV[Mixture]:
+    """IND: the bases are the joint's marginals, so only the pairing is missing."""
+    width = joint.means.shape[1] // 2
+    return AV(joint.marginal(0, width), joint.marginal(width, 2 * width))
+
+
+def out_of_distribution(joint: Mixture) -> AV[Mixture]:
+    """OOD: the bases are N(0, 2²) per coordinate, so the marginals are wrong as well."""
+    width = joint.means.shape[1] // 2
+    base = isotropic(torch.zeros(1, width), OOD_DEVIATION)
+    return AV(base, base)
+
+
+JOINTS: dict[str, Callable[[], Mixture]] = {
+    "gaussian": correlated_gaussian,
+    "mixture": three_gaussians,
+    "8gaussians": eight_gaussians,
+    "moons": two_moons,
+    "swissroll": swiss_roll,
+    "checkerboard": checkerboard,
+    "vectors": coupled_vectors,
+}
+SETTINGS: dict[str, Callable[[Mixture], AV[Mixture]]] = {
+    "ind": in_distribution,
+    "ood": out_of_distribution,
+}
+
+
+def problem(name: str, setting: str) -> Problem:
+    """The problem of a name in a setting.
+
+    Raises:
+        UserError: Either is unknown.
+    """
+    if name not in JOINTS:
+        raise UserError(f"unknown problem {name!r}: choose one of {', '.join(JOINTS)}")
+    if setting not in SETTINGS:
+        raise UserError(f"unknown setting {setting!r}: choose one of {', '.join(SETTINGS)}")
+    joint = JOINTS[name]()
+    return Problem(name, setting, joint, SETTINGS[setting](joint))
+
+
+def _standardise(points: Tensor) -> Tensor:
+    return (points - points.mean(dim=0)) / points.std(dim=0, correction=0)

@@ -1,0 +1,1 @@
+"""From a request to clips: systems of models, presets, the pipeline, metadata."""

@@ -1,0 +1,335 @@
+"""What may be asked of a pair, and how it becomes a run.
+
+A ``Request`` is checked when it is made; ``prepare`` reads the given file and the weights and fills
+in what the request leaves open. The command and ``mmdisco.generate`` both come through here. Writes
+no files and shows no progress.
+"""
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.guidance import BatchedClassifierFree, ClassifierFree
+from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
+from mmdisco.generation.presets.miniature import folder_of
+from mmdisco.generation.system import Demand, Pair, Sampling
+from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError
+from mmdisco.media.conditioning_clip import BEGINNING, Form, given_audio, given_video
+from mmdisco.media.read import bring_down
+
+MOST_SEED: Final = 2**62  # generators take 64 bits
+MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
+MOST_STEPS: Final = 1000  # as many as the schedules have levels
+MOST_CORRECTIONS: Final = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a user may ask for. ``None`` leaves a setting to the pair, which knows its best.
+
+    Attributes:
+        prompt: What the clip shows and sounds like. May be empty where a file is given, and then
+            asks for nothing in particular. None for a pair that reads no prompts.
+        seed: Of the first sample; sample i has seed + i.
+        samples: How many clips, all made in one batch.
+        video: A file to make sound for: as much of it as the pair makes, the last frame held if it
+            is shorter.
+        audio: A file to make a picture for: as much of it as the pair makes, silence after it if it
+            is shorter.
+        audio_track: Number of the sound track of ``audio``, from 1; None is the one that a player
+            plays.
+        start: Where the stretch of the given file begins that is used, seconds.
+        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
+            given side has no meaning.
+        joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
+        guidance_every: How many guided evaluations share one gradient of the discriminator.
+        guidance_scale: w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the bases.
+        scheduler: A name of ``sampling.named``.
+        negative_prompt: What classifier-free guidance leads away from; "" for any clip.
+        batched_prompts: Whether both prompts of classifier-free guidance are one batch.
+        corrections: How often each step is taken again from latents noised back by one step.
+
+    Raises:
+        UserError: A value is out of its range, or two of them exclude each other.
+    """
+
+    prompt: str | None = ""
+    seed: int = 0
+    samples: int = 1
+    video: Path | None = None
+    audio: Path | None = None
+    audio_track: int | None = None
+    start: Fraction = BEGINNING
+    joint_scale: AV[float] | None = None
+    joint_levels: tuple[float, float] | None = None
+    guidance_every: int | None = None
+    guidance_scale: AV[float] | None = None
+    steps: int | None = None
+    scheduler: str | None = None
+    negative_prompt: str = ""
+    batched_prompts: bool = False
+    corrections: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_given()
+        if self.given is None and self.prompt is not None and not self.prompt.strip():
+            raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
+        if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
+            raise UserError("the prompt is no text: write it in UTF-8")
+        _check_seed(self.seed)
+        _check_count("samples", self.samples, MOST_SAMPLES)
+        if self.steps is not None:
+            _check_count("steps", self.steps, MOST_STEPS)
+        if self.guidance_every is not None:
+            _check_count("evaluations a gradient", self.guidance_every, MOST_STEPS)
+        if self.joint_levels is not None and not self.joint_levels[0] < self.joint_levels[1]:
+            low, high = self.joint_levels
+            raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
+        if not 0 <= self.corrections <= MOST_CORRECTIONS:
+            raise UserError(f"{self.corrections} corrections: ask for 0 to {MOST_CORRECTIONS}")
+        _check_finite("joint", self.joint_scale)
+        _check_finite("guidance", self.guidance_scale)
+
+    def _check_given(self) -> None:
+        if self.video is not None and self.audio is not None:
+            raise UserError("a video and a sound are given: give one, and the other is made for it")
+        if self.audio_track is not None and self.audio is None:
+            raise UserError("an audio track is chosen and no sound is given: leave it out")
+        if self.start < 0:
+            raise UserError(f"start at {float(self.start):g} s: give 0 or more")
+        if self.start and self.given is None:
+            raise UserError("a start has no effect without a given video or sound: leave it out")
+
+    @property
+    def caption(self) -> str:
+        """The prompt; empty where nothing is asked for."""
+        return self.prompt or ""
+
+    @property
+    def given(self) -> Path | None:
+        """The file that one side comes from, if there is one."""
+        return self.audio if self.video is None else self.video
+
+    @property
+    def task(self) -> str:
+        """What is made, in words."""
+        if self.given is None:
+            return "joint"
+        return "audio to video" if self.video is None else "video to audio"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with all it needs.
+
+    Attributes:
+        request: As it was made.
+        sampling: The request's settings and, where it has none, the pair's; ``joint_scale`` is that
+            of the request's task.
+        generation: Models, settings and the given side.
+        prompts: One a clip.
+        seeds: One a clip.
+        warnings: What will be otherwise than the request has it, a line each.
+    """
+
+    request: Request
+    sampling: Sampling
+    generation: Generation
+    prompts: list[str]
+    seeds: list[int]
+    warnings: list[str]
+
+    def run(self) -> Iterator[AV[Tensor]]:
+        """Sample; yields the latents after each step."""
+        return self.generation.run(self.prompts, self.seeds)
+
+    def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
+        """Clips of the last latents of ``run``, with a warning where a sound is brought down.
+
+        Raises:
+            UserError: The run, or a decoder, left the range of numbers.
+        """
+        if not (z_0.audio.isfinite().all() and z_0.video.isfinite().all()):
+            raise UserError(
+                "the run left the range of numbers: ask for more steps or smaller scales"
+            )
+        try:
+            clips = self.generation.clips(z_0)
+        except NotFiniteError as error:
+            raise UserError(
+                f"{error}: ask for --dtype float32 or bfloat16, since decoders overflow in float16"
+            ) from error
+        return [AudioVideo(_audible(clip.audio), clip.video) for clip in clips]
+
+
+def prepare(request: Request, pair: Pair) -> Prepared:
+    """Read the given file and the weights, and choose what the request leaves open.
+
+    Raises:
+        UserError: The prompt means nothing to the pair, the scheduler is unknown, a file is missing
+            or cannot be used, or the pair cannot do what is asked.
+    """
+    # what is quick to refuse comes first
+    sampling = chosen(request, pair.sampling())
+    prompts = BatchedClassifierFree if request.batched_prompts else ClassifierFree
+    settings = replace(sampling.settings, classifier_free=prompts, corrections=request.corrections)
+    guided = sampling.joint_scale != AV(0.0, 0.0)
+    notices = pair.expect(
+        Demand(request.caption, guided, request.given is not None, request.negative_prompt)
+    )
+    task = _task(request, pair.form)
+    seeds = [request.seed + index for index in range(request.samples)]
+    generation = Generation(
+        model=pair.model(seeds),
+        discriminator=pair.discriminator() if guided else Indifferent(),
+        settings=settings,
+        task=task,
+        seconds=float(pair.form.seconds),
+        negative=request.negative_prompt,
+        method=pair.method,
+    )
+    return Prepared(
+        request=request,
+        sampling=sampling,
+        generation=generation,
+        prompts=[request.caption] * request.samples,
+        seeds=seeds,
+        warnings=notices,
+    )
+
+
+def chosen(request: Request, sampling: Sampling) -> Sampling:
+    """``sampling`` with the settings of ``request``; its ``joint_scale`` is that of the task."""
+    guidance, joint = request.guidance_scale, request.joint_scale
+    best = best_joint_scale(request, sampling)
+    return replace(
+        sampling,
+        steps=sampling.steps if request.steps is None else request.steps,
+        solver=sampling.solver if request.scheduler is None else request.scheduler,
+        guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
+        joint_scale=best if joint is None else _where_made(request, joint.map(float)),
+        joint_levels=request.joint_levels or sampling.joint_levels,
+        guidance_every=request.guidance_every or sampling.guidance_every,
+    )
+
+
+def best_joint_scale(request: Request, sampling: Sampling) -> AV[float]:
+    """The pair's own s for the task of ``request``; 0 on a given side."""
+    if request.given is None:
+        return sampling.joint_scale
+    return _where_made(request, AV(sampling.video_to_audio, sampling.audio_to_video))
+
+
+def generate(  # noqa: PLR0913 - the options of the command
+    prompt: str = "",
+    *,
+    seed: int = 0,
+    samples: int = 1,
+    video: Path | str | None = None,
+    audio: Path | str | None = None,
+    joint_scale: AV[float] | None = None,
+    guidance_scale: AV[float] | None = None,
+    steps: int | None = None,
+    scheduler: str | None = None,
+    weights: Path | str | None = None,
+) -> list[AudioVideo]:
+    """Make clips of 1.6 s with the embedded pair: 16 frames of 64×64, 25,600 samples at 16 kHz.
+
+    Words of the prompt that the pair does not know are ignored, with a warning. Of the settings,
+    ``None`` is what was found best.
+
+    Args:
+        prompt: What the clip shows and sounds like; may be empty where a file is given.
+        seed: Of the first sample; sample i has seed + i.
+        samples: How many clips, all made in one batch.
+        video: A file to make sound for: its first 1.6 s, the last frame held if it is shorter. The
+            clips have its picture at its own rate and size.
+        audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter. The
+            clips have its sound at its own rate.
+        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone.
+        guidance_scale: w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the bases.
+        scheduler: A name of ``mmdisco.core.schedulers``.
+        weights: Folder of another pair of this kind.
+
+    Returns:
+        A clip for every sample.
+
+    Raises:
+        UserError: A value is out of its range, the prompt means nothing to the pair, or a file
+            cannot be used.
+    """
+    request = Request(
+        prompt=prompt,
+        seed=seed,
+        samples=samples,
+        video=None if video is None else Path(video),
+        audio=None if audio is None else Path(audio),
+        joint_scale=joint_scale,
+        guidance_scale=guidance_scale,
+        steps=steps,
+        scheduler=scheduler,
+    )
+    prepared = prepare(request, folder_of(None if weights is None else Path(weights)))
+    for line in prepared.warnings:
+        warnings.warn(line, stacklevel=2)
+    return prepared.clips(deque(prepared.run(), maxlen=1).pop())
+
+
+def _task(request: Request, form: Form) -> Task:
+    if request.video is not None:
+        seen, shown = given_video(request.video, form, start=request.start)
+        return SoundFor([seen] * request.samples, [shown] * request.samples)
+    if request.audio is not None:
+        heard, played = given_audio(request.audio, form, request.start, request.audio_track)
+        return VideoFor([heard] * request.samples, [played] * request.samples)
+    return Jointly()
+
+
+def _audible(audio: Audio) -> Audio:
+    quieter = bring_down(audio)
+    if quieter is not audio:
+        peak = float(np.abs(audio.waveform).max())
+        warnings.warn(
+            f"the sound has a peak of {peak:.3g}, more than files hold: brought down",
+            stacklevel=3,
+        )
+    return quieter
+
+
+def _where_made(request: Request, scale: AV[float]) -> AV[float]:
+    return AV(
+        audio=scale.audio if request.audio is None else 0.0,
+        video=scale.video if request.video is None else 0.0,
+    )
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if count < 1:
+        raise UserError(f"{count} {name}: ask for at least 1")
+    if count > most:
+        raise UserError(f"{count} {name}: ask for at most {most}")
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise UserError(f"seed {seed}: give 0 or more")
+    if seed > MOST_SEED:
+        raise UserError(f"a seed of {len(str(seed))} digits: give at most {MOST_SEED}")
+
+
+def _check_finite(name: str, scale: AV[float] | None) -> None:
+    if scale is not None and not (math.isfinite(scale.audio) and math.isfinite(scale.video)):
+        raise UserError(f"{name} scale {scale.audio} and {scale.video}: give finite numbers")

@@ -1,0 +1,258 @@
+"""What a clip was made of, as the JSON file beside it: enough to make it again.
+
+Knows requests and files; samples nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from mmdisco.core.av import AV
+from mmdisco.discriminators.hub import find_discriminator
+from mmdisco.errors import UserError
+from mmdisco.generation.generate import Prepared, Request
+from mmdisco.generation.machine import device_name, libraries
+from mmdisco.generation.presets.discriminators import Judged
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.registry import DEFAULT, preset
+from mmdisco.generation.system import Pair, levels_of, levels_record
+from mmdisco.io.files import read_object, sha256
+
+MAKER: Final = "mmdisco generate"
+LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "scipy", "av")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which pair makes a clip.
+
+    Attributes:
+        preset: Its name.
+        options: How it is built.
+        as_released: Whether it runs as the released code does.
+        discriminator: Folder or hub id of another one than the preset's.
+    """
+
+    preset: str = DEFAULT
+    options: Options = field(default_factory=Options)
+    as_released: bool = False
+    discriminator: str | None = None
+
+    def pair(self) -> Pair:
+        """The pair, nothing loaded yet.
+
+        Raises:
+            UserError: There is no such preset, or it has no such option.
+        """
+        mended = preset(self.preset)
+        chosen = mended.as_released() if self.as_released else mended
+        pair = chosen.pair(self.options)
+        if self.discriminator is None:
+            return pair
+        return Judged(pair, find_discriminator(self.discriminator), self.options)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that decides a clip beside its request.
+
+    Attributes:
+        versions: Of the libraries, the encoder's among them.
+        threads: Of the arithmetic; another number rounds otherwise.
+        machine: What computes, with its instructions; empty where a record does not say.
+        weights: A checksum of the weights by name.
+        given: SHA-256 of the given file, if there is one.
+    """
+
+    versions: Mapping[str, str]
+    threads: int
+    machine: str
+    weights: Mapping[str, str]
+    given: str | None
+
+    @staticmethod
+    def of(request: Request, pair: Pair, device: torch.device) -> "Surroundings":
+        """Those of the present.
+
+        Raises:
+            UserError: The given file cannot be read.
+        """
+        return Surroundings(
+            versions=libraries(*LIBRARIES),
+            threads=torch.get_num_threads(),
+            machine=device_name(device),
+            weights=pair.marks(),
+            given=None if request.given is None else sha256(request.given),
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a record asks for.
+
+    Attributes:
+        choice: Of the pair; its folder of weights is not part of a record.
+        request: That of the whole batch, with every setting in it.
+        sample: Which of the batch the record is of, from 0.
+        surroundings: As they were.
+    """
+
+    choice: Choice
+    request: Request
+    sample: int
+    surroundings: Surroundings
+
+    def changes(self, now: Surroundings) -> str | None:
+        """What differs today from when the clip was made, in one line; None if nothing does.
+
+        Raises:
+            UserError: The given file is another: the clip cannot be made again.
+        """
+        then = self.surroundings
+        if then.given != now.given:
+            raise UserError(
+                f"{self.request.given} has changed since: this clip cannot be made again"
+            )
+        others = [
+            f"{name} was {old} and is {now.versions.get(name)}"
+            for name, old in then.versions.items()
+            if now.versions.get(name) != old
+        ]
+        if then.threads != now.threads:
+            others.append(
+                f"threads were {then.threads} and are {now.threads} (give --threads {then.threads})"
+            )
+        if then.machine not in ("", now.machine):
+            others.append(f"computed on {then.machine!r} and now on {now.machine!r}")
+        if then.weights != now.weights:
+            others.append("the weights are of another version")
+        if not others:
+            return None
+        return f"the clip may come out otherwise: {'; '.join(others)}"
+
+
+def describe(
+    prepared: Prepared, choice: Choice, surroundings: Surroundings, sample: int, seconds: float
+) -> dict[str, Any]:
+    """The record of one sample, for JSON.
+
+    Args:
+        prepared: The run.
+        choice: Of the pair.
+        surroundings: Of the run.
+        sample: Which of the batch, from 0.
+        seconds: How long the whole batch took.
+    """
+    request, sampling = prepared.request, prepared.sampling
+    given = request.given
+    return {
+        "made_by": MAKER,
+        "versions": dict(surroundings.versions),
+        "threads": surroundings.threads,
+        "machine": surroundings.machine,
+        "preset": choice.preset,
+        "as_released": choice.as_released,
+        "options": choice.options.to_record(),
+        "discriminator": choice.discriminator,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "batched_prompts": request.batched_prompts,
+        "seed": prepared.seeds[sample],
+        "sample": sample,
+        "samples": request.samples,
+        "task": request.task,
+        "given": given and {"path": str(given.resolve()), "sha256": surroundings.given},
+        "audio_track": request.audio_track,
+        "start": float(request.start),
+        "steps": sampling.steps,
+        "scheduler": sampling.solver,
+        "guidance_scale": _sides(sampling.guidance_scale),
+        "joint_scale": _sides(sampling.joint_scale),
+        "joint_levels": levels_record(sampling.joint_levels),
+        "guidance_every": sampling.guidance_every,
+        "corrections": request.corrections,
+        "weights": dict(surroundings.weights),
+        "seconds": round(seconds, 2),
+    }
+
+
+def read_record(path: Path, weights: Path | None = None) -> Record:
+    """Read what ``describe`` gave.
+
+    Args:
+        path: The file.
+        weights: The folder of weights, which a record does not name.
+
+    Raises:
+        UserError: The file cannot be read, or is no record.
+    """
+    values = read_object(path)
+    try:
+        if values["made_by"] != MAKER:
+            raise ValueError(values["made_by"])
+        task, given = values["task"], values["given"]
+        file = None if given is None else Path(given["path"])
+        sample, samples = int(values["sample"]), int(values["samples"])
+        if sample not in range(samples) or (file is None) != (task == "joint"):
+            raise ValueError(task)
+        prompt = values["prompt"]
+        return Record(
+            choice=_choice(values, weights),
+            request=Request(
+                prompt=None if prompt is None else str(prompt),
+                seed=int(values["seed"]) - sample,
+                samples=samples,
+                video=file if task == "video to audio" else None,
+                audio=file if task == "audio to video" else None,
+                audio_track=_track(values.get("audio_track")),
+                start=Fraction(float(values.get("start", 0))).limit_denominator(1_000_000),
+                joint_scale=_both(values["joint_scale"]),
+                joint_levels=levels_of(values["joint_levels"]),
+                guidance_every=int(values.get("guidance_every", 1)),
+                guidance_scale=_both(values["guidance_scale"]),
+                steps=int(values["steps"]),
+                scheduler=str(values["scheduler"]),
+                negative_prompt=str(values.get("negative_prompt", "")),
+                batched_prompts=bool(values.get("batched_prompts", False)),
+                corrections=int(values.get("corrections", 0)),
+            ),
+            sample=sample,
+            surroundings=Surroundings(
+                versions=dict(values["versions"]),
+                threads=int(values["threads"]),
+                machine=str(values.get("machine", "")),
+                weights=dict(values["weights"]),
+                given=None if given is None else str(given["sha256"]),
+            ),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(
+            f"{path} is no record of a clip: give the .json file that lies beside one"
+        ) from error
+
+
+def _choice(values: Mapping[str, Any], weights: Path | None) -> Choice:
+    # records of before there were presets say nothing of them
+    options = values.get("options")
+    return Choice(
+        preset=str(values.get("preset", DEFAULT)),
+        options=Options(weights) if options is None else Options.from_record(options, weights),
+        as_released=bool(values.get("as_released", False)),
+        discriminator=values.get("discriminator"),
+    )
+
+
+def _track(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _sides(scale: AV[float]) -> dict[str, float]:
+    return {"audio": scale.audio, "video": scale.video}
+
+
+def _both(record: Mapping[str, float]) -> AV[float]:
+    return AV(float(record["audio"]), float(record["video"]))

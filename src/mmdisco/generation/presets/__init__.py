@@ -1,0 +1,1 @@
+"""Named systems: their checkpoints, default settings, and how they are built."""

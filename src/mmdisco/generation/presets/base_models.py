@@ -1,0 +1,213 @@
+"""The base models of presets: their checkpoints, and how each is loaded."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic
+
+from mmdisco.adapters import components
+from mmdisco.core.denoiser import BaseModel, Medium
+from mmdisco.core.noise import NoiseSchedule
+from mmdisco.errors import UserError
+from mmdisco.generation.presets.base import Component, runtime_of
+from mmdisco.generation.presets.options import DTYPES, Options
+from mmdisco.media.clip import Audio, Video
+from mmdisco.media.conditioning_clip import Form
+
+if TYPE_CHECKING:
+    from mmdisco.adapters.video_vae import Picture
+
+
+class Base(ABC, Generic[Medium]):
+    """A base model to be loaded; the libraries behind it are imported then."""
+
+    @property
+    @abstractmethod
+    def components(self) -> tuple[Component, ...]:
+        """Its checkpoints."""
+
+    @abstractmethod
+    def expect(self, options: Options) -> None:
+        """Refuse what the model does not have, before anything is loaded.
+
+        Raises:
+            UserError: An option is not for this model.
+        """
+
+    @abstractmethod
+    def load(self, options: Options, form: Form) -> BaseModel[Medium]:
+        """With its weights.
+
+        Raises:
+            UserError: Files are missing or damaged, or the form cannot be made.
+        """
+
+
+@dataclass(frozen=True)
+class AudioLDMBase(Base[Audio]):
+    """AudioLDM."""
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """``cvssp/audioldm-m-full``."""
+        parts = components.audioldm()
+        return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
+
+    def expect(self, options: Options) -> None:
+        """All is possible."""
+
+    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+        """It makes any multiple of 0.04 s."""
+        from mmdisco.adapters.audioldm import AudioLDM
+
+        (source,) = _sources(self, options)
+        return AudioLDM.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+
+
+@dataclass(frozen=True)
+class AudioLDM2Base(Base[Audio]):
+    """AudioLDM2."""
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """``cvssp/audioldm2``."""
+        return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
+
+    def expect(self, options: Options) -> None:
+        """All is possible."""
+
+    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+        """It makes any multiple of 0.04 s."""
+        from mmdisco.adapters.audioldm2 import AudioLDM2
+
+        (source,) = _sources(self, options)
+        return AudioLDM2.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+
+
+@dataclass(frozen=True)
+class AuffusionBase(Base[Audio]):
+    """Auffusion."""
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """``auffusion/auffusion-full``."""
+        parts = components.AUFFUSION
+        return (_hub("sound", "auffusion/auffusion-full", parts, 4.3, "see its page"),)
+
+    def expect(self, options: Options) -> None:
+        """All is possible."""
+
+    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+        """It makes up to 10.24 s."""
+        from mmdisco.adapters.auffusion.model import Auffusion
+
+        (source,) = _sources(self, options)
+        return Auffusion.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+
+
+@dataclass(frozen=True)
+class AnimateDiffBase(Base[Video]):
+    """AnimateDiff around Realistic Vision."""
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The image model and the motion adapter."""
+        images, motion = components.image_model(), (components.motion_adapter(),)
+        realistic = "SG161222/Realistic_Vision_V5.1_noVAE"
+        adapter = "guoyww/animatediff-motion-adapter-v1-5-2"
+        return (
+            _hub("video", realistic, images, 4.3, "CreativeML Open RAIL-M"),
+            _hub("motion", adapter, motion, 1.8, "none stated"),
+        )
+
+    def expect(self, options: Options) -> None:
+        """All is possible."""
+
+    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+        """It makes up to 32 frames."""
+        from mmdisco.adapters.animatediff import AnimateDiff
+
+        source, motion = _sources(self, options)
+        dtype, runtime = DTYPES[options.dtype], runtime_of(options)
+        return AnimateDiff.from_pretrained(source, motion, _picture(form), dtype, runtime)
+
+
+@dataclass(frozen=True)
+class TextToVideoBase(Base[Video]):
+    """ModelScope's model and its kin.
+
+    Attributes:
+        source: An id of the hub.
+    """
+
+    source: str
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The one checkpoint."""
+        return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
+
+    def expect(self, options: Options) -> None:
+        """All is possible."""
+
+    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+        """It makes any number of frames."""
+        from mmdisco.adapters.text_to_video import TextToVideoSD
+
+        (source,) = _sources(self, options)
+        dtype, runtime = DTYPES[options.dtype], runtime_of(options)
+        return TextToVideoSD.from_pretrained(source, _picture(form), dtype, runtime)
+
+
+@dataclass(frozen=True)
+class VideoCrafter2Base(Base[Video]):
+    """VideoCrafter2.
+
+    Attributes:
+        levels: Other noise levels than it was trained at; only to repeat what was sampled so.
+    """
+
+    levels: Callable[[], NoiseSchedule] | None = None
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The checkpoint, and CLIP's tokenizer."""
+        words = "openai/clip-vit-large-patch14"
+        networks, home = (components.VIDEOCRAFTER2,), "VideoCrafter/VideoCrafter2"
+        return (
+            _hub("video", home, networks, 7.4, "see its page"),
+            _hub("words", words, (components.CLIP_TOKENIZER,), 0.0, "see its page"),
+        )
+
+    def expect(self, options: Options) -> None:
+        """There is neither offloading nor tiling."""
+        if options.offload or options.vae_tiling:
+            raise UserError("VideoCrafter2 has neither offloading nor tiling: switch them off")
+
+    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+        """It makes any number of frames of multiples of 64."""
+        from mmdisco.adapters.videocrafter2.model import VideoCrafter2
+
+        source, words = _sources(self, options)
+        dtype, runtime, picture = DTYPES[options.dtype], runtime_of(options), _picture(form)
+        model = VideoCrafter2.from_pretrained(source, words, picture, dtype, runtime)
+        if self.levels is None:
+            return model
+        return VideoCrafter2(model.parts, picture, runtime, self.levels())
+
+
+def _hub(
+    role: str, source: str, parts: tuple[components.Part, ...], gigabytes: float, licence: str
+) -> Component:
+    return Component(role, source, parts, gigabytes, licence, folder=source)
+
+
+def _sources(base: Base[Medium], options: Options) -> list[Path]:
+    return [component.find(options).folder for component in base.components]
+
+
+def _picture(form: Form) -> "Picture":
+    from mmdisco.adapters.video_vae import Picture
+
+    return Picture(*form.size, fps=form.fps)

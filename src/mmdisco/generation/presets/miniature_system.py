@@ -1,0 +1,219 @@
+"""The embedded pair on disk: a folder of safetensors files and ``config.json``.
+
+The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
+words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from mmdisco.adapters.miniature.autoencoder import (
+    Standardised,
+    build_audio_autoencoder,
+    build_video_autoencoder,
+)
+from mmdisco.adapters.miniature.denoiser import (
+    ConvolutionTransformer,
+    DenoiserConfig,
+    VelocityDenoiser,
+)
+from mmdisco.adapters.miniature.model import (
+    FORM,
+    PACKAGED,
+    AudioCodec,
+    EmbeddedModel,
+    VideoCodec,
+    audio_schedule,
+    video_schedule,
+)
+from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.vocabulary import Vocabulary
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.noise import NoiseSchedule
+from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import AroundPrompts, Method
+from mmdisco.generation.system import Demand, Pair, Sampling, levels_of
+from mmdisco.io.bounds import expect_fitting_file
+from mmdisco.io.files import (
+    read_object,
+    read_tensors,
+    sha256,
+    understood,
+    write_json,
+    write_tensors,
+)
+from mmdisco.media.conditioning_clip import Form
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Folder(Pair):
+    """A folder of the pair's weights.
+
+    Raises:
+        UserError: A file is missing, damaged or of another shape, at the first use of it.
+    """
+
+    path: Path = PACKAGED
+
+    def text(self) -> TextEncoder:
+        """The text encoder."""
+        return self.load("text_encoder", lambda: TextEncoder(self._words))
+
+    @property
+    def prompted(self) -> bool:
+        """It reads prompts."""
+        return True
+
+    @property
+    def independent(self) -> bool:
+        """They are two models."""
+        return True
+
+    @property
+    def form(self) -> Form:
+        """1.6 s of 16 frames of 64×64, and sound at 16 kHz."""
+        return FORM
+
+    @property
+    def method(self) -> Method:
+        """As its discriminator is trained."""
+        return AroundPrompts()
+
+    def expect(self, demand: Demand) -> list[str]:
+        """Words that are ignored, with their nearest, or taken for others are named.
+
+        Raises:
+            UserError: No word is known.
+        """
+        vocabulary, notices = Vocabulary(tuple(self.config["words"])), list[str]()
+        # where nothing is asked for, as a given file allows, nothing is misread
+        if demand.prompt.strip():
+            notices += vocabulary.notices(demand.prompt)
+        if demand.negative.strip():
+            try:
+                unlike = vocabulary.notices(demand.negative)
+            except UserError as error:
+                raise UserError(f"negative prompt: {error}") from error
+            notices += [f"negative prompt: {line}" for line in unlike]
+        return notices
+
+    def marks(self) -> Mapping[str, str]:
+        """SHA-256 of every file, from ``config.json``."""
+        with understood(self.path / "config.json"):
+            return dict(self.config["sha256"])
+
+    def model(self, seeds: Sequence[int] = ()) -> ModelPair:
+        """Both bases, loaded once; they draw no random numbers."""
+        return self._bases
+
+    @cached_property
+    def _bases(self) -> ModelPair:
+        text = self.text()
+        sound = self.load("audio_autoencoder", lambda: Standardised(build_audio_autoencoder()))
+        picture = self.load("video_autoencoder", lambda: Standardised(build_video_autoencoder()))
+        return ModelPair(
+            audio=EmbeddedModel(
+                self._denoiser("audio_denoiser", audio_schedule()), AudioCodec(sound), text
+            ),
+            video=EmbeddedModel(
+                self._denoiser("video_denoiser", video_schedule()), VideoCodec(picture), text
+            ),
+        )
+
+    def discriminator(self, name: str = "discriminator") -> AudioVideoDiscriminator:
+        """The discriminator, or the additive control by its name; each is loaded once."""
+        if name not in self._judges:
+            self._judges[name] = self._discriminator(name)
+        return self._judges[name]
+
+    @cached_property
+    def _judges(self) -> dict[str, AudioVideoDiscriminator]:
+        return {}
+
+    def _discriminator(self, name: str) -> AudioVideoDiscriminator:
+        with understood(self.path / "config.json"):
+            config = AudioVideoConfig.from_record(self.config[name])
+        return self.load(name, lambda: AudioVideoDiscriminator(config))
+
+    def sampling(self) -> Sampling:
+        """The settings that generation begins with."""
+        try:
+            return _sampling(self.config["sampling"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.path / 'config.json'} says nothing of how to sample: choose another folder"
+            ) from error
+
+    def load(self, name: str, make: Callable[[], Network]) -> Network:
+        """What ``make`` makes with the weights of ``name``, frozen, in single precision."""
+        path = self.path / f"{name}.safetensors"
+        if not path.is_file():
+            raise UserError(f"{path} is not there: give --weights and a folder that has it")
+        if sha256(path) != self.marks().get(name):
+            raise UserError(
+                f"{path} is damaged: its checksum is not the one in config.json; install "
+                "mmdisco again"
+            )
+        expect_fitting_file(make, path)
+        weights = {key: value.float() for key, value in read_tensors(path).items()}
+        network = make()
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)  # noqa: FBT003
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """``config.json``."""
+        return read_object(self.path / "config.json")
+
+    def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
+        with understood(self.path / "config.json"):
+            config = DenoiserConfig.from_record(self.config[name])
+        made = self.load(name, lambda: ConvolutionTransformer(config))
+        return VelocityDenoiser(made, schedule)
+
+    @property
+    def _words(self) -> list[str]:
+        with understood(self.path / "config.json"):
+            return [str(word) for word in self.config["words"]]
+
+
+def _sampling(record: Mapping[str, Any]) -> Sampling:
+    return Sampling(
+        steps=record["steps"],
+        solver=record["solver"],
+        guidance_scale=AV(*map(float, record["guidance_scale"])),
+        joint_scale=AV(*map(float, record["joint_scale"])),
+        video_to_audio=float(record["video_to_audio"]),
+        audio_to_video=float(record["audio_to_video"]),
+        joint_levels=levels_of(record["joint_levels"]),
+    )
+
+
+def pack(
+    networks: Mapping[str, Path], config: Mapping[str, Any], folder: Path, metadata: dict[str, str]
+) -> None:
+    """Write a folder: every network in half precision, then ``config.json`` with the checksums.
+
+    Args:
+        networks: Name to the file of its weights.
+        config: All of ``config.json`` but the checksums.
+        folder: Where to.
+        metadata: Kept in every safetensors file.
+    """
+    sums: dict[str, str] = {}
+    for name, source in networks.items():
+        target = folder / f"{name}.safetensors"
+        halves = {key: value.to(torch.float16) for key, value in read_tensors(source).items()}
+        write_tensors(target, halves, metadata)
+        sums[name] = sha256(target)
+    write_json(folder / "config.json", {**config, "sha256": sums})

@@ -1,0 +1,230 @@
+"""MM-Diffusion, which makes sound and video by one network and reads no prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mmdisco.adapters.components import Part
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import JointModel
+from mmdisco.core.noise import NoiseSchedule
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import AroundPrompts, Method
+from mmdisco.generation.presets.base import Component, Preset, expect_files
+from mmdisco.generation.presets.discriminators import Clamped, Judge
+from mmdisco.generation.presets.official_release import TrainedTimes
+from mmdisco.generation.presets.options import DTYPES, Options
+from mmdisco.generation.presets.pretrained import Facts, PublishedPair
+from mmdisco.generation.system import Demand, Pair, Sampling
+from mmdisco.media.conditioning_clip import Form
+
+if TYPE_CHECKING:
+    from mmdisco.adapters.mmdiffusion.network import JointNetwork
+    from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+
+SOURCE: Final = "https://github.com/researchmm/MM-Diffusion"
+FORM: Final = Form(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
+# two steps back in time are enough, and cost one evaluation a step
+USUAL: Final = Sampling(20, "dpm++2m", AV(1.0, 1.0), AV(1.0, 1.0), 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class MMDiffusionPreset(Preset):
+    """One of the two published networks.
+
+    Attributes:
+        title: Its name.
+        file: Of its weights.
+        upscaler_file: Of the weights that enlarge its frames.
+        judge: Its discriminator.
+        clips: What it makes.
+        enlarged: Height and width of enlarged frames.
+        enlarging_steps: Evaluations a frame that is enlarged.
+        method: How they are put together.
+    """
+
+    title: str
+    file: str
+    upscaler_file: str
+    judge: Judge
+    clips: Form = FORM
+    enlarged: tuple[int, int] = (256, 256)
+    enlarging_steps: int = 25
+    method: Method = field(default_factory=AroundPrompts)
+
+    @property
+    def name(self) -> str:
+        """``title``."""
+        return self.title
+
+    @property
+    def base(self) -> Component:
+        """The joint network."""
+        return _published("sound and video", self.file, 0.5)
+
+    @property
+    def upscaler(self) -> Component:
+        """The network that enlarges frames."""
+        return _published("enlarging", self.upscaler_file, 1.2)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The network and the discriminator; frames are enlarged on demand only."""
+        return (self.base, self.judge.component)
+
+    @property
+    def form(self) -> Form:
+        """``clips``."""
+        return self.clips
+
+    @property
+    def memory(self) -> float:
+        """The network, and the attention of one clip."""
+        return 3.0
+
+    @property
+    def remark(self) -> str:
+        """It is asked for nothing, and can make its frames larger."""
+        height, width = self.enlarged
+        return f"reads no prompts; --size {height}x{width} wants {self.upscaler_file} too"
+
+    def sampling(self) -> Sampling:
+        """20 steps."""
+        return USUAL
+
+    def as_released(self) -> "MMDiffusionPreset":
+        """Bounded logit, the released DPM-Solver++."""
+        return replace(self, judge=Clamped(self.judge), method=TrainedTimes())
+
+    def pair(self, options: Options) -> Pair:
+        """Nothing is loaded yet; a size of ``enlarged`` has the frames enlarged.
+
+        Raises:
+            UserError: The network has no such option.
+        """
+        asked = (options.seconds, options.fps)
+        own = (self.clips.seconds, self.clips.fps)
+        if any(one not in (None, usual) for one, usual in zip(asked, own, strict=True)) or (
+            options.size not in (None, self.clips.size, self.enlarged)
+        ):
+            small, large = ("x".join(map(str, size)) for size in (self.clips.size, self.enlarged))
+            raise UserError(
+                f"{self.name} makes clips of {float(self.clips.seconds):g} s, {small} or enlarged "
+                f"to {large}, at {self.clips.fps} frames a second only: leave length and rate out, "
+                f"and give --size {large} or none"
+            )
+        if options.offload or options.vae_slicing or options.vae_tiling:
+            raise UserError(
+                f"{self.name} is one network without autoencoders: leave offloading, slicing and "
+                "tiling out"
+            )
+        upscaler = self.upscaler if options.size == self.enlarged else None
+        further = () if upscaler is None else (upscaler,)
+        facts = Facts(self.name, (self.base, *further), self.judge, self.sampling(), self.method)
+        return MMDiffusionPair(facts, options, self, upscaler)
+
+
+class MMDiffusionPair(PublishedPair):
+    """One network, and perhaps one that enlarges its frames.
+
+    Args:
+        facts: As of ``PublishedPair``.
+        options: How they are built.
+        preset: Which.
+        upscaler: The network that enlarges; None leaves frames as they are.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        options: Options,
+        preset: MMDiffusionPreset,
+        upscaler: Component | None,
+    ) -> None:
+        super().__init__(facts, options)
+        self._preset = preset
+        self._upscaler = upscaler
+
+    @property
+    def prompted(self) -> bool:
+        """It reads no prompts."""
+        return False
+
+    @property
+    def independent(self) -> bool:
+        """One network makes both, seeing both."""
+        return False
+
+    @property
+    def form(self) -> Form:
+        """The one form it makes, before frames are enlarged."""
+        return self._preset.form
+
+    def expect(self, demand: Demand) -> list[str]:
+        """Refuse prompts, and name every missing file.
+
+        Raises:
+            UserError: Either is the case.
+        """
+        name = self._facts.name
+        for prompt in (demand.prompt, demand.negative):
+            if prompt.strip():
+                raise UserError(f"{name} reads no prompts, not even {prompt!r}: leave them out")
+        self._expect_files(demand)
+        if not demand.one_sided:
+            return []
+        return [
+            f"{name} knows one noise level for both sides: it is shown the given one noised along, "
+            "which leads the other, but not exactly"
+        ]
+
+    def model(self, seeds: Sequence[int] = ()) -> JointModel:
+        """The network with windows, and noise of enlarging, drawn from ``seeds``."""
+        from mmdisco.adapters.mmdiffusion.model import MMDiffusion
+        from mmdisco.adapters.mmdiffusion.super_resolution import Enlarged, FrameDenoiser, Upscaler
+
+        own = tuple(seeds or (0,))
+        model = MMDiffusion(self._network).seeded(own)
+        if self._upscaler is None:
+            return model
+        upscaler = Upscaler(FrameDenoiser(self._upscaler_network), self._preset.enlarging_steps)
+        return replace(model, frames=Enlarged(upscaler, own))
+
+    @property
+    def _schedules(self) -> AV[NoiseSchedule]:
+        return self.model().schedules
+
+    @cached_property
+    def _network(self) -> "JointNetwork":
+        from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
+
+        network = load_joint(self._file(self._preset.base, self._preset.file))
+        return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
+
+    @cached_property
+    def _upscaler_network(self) -> "UpscalerNetwork":
+        from mmdisco.adapters.mmdiffusion.checkpoint import load_upscaler
+
+        network = load_upscaler(self._file(self._preset.upscaler, self._preset.upscaler_file))
+        return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
+
+    def _file(self, component: Component, name: str) -> Path:
+        expect_files((component,), self._options, self._facts.name)
+        return self._options.folder / component.folder / name
+
+
+def _published(role: str, file: str, gigabytes: float) -> Component:
+    """A published file, or the folder that it was converted to."""
+    converted = (f"{file}.converted/model.safetensors", f"{file}.converted/config.json")
+    return Component(
+        role=role,
+        source=SOURCE,
+        parts=(Part("", (), ((file,), converted)),),
+        gigabytes=gigabytes,
+        licence="see its page",
+        folder="mmdiffusion",
+        on_hub=False,
+    )

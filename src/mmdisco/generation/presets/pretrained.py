@@ -1,0 +1,100 @@
+"""What pairs of published weights have in common: files, discriminator, settings."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mmdisco.core.av import AV
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.noise import NoiseSchedule
+from mmdisco.core.replacement import Alongside
+from mmdisco.discriminators.official.network import NoisedAlong
+from mmdisco.discriminators.wrappers import Placed
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import Method
+from mmdisco.generation.presets.base import Component, expect_files
+from mmdisco.generation.presets.discriminators import Judge
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.system import Demand, Pair, Sampling
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a preset tells its pair.
+
+    Attributes:
+        name: Of the preset.
+        bases: The checkpoints of the models.
+        judge: The discriminator; None where none is published.
+        sampling: The settings to begin with.
+        method: How they are put together.
+    """
+
+    name: str
+    bases: tuple[Component, ...]
+    judge: Judge | None
+    sampling: Sampling
+    method: Method
+
+
+class PublishedPair(Pair):
+    """Models of published files, loaded at the first use and kept.
+
+    Args:
+        facts: Which.
+        options: How they are built.
+    """
+
+    def __init__(self, facts: Facts, options: Options) -> None:
+        self._facts = facts
+        self._options = options
+
+    @property
+    def method(self) -> Method:
+        """That of the preset."""
+        return self._facts.method
+
+    def sampling(self) -> Sampling:
+        """That of the preset."""
+        return self._facts.sampling
+
+    @property
+    @abstractmethod
+    def _schedules(self) -> AV[NoiseSchedule]:
+        """Of the models."""
+
+    def discriminator(self) -> Discriminator:
+        """On the device of the models.
+
+        Raises:
+            UserError: There is none, or its file is missing or damaged.
+        """
+        return self._judge
+
+    def marks(self) -> Mapping[str, str]:
+        """Of every component that is here."""
+        facts, options = self._facts, self._options
+        judges = () if facts.judge is None else (facts.judge.component,)
+        here = (one for one in (*facts.bases, *judges) if one.present(options))
+        return {component.role: component.mark(options) for component in here}
+
+    def _expect_files(self, demand: Demand) -> None:
+        """Name every missing file that a demand needs, and refuse guidance where nothing guides."""
+        judge = self._facts.judge
+        if demand.guided and judge is None:
+            raise UserError(
+                f"{self._facts.name} has no published discriminator: give --no-guidance for the "
+                "two models alone"
+            )
+        judges = (judge.component,) if demand.guided and judge is not None else ()
+        expect_files((*self._facts.bases, *judges), self._options, self._facts.name)
+
+    @cached_property
+    def _judge(self) -> Discriminator:
+        judge = self._facts.judge
+        if judge is None:
+            raise UserError(f"{self._facts.name} has no published discriminator")
+        expect_files((judge.component,), self._options, self._facts.name)
+        network = Placed(judge.load(self._options), self._options.torch_device())
+        return NoisedAlong(network, Alongside(self._schedules))

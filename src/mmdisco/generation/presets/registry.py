@@ -1,0 +1,120 @@
+"""Every preset by name."""
+
+from fractions import Fraction
+from typing import Final
+
+from mmdisco.core.av import AV
+from mmdisco.core.noise import NoiseSchedule, linear
+from mmdisco.discriminators.official.config import (
+    AUDIOLDM_ANIMATEDIFF_VGGSOUND,
+    AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
+    MMDIFFUSION_AIST,
+    MMDIFFUSION_LANDSCAPE,
+)
+from mmdisco.errors import UserError
+from mmdisco.generation.presets.base import Preset
+from mmdisco.generation.presets.base_models import (
+    AnimateDiffBase,
+    AudioLDM2Base,
+    AudioLDMBase,
+    AuffusionBase,
+    TextToVideoBase,
+    VideoCrafter2Base,
+)
+from mmdisco.generation.presets.discriminators import Released
+from mmdisco.generation.presets.miniature import EmbeddedPreset
+from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
+from mmdisco.generation.presets.text_pairs import TextPreset
+from mmdisco.generation.system import Sampling
+from mmdisco.media.conditioning_clip import Form
+
+DEFAULT: Final = "embedded"
+
+TWO_SECONDS: Final = Form(Fraction(2), Fraction(8), (256, 256), 16_000)
+THREE_WIDE_SECONDS: Final = Form(Fraction(3), Fraction(8), (320, 576), 16_000)
+
+
+def usual(guidance: AV[float], joint: AV[float]) -> Sampling:
+    """50 steps of DDPM, as the release has them."""
+    return Sampling(50, "ddpm", guidance, joint, joint.audio, joint.video)
+
+
+def videocrafter2_as_released() -> NoiseSchedule:
+    """β linear in t, which is not how VideoCrafter2 was trained."""
+    return linear(1000, 0.00085, 0.012)
+
+
+AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
+    title="audioldm-animatediff",
+    audio=AudioLDMBase(),
+    video=AnimateDiffBase(),
+    judge=Released("audioldm_animediff_vggsound", AUDIOLDM_ANIMATEDIFF_VGGSOUND, 0.1),
+    usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
+    clips=TWO_SECONDS,
+    gigabytes=14.0,
+)
+AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
+    title="auffusion-videocrafter2",
+    audio=AuffusionBase(),
+    video=VideoCrafter2Base(),
+    judge=Released("auffusion_videocrafter2_vggsound", AUFFUSION_VIDEOCRAFTER2_VGGSOUND, 0.2),
+    usual=usual(AV(8.0, 8.0), AV(1.0, 8.0)),
+    clips=TWO_SECONDS,
+    gigabytes=18.0,
+    released_video=VideoCrafter2Base(videocrafter2_as_released),
+)
+AUDIOLDM2_MODELSCOPE: Final = TextPreset(
+    title="audioldm2-modelscope",
+    audio=AudioLDM2Base(),
+    video=TextToVideoBase("ali-vilab/text-to-video-ms-1.7b"),
+    judge=None,
+    usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
+    clips=TWO_SECONDS,
+    gigabytes=16.0,
+)
+AUDIOLDM2_ZEROSCOPE: Final = TextPreset(
+    title="audioldm2-zeroscope",
+    audio=AudioLDM2Base(),
+    video=TextToVideoBase("cerspense/zeroscope_v2_576w"),
+    judge=None,
+    usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
+    clips=THREE_WIDE_SECONDS,
+    gigabytes=20.0,
+)
+MMDIFFUSION_ON_LANDSCAPE: Final = MMDiffusionPreset(
+    title="mmdiffusion-landscape",
+    file="landscape.pt",
+    upscaler_file="Landscape_SR.pt",
+    judge=Released("mmdiffusion_landscape", MMDIFFUSION_LANDSCAPE, 0.1),
+)
+MMDIFFUSION_ON_AIST: Final = MMDiffusionPreset(
+    title="mmdiffusion-aist",
+    file="AIST++.pt",
+    upscaler_file="AIST++_SR.pt",
+    judge=Released("mmdiffusion_aist++", MMDIFFUSION_AIST, 0.1),
+)
+
+PRESETS: Final[dict[str, Preset]] = {
+    one.name: one
+    for one in (
+        EmbeddedPreset(),
+        AUDIOLDM_ANIMATEDIFF,
+        AUFFUSION_VIDEOCRAFTER2,
+        MMDIFFUSION_ON_LANDSCAPE,
+        MMDIFFUSION_ON_AIST,
+        AUDIOLDM2_MODELSCOPE,
+        AUDIOLDM2_ZEROSCOPE,
+    )
+}
+"""By name, in the order in which they are shown."""
+
+
+def preset(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

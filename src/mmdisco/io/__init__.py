@@ -1,0 +1,1 @@
+"""Whole files, locks, tables, pickles read as tensors, and processes."""

@@ -1,0 +1,61 @@
+"""One process at a time: a lock file that is there only while somebody holds it."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mmdisco.io.files import cannot_write
+
+
+@contextmanager
+def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[None]:
+    """Hold a lock file while the block runs.
+
+    The file is deleted at the end, and so are folders on the way that were made for it and hold
+    nothing else. A file that a killed process left behind is locked by nobody, and taken over.
+
+    Args:
+        path: The lock file; folders on the way are made.
+        told: Called once if another process holds it, before this one waits.
+
+    Raises:
+        UserError: The place cannot be written to.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    lock = FileLock(path)
+    try:
+        _acquire(lock, path, told)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+    try:
+        yield
+    finally:
+        # while it is held: whoever waits finds the file gone, and makes another
+        path.unlink(missing_ok=True)
+        lock.release()
+        _remove_empty(made)
+
+
+def _acquire(lock: FileLock, path: Path, told: Callable[[], object]) -> None:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+            return
+        except Timeout:
+            told()
+        try:
+            lock.acquire(poll_interval=0.2)
+            return
+        except FileNotFoundError:
+            continue  # whoever held it has deleted the folder too
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

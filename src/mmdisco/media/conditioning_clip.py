@@ -1,0 +1,125 @@
+"""A user's file as one given side: as models take it, and as the clip will have it.
+
+Models make clips of one length. Of a longer file a stretch is taken; a shorter one is filled, a
+picture with its last frame and a sound with silence, on both sides alike, so that what is made lies
+beside what it was made for.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+
+from mmdisco.media.clip import Audio, Video
+from mmdisco.media.clock import clock_of
+from mmdisco.media.copying import FALLBACK_RATE, SOUND_RATES
+from mmdisco.media.opening import MOST_BYTES, opened
+from mmdisco.media.read import (
+    Selection,
+    fit_audio,
+    fit_video,
+    frame_rate,
+    read_audio,
+    read_video,
+    resampled,
+)
+
+BEGINNING: Final = Fraction(0)
+MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits a film fits into memory
+MOST_FPS: Final = Fraction(60)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The clips that models make and take.
+
+    Attributes:
+        seconds: Length.
+        fps: Frames a second.
+        size: Height and width, pixels.
+        sample_rate: Samples a second.
+    """
+
+    seconds: Fraction
+    fps: Fraction
+    size: tuple[int, int]
+    sample_rate: int
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip, to the nearest whole number."""
+        return round(self.seconds * self.fps)
+
+
+def share(path: Path, start: Fraction, seconds: Fraction) -> str:
+    """How much of a file is used where ``seconds`` from ``start`` on are wanted, in words.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with opened(path) as container:
+        stated, joined = container.duration, clock_of(container).joined
+    if stated is None or joined:
+        return f"{path}: {float(start):g} to {float(start + seconds):.4g} s are used"
+    lasts = Fraction(stated, av.time_base)
+    end = min(lasts, start + seconds)
+    return f"{path}: {float(start):g} to {float(end):.4g} s of {float(lasts):.4g} s are used"
+
+
+def given_video(
+    path: Path, form: Form, most_pixels: int = MOST_PIXELS, start: Fraction = BEGINNING
+) -> tuple[Video, Video]:
+    """The picture of a file from ``start`` on as models take it, and at its own rate and size.
+
+    What is larger than ``most_pixels`` is shown scaled down to it, what is faster than 60 fps at
+    60, and what is slower than the form at the form's rate, or its last frame would outlast the
+    sound.
+
+    Raises:
+        UserError: The file has no picture track or no frames, or cannot be read.
+    """
+    selection = Selection(start, form.seconds, fps=form.fps, size=form.size)
+    seen = read_video(path, selection)
+    fps = min(max(frame_rate(path), form.fps), max(MOST_FPS, form.fps))
+    room = MOST_BYTES // (12 * max(1, round(form.seconds * fps)))
+    size = _shown_size(path, min(most_pixels, room))
+    shown = read_video(path, Selection(start, form.seconds, fps=fps, size=size))
+    return fit_video(seen, form.frames), fit_video(shown, round(form.seconds * fps))
+
+
+def given_audio(
+    path: Path, form: Form, start: Fraction = BEGINNING, audio_track: int | None = None
+) -> tuple[Audio, Audio]:
+    """The sound of a file from ``start`` on as models take it, and at the file's own rate.
+
+    Args:
+        path: The file.
+        form: Of the clips.
+        start: Seconds after time 0.
+        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+
+    Raises:
+        UserError: The file has no sound track or no samples, or cannot be read.
+    """
+    selection = Selection(start, form.seconds, audio_track=audio_track)
+    played = read_audio(path, selection)
+    heard = resampled(played, form.sample_rate)
+    if played.sample_rate not in SOUND_RATES:
+        played = resampled(played, FALLBACK_RATE)
+    return (
+        fit_audio(heard, round(form.seconds * form.sample_rate)),
+        fit_audio(played, round(form.seconds * played.sample_rate)),
+    )
+
+
+def _shown_size(path: Path, most_pixels: int) -> tuple[int, int] | None:
+    # the first frame, for only a decoded one knows its rotation
+    first = read_video(path, Selection(seconds=Fraction(1), fps=Fraction(1)))
+    height, width = first.frames.shape[1:3]
+    if height * width <= most_pixels:
+        return None
+    factor = math.sqrt(most_pixels / (height * width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

@@ -1,0 +1,211 @@
+"""Reads clips from files of any container and codec that FFmpeg knows, through PyAV.
+
+Time 0 is the first frame, or the first sample of a file without pictures. Frames are taken by their
+time stamps, never by counting, so variable rates and rounded stamps come out right; sound is placed
+by its stamps, so a late track begins with silence. Of several tracks the one is read that a player
+would play. A missing track is an error, a silent one is not. How a file is decoded is
+``decoding``'s.
+
+Clips of another length, cut or filled with silence or the last frame, and of another level.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from math import gcd
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from scipy.signal import resample_poly
+
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, samples_for
+from mmdisco.media.clock import rate_of
+from mmdisco.media.decode import on_screen, sound
+from mmdisco.media.geometry import pixel_shape, upright
+from mmdisco.media.opening import expect_room, opened, picture_track, pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of a file to read, and at which rates and size.
+
+    Attributes:
+        start: Seconds after time 0.
+        seconds: At most so many seconds; ``None`` reads to the end.
+        fps: Frames a second of the result; ``None`` keeps the file's average.
+        size: (height, width) of the result, cut from the middle and scaled; ``None`` keeps it.
+        sample_rate: Of the result; ``None`` keeps the file's.
+        audio_track: Number of the sound track, from 1; ``None`` is the one that a player plays.
+    """
+
+    start: Fraction = Fraction(0)
+    seconds: Fraction | None = None
+    fps: Fraction | None = None
+    size: tuple[int, int] | None = None
+    sample_rate: int | None = None
+    audio_track: int | None = None
+
+
+WHOLE = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Which tracks a file has; a silent one counts."""
+
+    audio: bool
+    video: bool
+
+
+def tracks(path: Path) -> Tracks:
+    """Say which tracks the file at ``path`` has."""
+    with opened(path) as container:
+        return Tracks(bool(container.streams.audio), bool(pictures(container)))
+
+
+def frame_rate(path: Path) -> Fraction:
+    """The average frames a second of the picture, which ``read_video`` keeps.
+
+    Raises:
+        UserError: There is no picture track, or the file cannot be read.
+    """
+    with opened(path) as container:
+        return rate_of(container)
+
+
+def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
+    """Read picture and sound; the sound is cut or padded with silence to the picture's length.
+
+    Raises:
+        UserError: A track is missing or empty, or the file cannot be read.
+    """
+    video = read_video(path, selection)
+    audio = read_audio(path, selection)
+    samples = samples_for(video, audio.sample_rate)
+    waveform = np.zeros(samples, np.float32)
+    heard = audio.waveform[:samples]
+    waveform[: len(heard)] = heard
+    return AudioVideo(audio=Audio(waveform, audio.sample_rate), video=video)
+
+
+def read_video(path: Path, selection: Selection = WHOLE) -> Video:
+    """Read the picture track.
+
+    Raises:
+        UserError: There is none, it has no frames in the selection, it does not fit into memory, it
+            changes its size while the selection has none, or it cannot be decoded.
+    """
+    with opened(path) as container:
+        stream = picture_track(container)
+        fps = selection.fps or rate_of(container)
+        pixel = pixel_shape(stream)
+        height, width = selection.size or (stream.height, round(stream.width * pixel))
+        each = height * width * 3 * np.dtype(np.float32).itemsize
+        lasts = selection.seconds or _stated(container, stream)
+        expect_room(path, round(lasts * fps), each, f"frames of {height}x{width}")
+        frames: list[npt.NDArray[np.uint8]] = []
+        for frame in on_screen(container, _times(selection, fps), 1 / fps):
+            frames.append(upright(frame, selection.size, pixel))
+            if frames[-1].shape != frames[0].shape:
+                before, after = ("{}x{}".format(*one.shape) for one in (frames[0], frames[-1]))
+                raise UserError(
+                    f"{path} has a picture that changes its size, from {before} to {after}: give a "
+                    "size to read it at"
+                )
+            expect_room(path, len(frames), frames[0].size * 4, f"frames of {height}x{width}")
+        if not frames:
+            raise UserError(f"{path} has no frames{_where(selection)}")
+        return Video(_in_floats(frames), fps)
+
+
+def read_audio(path: Path, selection: Selection = WHOLE) -> Audio:
+    """Read a sound track, all channels mixed into one.
+
+    Raises:
+        UserError: There is none, it has no samples in the selection, or it cannot be decoded.
+    """
+    with opened(path) as container:
+        waveform, rate = sound(
+            container, selection.start, selection.seconds, number=selection.audio_track
+        )
+    if not len(waveform):
+        raise UserError(f"{path} has no samples{_where(selection)}")
+    audio = Audio(waveform, rate)
+    return resampled(audio, selection.sample_rate) if selection.sample_rate else audio
+
+
+def resampled(audio: Audio, sample_rate: int) -> Audio:
+    """``audio`` at another rate, by a polyphase filter; its length in seconds is kept."""
+    if sample_rate == audio.sample_rate:
+        return audio
+    common = gcd(sample_rate, audio.sample_rate)
+    changed = resample_poly(audio.waveform, sample_rate // common, audio.sample_rate // common)
+    return Audio(np.clip(changed, -1, 1).astype(np.float32), sample_rate)
+
+
+def _in_floats(frames: list[npt.NDArray[np.uint8]]) -> Frames:
+    """All frames in [0, 1]; bytes go as floats come, lest memory hold both of all."""
+    result = np.empty((len(frames), *frames[0].shape), np.float32)
+    for index, frame in enumerate(frames):
+        np.divide(frame, np.float32(255), out=result[index])
+        frames[index] = frame[:0]
+    return result
+
+
+def _stated(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds that the picture is said to last, 0 where nothing is said."""
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration or 0, av.time_base)
+
+
+def _where(selection: Selection) -> str:
+    return f" after {float(selection.start):g} s" if selection.start else ""
+
+
+def _times(selection: Selection, fps: Fraction) -> Iterator[Fraction]:
+    steps = count() if selection.seconds is None else range(round(selection.seconds * fps))
+    return (selection.start + step / fps for step in steps)
+
+
+CEILING: Final = 10 ** (-1 / 20)  # of what is brought down; a lossy encoder overshoots a little
+
+
+def cut_audio(audio: Audio, seconds: float) -> Audio:
+    """At most the first ``seconds``, at least one sample."""
+    samples = max(1, round(seconds * audio.sample_rate))
+    return Audio(audio.waveform[:samples], audio.sample_rate)
+
+
+def cut_video(video: Video, seconds: float) -> Video:
+    """At most the first ``seconds``, at least one frame."""
+    frames = max(1, round(seconds * video.fps))
+    return Video(video.frames[:frames], video.fps)
+
+
+def fit_audio(audio: Audio, samples: int) -> Audio:
+    """Exactly ``samples``: cut at the end, or silence after it."""
+    waveform = audio.waveform[:samples]
+    return Audio(np.pad(waveform, (0, samples - len(waveform))), audio.sample_rate)
+
+
+def fit_video(video: Video, frames: int) -> Video:
+    """Exactly ``frames``: cut at the end, or the last frame held."""
+    kept = video.frames[:frames]
+    held = np.repeat(kept[-1:], frames - len(kept), axis=0)
+    return Video(np.concatenate([kept, held]), video.fps)
+
+
+def bring_down(audio: Audio) -> Audio:
+    """As loud as a file can hold: with a sample beyond ±1, all are scaled to a peak of −1 dB."""
+    peak = float(np.abs(audio.waveform).max())
+    if peak <= 1:
+        return audio
+    return Audio(audio.waveform * np.float32(CEILING / peak), audio.sample_rate)

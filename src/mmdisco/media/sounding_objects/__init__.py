@@ -1,0 +1,1 @@
+"""Sounding objects: seeded scenes, their pixels, sound and captions."""

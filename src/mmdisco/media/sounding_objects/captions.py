@@ -1,0 +1,90 @@
+"""What a caption may say of a scene, and in which words. The vocabulary is small and closed.
+
+A caption names the kind and some attributes, each by the toss of a coin; what it leaves out is
+free. Two captions with equal ``Wish`` mean the same, whatever their words.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mmdisco.media.sounding_objects.scene import Colour, Kind, Scene, Size, Wish
+
+_NAMED: Final = 0.4  # how often colour or size is named
+_COUNTED: Final = 0.25  # how often the number of events is
+
+# {} is the thing with its adjectives and article, n the number of events in words.
+_PATTERNS: Final = {
+    Kind.BALL: ("{} bouncing{n}", "{} bounces{n} on the floor", "{} drops and bounces{n}"),
+    Kind.DRUM: ("{} being hit{n}", "a mallet hits {}{n}", "{} is played{n} with a mallet"),
+    Kind.LAMP: ("{} flashing and beeping{n}", "{} flashes{n} with a beep", "{} beeps{n}"),
+    Kind.BELL: ("{} being struck{n}", "a pendulum strikes {}{n}", "{} rings{n}"),
+}
+_NOUNS: Final = {
+    Kind.BALL: ("ball",),
+    Kind.DRUM: ("drum",),
+    Kind.LAMP: ("lamp", "light"),
+    Kind.BELL: ("bell",),
+}
+_SIZES: Final = {
+    Size.SMALL: ("small", "little"),
+    Size.MEDIUM: ("medium",),
+    Size.LARGE: ("large", "big"),
+}
+_TIMES: Final = {1: ("once",), 2: ("twice",), 3: ("three times",), 4: ("four times",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption with its meaning.
+
+    Attributes:
+        text: The words, lower case, no punctuation.
+        named: What they say; ``named.kind`` is always there, ``None`` elsewhere means free.
+    """
+
+    text: str
+    named: Wish
+
+
+def draw_named(scene: Scene, rng: np.random.Generator) -> Wish:
+    """Choose what to say of ``scene``."""
+    colour, size, count = rng.uniform(size=3)
+    return Wish(
+        kind=scene.kind,
+        colour=scene.colour if colour < _NAMED else None,
+        size=scene.size if size < _NAMED else None,
+        count=len(scene.events) if count < _COUNTED else None,
+    )
+
+
+def draw_caption(named: Wish, rng: np.random.Generator) -> Caption:
+    """Say ``named`` in words drawn at random.
+
+    Raises:
+        ValueError: ``named`` has no kind; a caption always names it.
+    """
+    if named.kind is None:
+        raise ValueError("a caption names the kind")
+    words = [_pick(_SIZES[named.size], rng)] if named.size else []
+    words += [named.colour.value] if named.colour else []
+    words.append(_pick(_NOUNS[named.kind], rng))
+    count = f" {_pick(_TIMES[named.count], rng)}" if named.count else ""
+    pattern = _pick(_PATTERNS[named.kind], rng)
+    return Caption(pattern.format(f"a {' '.join(words)}", n=count), named)
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word a caption can contain, sorted."""
+    phrases = [
+        *(pattern.format("a", n="") for group in _PATTERNS.values() for pattern in group),
+        *(word for group in (*_NOUNS.values(), *_SIZES.values()) for word in group),
+        *(words for group in _TIMES.values() for words in group),
+        *(colour.value for colour in Colour),
+    ]
+    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+
+
+def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]

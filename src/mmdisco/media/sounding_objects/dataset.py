@@ -1,0 +1,62 @@
+"""The endless data set: (seed, index) → clip, ground truth and caption, always the same."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from mmdisco.media.clip import AudioVideo
+from mmdisco.media.sounding_objects.captions import Caption, draw_caption, draw_named
+from mmdisco.media.sounding_objects.render import render
+from mmdisco.media.sounding_objects.scene import Scene, Wish, draw_scene
+from mmdisco.media.sounding_objects.sound import sound
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Example:
+    """One clip with what it shows.
+
+    Attributes:
+        clip: 16 frames of 64×64 at 10 fps and 25 600 samples at 16 kHz.
+        scene: The ground truth.
+        caption: A description that is true of the scene.
+    """
+
+    clip: AudioVideo
+    scene: Scene
+    caption: Caption
+
+
+def example(seed: int, index: int) -> Example:
+    """Clip ``index`` of the data set ``seed``, with a caption that names what it likes."""
+    rng = np.random.default_rng((seed, index))
+    scene, caption = _described(rng)
+    return Example(perform(scene, rng), scene, caption)
+
+
+def caption_of(seed: int, index: int) -> Caption:
+    """The caption of ``example(seed, index)``, without making the clip."""
+    return _described(np.random.default_rng((seed, index)))[1]
+
+
+def example_of(named: Wish, seed: int, index: int) -> Example:
+    """Clip ``index`` of those that a caption saying exactly ``named`` describes."""
+    rng = np.random.default_rng((seed, index))
+    scene = draw_scene(rng, named)
+    return Example(perform(scene, rng), scene, draw_caption(named, rng))
+
+
+def examples(seed: int, first: int = 0) -> Iterator[Example]:
+    """The data set ``seed`` from index ``first`` on; it does not end."""
+    return (example(seed, index) for index in count(first))
+
+
+def _described(rng: np.random.Generator) -> tuple[Scene, Caption]:
+    scene = draw_scene(rng, Wish())
+    return scene, draw_caption(draw_named(scene, rng), rng)
+
+
+def perform(scene: Scene, rng: np.random.Generator) -> AudioVideo:
+    """Picture and sound of ``scene``; ``rng`` gives the noise and the phases of the sound."""
+    return AudioVideo(audio=sound(scene, rng), video=render(scene))

@@ -1,0 +1,177 @@
+"""Writes clips: H.264 and AAC in mp4 (also mov and mkv), 16-bit wav.
+
+Every file appears complete or not at all: it is written beside its place under another name and
+then moved there. The same clip becomes the same bytes on every run, and what a player has to know
+stands in the file: its index lies before the samples, so that it plays while it loads, and its
+colours are BT.709 of limited range and say so. Sound beyond ±1 is brought down as a whole.
+"""
+
+import wave
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.stream import VideoStream
+
+from mmdisco.errors import UserError
+from mmdisco.io.files import replacing
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+from mmdisco.media.copying import Picture, Sound, encoded
+from mmdisco.media.names import url
+from mmdisco.media.read import bring_down
+
+if TYPE_CHECKING:  # generic in its stubs alone
+    _Packet = Packet[Any]
+else:
+    _Packet = Packet
+
+_CONTAINERS: Final = (".mp4", ".mov", ".mkv")
+_QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
+_INDEX_FIRST: Final = {"movflags": "+faststart"}
+# the same bytes whatever the processor; the usual conversion rounds as its instructions do
+_CONVERSION: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def write_clip(
+    path: Path,
+    clip: AudioVideo,
+    magnify: int = 1,
+    picture: Picture | None = None,
+    sound: Sound | None = None,
+) -> None:
+    """Write picture and sound; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
+
+    Args:
+        path: Ends in .mp4, .mov or .mkv.
+        clip: What to write. An odd height or width is extended by repeating the last row or column,
+            since H.264 as players know it holds even sizes only.
+        magnify: How many pixels wide and high every pixel becomes. Colour is stored at half the
+            resolution, so tiny pictures keep their colours only if magnified.
+        picture: Of a file, one that can be copied; taken over in place of the clip's.
+        sound: Of a file; taken over in place of the clip's.
+
+    Raises:
+        UserError: The name ends otherwise, or the file cannot be written.
+    """
+
+    def tracks(container: OutputContainer) -> list[Iterator[_Packet]]:
+        return [
+            picture.copy_into(container) if picture else _picture(container, clip.video, magnify),
+            sound.put_into(container, path.suffix.lower())
+            if sound
+            else _sound(container, clip.audio),
+        ]
+
+    _write(path, tracks)
+
+
+def write_video(path: Path, video: Video, magnify: int = 1) -> None:
+    """Write a picture without a sound track, otherwise as ``write_clip``."""
+    _write(path, lambda container: [_picture(container, video, magnify)])
+
+
+def expect_container(path: Path) -> None:
+    """Make sure, before anything is made, that the name is one ``write_clip`` can write.
+
+    Raises:
+        UserError: It ends otherwise.
+    """
+    if path.suffix.lower() not in _CONTAINERS:
+        raise UserError(f"cannot write {path}: the name must end in {', '.join(_CONTAINERS)}")
+
+
+def write_audio(path: Path, audio: Audio) -> None:
+    """Write 16-bit wav, of which every reader gets back k/32768 as it was.
+
+    Raises:
+        UserError: The name does not end in .wav, or the file cannot be written.
+    """
+    if path.suffix.lower() != ".wav":
+        raise UserError(f"cannot write {path}: the name must end in .wav")
+    pcm = np.clip(np.round(bring_down(audio).waveform * 32768), -32768, 32767).astype("<i2")
+    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(audio.sample_rate)
+        file.writeframes(pcm.tobytes())
+
+
+def _write(path: Path, tracks: Callable[[OutputContainer], Sequence[Iterator[_Packet]]]) -> None:
+    with _container(path) as container:
+        packets = tracks(container)
+        # a track is added as its first packet is asked for, and all have to be before one is taken
+        firsts = [next(own, None) for own in packets]
+        for first, rest in zip(firsts, packets, strict=True):
+            for packet in chain([] if first is None else [first], rest):
+                container.mux(packet)
+
+
+@contextmanager
+def _container(path: Path) -> Generator[OutputContainer]:
+    expect_container(path)
+    options = {} if path.suffix.lower() == ".mkv" else _INDEX_FIRST
+    try:
+        with (
+            replacing(path) as temporary,
+            av.open(url(temporary), "w", container_options=options) as container,
+        ):
+            yield container
+    except av.error.FFmpegError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator[_Packet]:
+    height, width, _ = _pixels(video.frames[0], magnify).shape
+    track = _picture_track(container, video.fps, (height, width))
+    for index, values in enumerate(video.frames):
+        # one by one: all frames of a large film at once would fill the memory several times
+        frame = _converted(_pixels(values, magnify))
+        frame.pts, frame.time_base = index, 1 / video.fps
+        yield from track.encode(frame)
+    yield from track.encode()
+
+
+def _sound(container: OutputContainer, audio: Audio) -> Iterator[_Packet]:
+    return encoded(container, bring_down(audio).waveform[None], audio.sample_rate, "mono")
+
+
+def _picture_track(container: OutputContainer, fps: Fraction, size: tuple[int, int]) -> VideoStream:
+    picture = container.add_stream("libx264", rate=fps, options=_QUALITY)
+    picture.height, picture.width, picture.pix_fmt = *size, "yuv420p"
+    picture.time_base = 1 / fps
+    context = picture.codec_context
+    # with more threads the bytes depend on how these take turns, and on their number
+    context.thread_count = 1
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    return picture
+
+
+def _converted(pixels: npt.NDArray[np.uint8]) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        dst_color_primaries=ColorPrimaries.BT709,
+        dst_color_trc=ColorTrc.BT709,
+        interpolation=_CONVERSION,
+        threads=1,
+    )
+
+
+def _pixels(frame: Frames, magnify: int) -> npt.NDArray[np.uint8]:
+    """A frame in bytes, magnified, extended at the bottom and the right to even sizes."""
+    large = np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8)
+    large = large.repeat(magnify, axis=0).repeat(magnify, axis=1)
+    height, width, _ = large.shape
+    return np.pad(large, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

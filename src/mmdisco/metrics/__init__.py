@@ -1,1 +1,0 @@
-"""Measures of clips as people see and hear them: pixels and samples, never latents."""

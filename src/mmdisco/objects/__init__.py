@@ -1,1 +1,0 @@
-"""Sounding objects: procedural clips whose sound follows from what is seen, endless and seeded."""

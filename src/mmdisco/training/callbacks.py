@@ -1,0 +1,271 @@
+"""Observers of a training: its pace, its samples, and TensorBoard.
+
+How well a discriminator tells held-out pairs apart, level by level.
+
+Real pairs stand against the bases' own, and against real ones whose sounds are exchanged. Exchanged
+pairs are made of the same sounds and videos, so only a network that compares the two can tell.
+
+Who looks on at a course: from its settings to observers.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import NoisePath
+from mmdisco.core.denoiser import Conditioning, JointModel
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.guidance import ConstantScale
+from mmdisco.core.pairs import Pairs
+from mmdisco.data.pairing import spread, take
+from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.generation.pipeline import Generation, Jointly, generate
+from mmdisco.generation.system import Pair, Sampling
+from mmdisco.media.write import write_clip
+from mmdisco.training.config import Course
+from mmdisco.training.datasets import Inputs
+from mmdisco.training.diagnostics.measure import logits
+from mmdisco.training.diagnostics.scores import accuracy, ranking
+from mmdisco.training.diagnostics.shuffled_pairs import Exchange, exchange
+from mmdisco.training.trainer import Observer, Trainer
+
+
+class Pace(Observer):
+    """Pairs a second, wherever the log has a line.
+
+    Args:
+        batch_size: Real pairs a step.
+        every: Steps a line.
+    """
+
+    def __init__(self, batch_size: int, every: int) -> None:
+        self._batch_size = batch_size
+        self._every = every
+        self._steps = 0
+        self._since = time.monotonic()
+
+    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """Since the last line."""
+        self._steps += 1
+        if step % self._every:
+            return {}
+        now = time.monotonic()
+        pace = self._steps * self._batch_size / max(now - self._since, 1e-9)
+        self._steps, self._since = 0, now
+        return {"samples_per_second": round(pace, 3)}
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class Auditions(Observer):
+    """Clips of held-out captions, made with the discriminator as it is; always the same noise.
+
+    The first time the bases make them alone too, for comparison.
+
+    Attributes:
+        pair: Whose bases.
+        model: Its bases.
+        sampling: How; joint scales are 1.
+        captions: One a clip.
+        folder: Gets ``bases-0.mp4`` and ``step-00002500-0.mp4``.
+        every: Steps between them.
+    """
+
+    pair: Pair
+    model: JointModel
+    sampling: Sampling
+    captions: Sequence[str]
+    folder: Path
+    every: int
+
+    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """The names of new clips."""
+        if step % self.every:
+            return {}
+        names: list[str] = []
+        # the first time also where a stopped run made them: the log is the same
+        if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
+            names += self._make("bases", Indifferent(), 0.0)
+        return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+    def _make(self, stem: str, network: Discriminator, scale: float) -> list[str]:
+        both = AV(ConstantScale(scale), ConstantScale(scale))
+        generation = Generation(
+            model=self.model,
+            discriminator=network,
+            settings=replace(self.sampling.settings, joint_scale=both),
+            task=Jointly(),
+            seconds=float(self.pair.form.seconds),
+            method=self.pair.method,
+        )
+        clips = generate(generation, self.captions, range(len(self.captions)))
+        paths = [self._path(stem, index) for index in range(len(clips))]
+        for path, clip in zip(paths, clips, strict=True):
+            write_clip(path, clip)
+        return [path.name for path in paths]
+
+    def _path(self, stem: str, index: int) -> Path:
+        return self.folder / f"{stem}-{index}.mp4"
+
+
+class Board(Observer):
+    """TensorBoard: every number of every line of the log.
+
+    Args:
+        folder: Of the event files.
+
+    Raises:
+        ImportError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._open = SummaryWriter
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """Nothing to add."""
+        return {}
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Write the numbers; what an earlier run wrote from this step on is dropped."""
+        step = int(line["step"])
+        if self._writer is None:
+            self._writer = self._open(str(self._folder), purge_step=step)
+        for name, value in numbers(line):
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+
+def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a line but the step, named by its way through sections and lists."""
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, list):
+            yield from numbers({str(i): one for i, one in enumerate(value)}, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "step":
+            yield f"{prefix}{name}", float(value)
+
+
+@dataclass(frozen=True)
+class HeldOut(Observer):
+    """Measures every so many steps, always with the same noise.
+
+    Attributes:
+        real: Held-out real pairs.
+        fake: The bases' own for the captions of held-out clips.
+        exchanged: Rows of ``real`` whose sounds are exchanged; see ``exchange``.
+        null: The encoded empty caption, batch size 1.
+        path: That of training.
+        levels: How many levels, at equal steps of u.
+        every: Steps between two measures.
+        seed: Of the noise.
+    """
+
+    real: Pairs
+    fake: Pairs
+    exchanged: Exchange
+    null: AV[Conditioning]
+    path: NoisePath
+    levels: int
+    every: int
+    seed: int
+
+    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """The measure, at its steps."""
+        return {} if step % self.every else {"held_out": self.measure(network)}
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """Nothing to do."""
+
+    def measure(self, network: Discriminator) -> dict[str, Any]:
+        """By level, from least noise to most.
+
+        ``accuracy`` is the mean share of right signs of the logit on both sides. ``ranking`` is the
+        chance that of a real and another pair the real one has the larger logit; 0.5 tells nothing.
+        """
+        rows: dict[str, list[float]] = {"angle": [], "u": []}
+        fake = {"accuracy": list[float](), "ranking": list[float]()}
+        shuffled = {"ranking": list[float]()}
+        apart, exchanged = self.exchanged.pairs(self.real, self.null)
+        for index in range(self.levels):
+            u = (index + 0.5) / self.levels
+            at = self.path.levels(torch.tensor([u], dtype=torch.float64))
+            rows["u"].append(u)
+            rows["angle"].append(float(torch.maximum(at.audio.angle, at.video.angle)))
+            own, other = self._logits(network, u, self.real, self.fake)
+            fake["accuracy"].append(accuracy(own, other))
+            fake["ranking"].append(ranking(own, other))
+            shuffled["ranking"].append(ranking(*self._logits(network, u, apart, exchanged)))
+        return {**rows, "against_fake": fake, "against_shuffled": shuffled}
+
+    def _logits(
+        self, network: Discriminator, u: float, real: Pairs, other: Pairs
+    ) -> tuple[Tensor, Tensor]:
+        first, second = (logits(network, one, self.path, u, self.seed) for one in (real, other))
+        return first, second
+
+
+def observers_of(
+    course: Course,
+    inputs: Inputs,
+    pair: Pair,
+    trainer: Trainer,
+    model: JointModel,
+    sampling: Sampling,
+) -> tuple[Observer, ...]:
+    """Those that a course asks for.
+
+    Args:
+        course: The settings.
+        inputs: Clips and fakes.
+        pair: Whose bases.
+        trainer: As it will train.
+        model: The bases, loaded.
+        sampling: How clips are made on the way.
+    """
+    run_dir, plan = course.out / "training", course.validation
+    found: list[Observer] = []
+    whole = inputs.clips.captions["validation"]
+    rows = spread(len(whole), plan.pairs)
+    captions = [whole[row] for row in rows]
+    if plan.every and len(captions) > 1:
+        real, fake = inputs.clips.store("validation"), inputs.fake("validation")
+        found.append(
+            HeldOut(
+                real=take(real.read(), rows),
+                fake=take(fake.read(), spread(len(fake), plan.pairs)),
+                exchanged=exchange(captions),
+                null=trainer.null,
+                path=trainer.levels.path,
+                levels=plan.levels,
+                every=plan.every,
+                seed=course.training.seed,
+            )
+        )
+    if plan.clips:
+        own = captions or inputs.clips.captions["train"]
+        different = list(dict.fromkeys(own))
+        texts = [different[index % len(different)] for index in range(plan.clips)]
+        asked = sampling if plan.clip_steps is None else replace(sampling, steps=plan.clip_steps)
+        found.append(Auditions(pair, model, asked, texts, run_dir / "samples", plan.clips_every))
+    found.append(Pace(course.training.batch_size, course.training.log_every))
+    # of an extra; the log has the same numbers
+    with suppress(ImportError):
+        found.append(Board(run_dir / "tensorboard"))
+    return tuple(found)

@@ -1,0 +1,162 @@
+"""YAML to a ``Course`` and back. A mistake is one line that names the key."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from mmdisco.errors import UserError
+from mmdisco.io.files import expect_modest, read_text, write_text
+from mmdisco.training.config import Course
+
+Tree = dict[str, Any]
+
+_MOST_BYTES: Final = 2**16  # ten times what all settings with long comments take
+
+
+def read_course(
+    path: Path | None, given: Mapping[str, object], changes: Sequence[str] = ()
+) -> Course:
+    """The course of a file, with changes.
+
+    Args:
+        path: YAML; None for a course without one.
+        given: Values by key with dots, which replace those of the file; None leaves them.
+        changes: The same as text, each ``key=value``, as in ``loss.denoising=100``.
+
+    Raises:
+        UserError: A key is unknown, a value has the wrong type or is out of its range, or a file
+            or folder that must be given is not.
+    """
+    tree = {} if path is None else _read(path)
+    for key, value in given.items():
+        if value is not None:
+            _put(tree, key, value)
+    for change in changes:
+        _change(tree, change)
+    source = "the settings" if path is None else str(path)
+    _expect_known(tree, source)
+    missing = [name for name in ("data", "fakes", "out") if tree.get(name) is None]
+    if missing:
+        raise UserError(f"{source} lack {', '.join(missing)}: give --{missing[0]} FOLDER")
+    defaults = course_tree(Course(Path(), Path(), Path()))
+    return _typed(_over(defaults, tree), source)
+
+
+def write_course(path: Path, course: Course) -> None:
+    """Every setting, defaults too, as YAML."""
+    write_text(path, yaml.safe_dump(course_tree(course), sort_keys=False, allow_unicode=True))
+
+
+def course_tree(course: Course) -> Tree:
+    """Every setting in YAML's types."""
+    return json.loads(json.dumps(dataclasses.asdict(course), default=str))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without references, by which a few lines would unfold to more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()
+            raise yaml.constructor.ConstructorError(
+                problem=f"*{event.anchor} refers to another place: write it out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+def _parsed(text: str, source: str) -> object:
+    try:
+        value = cast(object, yaml.load(text, _Loader))
+    except RecursionError as error:
+        raise UserError(f"{source} is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+        raise UserError(f"{source} is not YAML: {' '.join(str(error).split())[:300]}") from error
+    expect_modest(value, source)
+    return value
+
+
+def _read(path: Path) -> Tree:
+    tree = _parsed(read_text(path, _MOST_BYTES), str(path))
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} is no configuration: write lines of `key: value`")
+    return cast(Tree, tree)
+
+
+def _change(tree: Tree, change: str) -> None:
+    key, sign, value = change.partition("=")
+    if not sign or not key.strip():
+        raise UserError(f"setting {change!r}: write key=value, as in loss.denoising=100")
+    _put(tree, key.strip(), _parsed(value, f"setting {change[:80]!r}: the value"))
+
+
+def _put(tree: Tree, key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner: object = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{key}: {section} is no section")
+        tree = cast(Tree, inner)
+    tree[last] = value
+
+
+def _expect_known(tree: Tree, source: str) -> None:
+    known = dict(_keys(course_tree(Course(Path(), Path(), Path()))))
+    for key, inner in _keys(tree):
+        if key not in known:
+            near = _nearest(key, list(known))
+            raise UserError(
+                f"{source}: unknown key {key}{f'; did you mean {near}?' if near else ''}"
+            )
+        if known[key] != inner:
+            raise UserError(f"{source}: {key} is {'a section' if known[key] else 'one value'}")
+
+
+def _keys(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Every key with dots, and whether it is a section."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        yield key, isinstance(value, dict)
+        if isinstance(value, dict):
+            yield from _keys(cast(Tree, value), f"{key}.")
+
+
+def _nearest(key: str, known: list[str]) -> str | None:
+    # of several with that last part the first
+    lasts = {one.rpartition(".")[2]: one for one in reversed(known)}
+    last = key.rpartition(".")[2]
+    if last in lasts:
+        return lasts[last]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+    if close:
+        return close[0]
+    # the right name in the wrong section, misspelt
+    found = difflib.get_close_matches(last, lasts, n=1)
+    return lasts[found[0]] if found else None
+
+
+def _over(defaults: Tree, tree: Tree) -> Tree:
+    merged = dict(defaults)
+    for key, value in tree.items():
+        inner = isinstance(value, dict)
+        merged[key] = _over(defaults[key], cast(Tree, value)) if inner else value
+    return merged
+
+
+def _typed(tree: Tree, source: str) -> Course:
+    try:
+        # as JSON: strict, and yet a list may become a tuple and a string a path
+        return TypeAdapter(Course).validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(part for part in map(str, first["loc"]) if part.isidentifier())
+        said = first["msg"].removeprefix("Input should be ")
+        raise UserError(f"{source}: {key} is {first['input']!r}, it should be {said}") from error

@@ -1,0 +1,1 @@
+"""How well a discriminator classifies and denoises, by noise level."""

@@ -1,0 +1,92 @@
+"""What a discriminator of prepared clips is examined on: the clips that were held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import JointDenoiser, JointModel
+from mmdisco.data.pairing import spread, take
+from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.system import Pair
+from mmdisco.training.cached_denoiser import RememberedBase
+from mmdisco.training.config import Course
+from mmdisco.training.datasets import Inputs
+from mmdisco.training.diagnostics.measure import Comparison, Examiner, paths_of
+from mmdisco.training.diagnostics.shuffled_pairs import exchange
+
+
+@dataclass(frozen=True)
+class HeldOutClips:
+    """Held-out clips of a prepared folder with the bases they are for.
+
+    Attributes:
+        inputs: Clips and fakes.
+        pair: Whose bases.
+        model: The bases, loaded.
+    """
+
+    inputs: Inputs
+    pair: Pair
+    model: JointModel
+
+    @staticmethod
+    def load(data: Path, fakes: Path, weights: Path | None) -> "HeldOutClips":
+        """Read all but latents.
+
+        Raises:
+            UserError: Something is missing, does not fit, or fewer than two clips are held out.
+        """
+        inputs = Inputs.read(Course(data, fakes, Path(), weights))
+        if len(inputs.clips.captions["validation"]) < 2:
+            raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
+        pair = inputs.pair(inputs.clips.options)
+        return HeldOutClips(inputs, pair, pair.model())
+
+    def discriminator(self, name: str) -> AudioVideoDiscriminator:
+        """One that was trained for these bases, from its folder or the hub.
+
+        Raises:
+            UserError: It is not there, or reads other latents.
+        """
+        network = DiscriminatorFolder.from_pretrained(name).network
+        self.pair.expect_fitting(network.config, self.inputs.clips.preset)
+        return network
+
+    def examiner(
+        self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
+    ) -> Examiner:
+        """Held-out clips against fakes, and against their own sounds exchanged.
+
+        Args:
+            pairs: Of each, at most.
+            levels: Noise levels of each path.
+            watch: Called after each level of an examination.
+            kept: Folder where answers of the bases are kept for the next time.
+        """
+        if pairs < 2:
+            raise UserError(f"{pairs} held-out pairs: ask for at least 2")
+        whole = self.inputs.clips.captions["validation"]
+        rows = spread(len(whole), pairs)
+        captions = [whole[row] for row in rows]
+        real = take(self.inputs.clips.store("validation").read(), rows)
+        fake = self.inputs.fake("validation")
+        some = take(fake.read(), spread(len(fake), pairs))
+        null = self.model.encode_prompts([""])
+        scale = AV(*map(float, self.inputs.made["guidance_scale"]))
+        base: JointDenoiser = guided_base(self.model, scale)
+        sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
+        return Examiner(
+            base=base if kept is None else RememberedBase(base, kept),
+            paths=paths_of(sampler.path, one_sided=self.pair.independent),
+            real=real,
+            against={
+                "fake": Comparison(real, some),
+                "shuffled": Comparison(*exchange(captions).pairs(real, null)),
+            },
+            levels=levels,
+            watch=watch,
+        )

@@ -1,0 +1,119 @@
+"""The model card of a trained discriminator, and its curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, replacing, write_text
+
+Line = Mapping[str, Any]
+
+
+def read_log(path: Path) -> list[Line]:
+    """The lines of a training's log."""
+    lines = read_text(path, MOST_LIST_BYTES).splitlines()
+    return [parse_json(line, str(path)) for line in lines]
+
+
+def last_measure(lines: Sequence[Line]) -> Mapping[str, Any] | None:
+    """The last measure on held-out pairs, with its step."""
+    measured = [line for line in lines if "held_out" in line]
+    return {"step": measured[-1]["step"], **measured[-1]["held_out"]} if measured else None
+
+
+def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) -> None:
+    """Write ``curves.png`` and ``README.md``.
+
+    Args:
+        folder: Of the discriminator.
+        facts: ``preset``, ``clips``, ``bases`` and ``training``, as in ``config.json``.
+        lines: Of the log.
+    """
+    _draw(folder / "curves.png", lines)
+    head = yaml.safe_dump({"library_name": "mmdisco", "tags": ["audio", "video", "diffusion"]})
+    clips, training = facts["clips"], facts["training"]
+    settings = yaml.safe_dump(
+        {key: training[key] for key in ("first", "loss", "levels", "fakery", "training")},
+        sort_keys=False,
+    )
+    text = f"""---
+{head}---
+
+# A discriminator for {facts["preset"]}
+
+It tells pairs of sound and video that belong together from those that the two models of the preset
+`{facts["preset"]}` make on their own; its gradient makes them play together.
+
+```sh
+mmdisco generate "…" --preset {facts["preset"]} --discriminator FOLDER
+```
+
+## Data
+
+{clips["train"]} clips to train on, {clips["validation"]} held out, {clips["captions"]} different
+captions; {clips["fakes"]} pairs made by the models. SHA-256 of the manifest: `{clips["sha256"]}`.
+
+## Scores on held-out clips
+
+{_table(last_measure(lines))}
+
+![Curves](curves.png)
+
+## Settings
+
+```yaml
+{settings}```
+"""
+    write_text(folder / "README.md", text)
+
+
+def _table(measure: Mapping[str, Any] | None) -> str:
+    if measure is None:
+        return "Nothing was measured."
+    rows = zip(
+        measure["angle"],
+        measure["against_fake"]["accuracy"],
+        measure["against_fake"]["ranking"],
+        measure["against_shuffled"]["ranking"],
+        strict=True,
+    )
+    lines = [
+        f"After {measure['step']} steps. Noise is the angle (2/π) atan(σ/α), 0 clean and 1 noise "
+        "alone. Accuracy is the share",
+        "of right signs; ranking the chance that a real pair has a larger logit than the other one "
+        "(0.5 tells nothing).",
+        "",
+        "| noise | accuracy, real against made | ranking, real against made | "
+        "ranking, real against shuffled |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += ["| " + " | ".join(f"{value:.3f}" for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _draw(path: Path, lines: Sequence[Line]) -> None:
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    losses, guesses = figure.subplots(1, 2)
+    logged = [line for line in lines if "discrimination" in line]
+    for name in ("discrimination", "denoising_audio", "denoising_video"):
+        losses.plot([line["step"] for line in logged], [line[name] for line in logged], label=name)
+    losses.set(xlabel="step", title="losses", yscale="log")
+    measured = [line for line in lines if "held_out" in line]
+    for name in ("against_fake", "against_shuffled"):
+        values = [line["held_out"][name]["ranking"] for line in measured]
+        guesses.plot(
+            [line["step"] for line in measured],
+            [sum(one) / len(one) for one in values],
+            label=name.replace("_", " "),
+        )
+    guesses.axhline(0.5, color="grey", linewidth=0.8)
+    guesses.set(xlabel="step", title="held-out ranking, mean over levels", ylim=(0, 1))
+    for axes in (losses, guesses):
+        if axes.lines and axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    with replacing(path) as beside:
+        # no version in the file, so that equal runs give equal pictures
+        figure.savefig(beside, dpi=100, metadata={"Software": None})

@@ -1,0 +1,81 @@
+"""Checkpoints by their id: the cache first, then the hub, then one clear line."""
+
+import shutil
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_adapters_tiny import SECONDS, audioldm
+
+from mmdisco.adapters import checkpoint
+from mmdisco.adapters.audioldm import AudioLDM
+from mmdisco.errors import UserError
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("originals")
+    audioldm().save_pretrained(folder / "audioldm")
+    return folder
+
+
+def test_what_is_no_folder_and_no_id_is_refused():
+    with pytest.raises(UserError, match="no folder, and no id"):
+        AudioLDM.from_pretrained("no/such/folder")
+
+
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models--some--model"
+
+
+def test_an_id_that_is_not_cached_is_refused_with_all_its_files(monkeypatch, tmp_path):
+    place = cache(monkeypatch, tmp_path)
+    with pytest.raises(UserError) as error:
+        AudioLDM.from_pretrained("some/model")
+    message = str(error.value)
+    assert "\n" not in message
+    assert UNET in message
+    assert "vocoder/config.json" in message
+    assert str(place) in message
+    # into the cache, where it is looked for
+    assert "hf download some/model " in message
+    assert "--local-dir" not in message
+
+
+def test_an_id_is_read_from_the_cache(monkeypatch, tmp_path, originals):
+    place = cache(monkeypatch, tmp_path)
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(originals / "audioldm", place / "snapshots" / ("0" * 40))
+    model = AudioLDM.from_pretrained("some/model")
+    assert model.latent_shape(SECONDS["audio"])[1] == 160
+
+
+def test_only_what_is_needed_of_an_id_is_downloaded(monkeypatch, tmp_path, originals):
+    asked = []
+    source, target = originals / "audioldm", tmp_path / "downloaded"
+    shutil.copytree(source, tmp_path / "remote")
+    weights = load_file(tmp_path / "remote" / UNET)
+    (tmp_path / "remote" / UNET).unlink()
+    torch.save(weights, tmp_path / "remote" / "unet" / "diffusion_pytorch_model.bin")
+
+    def download(repository, allow_patterns):
+        asked.append(allow_patterns)
+        for pattern in allow_patterns:
+            for file in (tmp_path / "remote").glob(pattern):
+                place = target / file.relative_to(tmp_path / "remote")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, place)
+        return str(target)
+
+    cache(monkeypatch, tmp_path)
+    monkeypatch.setattr(checkpoint, "snapshot_download", download)
+    model = AudioLDM.from_pretrained("some/model")
+    assert torch.equal(model.parts.unet.conv_in.weight, weights["conv_in.weight"])
+    first, last = asked[0], asked[-1]
+    assert not any("bin" in pattern for pattern in first)
+    assert [pattern for pattern in last if "bin" in pattern] == ["unet/diffusion_pytorch_model.bin"]

@@ -1,0 +1,153 @@
+"""Whole runs equal those of diffusers' own pipelines, step for step, with the same weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AnimateDiffPipeline,
+    AudioLDM2Pipeline,
+    AudioLDMPipeline,
+    DDIMScheduler,
+    TextToVideoSDPipeline,
+)
+from test_adapters_tiny import BUILDERS, SECONDS, modality, scheduler
+from transformers import (
+    ClapAudioConfig,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    GPT2LMHeadModel,
+)
+
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import IndependentPair
+from mmdisco.core.guidance import ClassifierFree
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.core.schedulers import ddim
+
+STEPS = 4
+SCALE = 2.5
+# both have as many tokens, for diffusers pads the negative prompt of AudioLDM2 to the other one
+PROMPT, NEGATIVE = "dog barks", "bad sound"
+
+
+@dataclass(frozen=True)
+class AtTimesteps(Grid):
+    """The timesteps that a pipeline's scheduler visits."""
+
+    timesteps: tuple[int, ...]
+
+    def stops(self, path, steps):
+        return torch.tensor(self.timesteps, dtype=torch.float64) / 999
+
+
+def solver_of(model):
+    """The pipelines' scheduler, its last step ending at x_0 as the project's sampler has it."""
+    return DDIMScheduler.from_config(model.parts.scheduler.config, set_alpha_to_one=True)
+
+
+def audioldm_pipeline(model):
+    parts = vars(model.parts)
+    return AudioLDMPipeline(**{**parts, "scheduler": solver_of(model)})
+
+
+def audioldm2_pipeline(model):
+    parts, text = model.parts, model.parts.text
+    audio = ClapAudioConfig(
+        hidden_size=16, depths=[1], num_attention_heads=[1], num_hidden_layers=1, projection_dim=12
+    )
+    both = ClapConfig(text_config=text.clap.config.to_dict(), audio_config=audio.to_dict())
+    clap = ClapModel(both).eval()
+    clap.text_model, clap.text_projection = text.clap.text_model, text.clap.text_projection
+    language_model = GPT2LMHeadModel(text.language_model.config).eval()
+    language_model.transformer = text.language_model
+    return AudioLDM2Pipeline(
+        vae=parts.vae,
+        text_encoder=clap,
+        text_encoder_2=text.t5,
+        projection_model=text.projection,
+        language_model=language_model,
+        tokenizer=text.clap_tokenizer,
+        tokenizer_2=text.t5_tokenizer,
+        feature_extractor=ClapFeatureExtractor(),
+        unet=parts.unet,
+        scheduler=solver_of(model),
+        vocoder=parts.vocoder,
+    )
+
+
+def animatediff_pipeline(model):
+    parts = {**vars(model.parts), "scheduler": solver_of(model)}
+    return AnimateDiffPipeline(**parts, motion_adapter=None)
+
+
+def text_to_video_pipeline(model):
+    return TextToVideoSDPipeline(**{**vars(model.parts), "scheduler": solver_of(model)})
+
+
+PIPELINES = {
+    "audioldm": (audioldm_pipeline, {"audio_length_in_s": SECONDS["audio"]}),
+    "audioldm2": (
+        audioldm2_pipeline,
+        {"audio_length_in_s": SECONDS["audio"], "max_new_tokens": 5},
+    ),
+    "animatediff": (
+        animatediff_pipeline,
+        {"num_frames": 4, "height": 16, "width": 24, "output_type": "pt"},
+    ),
+    "text-to-video": (
+        text_to_video_pipeline,
+        {"num_frames": 4, "height": 16, "width": 24, "output_type": "pt"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("scale", [1.0, SCALE], ids=["plain", "guided"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_run_equals_the_pipeline(name, scale, prediction_type):
+    model = BUILDERS[name](prediction_type)
+    shape = model.latent_shape(SECONDS[modality(name)])
+    z_T = torch.randn(1, *shape, generator=torch.Generator().manual_seed(3))
+    build, options = PIPELINES[name]
+    pipeline = build(model)
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        prompt=PROMPT,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=STEPS,
+        guidance_scale=scale,
+        latents=z_T.clone(),
+        **options,
+    )
+    ours = run(model, z_T, scale, tuple(pipeline.scheduler.timesteps.tolist()))
+    if modality(name) == "audio":
+        reference, made = theirs.audios[0], ours[0].waveform
+    else:
+        reference, made = theirs.frames[0].numpy(), ours[0].frames.transpose(0, 3, 1, 2)
+    assert made.shape == reference.shape
+    assert np.abs(made - reference).max() < 1e-4 * np.abs(reference).max()
+    assert reference.std() > 1e-3
+
+
+def run(model, z_T, scale, timesteps):
+    """The model beside itself: a sampler walks pairs, and what is compared is one side."""
+    pair = IndependentPair(AV(model, model))
+    null = AV(*[model.encode_prompts([NEGATIVE])] * 2)
+    guided = ClassifierFree(pair, null, AV(scale, scale))
+    grid = AtTimesteps(timesteps)
+    sampler = Sampler(IndexPath(pair.schedules), AV(ddim(), ddim()), STEPS, grid)
+    cond = AV(*[model.encode_prompts([PROMPT])] * 2)
+    z_0 = sampler.sample(guided, AV(z_T, z_T), cond, NoiseSource.from_seeds([0]))
+    return model.decode(z_0.audio)
+
+
+def test_the_tiny_scheduler_does_not_visit_the_last_timestep_first():
+    # so that the grid above is needed at all
+    solver = scheduler()
+    solver.set_timesteps(STEPS)
+    assert solver.timesteps[0] < 999

@@ -1,0 +1,185 @@
+"""``mmdisco fakes``: the same store whoever makes it, however often it is stopped."""
+
+import json
+import multiprocessing
+import shutil
+
+import pytest
+from killing import run_forked, run_killed
+
+from mmdisco.cli.fakes_order import Order, carry_out
+from mmdisco.data.fake_pairs import fake_shard
+from mmdisco.data.pair_store import PairStore
+from mmdisco.errors import UserError
+from mmdisco.io.files import HERE, read_json
+
+DEAD = 4194305  # above any process's number
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
+
+
+def order(prepared, tiny_pair, out, **others):
+    return Order(prepared, out, weights=tiny_pair, steps=2, **{"shard": 4, **others})
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pair, tmp_path):
+    carry_out(order(prepared, tiny_pair, tmp_path, samples=2))
+    assert len(PairStore(tmp_path / "train", "fake")) == 12
+    assert len(PairStore(tmp_path / "validation", "fake")) == 8
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [*range(12), *range(8)]
+    assert [line["source"] for line in lines[:4]] == [0, 0, 1, 1]
+    assert lines[0]["caption"] == lines[1]["caption"] != lines[2]["caption"]
+    assert read_json(tmp_path / "fakes.json")["independent"] is True
+
+
+def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made, tmp_path):
+    said = [carry_out(order(prepared, tiny_pair, tmp_path, part=(i, 2))) for i in (1, 0)]
+    assert "others are not yet" in said[0]
+    assert said[1] == str(tmp_path)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    both = [
+        fork.Process(target=carry_out, args=(order(prepared, tiny_pair, tmp_path, part=(i, 2)),))
+        for i in range(2)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert contents(tmp_path) == contents(made)
+
+
+def test_killed_fakes_end_as_the_uninterrupted_ones(prepared, tiny_pair, tmp_path):
+    def work(name):
+        return lambda: carry_out(order(prepared, tiny_pair, tmp_path / name, shard=2))
+
+    seconds = run_forked(work("whole"))
+    run_killed(work("parts"), seconds)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def damaged(made, tmp_path):
+    """A copy of finished fakes, for something in it to be damaged."""
+    return shutil.copytree(made, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train/shard-00001.safetensors", "validation/shard-00000.safetensors", "train/store.json"],
+)
+@pytest.mark.parametrize("cut", [True, False])
+def test_what_is_damaged_is_named_and_made_again(
+    name, cut, prepared, tiny_pair, made, damaged, mmdisco, monkeypatch
+):
+    path = damaged / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] if cut else whole[:-20] + bytes(20))
+    sampled = []
+    monkeypatch.setattr(
+        "mmdisco.data.fake_pairs.fake_shard",
+        lambda *given, shard, **named: (
+            sampled.append(shard) or fake_shard(*given, shard=shard, **named)
+        ),
+    )
+    ended = mmdisco(
+        *("fakes", prepared, "--out", damaged, "--weights", tiny_pair, "--steps", 2, "--shard", 4)
+    )
+    assert ended.status == 0, ended.err
+    assert f"{path} is damaged" in ended.err
+    assert contents(damaged) == contents(made)
+    # only that part, and without its list a part has no shards
+    expected = {"train/shard-00001.safetensors": [1], "train/store.json": [0, 1]}
+    assert sampled == expected.get(name, [2])
+
+
+def test_what_a_killed_process_left_half_written_is_removed(prepared, tiny_pair, made, damaged):
+    for folder in (damaged, damaged / "train"):
+        (folder / f".shard-00000.{DEAD}@{HERE}.part.safetensors").write_bytes(b"half")
+    carry_out(order(prepared, tiny_pair, damaged))
+    assert contents(damaged) == contents(made)
+
+
+def test_shard_that_is_gone_is_made_again(prepared, tiny_pair, made, damaged):
+    (damaged / "train" / "shard-00000.safetensors").unlink()
+    (damaged / "manifest.jsonl").write_text("cut")
+    carry_out(order(prepared, tiny_pair, damaged))
+    assert contents(damaged) == contents(made)
+
+
+def test_damaged_piece_is_made_again(prepared, tiny_pair, made, tmp_path):
+    carry_out(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    (piece,) = (tmp_path / "pieces").glob("*/shard-00000.safetensors")
+    piece.write_bytes(piece.read_bytes()[:-20])
+    carry_out(order(prepared, tiny_pair, tmp_path, part=(0, 2)))
+    carry_out(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    assert contents(tmp_path) == contents(made)
+
+
+def test_caption_of_many_clips_may_have_fewer_fakes(prepared, tiny_pair, tmp_path):
+    carry_out(order(prepared, tiny_pair, tmp_path, most=1))
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines] == [0, 1, 0, 1]
+
+
+def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeypatch):
+    monkeypatch.setattr("mmdisco.data.fake_pairs.fake_shard", None)
+    assert carry_out(order(prepared, tiny_pair, made)) == str(made)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"guidance_scale": 2.0}, "guidance_scale"),
+        ({"samples": 0}, "at least 1"),
+        ({"most": 0}, "0 fakes a caption"),
+        ({"solver": "magic"}, "unknown solver"),
+        ({"preset": "audioldm-animatediff"}, "prepared for embedded"),
+        ({"part": (2, 2)}, "from 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
+    with pytest.raises(UserError, match=said):
+        carry_out(order(prepared, tiny_pair, made, **others))
+
+
+def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
+    picture = tmp_path / "made.png"
+    ended = mmdisco("inspect", made, "--picture", picture, "--weights", tiny_pair)
+    assert ended.status == 0, ended.err
+    assert ended.out[0].startswith("fakes by the bases of embedded: steps 2, solver")
+    assert ended.out[1:3] == [
+        "train: 6 pairs in 2 shards of 2 to 4",
+        "validation: 4 pairs in 1 shards of 4 to 4",
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, tmp_path, mmdisco):
+    carry_out(order(prepared, tiny_pair, tmp_path / "half", part=(0, 2)))
+    assert "not finished" in mmdisco("inspect", tmp_path / "half").out[-1]
+    path = damaged / "train" / "shard-00000.safetensors"
+    path.write_bytes(path.read_bytes()[:-20])
+    ended = mmdisco("inspect", damaged)
+    assert ended.status == 2
+    assert f"{path} is damaged" in ended.err
+
+
+def test_command_refuses_a_folder_that_was_not_prepared(mmdisco, tmp_path):
+    ended = mmdisco("fakes", tmp_path, "--out", tmp_path / "out")
+    assert ended.status == 2
+    assert "prepared.json" in ended.err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,111 @@
+import pytest
+
+from mmdisco.discriminators.official.blocks import ModulatedInputNormConfig, ShiftBeforeConfig
+from mmdisco.discriminators.official.config import PUBLISHED, ReleasedConfig
+from mmdisco.discriminators.official.fusion import ChannelFusionConfig, MeanFusionConfig
+from mmdisco.discriminators.official.keys import empty, released_name
+from mmdisco.discriminators.official.latents import Spectrogram, Video
+from mmdisco.discriminators.official.transformer import MeanOfTokensConfig, TransformerConfig
+from mmdisco.errors import UserError
+
+SOUND, PICTURE, MEAN = Spectrogram(2), Video(2), MeanFusionConfig()
+WEIGHTS = {
+    "audioldm_animediff_vggsound": 33_261_313,
+    "auffusion_videocrafter2_vggsound": 38_972_161,
+    "mmdiffusion_aist++": 12_682_241,
+    "mmdiffusion_landscape": 12_682_241,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_shapes_have_the_published_number_of_weights(name):
+    assert sum(one.numel() for one in empty(PUBLISHED[name]).parameters()) == WEIGHTS[name]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *PUBLISHED.values(),
+        ReleasedConfig(
+            SOUND, PICTURE, MEAN, multipliers=(0.5, 1.25), modulation=ShiftBeforeConfig()
+        ),
+        ReleasedConfig(
+            Spectrogram(2, attention=(0, 1)),
+            PICTURE,
+            ChannelFusionConfig(TransformerConfig(16, 1, 8, MeanOfTokensConfig())),
+            width=32,
+            input_norm=ModulatedInputNormConfig(),
+            cross_attention=(1,),
+            head_width=32,
+        ),
+    ],
+)
+def test_a_configuration_comes_back_from_its_record(config):
+    assert ReleasedConfig.from_record(config.to_record()) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"width": 48}, "width 48"),
+        ({"width": 0}, "width 0"),
+        ({"depth": 0}, "depth 0"),
+        ({"dilations": 0}, "dilations 0"),
+        ({"embedding": 3}, "embedding 3"),
+        ({"embedding": 2}, "embedding 2"),
+        ({"multipliers": ()}, "multipliers"),
+        ({"multipliers": (1, 0)}, "multipliers"),
+        ({"multipliers": (1, 1.3)}, r"\(128, 166\) channels"),
+        ({"multipliers": (1, float("nan"))}, "multipliers"),
+        ({"cross_attention": (3,)}, "levels"),
+        ({"cross_attention": (0,), "head_width": 48}, "head_width 48"),
+        ({"audio": Spectrogram(2, attention=(-1,))}, "levels"),
+        ({"video": Video(2, attention=(0,)), "heads": 3}, "heads 3"),
+    ],
+)
+def test_a_shape_that_no_network_has_is_refused_by_its_name(settings, named):
+    with pytest.raises(UserError, match=named):
+        ReleasedConfig(**{"audio": SOUND, "video": PICTURE, "fusion": MEAN, **settings})
+
+
+def test_names_without_a_scale_are_those_of_the_release():
+    config = ReleasedConfig(
+        SOUND,
+        PICTURE,
+        MEAN,
+        multipliers=(1,),
+        depth=1,
+        modulation=ShiftBeforeConfig(),
+        input_norm=ModulatedInputNormConfig(),
+    )
+    names = {released_name(name) for name in empty(config).state_dict()}
+    block = "feature_extractor.input_blocks"
+    assert f"{block}.1.0.audio_out_layers.0.norm.GroupNorm.weight" in names
+    assert f"{block}.1.0.video_out_layers.0.projection.1.bias" in names
+    assert f"{block}.0.0.video_norm.norm.GroupNorm.bias" in names
+
+
+def test_an_odd_width_of_the_fusion_is_refused():
+    with pytest.raises(UserError, match="width 15"):
+        TransformerConfig(15, 1, 8, MeanOfTokensConfig())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "unheard of"},
+        {"kind": "video"},
+        {"speed": 3},
+        {"audio": {"kind": "spectrogram"}},
+        {"fusion": {"kind": "class"}},
+    ],
+)
+def test_a_record_of_something_else_is_refused(change):
+    record = ReleasedConfig(SOUND, PICTURE, MEAN).to_record()
+    with pytest.raises(UserError):
+        ReleasedConfig.from_record({**record, **change})
+
+
+def test_a_part_alone_is_no_configuration():
+    with pytest.raises(UserError, match="part"):
+        ReleasedConfig.from_record({"kind": "mean"})

@@ -1,0 +1,57 @@
+"""``mmdisco ablate`` on prepared clips."""
+
+import json
+
+import pytest
+
+from mmdisco.cli.ablate_order import Order, carry_out, place_of
+from mmdisco.errors import UserError
+from mmdisco.experiments.ablation import on_clips
+from mmdisco.experiments.ablation.grid import run
+from mmdisco.experiments.ablation.study import Arm
+
+
+def order_of(study, prepared, made, tiny_pair, out, **more):
+    given = {"data": prepared, "fakes": made, "weights": tiny_pair, "quick": True}
+    return Order(study, out, **given, **more)
+
+
+def test_held_out_clips_tell_what_training_is_worth(prepared, made, tiny_pair, tmp_path):
+    order = order_of("fakes", prepared, made, tiny_pair, tmp_path, steps=2)
+    text = next(carry_out(order))
+    assert "| AUC against shuffled |" in text
+    record = json.loads((tmp_path / "fakes" / "results.json").read_text())
+    assert [arm["name"] for arm in record["arms"]][1:] == ["generated", "mixed", "shuffled reals"]
+    # no clips are made unless they are asked for
+    assert not (tmp_path / "clips").exists()
+
+
+def test_clips_are_made_and_measured_when_asked_for(
+    prepared, made, tiny_pair, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(on_clips, "METRICS", ("av-align",))
+    order = order_of("scales", prepared, made, tiny_pair, tmp_path, clips=10)
+    place = place_of(order)
+    arms = [Arm("bases", place.usual().way.alone)]
+    place.prepare(arms)
+    assert list(run(place, arms, 1, 1)) == [("cells", 1, 1)]
+    (cell,) = (tmp_path / "cells").iterdir()
+    figures = json.loads(cell.read_text())["figures"]
+    assert any(name.startswith("AV-Align") for name in figures)
+    assert len(list((tmp_path / "clips").glob("bases-*/*.mp4"))) == 10
+    assert len(list((tmp_path / "clips" / "real").glob("*.mp4"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("study", "more", "said"),
+    [
+        ("scales", {}, "give --discriminator FOLDER"),
+        ("scales", {"discriminator": "x"}, "give --clips"),
+        ("loss", {"clips": 1}, "at least 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(study, more, said, prepared, made, tiny_pair, tmp_path):
+    order = order_of(study, prepared, made, tiny_pair, tmp_path / "out", **more)
+    with pytest.raises(UserError, match=said):
+        list(carry_out(order))
+    assert not (tmp_path / "out").exists()

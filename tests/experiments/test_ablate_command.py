@@ -1,0 +1,233 @@
+"""``mmdisco ablate`` on the embedded pair of random weights, at the smallest size."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmdisco.cli import main
+from mmdisco.cli.ablate_order import Order, carry_out, place_of
+from mmdisco.experiments.ablation import grid
+from mmdisco.experiments.ablation.grid import Cell, Training, cells_of, run
+from mmdisco.experiments.ablation.studies import STUDIES
+from mmdisco.experiments.ablation.study import Arm, Study
+from mmdisco.experiments.miniature.evaluation import Bench
+from mmdisco.io.files import read_tensors
+from mmdisco.training.trainer import Running
+
+pytestmark = pytest.mark.usefixtures("one_thread")  # forks
+
+
+def two_arms(usual):
+    shuffled = replace(usual.recipe, fakery=replace(usual.recipe.fakery, shuffled=1.0))
+    return [Arm("usual", usual.way, usual.recipe), Arm("shuffled", usual.way, shuffled)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_study():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STUDIES, "short", Study("Short", two_arms))
+        yield
+
+
+@pytest.fixture(scope="module")
+def order(tiny_pair, tmp_path_factory):
+    return Order("short", tmp_path_factory.mktemp("ablations"), weights=tiny_pair, quick=True)
+
+
+@pytest.fixture(scope="module")
+def said(order):
+    return list(carry_out(order))
+
+
+def times(folder, pattern):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob(pattern)}
+
+
+def test_a_study_trains_measures_and_reports(order, said):
+    folder = order.out / "short"
+    assert {path.name for path in folder.iterdir()} == {
+        "table.csv",
+        "results.json",
+        "table.md",
+        "plot.png",
+        "index.html",
+    }
+    record = json.loads((folder / "results.json").read_text())
+    arms = {arm["name"]: arm["figures"] for arm in record["arms"]}
+    assert list(arms) == ["bases alone", "usual", "shuffled"]
+    assert "joint: ranking against shuffled" in arms["usual"]
+    assert "joint: ranking against shuffled" not in arms["bases alone"]
+    # fakes of another kind give other weights
+    guided = [arms[name] for name in arms if name != "bases alone"]
+    nats = {figures["joint: nats audio"]["mean"] for figures in guided}
+    assert len(nats) == 2
+    assert said[0] in (folder / "table.md").read_text()
+
+
+def test_the_same_command_makes_nothing_again(order, said):
+    before = times(order.out, "*.safetensors") | times(order.out / "cells", "*")
+    assert list(carry_out(order)) == said
+    assert times(order.out, "*.safetensors") | times(order.out / "cells", "*") == before
+
+
+def test_what_comes_before_a_training_is_shared(order, said):
+    # both arms differ in their fakes alone
+    assert len(list((order.out / "trainings").iterdir())) == 2
+    assert len(list((order.out / "firsts").iterdir())) == 1
+
+
+def test_another_study_shares_what_is_the_same(order, said):
+    place = place_of(order)
+    usual = place.usual()
+    arm = Arm("a name of its own", usual.way, usual.recipe)
+    (cell,) = cells_of(place, [arm], 1)
+    assert cell.training is not None
+    assert cell.training.done
+
+
+def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch, tmp_path):
+    place = place_of(order)
+    usual = place.usual()
+    recipe = usual.recipe
+    (whole,) = [one for one in [Training(place, recipe, 0)] if one.done]
+    wanted = read_tensors(whole.folder / "model.safetensors")
+    copy = tmp_path / "again"
+
+    class Stop(Exception):
+        pass
+
+    observe, count = Running.observe, []
+
+    def stopping(self, step):
+        count.append(step)
+        if len(count) == 6:
+            raise Stop
+        observe(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Running, "observe", stopping)
+        with pytest.raises(Stop):
+            place.train(recipe, 0, copy)
+    assert not (copy / "config.json").exists()
+    place.train(recipe, 0, copy)
+    found = read_tensors(copy / "model.safetensors")
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+DEATHS = [
+    (Running, "observe", 10),  # in a training, two steps after its checkpoint
+    (Bench, "read", 1),  # in a cell, its clips made and not measured
+    (Cell, "carry_out", 2),  # between cells
+]
+
+
+def run_to_death(order, owner, name, call):
+    """In a process of its own, which kills itself at the ``call``-th call; its exit code."""
+
+    def work():
+        whole, count = getattr(owner, name), itertools.count(1)
+
+        def deadly(*arguments, **named):
+            if next(count) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return whole(*arguments, **named)
+
+        setattr(owner, name, deadly)
+        list(carry_out(order))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_anywhere_it_goes_on_and_finds_the_same(order, said, tmp_path):
+    again = replace(order, out=tmp_path / "killed")
+    for folder in ("data", "held-out", "real"):  # their own resuming is tested elsewhere
+        shutil.copytree(order.out / folder, again.out / folder)
+    assert [run_to_death(again, *death) for death in DEATHS] == [-signal.SIGKILL] * len(DEATHS)
+    list(carry_out(again))
+
+    def found(out):
+        arms = json.loads((out / "short" / "results.json").read_text())["arms"]
+        return {
+            arm["name"]: {key: one for key, one in arm["figures"].items() if "CPU" not in key}
+            for arm in arms
+        }
+
+    assert found(again.out) == found(order.out)
+    assert len(found(order.out)) == 3
+
+
+def test_a_lost_cell_alone_is_made_again(order, said):
+    cells = sorted((order.out / "cells").iterdir())
+    kept, lost = cells[1:], cells[0]
+    record = lost.read_text()
+    lost.unlink()
+    before = [path.stat().st_mtime_ns for path in kept]
+    list(carry_out(order))
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    again, first = (json.loads(one)["figures"] for one in (lost.read_text(), record))
+    costs = "CPU seconds a clip"
+    assert {**again, costs: 0} == {**first, costs: 0}
+
+
+def test_cells_depend_on_all_that_decides_them(order):
+    place, other = place_of(order), place_of(order)
+    arm = Arm("one", place.usual().way)
+    assert Cell(place, arm, 0).file == Cell(other, arm, 0).file
+    assert Cell(place, arm, 0).file != Cell(place, arm, 1).file
+    assert Cell(place, arm, 0).file != Cell(place, Arm("one", arm.way.alone), 0).file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "unknown study 'nonsense'"),
+        (["loss", "--seeds", "0"], "at least 1 seed"),
+        (["loss", "--data", "somewhere"], "both --data and --fakes"),
+        (["loss", "--clips", "4"], "at least 16"),
+        (["loss", "--stores", "nowhere"], "no store of real pairs"),
+        (["loss", "--quick", "--steps", "0"], "steps 0"),
+        (["samplers", "--quick", "--first", "3"], "none of these arms is trained"),
+        (["samplers", "--quick", "--stores", "nowhere"], "none of these arms is trained"),
+        (["levels", "--quick", "--discriminator", "nowhere"], "these arms train their own"),
+        (["loss", "--quick", "--seeds", "2"], "--seeds has no effect with --quick"),
+        (["interaction", "--arm", "time", "--first", "3"], "none of these arms has"),
+        (["scales", "--discriminator", "nowhere"], "nowhere is no folder"),
+        (["scales", "--data", "a", "--fakes", "b", "--stores", "c"], "leave it out"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch, capfd):
+    out = tmp_path / "out"
+    rest = ["--weights", str(tiny_pair), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["mmdisco", "ablate", *arguments, *rest])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_trainings_come_before_cells(order, monkeypatch):
+    place = place_of(Order("short", order.out / "other", weights=order.weights, quick=True))
+    done = []
+    monkeypatch.setattr(grid, "_carry_out", done.append)
+    arms = [Arm("a", place.usual().way, place.usual().recipe), Arm("b", place.usual().way.alone)]
+    steps = list(run(place, arms, 2, 1))
+    assert [type(job) for job in done] == [Training] * 2 + [Cell] * 4
+    assert steps == [
+        ("trainings", 1, 2),
+        ("trainings", 2, 2),
+        *(("cells", index, 4) for index in range(1, 5)),
+    ]

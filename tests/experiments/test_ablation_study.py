@@ -1,0 +1,139 @@
+"""Studies as values: arms, claims, and their report. Nothing is trained."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from mmdisco.core.av import AV
+from mmdisco.errors import UserError
+from mmdisco.experiments.ablation.on_miniature import RECIPE
+from mmdisco.experiments.ablation.plots import draw
+from mmdisco.experiments.ablation.report_html import page
+from mmdisco.experiments.ablation.results import Results
+from mmdisco.experiments.ablation.studies import STUDIES, study
+from mmdisco.experiments.ablation.study import BASES, Arm, More, NoMore, Study, Usual, Way
+from mmdisco.generation.system import Sampling
+
+USUAL = Usual(RECIPE, Way(Sampling(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)))
+TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_arms_are_named_apart_and_differ(name):
+    arms = STUDIES[name].cells(USUAL)
+    assert arms[0].name == BASES
+    assert not arms[0].way.guided
+    assert len({arm.name for arm in arms}) == len(arms)
+    settings = [(arm.way, arm.recipe) for arm in arms]
+    assert all(one not in settings[:place] for place, one in enumerate(settings))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_changes_the_training_or_the_sampling(name):
+    arms = STUDIES[name].cells(USUAL)[1:]
+    assert {arm.recipe is not None for arm in arms} == {name in TRAINING}
+    if name in TRAINING:
+        assert {arm.way for arm in arms} == {USUAL.way}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_claims_are_of_arms_that_are_there(name):
+    arms = {arm.name for arm in STUDIES[name].cells(USUAL)}
+    for claim in STUDIES[name].claims:
+        assert {claim.arm, claim.than} <= arms
+
+
+def test_arms_can_be_chosen_and_the_bases_always_stay():
+    chosen = STUDIES["loss"].chosen(USUAL, ["denoising"])
+    assert [arm.name for arm in chosen] == [BASES, "denoising"]
+    assert STUDIES["loss"].chosen(USUAL, []) == STUDIES["loss"].cells(USUAL)
+    with pytest.raises(UserError, match="unknown arm 'x': choose of bases alone; cross-entropy"):
+        STUDIES["loss"].chosen(USUAL, ["x"])
+
+
+def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
+    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
+    loss = {arm.name: arm.recipe for arm in STUDIES["loss"].cells(USUAL)}
+    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    assert central["both losses"] == loss["both, λ = 1000"]
+    assert central["both losses"] == interaction["products, contrast first"]
+    assert central["denoising"] == loss["denoising"]
+
+
+def test_networks_without_contrast_train_for_its_steps_besides():
+    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
+    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    for name, short in (("attention in time", "time"), ("additive", "additive")):
+        assert central[name].shape == interaction[short].shape
+        assert central[name].first.steps == 0
+        assert central[name].training.steps == RECIPE.training.steps + RECIPE.first.steps
+
+
+def test_unknown_study_is_refused_with_the_known():
+    with pytest.raises(UserError, match="choose one of central, loss"):
+        study("nonsense")
+
+
+# interval of the mean of three differences d ± s: d ± 4.303 s / √3
+@pytest.mark.parametrize(
+    ("kind", "difference", "spread", "said"),
+    [
+        (More, 0.4, 0.1, "holds (+0.400, +0.152 to +0.648)"),
+        (More, -0.4, 0.1, "FAILS (-0.400, -0.648 to -0.152)"),
+        (More, 0.4, 0.2, "not decided (+0.400, -0.097 to +0.897)"),
+        (NoMore, 0.4, 0.1, "FAILS (+0.400, +0.152 to +0.648)"),
+        (NoMore, 0.4, 0.2, "holds (+0.400, -0.097 to +0.897)"),
+        (NoMore, -0.4, 0.1, "holds (-0.400, -0.648 to -0.152)"),
+    ],
+)
+def test_a_claim_says_plainly_whether_it_holds(kind, difference, spread, said):
+    others = [0.1, 0.9, 0.5]  # what a seed does to all arms alike does not count
+    own = [other + difference + spread * off for other, off in zip(others, (-1, 0, 1), strict=True)]
+    cells = {"a": [{"f": one} for one in own], "b": [{"f": one} for one in others]}
+    claim = kind("a beats b", "f", "a", "b")
+    assert claim.verdict(cells) == said
+    one_seed = {name: seeds[:1] for name, seeds in cells.items()}
+    assert claim.verdict(one_seed).startswith("not decided by one seed")
+    assert claim.verdict({"a": cells["a"]}) == "not measured"
+    assert claim.verdict(cells | {"b": [{"f": float("nan")}] * 3}) == "not measured"
+
+
+@pytest.fixture
+def results():
+    arms = [Arm(BASES, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
+    cells = {
+        BASES: [{"f": 0.1}, {"f": 0.3}],
+        "one & only": [{"f": 0.5, "g": 7.0}, {"f": 0.72, "g": 7.0}],
+    }
+    claims = (More("guided beats the bases", "f", "one & only", BASES),)
+    conditions = {"seeds": [0, 1], "python": "3"}
+    some = Study("A study", lambda usual: arms, claims)
+    return Results("some", some, arms, cells, {"f": "figure F", "g": "G"}, conditions)
+
+
+def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
+    results.write(tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert [(row["arm"], row["seed"], row["f"], row["g"]) for row in rows] == [
+        (BASES, "0", "0.1", ""),
+        (BASES, "1", "0.3", ""),
+        ("one & only", "0", "0.5", "7.0"),
+        ("one & only", "1", "0.72", "7.0"),
+    ]
+    text = (tmp_path / "table.md").read_text()
+    assert f"| {BASES} | 0.200 ± 0.141 |  |" in text
+    assert "guided beats the bases: **holds (+0.410, +0.283 to +0.537)**" in text
+
+
+@pytest.mark.parametrize("axis", ["", "evaluations"])
+def test_page_needs_nothing_else(results, axis, tmp_path):
+    shown = replace(results, study=replace(results.study, axis=axis))
+    draw(tmp_path / "plot.png", shown)
+    text = page(shown, tmp_path / "plot.png")
+    assert "data:image/png;base64,iVBOR" in text
+    assert "one &amp; only" in text
+    assert "src='plot" not in text
+    # what an arm changes is told
+    assert "way.sampling.joint_scale.audio" in text

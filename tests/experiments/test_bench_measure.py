@@ -1,0 +1,287 @@
+"""Guided steps of tiny pairs, and the record and table of their costs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmdisco.adapters.mmdiffusion.config import JointConfig, Level
+from mmdisco.adapters.videocrafter2.unet import UNetShape
+from mmdisco.discriminators.official.config import (
+    AUDIOLDM_ANIMATEDIFF_VGGSOUND,
+    AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
+    MMDIFFUSION_LANDSCAPE,
+)
+from mmdisco.errors import UserError
+from mmdisco.experiments.benchmark import measure as measuring
+from mmdisco.experiments.benchmark.base_models import configuration
+from mmdisco.experiments.benchmark.command import Order, carry_out
+from mmdisco.experiments.benchmark.measure import measure
+from mmdisco.experiments.benchmark.report import record_of, table
+from mmdisco.experiments.benchmark.subject import AroundCaptions, InsideCaptions, Setting
+from mmdisco.experiments.benchmark.systems import (
+    PAIRS,
+    AudioLDMAnimateDiff,
+    AuffusionVideoCrafter2,
+    Embedded,
+    Joint,
+)
+
+SMALL = Setting(seconds=0.32, frames=2, height=32, width=32)
+
+
+def shrunk(name, blocks):
+    """Half the levels of a configuration, and few channels."""
+    config = dict(configuration(name))
+    config.update({"layers_per_block": 1, "norm_num_groups": 4, "block_out_channels": [16, 16]})
+    config.update({"down_block_types": blocks[0], "up_block_types": blocks[1]})
+    return config
+
+
+def audioldm_animatediff():
+    audio = shrunk("audioldm_unet", (["DownBlock2D"] * 2, ["UpBlock2D"] * 2))
+    audio["cross_attention_dim"] = 16
+    video = shrunk(
+        "animatediff_unet",
+        (
+            ["CrossAttnDownBlockMotion", "DownBlockMotion"],
+            ["UpBlockMotion", "CrossAttnUpBlockMotion"],
+        ),
+    )
+    shape = replace(AUDIOLDM_ANIMATEDIFF_VGGSOUND, width=32, depth=1, multipliers=(1,), embedding=8)
+    return AudioLDMAnimateDiff(audio, video, shape, bins=4)
+
+
+def auffusion_videocrafter2():
+    audio = shrunk("auffusion_unet", (["DownBlock2D"] * 2, ["UpBlock2D"] * 2))
+    video = UNetShape(
+        channels=32,
+        multipliers=(1, 1),
+        blocks=1,
+        attention_factors=(2,),
+        head_width=32,
+        first_heads=1,
+    )
+    shape = replace(
+        AUFFUSION_VIDEOCRAFTER2_VGGSOUND, width=32, depth=1, multipliers=(1,), embedding=8
+    )
+    return AuffusionVideoCrafter2(audio, video, shape, bins=4)
+
+
+def mmdiffusion():
+    levels = (Level(32), Level(32, window=1, video_attention=True))
+    network = JointConfig(
+        width=32,
+        levels=levels,
+        depth=1,
+        crosses_middle=True,
+        head_channels=32,
+        frames=2,
+        side=8,
+        samples=256,
+    )
+    shape = replace(MMDIFFUSION_LANDSCAPE, width=32, depth=1, multipliers=(1,), embedding=8)
+    return Joint(network, shape)
+
+
+def last(pair, setting, repeats=1):
+    *_, measured = measure(pair, setting, repeats)
+    return measured
+
+
+@pytest.mark.parametrize("make", [audioldm_animatediff, auffusion_videocrafter2])
+@pytest.mark.parametrize(("captions", "asked"), [(AroundCaptions(), 1), (InsideCaptions(), 2)])
+def test_a_step_runs_every_base_twice(make, captions, asked):
+    measured = last(replace(make(), captions=captions), SMALL)
+    assert measured.parts == ["audio base", "video base", "discriminator", "scheduler"]
+    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, asked, 1]
+    assert all(measured.cost(part).seconds > 0 for part in measured.parts)
+    assert all(measured.cost(part).flops > 0 for part in measured.parts[:3])
+
+
+def test_a_joint_base_and_its_discriminator_run_once():
+    measured = last(mmdiffusion(), Setting())
+    assert measured.parts == ["joint base", "discriminator", "scheduler"]
+    assert [measured.cost(part).calls for part in measured.parts] == [1, 1, 1]
+
+
+def test_the_embedded_pair_is_measured_with_its_weights(tiny_pair):
+    measured = last(Embedded(tiny_pair), Setting())
+    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, 1, 1]
+
+
+def test_steps_that_share_a_gradient_are_timed_together():
+    usual, shared = (last(mmdiffusion(), Setting(guidance_every=every)) for every in (1, 2))
+    assert [shared.cost(part).calls for part in shared.parts] == [2, 2, 2]
+    own, half = usual.ratios["flops"], shared.ratios["flops"]
+    assert half == pytest.approx(own / 2, rel=1e-3)
+
+
+def test_the_first_step_is_timed_without_a_warm_up():
+    told = list(measure(mmdiffusion(), Setting(), 3, warm_up=False))
+    assert [len(one.steps) for one in told] == [1, 2, 3]
+    assert told[-1].steps[0] is told[-1].first
+
+
+def test_every_repeat_is_told_with_those_before_it():
+    lengths = [len(one.steps) for one in measure(mmdiffusion(), Setting(), 3)]
+    assert lengths == [1, 2, 3]
+
+
+def test_operations_are_those_of_the_networks_whatever_the_seed():
+    first, other = (last(mmdiffusion(), Setting(seed=seed)) for seed in (0, 1))
+    assert first.cost("joint base").flops == other.cost("joint base").flops
+
+
+def test_a_batch_of_two_takes_twice_the_operations():
+    one, two = (last(mmdiffusion(), Setting(batch=batch)) for batch in (1, 2))
+    ratio = two.cost("joint base").flops / one.cost("joint base").flops
+    assert ratio == pytest.approx(2, rel=0.01)
+    assert two.shapes.video[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "shape"),
+    [
+        ({"seconds": 0.4}, "audio", (1, 8, 10, 4)),
+        ({"frames": 3}, "video", (1, 4, 3, 4, 4)),
+        ({"height": 48}, "video", (1, 4, 2, 6, 4)),
+        ({"width": 48}, "video", (1, 4, 2, 4, 6)),
+    ],
+)
+def test_a_size_changes_what_is_measured(size, side, shape):
+    measured = last(audioldm_animatediff(), replace(SMALL, **size))
+    assert tuple(getattr(measured.shapes, side)) == shape
+
+
+def test_bases_compute_in_the_type_asked_for():
+    setting = replace(SMALL, dtype=torch.bfloat16)
+    record = record_of(last(audioldm_animatediff(), setting), setting)
+    assert record["dtype"] == {"bases": "bfloat16", "discriminator": "float32"}
+
+
+def test_attention_and_products_in_place_are_counted():
+    counter = FlopCounterMode(display=False, custom_mapping=measuring._FORMULAS)
+    query, key = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8)
+    with counter, torch.no_grad():
+        functional.scaled_dot_product_attention(query, key, key)
+    attention = counter.get_total_flops()
+    with counter:
+        torch.zeros(4, 6).addmm_(torch.zeros(4, 5), torch.zeros(5, 6))
+    assert attention == 4 * 2 * 3 * 5 * 7 * 8
+    assert counter.get_total_flops() == 2 * 4 * 5 * 6
+
+
+@pytest.mark.parametrize(
+    ("make", "setting", "message"),
+    [
+        (audioldm_animatediff, replace(SMALL, seconds=0.33), "ask for 0.32 or 0.36"),
+        (audioldm_animatediff, replace(SMALL, frames=33), "AnimateDiff makes 32 at most"),
+        (audioldm_animatediff, replace(SMALL, height=36), "takes multiples of 8"),
+        (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
+        (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
+        (mmdiffusion, Setting(frames=8), "one size: leave the sizes out"),
+        (
+            lambda: replace(audioldm_animatediff(), captions=InsideCaptions()),
+            replace(SMALL, guidance_every=2),
+            "asks at every step",
+        ),
+        (mmdiffusion, Setting(guidance_every=20), "ask for fewer"),
+        (Embedded, Setting(seconds=2.0), "one size: leave the sizes out"),
+        (Embedded, Setting(dtype=torch.float16), "leave device and dtype out"),
+    ],
+)
+def test_sizes_that_a_pair_does_not_make_are_refused(make, setting, message):
+    with pytest.raises(UserError, match=message):
+        last(make(), setting)
+
+
+@pytest.mark.parametrize("size", ["seconds", "frames", "height", "width", "batch"])
+def test_a_size_of_nothing_is_refused(size):
+    with pytest.raises(UserError, match="give sizes above 0"):
+        Setting(**{size: 0.0 if size == "seconds" else 0})
+
+
+def test_more_repeats_than_the_sampler_has_steps_are_refused():
+    with pytest.raises(UserError, match="ask for 1 to 19"):
+        last(mmdiffusion(), Setting(), 20)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(PAIRS, "mmdiffusion", mmdiffusion)
+    monkeypatch.setitem(PAIRS, "audioldm-animatediff", audioldm_animatediff)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
+    out = tmp_path / "new" / "bench.json"
+    text = carry_out(Order("mmdiffusion", Setting(), threads=1, out=out))
+    record = json.loads(out.read_text())["mmdiffusion"]
+    assert record["repeats"] == 3
+    assert record["threads"] == 1
+    assert {"python", "torch", "mmdisco", "device", "seed", "latents"} <= record.keys()
+    assert len(record["parts"]["discriminator"]["seconds"]) == 3
+    assert text == table(record)
+    assert text in out.with_suffix(".md").read_text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_records_of_other_pairs_are_kept(tmp_path):
+    out = tmp_path / "bench.json"
+    carry_out(Order("mmdiffusion", Setting(), repeats=1, out=out))
+    carry_out(Order("audioldm-animatediff", SMALL, repeats=1, out=out))
+    assert list(json.loads(out.read_text())) == ["audioldm-animatediff", "mmdiffusion"]
+    page = out.with_suffix(".md").read_text()
+    assert page.index("## audioldm-animatediff") < page.index("## mmdiffusion")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
+    out = tmp_path / "bench.json"
+    for every in (2, 1):
+        carry_out(Order("mmdiffusion", Setting(guidance_every=every), repeats=1, out=out))
+    assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
+    assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_threads_are_as_before_when_an_order_is_done():
+    before = torch.get_num_threads()
+    carry_out(Order("mmdiffusion", Setting(), repeats=1, threads=before + 1))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Order("nonsense", Setting()), "choose one of audioldm-animatediff, audioldm-anim"),
+        (Order("mmdiffusion", Setting(), dtype="int8"), "choose one of float32, float16, bfloat16"),
+        (Order("mmdiffusion", Setting(), device="nowhere"), "leave --device out"),
+        (Order("mmdiffusion", Setting(), device="meta"), "cpu and cuda alone"),
+        (Order("mmdiffusion", Setting(), repeats=0), "ask for 1 or more"),
+        (Order("mmdiffusion", Setting(), threads=0), "ask for 1 or more"),
+    ],
+)
+def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):
+    with pytest.raises(UserError, match=message):
+        carry_out(order)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("bench.md", "", "ends in .json"),
+        ("bench.json", '{"other": 1}', "holds something else"),
+        ("bench.json", "[", "not JSON"),
+    ],
+)
+def test_a_file_of_something_else_is_left_alone(tmp_path, name, text, message):
+    out = tmp_path / name
+    out.write_text(text)
+    with pytest.raises(UserError, match=message):
+        carry_out(Order("mmdiffusion", Setting(), out=out))
+    assert out.read_text() == text

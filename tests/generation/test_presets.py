@@ -1,0 +1,438 @@
+import json
+import shutil
+import sys
+from collections import deque
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from closeness import assert_close, is_close
+from diffusers import DDPMScheduler
+from test_presets_tiny import JOINT, TINY, tiny_weights
+
+from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes
+from mmdisco.cli import main
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.guidance import ClassifierFree, JointGuidance
+from mmdisco.core.noise import scaled_linear
+from mmdisco.discriminators.official.network import ClampedLogit
+from mmdisco.errors import UserError
+from mmdisco.generation.generate import Request, prepare
+from mmdisco.generation.presets.official_release import ReleasedTime, TrailingTime
+from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.registry import PRESETS, preset
+from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.read import read_clip
+from mmdisco.media.write import write_clip
+
+assert tiny_weights  # the fixture
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_weights):
+    return TINY.pair(Options(tiny_weights))
+
+
+def made(pair, *prompts, **options):
+    prepared = prepare(Request(prompts[0], **options), pair)
+    return prepared, deque(prepared.run(), maxlen=1).pop()
+
+
+def latents(pair, prompt="rain", **options):
+    return made(pair, prompt, **options)[1]
+
+
+# of a whole run's largest latent: rounding alone moves some by 3e-6
+ROUNDING = 3e-5
+
+
+def equal(one, other, rtol=0.0):
+    return is_close(one.audio, other.audio, rtol) and is_close(one.video, other.video, rtol)
+
+
+@pytest.fixture(scope="module")
+def usual(pair):
+    return latents(pair)
+
+
+@pytest.fixture
+def film(tmp_path):
+    random = np.random.default_rng(0)
+    sound = random.uniform(-0.5, 0.5, 24_000).astype(np.float32)
+    frames = random.random((16, 32, 48, 3), np.float32)
+    write_clip(tmp_path / "film.mp4", AudioVideo(Audio(sound, 48_000), Video(frames, Fraction(32))))
+    return tmp_path / "film.mp4"
+
+
+def test_a_clip_has_the_form_of_the_preset(pair):
+    prepared, z_0 = made(pair, "rain")
+    (clip,) = prepared.clips(z_0)
+    assert (clip.video.frames.shape, clip.video.fps) == ((2, 16, 24, 3), 8)
+    assert (len(clip.audio.waveform), clip.audio.sample_rate) == (4000, 16_000)
+
+
+def test_options_change_the_form(tiny_weights):
+    options = Options(tiny_weights, Fraction(1), (32, 16), Fraction(2))
+    form = TINY.pair(options).form
+    assert (form.seconds, form.fps, form.size, form.frames) == (1, 2, (32, 16), 2)
+
+
+def test_same_seed_is_the_same_clip_and_another_seed_another(pair, usual):
+    assert equal(usual, latents(pair))
+    assert not equal(usual, latents(pair, seed=1), rtol=0.1)
+
+
+def test_a_sample_does_not_depend_on_its_batch(pair, usual):
+    batch = latents(pair, samples=2)
+    assert equal(usual, batch.map(lambda one: one[:1]), rtol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"negative_prompt": "noise"},
+        {"joint_scale": AV(0.0, 0.0)},
+        {"guidance_scale": AV(1.0, 7.5)},
+        {"guidance_scale": AV(2.5, 1.0)},
+        {"scheduler": "ddim"},
+        {"steps": 4},
+    ],
+    ids=str,
+)
+def test_every_setting_changes_the_clip(change, pair, usual):
+    assert not equal(usual, latents(pair, **change), rtol=ROUNDING)
+
+
+def test_both_prompts_in_one_batch_are_the_same_clip(pair, usual):
+    assert equal(usual, latents(pair, batched_prompts=True), rtol=ROUNDING)
+
+
+def test_half_precision_is_nearly_the_same_clip(tiny_weights, usual):
+    halves = TINY.pair(Options(tiny_weights, dtype="bfloat16"))
+    other = latents(halves)
+    assert not equal(usual, other)
+    assert (usual.video - other.video).abs().mean() < 0.2 * usual.video.abs().mean()
+
+
+def test_one_side_is_made_for_a_given_file_without_guidance(pair, film):
+    for side in ("video", "audio"):
+        request = {side: film, "joint_scale": AV(0.0, 0.0)}
+        prepared, z_0 = made(pair, "rain", **request)
+        (clip,) = prepared.clips(z_0)
+        given = read_clip(film)
+        if side == "video":
+            np.testing.assert_array_equal(clip.video.frames, given.video.frames[:8])
+            assert len(clip.audio.waveform) == 4000
+        else:
+            np.testing.assert_array_equal(clip.audio.waveform, given.audio.waveform[:12_000])
+            assert clip.video.frames.shape == (2, 16, 24, 3)
+
+
+@pytest.mark.parametrize("side", ["video", "audio"])
+def test_a_released_discriminator_mends_the_side_that_is_made(side, pair, film):
+    request = {side: film, "joint_scale": AV(100.0, 100.0)}
+    prepared, z_0 = made(pair, "rain", **request)
+    assert prepared.warnings
+    assert "judges sound and video apart" in prepared.warnings[0]
+    _, alone = made(pair, "rain", **request | {"joint_scale": AV(0.0, 0.0)})
+    assert torch.equal(getattr(z_0, side), getattr(alone, side))
+    assert not equal(z_0, alone, rtol=1e-3)
+
+
+def test_as_released_asks_at_every_step(tiny_weights):
+    released = TINY.as_released().pair(Options(tiny_weights))
+    prepared = prepare(Request("rain", guidance_every=2), released)
+    with pytest.raises(UserError, match="--guidance-every"):
+        prepared.run()
+
+
+def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
+    released = TINY.as_released().pair(Options(tiny_weights))
+    prepared, z_0 = made(released, "rain")
+    denoiser = prepared.generation.denoiser()
+    assert isinstance(denoiser, ClassifierFree)
+    assert isinstance(denoiser.denoiser, JointGuidance)
+    assert isinstance(released.discriminator().discriminator.discriminator, ClampedLogit)
+    assert not isinstance(pair.discriminator().discriminator.discriminator, ClampedLogit)
+    assert not equal(usual, z_0, rtol=1e-3)
+
+
+def test_released_timesteps_lead_with_an_offset_of_one():
+    path = IndexPath(AV(scaled_linear(), scaled_linear()))
+    stops = ReleasedTime().stops(path, 50)
+    times = path.levels(stops).audio.t
+    assert_close(times, torch.arange(981, 0, -20, dtype=torch.float64))
+
+
+def test_trailing_timesteps_are_those_of_the_scheduler():
+    path = IndexPath(AV(scaled_linear(), scaled_linear()))
+    theirs = DDPMScheduler(timestep_spacing="trailing")
+    for steps in (1, 3, 7, 50):
+        theirs.set_timesteps(steps)
+        times = path.levels(TrailingTime().stops(path, steps)).audio.t
+        torch.testing.assert_close(times, theirs.timesteps.double())
+
+
+def test_videocrafter2_as_released_is_sampled_at_other_levels():
+    mended = PRESETS["auffusion-videocrafter2"]
+    assert mended.video.levels is None
+    levels = mended.as_released().video.levels()
+    assert abs(float(levels.alphas[500] ** 2) - 0.161) < 1e-3
+
+
+def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
+    pair = JOINT.pair(Options(tiny_weights))
+    request = Request(None, steps=3)
+    prepared = prepare(request, pair)
+    z_0 = deque(prepared.run(), maxlen=1).pop()
+    assert prepared.clips(z_0)[0].video.frames.shape == (4, 8, 8, 3)
+    other = deque(prepare(Request(None, steps=3, seed=1), pair).run(), maxlen=1).pop()
+    assert not equal(z_0, other, rtol=0.1)
+    released = JOINT.as_released().pair(Options(tiny_weights))
+    as_released = prepare(request, released)
+    assert isinstance(as_released.generation.denoiser(), AtTrainedTimes)
+    assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), rtol=1e-3)
+    with pytest.raises(UserError, match="reads no prompts"):
+        prepare(Request("rain"), pair)
+
+
+@pytest.mark.parametrize("preset", [JOINT, JOINT.as_released()], ids=["mended", "as released"])
+def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, film):
+    pair = preset.pair(Options(tiny_weights))
+    request = Request(None, video=film, steps=3)
+    prepared = prepare(request, pair)
+    assert "noised along" in prepared.warnings[0]
+    z_0 = deque(prepared.run(), maxlen=1).pop()
+    (seen,) = prepared.generation.task.seen
+    assert torch.equal(z_0.video, pair.model().encode_video([seen]))
+    assert z_0.audio.isfinite().all()
+    other = deque(prepare(Request(None, audio=film, steps=3), pair).run(), maxlen=1).pop()
+    assert other.video.isfinite().all()
+
+
+def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
+    small, large = (
+        made(JOINT.pair(Options(tiny_weights, size=size)), None, steps=2, samples=2)
+        for size in ((8, 8), (16, 16))
+    )
+    assert equal(small[1], large[1])
+    clips = large[0].clips(large[1])
+    assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
+    assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
+    alone = made(JOINT.pair(Options(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
+    (one,) = alone[0].clips(alone[1])
+    assert_close(one.video.frames, clips[1].video.frames, rtol=1e-3)
+    with pytest.raises(UserError, match="give --size 16x16 or none"):
+        JOINT.pair(Options(tiny_weights, size=(32, 32)))
+    with pytest.raises(UserError, match=r"tiny_SR.pt"):
+        prepare(Request(None), JOINT.pair(Options(tmp_path, size=(16, 16))))
+
+
+def test_build_gives_bases_and_discriminator(tiny_weights):
+    model, discriminator = TINY.build(Options(tiny_weights))
+    assert isinstance(model, ModelPair)
+    assert next(discriminator.parameters()).dtype == torch.float32
+
+
+def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
+    marks = pair.marks()
+    assert marks.keys() == {"sound", "video", "motion", "discriminator"}
+    copied = shutil.copytree(tiny_weights, tmp_path / "w")
+    path = copied / "mmdisco" / "tiny.pt"
+    path.write_bytes(path.read_bytes() + b"\0")
+    changed = TINY.pair(Options(copied)).marks()
+    assert {role for role in marks if marks[role] != changed[role]} == {"discriminator"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("embedded", Options(dtype="float16"), "embedded makes clips of 1.6 s"),
+        ("mmdiffusion-aist", Options(seconds=Fraction(2)), "makes clips of 1.6 s"),
+        ("mmdiffusion-landscape", Options(offload=True), "one network without autoencoders"),
+        ("auffusion-videocrafter2", Options(offload=True), "neither offloading nor tiling"),
+    ],
+)
+def test_options_that_a_preset_lacks_are_refused(name, options, said):
+    with pytest.raises(UserError, match=said):
+        preset(name).pair(options)
+
+
+@pytest.mark.parametrize("name", ["embedded", "audioldm2-modelscope"])
+def test_what_was_not_released_cannot_be_run_as_released(name):
+    with pytest.raises(UserError, match="leave --as-released out"):
+        preset(name).as_released()
+
+
+def test_a_pair_without_a_discriminator_says_so(tmp_path):
+    pair = preset("audioldm2-zeroscope").pair(Options(tmp_path))
+    with pytest.raises(UserError, match="no published discriminator: give --no-guidance"):
+        prepare(Request("rain"), pair)
+    with pytest.raises(UserError, match="audioldm2-zeroscope lacks files"):
+        prepare(Request("rain", joint_scale=AV(0.0, 0.0)), pair)
+
+
+def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name in ("audioldm-animatediff", "auffusion-videocrafter2", "mmdiffusion-aist"):
+        chosen = preset(name)
+        assert not any(chosen.present(Options(tmp_path)))
+        with pytest.raises(UserError) as error:
+            prepare(Request(None), chosen.pair(Options(tmp_path)))
+        said = str(error.value)
+        # a line for each, with what fetches it
+        assert len(said.splitlines()) == len(chosen.components)
+        assert said.count("hf download") == sum(one.on_hub for one in chosen.components)
+        for component in chosen.components:
+            assert component.source in said
+            assert str(tmp_path / component.folder) in said
+            for part in component.parts:
+                assert all(name in said for name in part.missing(tmp_path / "nowhere"))
+
+
+def test_present_files_are_seen(tiny_weights):
+    assert all(TINY.present(Options(tiny_weights)))
+    assert all(JOINT.present(Options(tiny_weights)))
+
+
+@pytest.fixture
+def run(tiny_weights, tmp_path, monkeypatch, capsys):
+    """The command in an empty folder, with tiny presets beside the others."""
+    monkeypatch.chdir(tmp_path)
+    for one in (TINY, JOINT):
+        monkeypatch.setitem(PRESETS, one.name, one)
+
+    def run(*arguments):
+        words = ["mmdisco", *arguments, "--weights", tiny_weights]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        said = capsys.readouterr()
+        return stopped.value.code, said.out.splitlines(), said.err
+
+    return run
+
+
+def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
+    options = ("--steps", 2, "--frames", 1, "--audio-guidance", 2, "--seed", 3, "--samples", 2)
+    words = ("--negative-prompt", "noise", "--as-released", "--batched", "--vae-slicing")
+    status, out, err = run("generate", "rain", "--preset", "tiny", *options, *words, "--wav")
+    assert (status, err) == (0, "")
+    assert out == [f"rain-{i}.{end}" for i in (0, 1) for end in ("mp4", "wav", "png", "json")]
+    record = json.loads((tmp_path / "rain-1.json").read_text())
+    told = ("preset", "as_released", "seed", "negative_prompt", "steps", "scheduler")
+    assert [record[key] for key in told] == ["tiny", True, 4, "noise", 2, "ddpm"]
+    assert record["guidance_scale"] == {"audio": 2.0, "video": 7.5}
+    assert record["options"]["seconds"] == "1/8"
+    status, _, err = run("generate", "--repeat", "rain-1.json", "--wav")
+    assert (status, err) == (0, "")
+    for end in ("mp4", "wav"):
+        again = (tmp_path / f"rain-1-again.{end}").read_bytes()
+        assert again == (tmp_path / f"rain-1.{end}").read_bytes()
+
+
+def test_guidance_that_is_asked_for_less_often_is_recorded_and_repeated(run, tmp_path):
+    options = ("--preset", "tiny", "--steps", 3, "--frames", 1)
+    often = ("--guidance-every", 2, "--guidance-from", -3)
+    assert run("generate", "rain", *options)[0] == 0
+    assert run("generate", "rain", *options, *often, "--out", "less.mp4")[0] == 0
+    record = json.loads((tmp_path / "less.json").read_text())
+    assert (record["guidance_every"], record["joint_levels"]) == (2, [-3.0, None])
+    usual = json.loads((tmp_path / "rain.json").read_text())
+    assert (usual["guidance_every"], usual["joint_levels"]) == (1, [None, None])
+    assert (tmp_path / "rain.mp4").read_bytes() != (tmp_path / "less.mp4").read_bytes()
+    assert run("generate", "--repeat", "less.json", "--out", "again.mp4")[0] == 0
+    assert (tmp_path / "less.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
+
+
+def test_prompts_come_from_arguments_and_files(run, tmp_path):
+    (tmp_path / "p.jsonl").write_text('"wind"\n\n{"prompt": "a dog", "seed": 5}\n')
+    (tmp_path / "p.csv").write_text('prompt,negative_prompt,seed\n"rain, wind",noise,\nrain,,2\n')
+    common = ("--preset", "tiny", "--steps", 1, "--frames", 1)
+    status, out, err = run("generate", "rain", "snow", "--prompts", "p.jsonl", *common)
+    assert (status, err) == (0, "")
+    assert out[::3] == ["rain.mp4", "snow.mp4", "wind.mp4", "a-dog.mp4"]
+    assert json.loads((tmp_path / "a-dog.json").read_text())["seed"] == 5
+    status, out, _ = run("generate", "--prompts", "p.csv", *common, "--out", "c.mp4")
+    assert (status, out[::3]) == (0, ["c-0.mp4", "c-1.mp4"])
+    first, second = (json.loads((tmp_path / f"c-{i}.json").read_text()) for i in (0, 1))
+    assert (first["prompt"], first["negative_prompt"], first["seed"]) == ("rain, wind", "noise", 0)
+    assert (second["negative_prompt"], second["seed"]) == ("", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rain", "--preset", "huge"], "unknown preset 'huge': choose one of embedded, audioldm"),
+        (["--preset", "tiny"], "the prompt is empty"),
+        (["rain", "--preset", "tiny", "--size", "big"], "give HEIGHTxWIDTH"),
+        (["rain", "--preset", "tiny", "--size", "16x23"], "takes multiples of 2"),
+        (["rain", "--preset", "tiny", "--seconds", "nan"], "nan seconds"),
+        (["rain", "--preset", "tiny", "--seconds", "0.3"], "seconds: AnimateDiff makes whole"),
+        (["rain", "--preset", "tiny", "--seconds", "1", "--frames", "8"], "leave one out"),
+        (["rain", "--preset", "tiny", "--frames", "64"], "AnimateDiff makes 12 at most"),
+        (["rain", "--preset", "tiny", "--dtype", "int8"], "unknown type 'int8'"),
+        (["rain", "--preset", "tiny", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["rain", "--preset", "tiny", "--as-released", "--scheduler", "ddim"], "its own scheduler"),
+        (["rain", "--as-released"], "embedded has no release"),
+        (
+            ["rain", "--preset", "tiny", "--as-released", "--guidance-every", "2"],
+            "asks at every evaluation",
+        ),
+        (["rain", "--preset", "tiny", "--guidance-every", "0"], "ask for at least 1"),
+        (
+            ["rain", "--preset", "tiny", "--guidance-from", "2", "--guidance-to", "1"],
+            "from ln(α²/σ²) = 2 to 1: give the lower first",
+        ),
+        (["rain", "--preset", "tiny", "--guidance-to", "nan"], "leave it out instead"),
+        (["rain", "--preset", "tiny", "--no-guidance", "--guidance-every", "2"], "without use"),
+        (["rain", "--preset", "tiny-joint"], "reads no prompts"),
+        (["--prompts", "missing.csv"], "missing.csv is not there"),
+        (["--prompts", "p.txt"], "must end in .jsonl or .csv"),
+        (["--prompts", "broken.jsonl"], "line 2, is not JSON"),
+        (["--prompts", "nameless.jsonl"], "line 1, has no prompt"),
+        (["--prompts", "strange.csv"], "has 'colour': known are prompt"),
+        (["--prompts", "seed.csv"], "the seed 'one' is no whole number"),
+        (["--prompts", "empty.csv"], "holds no prompts"),
+        (["a b", "a-b", "a-b-1"], "two clips would be named a-b-1.mp4"),
+        (["rain", "--repeat", "r.json"], "--repeat makes a clip again"),
+        (["--preset", "tiny", "--repeat", "r.json"], "--repeat makes a clip again"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_status_two(arguments, said, run, tmp_path):
+    (tmp_path / "broken.jsonl").write_text('"rain"\n{"prompt": \n')
+    (tmp_path / "nameless.jsonl").write_text('{"text": "rain"}\n')
+    (tmp_path / "strange.csv").write_text("prompt,colour\nrain,red\n")
+    (tmp_path / "seed.csv").write_text("prompt,seed\nrain,one\n")
+    (tmp_path / "empty.csv").write_text("prompt\n")
+    if arguments[0] in ("--prompts", "a b"):
+        arguments = [*arguments, "--preset", "tiny"]
+    status, out, err = run("generate", *arguments)
+    assert (status, out, err.count("\n")) == (2, [], 1), err
+    assert said in err
+
+
+def test_presets_are_listed(run):
+    status, out, _ = run("presets", "--json")
+    assert status == 0
+    records = {one["preset"]: one for one in json.loads("\n".join(out))}
+    assert records.keys() == PRESETS.keys()
+    assert records["tiny"]["present"]
+    assert not records["audioldm2-modelscope"]["present"]
+    release = records["audioldm-animatediff"]["sampling"]
+    assert release == {
+        "steps": 50,
+        "scheduler": "ddpm",
+        "guidance_scale": [2.5, 7.5],
+        "joint_scale": [1.0, 8.0],
+    }
+    status, out, _ = run("presets")
+    table = "\n".join(out)
+    assert status == 0
+    for name in PRESETS:
+        assert name in table
+    assert "CC BY-NC-SA 4.0" in table

@@ -1,0 +1,110 @@
+"""Presets of tiny folders: AudioLDM with AnimateDiff, and MM-Diffusion."""
+
+import hashlib
+from fractions import Fraction
+
+import pytest
+import torch
+from test_adapters_tiny import (
+    audioldm,
+    autoencoder,
+    awake,
+    clip,
+    clip_tokenizer,
+    image_unet,
+    motion_adapter,
+    scheduler,
+)
+from test_mmdiffusion_model import SMALL
+from torch import nn
+
+from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
+from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.core.av import AV
+from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.fusion import MeanFusionConfig
+from mmdisco.discriminators.official.keys import released_name
+from mmdisco.discriminators.official.latents import Spectrogram, Video, Waveform
+from mmdisco.discriminators.official.network import ReleasedDiscriminator
+from mmdisco.generation.presets.base_models import AnimateDiffBase, AudioLDMBase
+from mmdisco.generation.presets.discriminators import Released
+from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
+from mmdisco.generation.presets.text_pairs import TextPreset
+from mmdisco.generation.system import Sampling
+from mmdisco.io.files import write_json, write_tensors
+from mmdisco.media.conditioning_clip import Form
+
+
+def config(audio, video):
+    sizes = {"width": 32, "depth": 1, "multipliers": (1,), "embedding": 8}
+    return ReleasedConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
+
+
+LARGER = UpscalerConfig(levels=(32, 32), attention=(False, True), depth=1, heads=4, side=16)
+CONFIG = config(Spectrogram(4, 12), Video(4, 20))
+JOINT_CONFIG = config(Waveform(1), Video(3))
+TINY = TextPreset(
+    title="tiny",
+    audio=AudioLDMBase(),
+    video=AnimateDiffBase(),
+    judge=Released("tiny", CONFIG, 0.0),
+    usual=Sampling(3, "ddpm", AV(2.5, 7.5), AV(100.0, 100.0), 1.0, 1.0),
+    clips=Form(Fraction(1, 4), Fraction(8), (16, 24), 16_000),
+    gigabytes=0.1,
+)
+JOINT = MMDiffusionPreset(
+    title="tiny-joint",
+    file="tiny.pt",
+    upscaler_file="tiny_SR.pt",
+    judge=Released("tiny-joint", JOINT_CONFIG, 0.0),
+    clips=Form(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
+    enlarged=(16, 16),
+    enlarging_steps=2,
+)
+
+
+def save_judge(path, shape):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network = ReleasedDiscriminator(shape)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    torch.save({released_name(name): one for name, one in network.state_dict().items()}, path)
+
+
+def save_converted(folder, name, network, shape):
+    write_tensors(folder / "model.safetensors", network.state_dict(), {})
+    sum_ = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    record = {"network": name, "shape": shape.to_record(), "sha256": sum_}
+    write_json(folder / "config.json", record)
+
+
+def fill(folder):
+    """All files of both presets, in the layout of a folder of weights."""
+    with torch.random.fork_rng():
+        audioldm().save_pretrained(folder / "cvssp" / "audioldm-m-full")
+        unet, vae, text, motion = awake(image_unet(), autoencoder(3), clip(), motion_adapter())
+        parts = {
+            "unet": unet,
+            "vae": vae,
+            "text_encoder": text,
+            "tokenizer": clip_tokenizer(),
+            "scheduler": scheduler(),
+        }
+        images = folder / "SG161222" / "Realistic_Vision_V5.1_noVAE"
+        save_parts(images, "StableDiffusionPipeline", parts)
+        motion.save_pretrained(folder / "guoyww" / "animatediff-motion-adapter-v1-5-2")
+        torch.manual_seed(0)
+        save_judge(folder / "mmdisco" / "tiny.pt", CONFIG)
+        save_judge(folder / "mmdisco" / "tiny-joint.pt", JOINT_CONFIG)
+        here = folder / "mmdiffusion"
+        save_converted(here / "tiny.pt.converted", "joint", JointNetwork(SMALL), SMALL)
+        network = UpscalerNetwork(LARGER)
+        save_converted(here / "tiny_SR.pt.converted", "upscaler", network, LARGER)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("weights"))
