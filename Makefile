@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 demo: $(VENV)/.installed
 	@echo "--- the same prompt and noise twice: two models alone, then playing together"
-	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --no-guidance --out demo/alone.mp4
+	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --no-joint-guidance --out demo/alone.mp4
 	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --out demo/together.mp4
 
 test: $(VENV)/.installed-dev lint house

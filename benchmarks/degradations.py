@@ -23,31 +23,31 @@ from scipy.signal import butter, sosfilt
 
 from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.evaluation.metrics.av_align import CURRENT
-from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
-    Judge,
     Objects,
     ObjectsAudio,
     ObjectsVideo,
     Peaks,
+    SyncEmbeddings,
     VideoStatistics,
 )
 from mmdisco.evaluation.metrics.features import Extractor, InMemory
-from mmdisco.evaluation.metrics.fidelity import Frechet, Kernel, Neighbourhood
+from mmdisco.evaluation.metrics.fidelity import PRDC, FrechetDistance, KernelDistance
 from mmdisco.evaluation.metrics.memorization import NearestTraining
-from mmdisco.evaluation.metrics.result import Figure, Interval
+from mmdisco.evaluation.metrics.result import Interval, MetricResult
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
 from mmdisco.evaluation.metrics.sync.film_clips import clips_of, held_out_blocks, training_blocks
-from mmdisco.evaluation.metrics.sync.scorer import load_judge
+from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 from mmdisco.evaluation.metrics.whitening import Whitening
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_json, sha256, write_json, write_text
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.read import ReadSpec, read_clip
 from mmdisco.media.sounding_objects.dataset import example
 
 OUT = Path(__file__).parent.parent / "docs" / "evaluation"
@@ -151,36 +151,36 @@ STRENGTHS = (
 
 
 def extractors() -> list[Extractor]:
-    folder = Folder()
+    folder = MiniatureSystem()
     return [
         AudioStatistics(),
         VideoStatistics(),
         ObjectsAudio(folder.load("audio_features", AudioFeatures)),
         ObjectsVideo(folder.load("video_features", VideoFeatures)),
         Peaks(),
-        Judge(load_judge()),
+        SyncEmbeddings(load_scorer()),
         Objects(),
     ]
 
 
 METRICS: dict[str, list[Metric]] = {
     "audio": [
-        Frechet("audio-statistics", Whitening()),
-        Frechet("audio-statistics"),
-        Kernel("audio-statistics"),
-        Neighbourhood("audio-statistics"),
+        FrechetDistance("audio-statistics", Whitening()),
+        FrechetDistance("audio-statistics"),
+        KernelDistance("audio-statistics"),
+        PRDC("audio-statistics"),
         NearestTraining("audio-statistics"),
-        Frechet("objects-audio"),
-        Kernel("objects-audio"),
+        FrechetDistance("objects-audio"),
+        KernelDistance("objects-audio"),
     ],
     "video": [
-        Frechet("video-statistics", Whitening()),
-        Frechet("video-statistics"),
-        Kernel("video-statistics"),
-        Neighbourhood("video-statistics"),
+        FrechetDistance("video-statistics", Whitening()),
+        FrechetDistance("video-statistics"),
+        KernelDistance("video-statistics"),
+        PRDC("video-statistics"),
         NearestTraining("video-statistics"),
-        Frechet("objects-video"),
-        Kernel("objects-video"),
+        FrechetDistance("objects-video"),
+        KernelDistance("objects-video"),
     ],
     "pair": [AvAlign(CURRENT), Synchrony(), ObjectsAgreement()],
 }
@@ -194,13 +194,13 @@ def study(name: str, reference: list[AudioVideo], clips: list[AudioVideo]) -> di
         began = time.monotonic()
         faulty = copied(clips, reference) if fault == COPIED else change(clips)
         read = InMemory.of(tools, faulty)
-        sets = Sets(read, real, seed=SEED)
+        sets = EvaluationData(read, real, seed=SEED)
         figures = [
             one
             for metrics in METRICS.values()
             for metric in metrics
             for one in metric.measure(sets)
-            if isinstance(one, Figure)
+            if isinstance(one, MetricResult)
         ]
         found[fault] = {one.name: one.record() for one in figures}
         print(f"{name}: {fault}, {time.monotonic() - began:.0f} s", flush=True)
@@ -303,7 +303,7 @@ def main() -> None:
         )
     }
     if options.film:
-        film = read_clip(options.film, Selection(fps=Fraction(10), sample_rate=16_000))
+        film = read_clip(options.film, ReadSpec(fps=Fraction(10), sample_rate=16_000))
         steps = len(film.video.frames)
         sets["film"] = (
             clips_of(film, training_blocks(steps))[::2][: options.clips],
@@ -331,10 +331,10 @@ def main() -> None:
         f"## {name.capitalize()}\n\n{summary(rows)}\n\n{table(rows)}"
         for name, rows in found.items()
     ]
-    note = f"Bold: 95 % interval apart from that of the clips {CLEAN}. {json.dumps(conditions)}"
+    on_log = f"Bold: 95 % interval apart from that of the clips {CLEAN}. {json.dumps(conditions)}"
     write_text(
         options.out / "degradations.md",
-        "# Which metric sees which fault\n\n" + "\n\n".join([*parts, note]) + "\n",
+        "# Which metric sees which fault\n\n" + "\n\n".join([*parts, on_log]) + "\n",
     )
 
 

@@ -22,19 +22,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdisco.core.av import AV
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import linear
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
-    ReleasedConfig,
+    OfficialConfig,
 )
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.experiments.benchmark.base_models import random_network
 from mmdisco.io.files import write_json, write_text
 
-CASES: dict[str, tuple[ReleasedConfig, tuple[int, ...], tuple[int, ...]]] = {
+CASES: dict[str, tuple[OfficialConfig, tuple[int, ...], tuple[int, ...]]] = {
     "AudioLDM with AnimateDiff": (
         AUDIOLDM_ANIMATEDIFF_VGGSOUND,
         (1, 8, 50, 16),
@@ -77,7 +77,12 @@ def kind_of(name: str) -> str:
     """The row of the table that an operation belongs to."""
     stem = name.split(".")[1]
     return next(
-        (kind for kind, marks in KINDS.items() if any(mark in stem for mark in marks)), "the rest"
+        (
+            kind
+            for kind, weight_hashes in KINDS.items()
+            if any(mark in stem for mark in weight_hashes)
+        ),
+        "the rest",
     )
 
 
@@ -164,7 +169,7 @@ def main() -> None:
             return network(one, AV(level, level), text)
 
         def gradient(z: AV[Tensor] = z, log_ratio: Callable[..., Tensor] = log_ratio) -> object:
-            return differentiate(log_ratio, z)
+            return log_ratio_gradient(log_ratio, z)
 
         cases[name] = profile(gradient, given.repeats)
     record = {

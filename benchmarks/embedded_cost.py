@@ -21,8 +21,8 @@ import torch
 from mmdisco.adapters.miniature.model import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.generation.pipeline import Generation, Jointly
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import write_json
 
 PAIRS = 9
@@ -32,7 +32,7 @@ OUT = Path(__file__).parents[1] / "docs" / "embedded" / "cost.json"
 
 def main() -> None:
     """Measure, print, write."""
-    folder = Folder()
+    folder = MiniatureSystem()
     model, discriminator = folder.model(), folder.discriminator()
     settings = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))
@@ -45,7 +45,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(PAIRS + 1):
         for name, way in ways.items():
-            generation = Generation(model, discriminator, way, Jointly(), SECONDS)
+            generation = GenerationRun(model, discriminator, way, JointGeneration(), SECONDS)
             began = time.perf_counter()
             for _ in generation.run([PROMPT], [turn]):
                 pass

@@ -54,7 +54,7 @@ def run(
     said = place.with_suffix(".err")
     said.write_bytes(b"")  # it may be killed before it opens it
     began = time.monotonic()
-    child = os.fork()
+    child = os.copy()
     if child == 0:
         _command(words, place, said)
     os.setpgid(child, child)

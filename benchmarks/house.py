@@ -158,10 +158,10 @@ def seconds(arguments: list[str], status: int) -> float:
 def waits() -> dict[str, tuple[float, str]]:
     """Seconds until the command line answers."""
     bare = min(_bare() for _ in range(3))
-    note = f"the interpreter alone takes {bare:.2f}"
+    on_log = f"the interpreter alone takes {bare:.2f}"
     return {
-        "--help, seconds": (seconds(["--help"], 0), note),
-        "mistaken option, seconds": (seconds(["generate", "--no-such-option"], 2), note),
+        "--help, seconds": (seconds(["--help"], 0), on_log),
+        "mistaken option, seconds": (seconds(["generate", "--no-such-option"], 2), on_log),
     }
 
 
@@ -183,10 +183,10 @@ def main() -> int:
     for limit in LIMITS:
         if limit.name not in found:
             continue
-        value, note = found[limit.name]
+        value, on_log = found[limit.name]
         verdict = "ok" if value <= limit.most else "MISSED" if limit.reached else "not yet"
         failed |= verdict == "MISSED"
-        print(f"| {limit.name} | {value:,.10g} | {limit.most:,.10g} | {verdict}; {note} |")
+        print(f"| {limit.name} | {value:,.10g} | {limit.most:,.10g} | {verdict}; {on_log} |")
     return int(failed)
 
 

@@ -19,19 +19,19 @@ from mmdisco import (
     AV,
     Conditioning,
     ConstantScale,
-    IndependentPair,
-    IndexPath,
+    IndependentDenoisers,
     JointGuidance,
-    LogSNRPath,
+    LevelCoupling,
     NoiseLevel,
-    NoisePath,
     NoiseSource,
+    SameLogSNR,
+    SameTimestep,
     Sampler,
     each,
     solver,
 )
 from mmdisco.core import noise as schedule
-from mmdisco.core.noise import over
+from mmdisco.core.noise import broadcast_like
 from mmdisco.experiments.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
 from mmdisco.experiments.toy.mixture import Mixture, gaussian
 from mmdisco.experiments.toy.problems import in_distribution, three_gaussians
@@ -45,18 +45,18 @@ SCHEDULES = {
     "VE": schedule.variance_exploding(),
     "flow": schedule.flow_matching(),
 }
-PATHS = {"index": IndexPath, "log-SNR": LogSNRPath}
+PATHS = {"index": SameTimestep, "log-SNR": SameLogSNR}
 GAUSSIAN = gaussian([[2.25, 0.81], [0.81, 0.36]])  # correlation 0.9
 
 
 def guided(joint: Mixture) -> JointGuidance:
     bases = in_distribution(joint)
-    pair = IndependentPair(bases.map(lambda law: MixtureDenoiser(law, schedule.linear())))
+    pair = IndependentDenoisers(bases.map(lambda law: MixtureDenoiser(law, schedule.linear())))
     scale = AV(ConstantScale(), ConstantScale())
     return JointGuidance(pair, ExactLogRatio(joint, bases), scale)
 
 
-def largest_error(joint: Mixture, path: NoisePath, dtype: torch.dtype) -> float:
+def largest_error(joint: Mixture, path: LevelCoupling, dtype: torch.dtype) -> float:
     generator = torch.Generator().manual_seed(SEED)
     levels = path.levels(torch.linspace(0, 1, LEVELS, dtype=torch.float64))
     x = joint.sample(LEVELS, generator)
@@ -70,7 +70,7 @@ def largest_error(joint: Mixture, path: NoisePath, dtype: torch.dtype) -> float:
     )
 
 
-def correlation(path: NoisePath, steps: int = 1000, count: int = 64) -> float:
+def correlation(path: LevelCoupling, steps: int = 1000, count: int = 64) -> float:
     noise = NoiseSource.shared(SEED)
     shape = torch.Size([count, 1])
     drawn = noise.draw(AV(shape, shape), torch.float64)
@@ -78,7 +78,7 @@ def correlation(path: NoisePath, steps: int = 1000, count: int = 64) -> float:
     eps = eps - eps.mean(dim=0)
     eps = eps @ torch.linalg.cholesky(torch.linalg.inv(torch.cov(eps.T)))
     first = path.levels(torch.ones(count, dtype=torch.float64))
-    z_T = each(lambda x, at: over(at.magnitude, x) * x, AV(eps[:, :1], eps[:, 1:]), first)
+    z_T = each(lambda x, at: broadcast_like(at.magnitude, x) * x, AV(eps[:, :1], eps[:, 1:]), first)
     sampler = Sampler(path, AV(solver("ddim"), solver("ddim")), steps)
     cond = AV(*[Conditioning.none(count)] * 2)
     z_0 = sampler.sample(guided(GAUSSIAN), z_T, cond, noise)

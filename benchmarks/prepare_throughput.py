@@ -23,19 +23,19 @@ import av
 import numpy as np
 
 from mmdisco.data.prepare.captions import NoCaptions
-from mmdisco.data.prepare.encode import taken
-from mmdisco.data.prepare.filter import judge
+from mmdisco.data.prepare.encode import decode_clips
+from mmdisco.data.prepare.filter import skip_reason
 from mmdisco.data.prepare.filter import statistics as figures
 from mmdisco.data.prepare.layouts import OneFilm
-from mmdisco.data.prepare.plan import Plan
-from mmdisco.data.prepare.planning import Rule, make_plan
+from mmdisco.data.prepare.plan import PreparePlan
+from mmdisco.data.prepare.planning import SplitConfig, make_plan
 from mmdisco.io.files import write_json
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.probe import Fault, probe
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.probe import SkipReason, probe
 
 FORMS = {
-    "embedded": Form(Fraction(8, 5), Fraction(10), (64, 64), 16_000),
-    "256x256 at 8 fps": Form(Fraction(2), Fraction(8), (256, 256), 16_000),
+    "embedded": ClipSpec(Fraction(8, 5), Fraction(10), (64, 64), 16_000),
+    "256x256 at 8 fps": ClipSpec(Fraction(2), Fraction(8), (256, 256), 16_000),
 }
 SHARD = 64
 
@@ -106,10 +106,10 @@ def make_film(
         container.mux(sound.encode())
 
 
-def planned(path: Path, form: Form) -> Plan:
+def planned(path: Path, form: ClipSpec) -> PreparePlan:
     """The plan of one film, all for training."""
-    *_, plan = make_plan(OneFilm(path, NoCaptions()), form, Rule(share=0.0))
-    if not isinstance(plan, Plan):
+    *_, plan = make_plan(OneFilm(path, NoCaptions()), form, SplitConfig(share=0.0))
+    if not isinstance(plan, PreparePlan):
         raise RuntimeError("a plan is what comes last")
     return plan
 
@@ -117,7 +117,7 @@ def planned(path: Path, form: Form) -> Plan:
 def looked_at(path: Path) -> tuple[float, str]:
     """How long a film lasts, in seconds, and what its tracks are."""
     film = probe(path)
-    if isinstance(film, Fault):
+    if isinstance(film, SkipReason):
         raise SystemExit(f"{path}: {film.reason}, {film.detail}")
     with av.open(str(path)) as container:
         picture, sound = container.streams.video[0], container.streams.audio[0]
@@ -127,7 +127,7 @@ def looked_at(path: Path) -> tuple[float, str]:
         return seconds, f"{path.name}: {seconds:.0f} s of {form}, {names}, {sound.rate} Hz"
 
 
-def row(path: Path, seconds: float, name: str, form: Form, repeats: int) -> dict[str, object]:
+def row(path: Path, seconds: float, name: str, form: ClipSpec, repeats: int) -> dict[str, object]:
     """Times real time, by the wall and by the processor, in the median."""
     walls: list[float] = []
     busy: list[float] = []
@@ -135,8 +135,8 @@ def row(path: Path, seconds: float, name: str, form: Form, repeats: int) -> dict
     for _ in range(repeats):
         wall, cpu, clips = time.perf_counter(), time.process_time(), 0
         for block in planned(path, form).blocks(SHARD):
-            for _, _, found in taken(block, form):
-                if not isinstance(found, Fault) and judge(found) is None:
+            for _, _, found in decode_clips(block, form):
+                if not isinstance(found, SkipReason) and skip_reason(found) is None:
                     figures(found)
                     clips += 1
         walls.append(time.perf_counter() - wall)
@@ -155,7 +155,7 @@ def growth(path: Path) -> dict[str, object]:
     peaks: list[float] = []
     clips = 0
     for block in planned(path, form).blocks(SHARD):
-        clips += sum(not isinstance(found, Fault) for _, _, found in taken(block, form))
+        clips += sum(not isinstance(found, SkipReason) for _, _, found in decode_clips(block, form))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return {
         "clips": clips,

@@ -79,7 +79,7 @@ def losses() -> list[Claim]:
 
 
 def others() -> list[Claim]:
-    ddim = tv("samplers", loss="both", solver="ddim", steps=50, corrections=0)
+    ddim = tv("samplers", loss="both", solver="ddim", steps=50, resamples=0)
 
     def behind(solver: str, steps: int) -> dict[tuple[Any, ...], float]:
         fast = tv("samplers", loss="both", solver=solver, steps=steps, grid="log-snr")

@@ -19,7 +19,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from mmdisco.adapters.miniature.denoiser import (
-    ConvolutionTransformer,
+    ConvTransformer,
     DenoiserConfig,
     VelocityDenoiser,
 )
@@ -32,32 +32,32 @@ from mmdisco.adapters.miniature.model import (
     video_schedule,
 )
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair
-from mmdisco.core.guidance import ClassifierFree
-from mmdisco.core.losses import Objective
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
+from mmdisco.core.guidance import ClassifierFreeGuidance
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.noise import NoiseSchedule
-from mmdisco.core.noise_levels import LevelLaw, PowerLaw
+from mmdisco.core.noise_levels import NoiseLevelSampler, PowerSampler
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
-from mmdisco.training.config import Shape, TrainConfig
-from mmdisco.training.discriminator_config import shape_of
+from mmdisco.training.config import DiscriminatorConfig, TrainerConfig
+from mmdisco.training.discriminator_config import build_discriminator_config
 from mmdisco.training.trainer import DATA, NETWORKS, OPTIMISER, Trainer
 
 STEP = "step"
 TEXT = 64
 
 
-def bases() -> IndependentPair:
+def bases() -> IndependentDenoisers:
     """Both denoisers, with random weights."""
     record = json.loads((PACKAGED / "config.json").read_text())
 
     def denoiser(name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
-        network = ConvolutionTransformer(DenoiserConfig.from_record(record[name]))
+        network = ConvTransformer(DenoiserConfig.from_record(record[name]))
         return VelocityDenoiser(network.eval().requires_grad_(requires_grad=False), schedule)
 
-    return IndependentPair(
+    return IndependentDenoisers(
         AV(
             denoiser("audio_denoiser", audio_schedule()),
             denoiser("video_denoiser", video_schedule()),
@@ -78,10 +78,10 @@ def trainer_of(steps: int, batch_size: int) -> Trainer:
     base = bases()
     null = AV(*(Conditioning(torch.zeros(1, TEXT)) for _ in range(2)))
     return Trainer(
-        base=ClassifierFree(base, null, AV(1.5, 1.5)),
-        levels=LevelLaw(IndexPath(base.schedules), PowerLaw(), 0.35, 0.3),
-        criterion=Objective(1.0, 1000.0),
-        config=TrainConfig(
+        base=ClassifierFreeGuidance(base, null, AV(1.5, 1.5)),
+        levels=NoiseLevelSampler(SameTimestep(base.schedules), PowerSampler(), 0.35, 0.3),
+        criterion=MMDisCoLoss(1.0, 1000.0),
+        config=TrainerConfig(
             steps=steps + 1, batch_size=batch_size, log_every=10**6, checkpoint_every=10**6
         ),
         null=null,
@@ -91,7 +91,9 @@ def trainer_of(steps: int, batch_size: int) -> Trainer:
 def measured(steps: int, batch_size: int) -> dict[str, float]:
     """Milliseconds a step by part, after one step that is not measured."""
     trainer = trainer_of(steps, batch_size)
-    config = shape_of(Shape(), AV(AUDIO_SHAPE, VIDEO_SHAPE), AV(TEXT, TEXT), SECONDS)
+    config = build_discriminator_config(
+        DiscriminatorConfig(), AV(AUDIO_SHAPE, VIDEO_SHAPE), AV(TEXT, TEXT), SECONDS
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         real, fake = filled(folder, "real", 512), filled(folder, "fake", 512)

@@ -6,15 +6,15 @@ from tempfile import TemporaryDirectory
 import torch
 
 from mmdisco.adapters.miniature.autoencoder import (
-    Standardised,
+    NormalizedVAE,
     build_audio_autoencoder,
     build_video_autoencoder,
 )
-from mmdisco.adapters.miniature.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
 from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.discriminators.convolutions import FlatLatents
-from mmdisco.discriminators.correlation import ProductFusionConfig
+from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.fusion import AdditiveFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
@@ -42,17 +42,17 @@ def write_tiny_pair(folder):
     configs = {
         "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
         "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
-        "discriminator": _discriminator(ProductFusionConfig(width=16, layers=1, heads=2)),
+        "discriminator": _discriminator(CorrelationFusionConfig(width=16, layers=1, heads=2)),
         "additive": _discriminator(AdditiveFusionConfig()),
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         networks = {
             "text_encoder": TextEncoder(vocabulary()),
-            "audio_autoencoder": Standardised(build_audio_autoencoder()),
-            "video_autoencoder": Standardised(build_video_autoencoder()),
-            "audio_denoiser": ConvolutionTransformer(configs["audio_denoiser"]),
-            "video_denoiser": ConvolutionTransformer(configs["video_denoiser"]),
+            "audio_autoencoder": NormalizedVAE(build_audio_autoencoder()),
+            "video_autoencoder": NormalizedVAE(build_video_autoencoder()),
+            "audio_denoiser": ConvTransformer(configs["audio_denoiser"]),
+            "video_denoiser": ConvTransformer(configs["video_denoiser"]),
             "discriminator": AudioVideoDiscriminator(configs["discriminator"]),
             "additive": AudioVideoDiscriminator(configs["additive"]),
             "audio_features": AudioFeatures(),

@@ -9,8 +9,8 @@ from mmdisco.cli import main
 from mmdisco.core.av import AV
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
-from mmdisco.generation.presets.miniature_system import Folder
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.io.files import write_json, write_text
 
 CAPTIONS = ("a red ball bouncing", "a blue ball bouncing")
@@ -61,25 +61,27 @@ def write_prepared(folder, model, rows):
             for row, text in enumerate(texts)
         ]
     write_text(folder / "manifest.jsonl", "".join(lines))
-    write_json(folder / "prepared.json", {"preset": "embedded", "options": Options().to_record()})
+    write_json(
+        folder / "prepared.json", {"preset": "embedded", "options": BuildOptions().to_record()}
+    )
 
 
 @pytest.fixture(scope="session")
 def prepared(tiny_pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
-    write_prepared(folder, Folder(tiny_pair).model(), {"train": 6, "validation": 4})
+    write_prepared(folder, MiniatureSystem(tiny_pair).model(), {"train": 6, "validation": 4})
     return folder
 
 
 @pytest.fixture(scope="session")
 def made(prepared, tiny_pair, tmp_path_factory):
     """Finished fakes of ``prepared``, made on one thread as by the processes that are forked."""
-    from mmdisco.cli.fakes_order import Order, carry_out
+    from mmdisco.cli.fakes_order import FakesArgs, execute
 
     folder = tmp_path_factory.mktemp("made")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    carry_out(Order(prepared, folder, weights=tiny_pair, steps=2, shard=4))
+    execute(FakesArgs(prepared, folder, weights=tiny_pair, steps=2, shard=4))
     torch.set_num_threads(before)
     return folder
 

@@ -18,10 +18,10 @@ import torch
 
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import colour_of_each_frame
 from mmdisco.experiments.miniature.evaluation import Bench, held_out, rows
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.sounding_objects.scene import Kind
+from mmdisco.media.sounding_objects.scene import ObjectKind
 
 OUT = Path(__file__).parents[2] / "docs" / "embedded" / "colour.json"
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     o = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench.load(Folder())
+    bench = Bench.load(MiniatureSystem())
     ways = {row.name: row for row in rows(bench.folder.sampling())}
     kinds = [held_out(index).scene.kind for index in range(o.clips)]
     real = ([held_out(index).clip] for index in range(o.clips))
@@ -51,7 +51,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(record, indent=1) + "\n")
 
 
-def unsteady(batches: Iterable[list[AudioVideo]], kinds: list[Kind]) -> dict[str, float]:
+def unsteady(batches: Iterable[list[AudioVideo]], kinds: list[ObjectKind]) -> dict[str, float]:
     """Shares of frames and clips in another colour; frames by kind too."""
     wrong: list[float] = []
     for clip in (one for batch in batches for one in batch):
@@ -61,7 +61,7 @@ def unsteady(batches: Iterable[list[AudioVideo]], kinds: list[Kind]) -> dict[str
         "frames": sum(wrong) / len(wrong),
         "clips": sum(one > 0 for one in wrong) / len(wrong),
     }
-    for kind in Kind:
+    for kind in ObjectKind:
         own = [one for one, its in zip(wrong, kinds, strict=True) if its is kind]
         if own:
             found[f"frames, {kind.value}"] = sum(own) / len(own)

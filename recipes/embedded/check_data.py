@@ -24,8 +24,8 @@ from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     agreement,
     as_record,
     read,
-    repaired,
-    shuffled,
+    same_caption_shuffle,
+    shuffle,
 )
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.mel import MelScale
@@ -99,8 +99,8 @@ def measure(options: Options) -> tuple[dict[str, Any], dict[str, AudioVideo]]:
         "and noise σ = 0.03": noisy,
         "sound through mel and Griffin-Lim": heard,
         "both": both,
-        "re-paired within the caption": repaired(real, options.seed),
-        "shuffled": shuffled(real, options.seed),
+        "re-paired within the caption": same_caption_shuffle(real, options.seed),
+        "shuffled": shuffle(real, options.seed),
     }
     report = {
         "conditions": conditions(options, making),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.adapters.miniature.autoencoder import (
-    Standardised,
+    NormalizedVAE,
     build_video_autoencoder,
     decode_frames,
     encode_frames,
@@ -27,7 +27,7 @@ from mmdisco.io.files import read_tensors
 from mmdisco.media.clip import AudioVideo, Video
 from mmdisco.media.sounding_objects.dataset import Example
 from mmdisco.media.sounding_objects.render import render
-from mmdisco.media.sounding_objects.scene import Colour, Kind
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind
 
 NOISE = (0.0, 0.2, 0.4, 0.7, 1.0)
 READ = ("event_f1", "material", "size")
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     o = parser.parse_args()
     torch.set_num_threads(1)
-    autoencoder = Standardised(build_video_autoencoder())
+    autoencoder = NormalizedVAE(build_video_autoencoder())
     autoencoder.load_state_dict(read_tensors(o.weights))
     autoencoder.requires_grad_(False)  # noqa: FBT003
     clips = [held_out(STRIDE * index) for index in range(o.clips)]
@@ -49,7 +49,7 @@ def main() -> None:
     columns = latents.transpose(0, 1).flatten(1)
     _say("deviation along principal directions", torch.linalg.eigvalsh(torch.cov(columns)).sqrt())
     names = ", ".join(colour.value for colour in Colour)
-    for kind in Kind:
+    for kind in ObjectKind:
         own = [one for one in clips if one.scene.kind is kind][:6]
         apart = torch.stack([_colours_apart(autoencoder, one) for one in own]).mean(0)
         for colour, row in zip(Colour, apart, strict=True):
@@ -69,7 +69,7 @@ def main() -> None:
         sys.stdout.write(f"noise {sigma:.1f}: {said}\n")
 
 
-def _colours_apart(autoencoder: Standardised, clip: Example) -> Tensor:
+def _colours_apart(autoencoder: NormalizedVAE, clip: Example) -> Tensor:
     videos = [render(replace(clip.scene, colour=colour)) for colour in Colour]
     latents = encode_frames(autoencoder, _frames(videos)).flatten(1)
     return torch.cdist(latents, latents)

@@ -19,7 +19,7 @@ from train_discriminator import trained
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import perform
 from mmdisco.media.sounding_objects.scene import RADII, Colour, Scene, Size
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/embedded/pair"))
     o = parser.parse_args()
     torch.set_num_threads(1)
-    model, network = Folder(o.folder).model(), trained(o.name, o.weights)
+    model, network = MiniatureSystem(o.folder).model(), trained(o.name, o.weights)
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     scenes = [held_out(STRIDE * index) for index in range(o.clips)]
     video = model.encode_video([one.clip.video for one in scenes])

@@ -16,15 +16,15 @@ import numpy as np
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
-from mmdisco.core.rng import generator_of
+from mmdisco.core.rng import seeded_generator
 from mmdisco.training.checkpoint import (
-    Checkpoint,
+    TrainingCheckpoint,
     grouped,
     load_weights,
     optimizer_tensors,
     restore_optimizer,
 )
-from mmdisco.training.trainer import MovingAverage
+from mmdisco.training.trainer import EMA
 
 Item = TypeVar("Item")
 Network = TypeVar("Network", bound=nn.Module)
@@ -74,7 +74,7 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
     Returns:
         The averaged network, frozen.
     """
-    average = MovingAverage(network, schedule.ema)
+    average = EMA(network, schedule.ema)
     optimizer = AdamW(
         network.parameters(),
         lr=schedule.learning_rate,
@@ -84,7 +84,7 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
     )
     start = 0
     if path.exists():
-        kept = Checkpoint.load(path)
+        kept = TrainingCheckpoint.load(path)
         if kept.settings != asdict(schedule):
             raise SystemExit(f"{path} was trained with {kept.settings}: give another folder")
         load_weights(network, kept.group("network"), path)
@@ -98,7 +98,7 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
             | grouped("average", average.network.state_dict())
             | grouped("optimizer", optimizer_tensors(optimizer))
         )
-        Checkpoint(step, asdict(schedule), tensors).save(path)
+        TrainingCheckpoint(step, asdict(schedule), tensors).save(path)
 
     network.train()
     began, losses = time.monotonic(), []
@@ -106,7 +106,7 @@ def fit(network: Network, loss_of: Loss, schedule: Schedule, path: Path, name: s
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
-        loss = loss_of(step, generator_of(schedule.seed, step))
+        loss = loss_of(step, seeded_generator(schedule.seed, step))
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         optimizer.step()

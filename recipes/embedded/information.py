@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from train_discriminator import trained
 
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.experiments.miniature.data import encoded
 from mmdisco.experiments.miniature.evaluation import HELD_OUT
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example
-from mmdisco.training.diagnostics.measure import Examiner, paths_of
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, paths_of
 
 LEVELS = 12
 
@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/embedded/pair"))
     o = parser.parse_args()
     torch.set_num_threads(1)
-    folder = Folder(o.folder)
+    folder = MiniatureSystem(o.folder)
     model = folder.model()
     network = trained(o.name, o.weights)
-    paths = paths_of(IndexPath(model.schedules), one_sided=True)
-    examiner = Examiner(
+    paths = paths_of(SameTimestep(model.schedules), one_sided=True)
+    examiner = DiagnosticsRunner(
         base=guided_base(model, folder.sampling().guidance_scale),
         paths={name: paths[name] for name in ("given video", "given audio")},
         real=encoded(model, [example(HELD_OUT, index) for index in range(o.clips)]),

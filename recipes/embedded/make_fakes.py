@@ -8,7 +8,7 @@ from fit import progress
 
 from mmdisco.data.pair_store import PairStore
 from mmdisco.experiments.miniature.data import fill_fake
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import caption_of
 
 SHARD = 256
@@ -21,7 +21,7 @@ def make(seed: int, shards: int, out: Path) -> PairStore:
     if store.shards == shards:
         return store
     texts = [[caption_of(seed, index).text for index in _rows(shard)] for shard in range(shards)]
-    made = fill_fake(store, Folder(out / "pair"), texts, seed)
+    made = fill_fake(store, MiniatureSystem(out / "pair"), texts, seed)
     todo = range(store.shards, shards)
     for _ in zip(progress(todo, "fakes"), made, strict=True):
         pass

@@ -10,7 +10,7 @@ import torch
 from fit import progress
 
 from mmdisco.adapters.miniature.autoencoder import (
-    Standardised,
+    NormalizedVAE,
     build_audio_autoencoder,
     build_video_autoencoder,
     encode_frames,
@@ -60,8 +60,8 @@ class Encoder:
     """Autoencoders and text encoder from a run folder."""
 
     def __init__(self, out: Path) -> None:
-        self.video = Standardised(build_video_autoencoder())
-        self.audio = Standardised(build_audio_autoencoder())
+        self.video = NormalizedVAE(build_video_autoencoder())
+        self.audio = NormalizedVAE(build_audio_autoencoder())
         self.text = TextEncoder(vocabulary())
         for network, name in (
             (self.video, "video_autoencoder"),

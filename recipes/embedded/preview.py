@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import solver
 from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.pipeline import Jointly, guided_base
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.pipeline import JointGeneration, guided_base
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.plots import draw_clips
 
 if __name__ == "__main__":
@@ -28,8 +28,10 @@ if __name__ == "__main__":
     parser.add_argument("--picture", type=Path)
     o = parser.parse_args()
     torch.set_num_threads(1)
-    model = Folder(o.folder).model()
-    sampler = Sampler(IndexPath(model.schedules), AV(solver(o.solver), solver(o.solver)), o.steps)
+    model = MiniatureSystem(o.folder).model()
+    sampler = Sampler(
+        SameTimestep(model.schedules), AV(solver(o.solver), solver(o.solver)), o.steps
+    )
     base = guided_base(model, AV(*o.cfg))
     readings, drawn = [], {}
     for start in range(0, o.clips, 16):
@@ -43,7 +45,7 @@ if __name__ == "__main__":
             model.encode_prompts([w.caption.text for w in wanted]),
             noise,
         )
-        clips = Jointly().finish(model, z, 1.6)
+        clips = JointGeneration().finish(model, z, 1.6)
         readings += [read(c, w.caption.named) for c, w in zip(clips, wanted, strict=True)]
         drawn |= {w.caption.text: c for c, w in zip(clips, wanted, strict=True)}
     figures = {k: round(v["value"], 3) for k, v in as_record(agreement(readings)).items()}

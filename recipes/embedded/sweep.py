@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmdisco.core.av import AV
-from mmdisco.experiments.miniature.evaluation import Row
-from mmdisco.experiments.miniature.grid import Job, run
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.experiments.miniature.evaluation import MiniatureRow
+from mmdisco.experiments.miniature.grid import MiniatureJob, run
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.generation.system import levels_of
 
 
@@ -36,19 +36,19 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("runs/embedded/pair"))
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/sweep"))
     o = parser.parse_args()
-    todo = [Job(o.weights, o.out, None, 0, o.clips)]
+    todo = [MiniatureJob(o.weights, o.out, None, 0, o.clips)]
     for scale, guidance, steps, solver in itertools.product(o.scale, o.guidance, o.steps, o.solver):
         name = f"{o.given} given, s {scale}, w {guidance}, {steps} {solver}, {o.discriminator}"
         sampling = replace(
-            Folder(o.weights).sampling(),
+            MiniatureSystem(o.weights).sampling(),
             steps=steps,
             solver=solver,
             guidance_scale=_both(guidance),
             joint_scale=_both(scale),
             joint_levels=levels_of(o.levels),
         )
-        row = Row(f"{name}, {o.levels}", o.given, sampling, o.discriminator)
-        todo.append(Job(o.weights, o.out, row, o.seed, o.clips))
+        row = MiniatureRow(f"{name}, {o.levels}", o.given, sampling, o.discriminator)
+        todo.append(MiniatureJob(o.weights, o.out, row, o.seed, o.clips))
     sys.stdout.write(run(todo, o.jobs) + "\n")
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from mmdisco.adapters.miniature.autoencoder import (
     SQUARE,
-    Standardised,
+    NormalizedVAE,
     build_audio_autoencoder,
     build_video_autoencoder,
 )
@@ -68,7 +68,7 @@ def train(modality: str, seed: int, out: Path) -> None:
     some = pool[:: max(1, len(pool) // 2000)]
     with torch.no_grad():
         code.settle(trained, torch.cat([_means(trained, part) for part in some.split(64)]))
-        whole = Standardised(trained)
+        whole = NormalizedVAE(trained)
         latents = torch.cat([whole.encode(as_images(part)) for part in some.split(64)])
     whole.mean = latents.mean((0, 2, 3))
     whole.deviation = latents.std((0, 2, 3))

@@ -8,7 +8,7 @@ import torch
 from fit import Schedule, fit
 from torch import Generator, Tensor
 
-from mmdisco.adapters.miniature.denoiser import ConvolutionTransformer, DenoiserConfig
+from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import audio_schedule, video_schedule
 from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.parameterization import VPrediction
@@ -42,7 +42,7 @@ def train(modality: str, seed: int, out: Path) -> None:
     encoder.load_state_dict(read_tensors(out / "text_encoder.safetensors"))
     with torch.no_grad():
         empty = encoder([""])
-    network = ConvolutionTransformer(CONFIGS[modality])
+    network = ConvTransformer(CONFIGS[modality])
     schedule = SCHEDULES[modality]()
     rows = len(schedule.times)
 

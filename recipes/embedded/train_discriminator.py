@@ -10,25 +10,25 @@ from pathlib import Path
 import torch
 from fit import progress
 
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import Objective
-from mmdisco.core.noise_levels import LevelLaw, PowerLaw
+from mmdisco.core.losses import MMDisCoLoss
+from mmdisco.core.noise_levels import NoiseLevelSampler, PowerSampler
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import Mixed, RepairedWithin
+from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
 from mmdisco.discriminators.convolutions import FlatLatents
-from mmdisco.discriminators.correlation import ProductFusion, ProductFusionConfig
+from mmdisco.discriminators.correlation import CorrelationFusion, CorrelationFusionConfig
 from mmdisco.discriminators.fusion import AdditiveFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.experiments.miniature.data import rows_of_fakes
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_tensors, write_tensors
 from mmdisco.media.sounding_objects.dataset import caption_of
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.config import First, TrainConfig
-from mmdisco.training.contrastive import Groups
-from mmdisco.training.run import contrast_of
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.config import ContrastiveConfig, TrainerConfig
+from mmdisco.training.contrastive import CaptionGroups
+from mmdisco.training.run import contrastive_trainer
 from mmdisco.training.trainer import Trainer
 
 CONFIG = AudioVideoConfig(
@@ -37,7 +37,7 @@ CONFIG = AudioVideoConfig(
     width=128,
     depth=1,
     multipliers=(1,),
-    fusion=ProductFusionConfig(width=128, layers=3, heads=4),
+    fusion=CorrelationFusionConfig(width=128, layers=3, heads=4),
 )
 CONFIGS = {"discriminator": CONFIG, "additive": replace(CONFIG, fusion=AdditiveFusionConfig())}
 
@@ -73,18 +73,21 @@ class Recipe:
 
 def trainer_of(recipe: Recipe, seed: int, out: Path) -> Trainer:
     """Base, levels, losses and settings; what the base says is remembered in ``out/bases``."""
-    folder = Folder(out / "pair")
+    folder = MiniatureSystem(out / "pair")
     model, sampling = folder.model(), folder.sampling()
     parts = ("text_encoder", "audio_denoiser", "video_denoiser")
     told = [*(folder.config["sha256"][part] for part in parts), sampling.guidance_scale]
     key = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
     return Trainer(
-        base=RememberedBase(guided_base(model, sampling.guidance_scale), out / "bases" / key),
-        levels=LevelLaw(
-            IndexPath(model.schedules), PowerLaw(recipe.power), independent=0.35, one_sided=0.3
+        base=CachedDenoiser(guided_base(model, sampling.guidance_scale), out / "bases" / key),
+        levels=NoiseLevelSampler(
+            SameTimestep(model.schedules),
+            PowerSampler(recipe.power),
+            independent=0.35,
+            one_sided=0.3,
         ),
-        criterion=Objective(1.0, recipe.denoising),
-        config=TrainConfig(
+        criterion=MMDisCoLoss(1.0, recipe.denoising),
+        config=TrainerConfig(
             steps=recipe.steps,
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
@@ -111,18 +114,22 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     meanings = [caption_of(seed, index).named for index in range(len(real))]
     pairs = real.read()
     rows = rows_of_fakes(meanings, len(fake))
-    fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
-    shuffled = RepairedWithin.of(pairs, meanings)
+    fakes = RecombinedWithinCaption.told(fake.read(), rows, pairs.cond, meanings)
+    shuffled = RecombinedWithinCaption.of(pairs, meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])
-    if recipe.first and isinstance(network.fusion, ProductFusion):
-        first = First(recipe.first, power=recipe.first_power, learning_rate=recipe.first_rate)
-        groups = Groups.of(pairs, meanings, trainer.null, first.group, first.strangers)
-        before = contrast_of(first, replace(trainer, config=replace(trainer.config, warmup=100)))
+    if recipe.first and isinstance(network.fusion, CorrelationFusion):
+        first = ContrastiveConfig(
+            recipe.first, power=recipe.first_power, learning_rate=recipe.first_rate
+        )
+        groups = CaptionGroups.of(pairs, meanings, trainer.null, first.group, first.strangers)
+        before = contrastive_trainer(
+            first, replace(trainer, config=replace(trainer.config, warmup=100))
+        )
         # in place, as the whole training is
         steps = before.steps(network, groups, groups, run / f"{name}_first")
         _last(name, recipe.first, steps)
-    source = Mixed(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
+    source = MixedPairs(shuffled, fakes, recipe.shuffled) if recipe.shuffled else fakes
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     write_tensors(target, _last(name, recipe.steps, steps).state_dict(), {})
 

@@ -29,7 +29,14 @@ from mmdisco.io.files import write_json, write_tensors
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import example
-from mmdisco.media.sounding_objects.scene import MOST_EVENTS, SECONDS, Colour, Kind, Scene, Size
+from mmdisco.media.sounding_objects.scene import (
+    MOST_EVENTS,
+    SECONDS,
+    Colour,
+    ObjectKind,
+    Scene,
+    Size,
+)
 
 CLIPS = 6000
 HELD_OUT = 1000
@@ -38,7 +45,7 @@ SEED_OFFSET = 7
 # a clip has two events in its many steps: their mean loss is small
 EVENTS_WEIGHT = 10.0
 
-CHOICES = {"kind": len(Kind), "colour": len(Colour), "size": len(Size), "count": MOST_EVENTS}
+CHOICES = {"kind": len(ObjectKind), "colour": len(Colour), "size": len(Size), "count": MOST_EVENTS}
 
 
 class Reader(nn.Module):
@@ -148,7 +155,7 @@ def draw_pool(modality: Modality, indices: range, seed: int, name: str) -> Pool:
         inputs[row] = prepared
         scenes.append(item.scene)
     answers = {
-        "kind": torch.tensor([list(Kind).index(scene.kind) for scene in scenes]),
+        "kind": torch.tensor([list(ObjectKind).index(scene.kind) for scene in scenes]),
         "colour": torch.tensor([list(Colour).index(scene.colour) for scene in scenes]),
         "size": torch.tensor([list(Size).index(scene.size) for scene in scenes]),
         "count": torch.tensor([len(scene.events) - 1 for scene in scenes]),

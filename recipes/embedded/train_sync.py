@@ -35,11 +35,11 @@ from mmdisco.evaluation.metrics.sync.film_clips import (
     training_blocks,
 )
 from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SyncNetwork
-from mmdisco.evaluation.metrics.sync.scorer import SyncJudge, embed, picture_of, sound_of
+from mmdisco.evaluation.metrics.sync.scorer import SyncScorer, embed, picture_of, sound_of
 from mmdisco.evaluation.metrics.sync.scores import pair_auc, shuffled_auc
 from mmdisco.io.files import sha256, write_json, write_tensors
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.read import ReadSpec, read_clip
 from mmdisco.media.sounding_objects.dataset import example
 
 CLIPS = 4000
@@ -107,7 +107,7 @@ def film_source(film: AudioVideo) -> Source:
     return Source(pictures, sounds, torch.tensor([[0, s] for s in starts]))
 
 
-def fit_to_film(judge: SyncJudge, film: AudioVideo, third: int) -> None:
+def fit_to_film(judge: SyncScorer, film: AudioVideo, third: int) -> None:
     """Fit the canonical pairs, in place, to all blocks of the film but one third."""
     pictures, sounds = picture_of(film.video), sound_of(film.audio)
     blocks = training_blocks(min(len(pictures), sounds.shape[1] // COLUMNS), third)
@@ -164,7 +164,7 @@ def outspokenness(network: SyncNetwork, pictures: Tensor, sounds: Tensor) -> Ten
     return (logits - network.bias).square().mean()
 
 
-def figures(judge: SyncJudge, clips: list[AudioVideo]) -> dict[str, float]:
+def figures(judge: SyncScorer, clips: list[AudioVideo]) -> dict[str, float]:
     """AUC of true pairs against exchanged ones, and of exchanged ones against one another.
 
     Neighbouring clips overlap by half, so that exchanged pairs include near misses.
@@ -188,7 +188,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
-    film = read_clip(options.film, Selection(fps=Fraction(RATE)))
+    film = read_clip(options.film, ReadSpec(fps=Fraction(RATE)))
     source, cinema = objects(options.seed), film_source(film)
 
     def loss_of(step: int, generator: Generator) -> Tensor:
@@ -200,7 +200,7 @@ def main() -> None:
     network = SyncNetwork()
     checkpoint = options.out / "sync_judge_training.safetensors"
     trained: nn.Module = fit(network, loss_of, SCHEDULE, checkpoint, "sync judge")
-    judge = SyncJudge()
+    judge = SyncScorer()
     judge.network.load_state_dict(trained.state_dict())
     judge.network.half().float()  # as it is kept
     of_film: list[dict[str, float]] = []

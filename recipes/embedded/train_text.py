@@ -14,12 +14,19 @@ from torch.nn.functional import cross_entropy
 from mmdisco.adapters.miniature.text_encoder import WIDTH, TextEncoder
 from mmdisco.io.files import write_tensors
 from mmdisco.media.sounding_objects.captions import Caption, draw_caption, draw_named, vocabulary
-from mmdisco.media.sounding_objects.scene import MOST_EVENTS, Colour, Kind, Size, Wish, draw_scene
+from mmdisco.media.sounding_objects.scene import (
+    MOST_EVENTS,
+    Colour,
+    ObjectKind,
+    SceneWish,
+    Size,
+    draw_scene,
+)
 
 SCHEDULE = Schedule(steps=1500, learning_rate=3e-3, ema=0.99)
 CAPTIONS = 8192
 BATCH = 256
-_ANSWERS = {"kind": tuple(Kind), "colour": tuple(Colour), "size": tuple(Size)}
+_ANSWERS = {"kind": tuple(ObjectKind), "colour": tuple(Colour), "size": tuple(Size)}
 
 
 class Reader(nn.Module):
@@ -70,11 +77,11 @@ ANSWERS = (*_ANSWERS, "count")
 
 def _caption(rng: np.random.Generator) -> Caption:
     if rng.uniform() < 0.1:
-        return Caption("", Wish())
-    return draw_caption(draw_named(draw_scene(rng, Wish()), rng), rng)
+        return Caption("", SceneWish())
+    return draw_caption(draw_named(draw_scene(rng, SceneWish()), rng), rng)
 
 
-def _answer(name: str, named: Wish) -> int:
+def _answer(name: str, named: SceneWish) -> int:
     """Position of the answer, 0 where the caption leaves it free."""
     value: Enum | int | None = getattr(named, name)
     if value is None:

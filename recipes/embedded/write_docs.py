@@ -16,8 +16,8 @@ import torch
 from mmdisco.adapters.miniature.model import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.generation.pipeline import Generation, Jointly, Settings, generate
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, SamplerConfig, generate
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_json, write_text
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.plots import draw_clips
@@ -88,15 +88,15 @@ def between_marks(path: Path, block: str) -> None:
 
 def draw(path: Path, prompts: tuple[str, ...]) -> None:
     """Clips of the same noise, guided and from the bases alone."""
-    folder = Folder()
+    folder = MiniatureSystem()
     guided = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))
-    alone = Settings(guided.steps, guided.solvers, guided.guidance_scale, off, guided.grid)
+    alone = SamplerConfig(guided.steps, guided.solvers, guided.guidance_scale, off, guided.grid)
     clips: dict[str, AudioVideo] = {}
     model, discriminator = folder.model(), folder.discriminator()
     for seed, prompt in enumerate(prompts, start=SEED):
         for words, settings in (("side by side", alone), ("guided", guided)):
-            generation = Generation(model, discriminator, settings, Jointly(), SECONDS)
+            generation = GenerationRun(model, discriminator, settings, JointGeneration(), SECONDS)
             (clips[f"{prompt} (seed {seed}): {words}"],) = generate(generation, [prompt], [seed])
     draw_clips(path, clips)
 

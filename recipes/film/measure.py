@@ -15,14 +15,14 @@ import numpy.typing as npt
 import torch
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import take
-from mmdisco.data.prepared import Prepared
+from mmdisco.data.pairing import select_pairs
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.io.files import read_json, write_json
 from mmdisco.training.diagnostics.held_out import HeldOutClips
-from mmdisco.training.diagnostics.measure import CHUNK, noised
+from mmdisco.training.diagnostics.measure import CHUNK, add_noise
 
 LEVELS: Final = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 APART: Final = 0.8  # seconds from one clip that is measured to the next
@@ -116,7 +116,7 @@ def measure(out: Path) -> dict[str, Any]:
     clips = HeldOutClips.load(out / "data", out / "fakes", None)
     starts, loudness = held_out(out / "data")
     rows = spread(starts)
-    real = take(clips.inputs.clips.store("validation").read(), rows)
+    real = select_pairs(clips.inputs.clips.store("validation").read(), rows)
     sampler = clips.pair.method.sampler(clips.model, clips.pair.sampling().settings)
     parts = {"all": np.ones(len(rows)), "loud": loud_half(loudness[rows])}
     found: dict[str, Any] = {"clips": len(rows), "seconds": APART, "u": list(LEVELS)}
@@ -139,7 +139,7 @@ def loud_half(loudness: Array) -> Array:
 
 def held_out(data: Path) -> tuple[Array, Array]:
     """When each held-out clip begins, in seconds, and how loud it is, in dB."""
-    own = [line for line in Prepared(data).manifest if line["part"] == "validation"]
+    own = [line for line in PreparedFolder(data).manifest if line["part"] == "validation"]
     own.sort(key=lambda line: line["index"])
     starts = np.array([line["start"] for line in own])
     return starts, np.array([line["statistics"]["loudness"] for line in own])
@@ -166,7 +166,7 @@ class HeldOut:
 
     pairs: Pairs
     starts: Array
-    path: NoisePath
+    path: LevelCoupling
 
 
 def far(count: int) -> npt.NDArray[np.int64]:
@@ -194,7 +194,7 @@ def trial(
     shifts = np.concatenate([ahead, -ahead])
     seen = np.arange(count)
     # a side keeps its noise whatever it is paired with, or what it says by itself would not cancel
-    noisy = [one.z_t for one in noised(held.pairs, held.path, u, seed=0)]
+    noisy = [one.z_t for one in add_noise(held.pairs, held.path, u, seed=0)]
     z_t = AV(torch.cat([one.audio for one in noisy]), torch.cat([one.video for one in noisy]))
     text = held.pairs.cond.map(lambda one: one.pooled)
 

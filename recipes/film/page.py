@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mmdisco.io.files import read_json, replacing, write_text
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.plots import draw_clips
-from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.read import ReadSpec, read_clip
 
 CLIPS: Final = 24
 COLOURS: Final = {"film": "#1f6fb2", "additive": "#c4572c"}
@@ -23,7 +23,7 @@ SCORES: Final = {
 }
 SHOWN: Final = 2  # of each kind in the picture of clips
 AUDIBLE: Final = 0.01
-SMALL: Final = Selection(size=(64, 64))
+SMALL: Final = ReadSpec(size=(64, 64))
 
 
 @dataclass(frozen=True)

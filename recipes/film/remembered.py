@@ -8,12 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.data.prepared import Prepared
-from mmdisco.evaluation.command import Options, carry_out
+from mmdisco.data.prepared import PreparedFolder
+from mmdisco.evaluation.command import EvaluateArgs, carry_out
 from mmdisco.io.files import read_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.windows import windows
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.windows import read_clips
 from mmdisco.media.write import write_clip
 
 EVERY: Final = {"train": 2, "validation": 8}  # of overlapping clips one in so many
@@ -25,7 +25,7 @@ def remember(out: Path) -> dict[str, Any]:
     if not kept.exists():
         for part, every in EVERY.items():
             cut(out, part, every)
-        options = Options(
+        options = EvaluateArgs(
             out / "clips",
             out / "cut" / "validation",
             out / "cut" / "train",
@@ -41,19 +41,19 @@ def remember(out: Path) -> dict[str, Any]:
 
 def cut(out: Path, part: str, every: int) -> None:
     """Write one of so many clips of a part of the film, in one pass through it."""
-    prepared = Prepared(out / "data")
+    prepared = PreparedFolder(out / "data")
     starts = [line["start"] for line in prepared.manifest if line["part"] == part]
     chosen = sorted(Fraction(str(start)) for start in starts)[::every]
     paths = [out / "cut" / part / f"{float(start):07.2f}.mp4" for start in chosen]
     if not all(path.exists() for path in paths):
-        clips = windows(out / "bbb.mp4", chosen, form_of(prepared.about))
+        clips = read_clips(out / "bbb.mp4", chosen, form_of(prepared.about))
         for path, clip in zip(paths, clips, strict=True):
             if isinstance(clip, AudioVideo):
                 write_clip(path, clip)
 
 
-def form_of(about: dict[str, Any]) -> Form:
+def form_of(about: dict[str, Any]) -> ClipSpec:
     """The clips of a prepared folder."""
     size = (int(about["size"][0]), int(about["size"][1]))
     seconds, fps = (Fraction(str(about[name])) for name in ("seconds", "fps"))
-    return Form(seconds, fps, size, int(about["sample_rate"]))
+    return ClipSpec(seconds, fps, size, int(about["sample_rate"]))

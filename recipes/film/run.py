@@ -26,8 +26,8 @@ RELEASE: Final = "moviepy==2.2.1"
 INSIDE: Final = "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_10_minutes.zip"
 FILM: Final = "moviepy_10_minutes/resources/bbb.mp4"
 DOWNLOAD: Final = ("download", RELEASE, "--no-deps", "--no-binary", "moviepy")
-PREPARE: Final = "prepare bbb.mp4 --out data --hop 0.2 --stretch 20 --validation 0.3"
-FAKES: Final = "fakes data --out fakes --per-caption 128"
+PREPARE: Final = "prepare bbb.mp4 --out data --clip-stride 0.2 --split-block 20 --validation 0.3"
+FAKES: Final = "fakes data --out fakes --max-per-caption 128"
 TRAIN: Final = "train course.yaml --out film"
 ADDITIVE: Final = (
     "train course.yaml --out additive --interaction additive --learning-rate 0.001 "
@@ -36,7 +36,7 @@ ADDITIVE: Final = (
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
 )
-ALONE: Final = f"generate --no-prompt --samples {CLIPS} --no-guidance --out alone/clip.mp4"
+ALONE: Final = f"generate --no-prompt --samples {CLIPS} --no-joint-guidance --out alone/clip.mp4"
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmdisco.core import noise, parameterization
     from mmdisco.core.av import AV, each
-    from mmdisco.core.coupling import IndexPath, LogSNRPath, NoisePath
-    from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair, JointDenoiser
+    from mmdisco.core.coupling import LevelCoupling, SameLogSNR, SameTimestep
+    from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers, JointDenoiser
     from mmdisco.core.discriminator import Discriminator
     from mmdisco.core.guidance import (
-        ClassifierFree,
+        ClassifierFreeGuidance,
         ConstantScale,
         IntervalScale,
         JointGuidance,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from mmdisco.core.noise import NoiseLevel, NoiseSchedule
     from mmdisco.core.rng import NoiseSource
-    from mmdisco.core.sampler import Sampler, UniformLogSNR, UniformTime
+    from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler
     from mmdisco.core.schedulers import solver
     from mmdisco.errors import UserError
     from mmdisco.generation.generate import generate
@@ -32,19 +32,19 @@ _HOMES = {
         "each",
     ),
     "mmdisco.core.coupling": (
-        "IndexPath",
-        "LogSNRPath",
-        "NoisePath",
+        "SameTimestep",
+        "SameLogSNR",
+        "LevelCoupling",
     ),
     "mmdisco.core.denoiser": (
         "Conditioning",
         "Denoiser",
-        "IndependentPair",
+        "IndependentDenoisers",
         "JointDenoiser",
     ),
     "mmdisco.core.discriminator": ("Discriminator",),
     "mmdisco.core.guidance": (
-        "ClassifierFree",
+        "ClassifierFreeGuidance",
         "ConstantScale",
         "IntervalScale",
         "JointGuidance",
@@ -57,8 +57,8 @@ _HOMES = {
     "mmdisco.core.rng": ("NoiseSource",),
     "mmdisco.core.sampler": (
         "Sampler",
-        "UniformLogSNR",
-        "UniformTime",
+        "LogSNRSpacing",
+        "LinspaceSpacing",
     ),
     "mmdisco.core.schedulers": ("solver",),
     "mmdisco.errors": ("UserError",),
@@ -69,25 +69,25 @@ _MODULES = {"noise": "mmdisco.core.noise", "parameterization": "mmdisco.core.par
 
 __all__ = [
     "AV",
-    "ClassifierFree",
+    "ClassifierFreeGuidance",
     "Conditioning",
     "ConstantScale",
     "Denoiser",
     "Discriminator",
-    "IndependentPair",
-    "IndexPath",
+    "IndependentDenoisers",
     "IntervalScale",
     "JointDenoiser",
     "JointGuidance",
     "JointScale",
-    "LogSNRPath",
+    "LevelCoupling",
+    "LinspaceSpacing",
+    "LogSNRSpacing",
     "NoiseLevel",
-    "NoisePath",
     "NoiseSchedule",
     "NoiseSource",
+    "SameLogSNR",
+    "SameTimestep",
     "Sampler",
-    "UniformLogSNR",
-    "UniformTime",
     "UserError",
     "each",
     "generate",

@@ -13,8 +13,8 @@ from test_adapters_tiny import (
 )
 
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import IndependentPair
-from mmdisco.core.guidance import ClassifierFree
+from mmdisco.core.denoiser import IndependentDenoisers
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
@@ -128,7 +128,7 @@ def test_a_prompt_depends_on_no_batch_mate(model):
     for i, prompt in enumerate(PROMPTS):
         alone = model.encode_prompts([prompt])
         close(together.pooled[i : i + 1], alone.pooled)
-        for one, other in zip(together.native, alone.native, strict=True):
+        for one, other in zip(together.embeds, alone.embeds, strict=True):
             assert_close(one[i : i + 1], other, rtol=1e-4)
 
 
@@ -148,7 +148,7 @@ def test_pooled_text_is_one_vector_a_prompt(model, name):
     if modality(name) == "audio":
         close(cond.pooled.norm(dim=1), torch.ones(3))
     else:
-        close(cond.pooled, cond.native[0].mean(1))
+        close(cond.pooled, cond.embeds[0].mean(1))
 
 
 def test_clips_come_back_with_their_length_rate_and_size(model, name):
@@ -193,20 +193,20 @@ def test_latents_are_scaled_for_the_network(model, name):
 
 def test_a_negative_prompt_guides(model, name):
     null, negative = (AV(*[model.encode_prompts([text])] * 2) for text in ("", "noise"))
-    pair = IndependentPair(AV(model, model))
+    pair = IndependentDenoisers(AV(model, model))
     z_t, cond = AV(*[noise(model, name, 2)] * 2), AV(*[model.encode_prompts(["a", "b"])] * 2)
     at = AV(*[levels(model, 500, 400)] * 2)
     plain, null_eps = (pair.predict_noise(z_t, at, one).audio for one in (cond, null_for(null, 2)))
-    guided = ClassifierFree(pair, null, AV(3.0, 1.0)).predict_noise(z_t, at, cond)
+    guided = ClassifierFreeGuidance(pair, null, AV(3.0, 1.0)).predict_noise(z_t, at, cond)
     close(guided.audio, null_eps + 3 * (plain - null_eps))
-    other = ClassifierFree(pair, negative, AV(3.0, 1.0)).predict_noise(z_t, at, cond)
+    other = ClassifierFreeGuidance(pair, negative, AV(3.0, 1.0)).predict_noise(z_t, at, cond)
     assert (other.audio - guided.audio).abs().max() > 1e-4
 
 
 def null_for(null, count):
     def repeated(cond):
-        native = tuple(one.expand(count, *one.shape[1:]) for one in cond.native)
-        return type(cond)(cond.pooled.expand(count, -1), native)
+        embeds = tuple(one.expand(count, *one.shape[1:]) for one in cond.embeds)
+        return type(cond)(cond.pooled.expand(count, -1), embeds)
 
     return null.map(repeated)
 
@@ -233,7 +233,7 @@ def test_half_precision_stays_inside(model, name, tmp_path):
     assert half.parts.unet.dtype == torch.bfloat16
     x_t, at = noise(model, name, 1), levels(model, 500)
     cond = half.encode_prompts(["a"])
-    assert all(one.dtype in (torch.float32, torch.int64) for one in (cond.pooled, *cond.native))
+    assert all(one.dtype in (torch.float32, torch.int64) for one in (cond.pooled, *cond.embeds))
     eps = half.predict_noise(x_t, at, cond)
     assert eps.dtype == half.encode(clips(name, 1)).dtype == torch.float32
     exact = model.predict_noise(x_t, at, model.encode_prompts(["a"]))
@@ -247,5 +247,5 @@ def test_captions_of_any_length_share_one_store(model, name, tmp_path):
         z_0, cond = noise(model, name, 1), model.encode_prompts([prompt])
         store.append(Pairs(AV(z_0, z_0.clone()), AV(cond, model.encode_prompts([prompt]))))
     kept = store.read().cond.audio
-    for one, other in zip(kept.native, model.encode_prompts(PROMPTS).native, strict=True):
+    for one, other in zip(kept.embeds, model.encode_prompts(PROMPTS).embeds, strict=True):
         assert_close(one, other, rtol=1e-4)

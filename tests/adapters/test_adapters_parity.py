@@ -22,11 +22,11 @@ from transformers import (
 )
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import IndependentPair
-from mmdisco.core.guidance import ClassifierFree
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import IndependentDenoisers
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.core.schedulers import ddim
 
 STEPS = 4
@@ -36,7 +36,7 @@ PROMPT, NEGATIVE = "dog barks", "bad sound"
 
 
 @dataclass(frozen=True)
-class AtTimesteps(Grid):
+class AtTimesteps(TimestepSpacing):
     """The timesteps that a pipeline's scheduler visits."""
 
     timesteps: tuple[int, ...]
@@ -136,11 +136,11 @@ def test_a_run_equals_the_pipeline(name, scale, prediction_type):
 
 def run(model, z_T, scale, timesteps):
     """The model beside itself: a sampler walks pairs, and what is compared is one side."""
-    pair = IndependentPair(AV(model, model))
+    pair = IndependentDenoisers(AV(model, model))
     null = AV(*[model.encode_prompts([NEGATIVE])] * 2)
-    guided = ClassifierFree(pair, null, AV(scale, scale))
+    guided = ClassifierFreeGuidance(pair, null, AV(scale, scale))
     grid = AtTimesteps(timesteps)
-    sampler = Sampler(IndexPath(pair.schedules), AV(ddim(), ddim()), STEPS, grid)
+    sampler = Sampler(SameTimestep(pair.schedules), AV(ddim(), ddim()), STEPS, grid)
     cond = AV(*[model.encode_prompts([PROMPT])] * 2)
     z_0 = sampler.sample(guided, AV(z_T, z_T), cond, NoiseSource.from_seeds([0]))
     return model.decode(z_0.audio)

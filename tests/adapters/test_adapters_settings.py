@@ -25,11 +25,11 @@ from test_adapters_tiny import (
     vocoder,
 )
 
-from mmdisco.adapters.audio_vae import SoundCodec
+from mmdisco.adapters.audio_vae import AudioVAE
 from mmdisco.adapters.audioldm import AudioLDM
 from mmdisco.adapters.device import Runtime
-from mmdisco.adapters.scheduler_config import Parameterisation
-from mmdisco.adapters.video_vae import FrameCodec
+from mmdisco.adapters.scheduler_config import SchedulerConfig
+from mmdisco.adapters.video_vae import VideoVAE
 from mmdisco.core.noise import scaled_linear
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
@@ -63,7 +63,7 @@ def test_the_published_rates():
     small = {"model_in_dim": 64, "upsample_initial_channel": 32, "normalize_before": False}
     rates = {"upsample_rates": [5, 4, 2, 2, 2], "upsample_kernel_sizes": [16, 16, 8, 4, 4]}
     published = type(vocoder())(type(vocoder().config)(**small, **rates))
-    codec = SoundCodec(vae, published, CPU, "AudioLDM")
+    codec = AudioVAE(vae, published, CPU, "AudioLDM")
     assert codec.steps_per_second == 25
     assert codec.shape(2.0) == torch.Size([8, 50, 16])
     given = sounds(1, samples=3200)
@@ -142,7 +142,7 @@ def test_the_rate_of_videos_is_the_picture_s():
 def test_a_vocoder_of_another_rate_is_refused():
     fast = type(vocoder())(type(vocoder().config)(sampling_rate=48_000, model_in_dim=8))
     with pytest.raises(UserError, match="48000 Hz"):
-        SoundCodec(autoencoder(1), fast, CPU, "AudioLDM")
+        AudioVAE(autoencoder(1), fast, CPU, "AudioLDM")
 
 
 def test_a_denoiser_and_an_autoencoder_of_two_checkpoints_are_refused():
@@ -191,7 +191,7 @@ def test_tiles_make_a_large_picture_nearly_the_same():
     torch.manual_seed(0)
     vae = autoencoder(3).eval()
     given = videos(1, frames=2, picture=replace(PICTURE, height=96, width=96))
-    codec = FrameCodec(vae, replace(PICTURE, height=96, width=96), CPU, "tiles")
+    codec = VideoVAE(vae, replace(PICTURE, height=96, width=96), CPU, "tiles")
     whole = codec.encode(given)
     vae.tile_sample_min_size, vae.tile_latent_min_size = 64, 32
     vae.enable_tiling()
@@ -204,7 +204,7 @@ def test_what_a_prompt_has_too_much_is_left_out_with_a_warning():
     model = animatediff()
     with pytest.warns(UserWarning, match="reads the first 77"):
         long = model.encode_prompts(["a " * 200])
-    assert torch.equal(long.native[0], model.encode_prompts(["a " * 75]).native[0])
+    assert torch.equal(long.embeds[0], model.encode_prompts(["a " * 75]).embeds[0])
 
 
 def test_a_tokenizer_without_a_length_is_refused():
@@ -217,26 +217,26 @@ def test_a_tokenizer_without_a_length_is_refused():
 
 def test_the_language_model_says_as_much_as_its_checkpoint_states():
     model = audioldm2()
-    assert model.encode_prompts(["a"]).native[0].shape == (1, 5, 16)
+    assert model.encode_prompts(["a"]).embeds[0].shape == (1, 5, 16)
     model.parts.text.language_model.config.max_new_tokens = 3
-    assert model.encode_prompts(["a"]).native[0].shape == (1, 3, 16)
+    assert model.encode_prompts(["a"]).embeds[0].shape == (1, 3, 16)
 
 
 def test_a_named_table_is_the_project_s_own():
     table = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    made, own = Parameterisation.of(table).schedule, scaled_linear()
+    made, own = SchedulerConfig.of(table).schedule, scaled_linear()
     assert_close(made.alphas, own.alphas, rtol=1e-5)  # theirs is in single precision
 
 
 def test_a_given_table_is_taken_as_it_is():
     betas = [0.1, 0.2, 0.3]
-    made = Parameterisation.of(DDPMScheduler(3, trained_betas=betas)).schedule
+    made = SchedulerConfig.of(DDPMScheduler(3, trained_betas=betas)).schedule
     expected = torch.cumprod(1 - torch.tensor(betas).double(), 0).sqrt()
     assert_close(made.alphas, expected, rtol=1e-12)
 
 
 def test_a_row_of_no_signal_at_all_is_left_out():
     flat = DDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction")
-    made = Parameterisation.of(flat).schedule
+    made = SchedulerConfig.of(flat).schedule
     assert len(made.times) == 999
     assert made.alphas[-1] > 0

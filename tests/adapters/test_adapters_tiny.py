@@ -37,12 +37,12 @@ from mmdisco.adapters.audioldm2 import AudioLDM2, AudioLDM2Parts
 from mmdisco.adapters.audioldm2_text import AudioLDM2Text
 from mmdisco.adapters.device import CPU
 from mmdisco.adapters.text_to_video import TextToVideoSD, TextToVideoSDParts
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.media.clip import Audio, Video
 
 BYTES = list(bytes_to_unicode().values())
 LETTERS = [chr(code) for code in range(33, 127)]
-PICTURE = Picture(16, 24, Fraction(8))
+PICTURE = VideoSpec(16, 24, Fraction(8))
 # the tiny vocoder makes 4 samples a column and the autoencoder 1 step of 2 columns
 STEPS_PER_SECOND = 2000
 SECONDS = {"audio": 0.08, "video": 0.5}

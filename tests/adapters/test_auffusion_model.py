@@ -150,19 +150,19 @@ def test_a_whole_sound_is_not_continued(parts, model):
 
 def test_no_prompt_is_zeros_and_prompts_are_independent(model):
     cond = model.encode_prompts(PROMPTS)
-    assert cond.native[0].shape == (3, 77, 12)
-    assert not cond.native[0][1].any()
-    close(cond.pooled, cond.native[0].mean(1))
+    assert cond.embeds[0].shape == (3, 77, 12)
+    assert not cond.embeds[0][1].any()
+    close(cond.pooled, cond.embeds[0].mean(1))
     for k, prompt in enumerate(PROMPTS):
         assert_close(
-            model.encode_prompts([prompt]).native[0][0],
-            cond.native[0][k],
-            scale=cond.native[0].abs().max(),
+            model.encode_prompts([prompt]).embeds[0][0],
+            cond.embeds[0][k],
+            scale=cond.embeds[0].abs().max(),
         )
 
 
 def test_what_follows_a_prompt_is_the_adapters_answer_to_nothing(parts, model):
-    tokens = model.encode_prompts(["a dog"]).native[0][0]
+    tokens = model.encode_prompts(["a dog"]).embeds[0][0]
     nothing = parts.adapter(torch.zeros(1, 1, 8))[0, 0]
     # six tokens: beginning, "a", three letters, end
     close(tokens[6:], nothing.expand(71, -1))
@@ -171,7 +171,7 @@ def test_what_follows_a_prompt_is_the_adapters_answer_to_nothing(parts, model):
 
 def test_a_long_prompt_is_cut_with_a_warning(model):
     with pytest.warns(UserWarning, match="242 tokens: the text encoder reads the first 77"):
-        assert model.encode_prompts(["dog " * 80]).native[0].shape == (1, 77, 12)
+        assert model.encode_prompts(["dog " * 80]).embeds[0].shape == (1, 77, 12)
 
 
 def test_parts_are_frozen_whatever_they_were(parts):
@@ -231,7 +231,7 @@ def test_networks_in_half_precision_still_speak_float32(folder):
     model = Auffusion(parts, padding=padding)
     cond = model.encode_prompts(["a dog"])
     assert model.parts.unet.dtype == model.parts.vocoder.dtype == torch.bfloat16
-    assert cond.native[0].dtype == torch.float32
+    assert cond.embeds[0].dtype == torch.float32
     assert model.predict_noise(noise(), levels(model, 5), cond).dtype == torch.float32
     assert model.decode(noise(1, 1))[0].waveform.dtype == np.float32
 
@@ -254,7 +254,7 @@ def test_a_vocoder_gives_its_rate_whether_its_kernels_are_even_or_odd(kernels):
 
 
 def test_inputs_are_left_as_they_were(model):
-    x_t, tokens = noise(), model.encode_prompts(["a dog"]).native[0]
+    x_t, tokens = noise(), model.encode_prompts(["a dog"]).embeds[0]
     kept = x_t.clone(), tokens.clone()
     model.predict_noise(x_t, levels(model, 500), Conditioning(tokens.mean(1), (tokens,)))
     model.decode(x_t)

@@ -5,18 +5,18 @@ import pytest
 import torch
 from closeness import assert_close, is_close
 
-from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvolutionTransformer, DenoiserConfig
+from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import FPS, SAMPLE_RATE, SECONDS, video_schedule
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.sounding_objects.dataset import example
 
 
 @pytest.fixture(scope="module")
 def model(tiny_pair):
-    return Folder(tiny_pair).model()
+    return MiniatureSystem(tiny_pair).model()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_noise_prediction_listens_to_latent_level_and_caption(side, model, gener
 @pytest.mark.parametrize("shape", [(4, 6, 4), (4, 5, 4, 6)], ids=["sound", "video"])
 def test_every_step_of_time_sees_every_other(shape, generator):
     config = DenoiserConfig(shape, channels=8, width=16, layers=1, heads=2)
-    network = ConvolutionTransformer(config)
+    network = ConvTransformer(config)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     x_t = torch.randn(1, *shape, generator=generator).requires_grad_()

@@ -11,7 +11,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.adapters.miniature.vocabulary import words_of
 from mmdisco.errors import UserError
 from mmdisco.media.sounding_objects.captions import draw_caption, vocabulary
-from mmdisco.media.sounding_objects.scene import Colour, Kind, Size, Wish
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneWish, Size
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,11 @@ def old_bag(encoder, prompt):
 def test_every_caption_of_training_is_read_word_by_word(encoder):
     rng = np.random.default_rng(0)
     counts = (None, 1, 2, 3, 4)
-    for kind, colour, size, count in product(Kind, (None, *Colour), (None, *Size), counts):
+    for kind, colour, size, count in product(ObjectKind, (None, *Colour), (None, *Size), counts):
         for _ in range(4):
-            text = draw_caption(Wish(kind=kind, colour=colour, size=size, count=count), rng).text
+            text = draw_caption(
+                SceneWish(kind=kind, colour=colour, size=size, count=count), rng
+            ).text
             assert torch.equal(encoder.bags([text]), old_bag(encoder, text)), text
             assert encoder.vocabulary.notices(text) == []
 

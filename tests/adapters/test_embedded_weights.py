@@ -11,7 +11,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import IntervalScale
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import Folder, pack
+from mmdisco.generation.presets.miniature_system import MiniatureSystem, pack
 from mmdisco.generation.system import levels_of, levels_record
 from mmdisco.io.files import read_tensors, write_tensors
 
@@ -36,7 +36,7 @@ def test_packed_networks_come_back_to_half_precision(tmp_path):
     write_tensors(tmp_path / "source.safetensors", network.state_dict(), {})
     source = {"text_encoder": tmp_path / "source.safetensors"}
     pack(source, {"words": ["a", "ball"]}, tmp_path / "pair", {"made by": "a test"})
-    again = Folder(tmp_path / "pair").text()
+    again = MiniatureSystem(tmp_path / "pair").text()
     assert again.vocabulary == network.vocabulary
     for key, value in network.state_dict().items():
         assert_close(again.state_dict()[key], value, rtol=1e-3)
@@ -50,24 +50,24 @@ def test_files_are_half_precision_and_networks_single(tiny_pair):
         for name in NETWORKS
         for value in read_tensors(tiny_pair / f"{name}.safetensors").values()
     )
-    text = Folder(tiny_pair).text()
+    text = MiniatureSystem(tiny_pair).text()
     assert all(value.dtype == torch.float32 for value in text.state_dict().values())
 
 
 def test_loaded_networks_are_frozen(tiny_pair):
-    discriminator = Folder(tiny_pair).discriminator()
+    discriminator = MiniatureSystem(tiny_pair).discriminator()
     assert not discriminator.training
     assert not any(parameter.requires_grad for parameter in discriminator.parameters())
 
 
 def test_discriminators_are_found_by_name(tiny_pair):
-    folder = Folder(tiny_pair)
+    folder = MiniatureSystem(tiny_pair)
     fusions = [type(folder.discriminator(name).fusion) for name in ("discriminator", "additive")]
     assert [fusion.__name__ for fusion in fusions] == ["ProductFusion", "AdditiveFusion"]
 
 
 def test_settings_are_those_of_the_configuration(tiny_pair):
-    sampling = Folder(tiny_pair).sampling()
+    sampling = MiniatureSystem(tiny_pair).sampling()
     assert sampling.guidance_scale == AV(1.5, 1.5)
     assert sampling.settings.steps == sampling.steps == 8
     assert sampling.settings.joint_scale == AV(
@@ -82,21 +82,21 @@ def test_a_single_changed_bit_is_found(name, copied):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{name}.safetensors is damaged"):
-        load_all(Folder(copied))
+        load_all(MiniatureSystem(copied))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_missing_file_is_named(name, copied):
     (copied / f"{name}.safetensors").unlink()
     with pytest.raises(UserError, match=f"{name}.safetensors is not there"):
-        load_all(Folder(copied))
+        load_all(MiniatureSystem(copied))
 
 
 def test_file_cut_short_is_found(copied):
     path = copied / "discriminator.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="is damaged"):
-        Folder(copied).discriminator()
+        MiniatureSystem(copied).discriminator()
 
 
 def test_weights_of_another_network_are_refused(copied):
@@ -104,7 +104,7 @@ def test_weights_of_another_network_are_refused(copied):
     config["video_denoiser"]["width"] = 64
     (copied / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"video_denoiser\.safetensors holds another network"):
-        Folder(copied).model()
+        MiniatureSystem(copied).model()
 
 
 @pytest.mark.parametrize("content", [None, "{", b"\xff\xfe"])
@@ -113,7 +113,7 @@ def test_missing_or_damaged_configuration_is_one_line(content, tmp_path):
         file = tmp_path / "config.json"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=r"config\.json"):
-        Folder(tmp_path).sampling()
+        MiniatureSystem(tmp_path).sampling()
 
 
 def load_all(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from closeness import assert_close
 
-from mmdisco.adapters.mmdiffusion.config import JointConfig, Level, UpscalerConfig
+from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel, UpscalerConfig
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler
@@ -19,12 +19,18 @@ from mmdisco.discriminators.convolutions import VideoLatents, WaveformLatents
 from mmdisco.discriminators.fusion import TimeFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import Generation, Jointly, Settings, SoundFor, generate
+from mmdisco.generation.pipeline import (
+    GenerationRun,
+    JointGeneration,
+    SamplerConfig,
+    VideoToAudio,
+    generate,
+)
 from mmdisco.media.clip import Audio, Video
 
 SMALL = JointConfig(
     width=32,
-    levels=(Level(32), Level(32, window=1, video_attention=True)),
+    levels=(UNetLevel(32), UNetLevel(32, window=1, video_attention=True)),
     depth=1,
     crosses_middle=True,
     head_channels=32,
@@ -65,13 +71,13 @@ def generation(model, scale=0.0, task=None):
         )
         for parameter in discriminator.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
-    settings = Settings(
+    settings = SamplerConfig(
         steps=2,
         solvers=AV(solver("ddim"), solver("dpm++2m")),
         guidance_scale=AV(1.0, 1.0),
         joint_scale=AV(ConstantScale(scale), ConstantScale(scale)),
     )
-    return Generation(model, discriminator, settings, task or Jointly(), 0.4)
+    return GenerationRun(model, discriminator, settings, task or JointGeneration(), 0.4)
 
 
 def video(frames=4, side=8, fps=10):
@@ -145,7 +151,7 @@ def test_sound_follows_a_given_video(model):
     def made(seed):
         frames = np.random.default_rng(seed).random((4, 8, 8, 3), np.float32)
         given = Video(frames, Fraction(10))
-        (clip,) = generate(generation(model, task=SoundFor([given], [given])), [""], [0])
+        (clip,) = generate(generation(model, task=VideoToAudio([given], [given])), [""], [0])
         assert np.array_equal(clip.video.frames, frames)
         return clip.audio.waveform
 

@@ -5,11 +5,17 @@ from torch import nn
 from torch.nn import functional
 
 from mmdisco.adapters.mmdiffusion.attention import look
-from mmdisco.adapters.mmdiffusion.config import JOINT, UPSCALER, JointConfig, Level, UpscalerConfig
+from mmdisco.adapters.mmdiffusion.config import (
+    JOINT,
+    UPSCALER,
+    JointConfig,
+    UNetLevel,
+    UpscalerConfig,
+)
 from mmdisco.adapters.mmdiffusion.layers import (
     DilatedConvolution,
+    FactorizedConvolution,
     GroupNorm,
-    SpaceTimeConvolution,
     time_features,
 )
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
@@ -20,7 +26,7 @@ from mmdisco.errors import UserError
 
 SMALL = JointConfig(
     width=32,
-    levels=(Level(32), Level(64, window=2, video_attention=True, audio_attention=True)),
+    levels=(UNetLevel(32), UNetLevel(64, window=2, video_attention=True, audio_attention=True)),
     depth=1,
     crosses_middle=True,
     head_channels=32,
@@ -169,7 +175,7 @@ def test_dilated_convolution_is_that_of_the_library(generator, dilation, pool):
 
 @pytest.mark.parametrize("pool", [1, 2])
 def test_space_time_convolution_is_two_of_the_library(generator, pool):
-    layer = SpaceTimeConvolution(3, 5, pool)
+    layer = FactorizedConvolution(3, 5, pool)
     x = torch.randn(2, 4, 8, 6, 3, generator=generator)
     wide = functional.conv3d(
         x.movedim(-1, 1), layer.spatial.weight[:, :, None], layer.spatial.bias, padding=(0, 1, 1)

@@ -7,7 +7,7 @@ from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, ContinuousPath
 from mmdisco.adapters.mmdiffusion.solver import SinglestepDPMSolver, orders
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
-from mmdisco.core.noise import NoiseLevel, linear, over
+from mmdisco.core.noise import NoiseLevel, broadcast_like, linear
 from mmdisco.core.rng import NoiseSource
 from mmdisco.errors import UserError
 
@@ -35,7 +35,7 @@ class Asked(JointDenoiser):
 
 def exact(x, level):
     variance = (level.alpha * SPREAD) ** 2 + level.sigma**2
-    return x * over(level.sigma / variance, x)
+    return x * broadcast_like(level.sigma / variance, x)
 
 
 def none(count=1):
@@ -102,7 +102,7 @@ def test_fork_leaves_no_trace():
     def walk(run, *, forking):
         for index in range(5):
             if forking:
-                run.fork().step(index, x[index], -eps[index], [])
+                run.copy().step(index, x[index], -eps[index], [])
             last = run.step(index, x[index], eps[index], [])
         return last
 

@@ -10,13 +10,13 @@ from closeness import assert_close
 from test_videocrafter2_tiny import PICTURE, built, published
 
 from mmdisco.adapters.device import Runtime
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.schedule import clean_scales
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair
-from mmdisco.core.noise import NoiseLevel, over, scaled_linear
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers
+from mmdisco.core.noise import NoiseLevel, broadcast_like, scaled_linear
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import solver
@@ -71,7 +71,7 @@ def test_any_number_of_frames_is_taken(model, frames):
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 8), (4, 8)])
 def test_any_size_of_whole_latents_is_taken(model, height, width):
-    model = VideoCrafter2(model.parts, Picture(height, width))
+    model = VideoCrafter2(model.parts, VideoSpec(height, width))
     x_t = torch.randn(1, *model.latent_shape(0.125))
     cond = model.encode_prompts(["playing bongo"])
     assert model.predict_noise(x_t, levels(model, 9), cond).shape == x_t.shape
@@ -81,7 +81,7 @@ def test_any_size_of_whole_latents_is_taken(model, height, width):
 @pytest.mark.parametrize(("height", "width"), [(16, 18), (0, 16), (-4, 16)])
 def test_other_sizes_are_refused(model, height, width):
     with pytest.raises(UserError, match=f"{width}×{height}: VideoCrafter2 takes multiples of 4"):
-        VideoCrafter2(model.parts, Picture(height, width))
+        VideoCrafter2(model.parts, VideoSpec(height, width))
 
 
 def test_a_prediction_depends_on_no_batch_mate(model):
@@ -120,7 +120,7 @@ def test_networks_in_half_precision_still_speak_float32(folder):
     model = built(folder, dtype=torch.bfloat16)
     cond, x_t = model.encode_prompts(PROMPTS), noise()
     assert model.parts.unet.first.weight.dtype == torch.bfloat16
-    assert cond.native[0].dtype == torch.float32
+    assert cond.embeds[0].dtype == torch.float32
     assert model.predict_noise(x_t, levels(model, 5, 6), cond).dtype == torch.float32
     assert model.decode(x_t)[0].frames.dtype == np.float32
     assert model.encode([clip()]).dtype == torch.float32
@@ -128,14 +128,14 @@ def test_networks_in_half_precision_still_speak_float32(folder):
 
 def test_pooled_text_is_the_mean_of_all_tokens(model):
     cond = model.encode_prompts(PROMPTS)
-    assert cond.native[0].shape == (2, 77, 12)
-    close(cond.pooled, cond.native[0].mean(1))
+    assert cond.embeds[0].shape == (2, 77, 12)
+    close(cond.pooled, cond.embeds[0].mean(1))
     close(model.encode_prompts(PROMPTS[1:]).pooled, cond.pooled[1:])
 
 
 def test_a_long_prompt_is_cut_with_a_warning(model):
     with pytest.warns(UserWarning, match="reads the first 77"):
-        assert model.encode_prompts(["a " * 100]).native[0].shape == (1, 77, 12)
+        assert model.encode_prompts(["a " * 100]).embeds[0].shape == (1, 77, 12)
 
 
 def test_clean_latents_are_scaled_as_in_the_training(model):
@@ -161,15 +161,17 @@ class OnePoint(Denoiser):
         return self._schedule
 
     def predict_noise(self, x_t, level, cond):
-        return (x_t - over(level.alpha, x_t) * self.point) / over(level.sigma, x_t)
+        return (x_t - broadcast_like(level.alpha, x_t) * self.point) / broadcast_like(
+            level.sigma, x_t
+        )
 
 
 @pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
 def test_samplers_take_the_scale_of_the_clean_latent_into_account(model, name):
     point = torch.randn(1, 4, 2, 8, 12, generator=torch.Generator().manual_seed(3))
     exact, none = OnePoint(model.schedule, point), Conditioning.none(1)
-    pair = IndependentPair(AV(exact, exact))
-    sampler = Sampler(IndexPath(pair.schedules), AV(solver(name), solver(name)), steps=5)
+    pair = IndependentDenoisers(AV(exact, exact))
+    sampler = Sampler(SameTimestep(pair.schedules), AV(solver(name), solver(name)), steps=5)
     source = NoiseSource.from_seeds([0])
     z_T = sampler.initial(source, AV(point.shape, point.shape))
     *_, last = sampler.run(pair, z_T, AV(none, none), source)
@@ -236,7 +238,7 @@ def test_what_it_cannot_do_is_refused(model):
 
 
 def test_inputs_are_left_as_they_were(model):
-    x_t, tokens = noise(1), model.encode_prompts([""]).native[0]
+    x_t, tokens = noise(1), model.encode_prompts([""]).embeds[0]
     kept = x_t.clone(), tokens.clone()
     model.predict_noise(x_t, levels(model, 500), Conditioning(tokens.mean(1), (tokens,)))
     model.decode(x_t)

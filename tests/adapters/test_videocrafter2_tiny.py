@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
@@ -19,7 +19,7 @@ from mmdisco.adapters.videocrafter2.weights import Architecture, convert
 
 DATA = Path(__file__).parents[1] / "golden" / "data" / "videocrafter2"
 TOKENIZER = DATA / "tokenizer"
-PICTURE = Picture(16, 24, Fraction(8))
+PICTURE = VideoSpec(16, 24, Fraction(8))
 TINY = Architecture(
     UNetShape(
         channels=32,

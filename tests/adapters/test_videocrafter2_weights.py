@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_videocrafter2_tiny import DATA, PICTURE, TINY, TOKENIZER, built, checkpoint, published
 
-from mmdisco.adapters.checkpoint import empty
+from mmdisco.adapters.checkpoint import materialize
 from mmdisco.adapters.videocrafter2 import keys
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
-from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
+from mmdisco.adapters.videocrafter2.text import OpenCLIPText, TowerShape
 from mmdisco.adapters.videocrafter2.weights import PUBLISHED, convert, load_networks
 from mmdisco.errors import UserError
 
@@ -53,12 +53,12 @@ def refused(call, *arguments):
 )
 def test_published_sizes_have_the_published_number_of_parameters(name, parameters):
     make, _ = PUBLISHED.networks[name]
-    assert sum(one.numel() for one in empty(make).parameters()) == parameters
+    assert sum(one.numel() for one in materialize(make).parameters()) == parameters
 
 
 def test_published_sizes_fit_together():
     """Without values: 16 frames of 256×256."""
-    unet, autoencoder, text = (empty(make) for make, _ in PUBLISHED.networks.values())
+    unet, autoencoder, text = (materialize(make) for make, _ in PUBLISHED.networks.values())
     with torch.device("meta"):
         tokens = text(torch.zeros(1, 77, dtype=torch.int64))
         assert tokens.shape == (1, 77, 1024)
@@ -72,7 +72,7 @@ def test_every_published_name_is_known_and_fits():
     shapes = json.loads(gzip.decompress((DATA / "checkpoint.json.gz").read_bytes()))
     seen = {*keys.SCHEDULE, *keys.DERIVED}
     for make, part in PUBLISHED.networks.values():
-        own = {key: tuple(one.shape) for key, one in empty(make).state_dict().items()}
+        own = {key: tuple(one.shape) for key, one in materialize(make).state_dict().items()}
         theirs = {key: tuple(one) for key, one in shapes.items() if key.startswith(part.prefix)}
         seen |= theirs.keys()
         named = {part.rename(key.removeprefix(part.prefix)): one for key, one in theirs.items()}
@@ -254,5 +254,5 @@ def test_a_damaged_configuration_is_named(folder, content):
 
 def test_parts_of_different_checkpoints_are_refused(folder):
     parts = built(folder).parts
-    wrong = replace(parts, tower=TextTower(TowerShape(8, 5, 16, 2, 2)))
+    wrong = replace(parts, tower=OpenCLIPText(TowerShape(8, 5, 16, 2, 2)))
     assert "text of width 12" in refused(VideoCrafter2, wrong, PICTURE)

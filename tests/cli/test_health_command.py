@@ -1,4 +1,4 @@
-"""``mmdisco health`` on a pair of random weights."""
+"""``mmdisco diagnose`` on a pair of random weights."""
 
 import json
 import sys
@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.diagnose_order import Order, carry_out
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.cli.diagnose_order import DiagnoseArgs, execute
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
 
 def order(pair, out, discriminator=None):
-    return Order(discriminator, None, None, pair, out, pairs=16, levels=2)
+    return DiagnoseArgs(discriminator, None, None, pair, out, pairs=16, levels=2)
 
 
 @pytest.fixture(scope="module")
 def reported(tiny_pair, tmp_path_factory):
     out = tmp_path_factory.mktemp("health")
-    return out, list(carry_out(order(tiny_pair, out)))
+    return out, list(execute(order(tiny_pair, out)))
 
 
 def test_report_of_the_embedded_pair(reported):
@@ -36,12 +36,12 @@ def test_report_of_the_embedded_pair(reported):
 def test_a_silent_discriminator_gains_nothing_on_what_is_kept(reported, tiny_pair, tmp_path):
     out, _ = reported
     times = {path: path.stat().st_mtime_ns for path in (out / "held-out").rglob("*.*")}
-    network = AudioVideoDiscriminator(Folder(tiny_pair).discriminator().config)
+    network = AudioVideoDiscriminator(MiniatureSystem(tiny_pair).discriminator().config)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-    DiscriminatorFolder(network, "embedded").save(tmp_path / "silent")
-    list(carry_out(order(tiny_pair, out, str(tmp_path / "silent"))))
+    PretrainedDiscriminator(network, "embedded").save(tmp_path / "silent")
+    list(execute(order(tiny_pair, out, str(tmp_path / "silent"))))
     figures = json.loads((out / "health.json").read_text())["figures"]
     assert figures["joint: nats audio"] == 0
     assert figures["joint: ranking against fake"] == 0.5
@@ -60,7 +60,7 @@ def test_a_silent_discriminator_gains_nothing_on_what_is_kept(reported, tiny_pai
 )
 def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch, capfd):
     rest = ["--weights", str(tiny_pair), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["mmdisco", "health", *arguments, *rest])
+    monkeypatch.setattr(sys, "argv", ["mmdisco", "diagnose", *arguments, *rest])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2

@@ -26,7 +26,7 @@ DEAD = 4194305  # above any process's number
 def in_child(work):
     """Exit status and standard error of ``work`` in a forked process."""
     reads, writes = os.pipe()
-    child = os.fork()
+    child = os.copy()
     if child == 0:
         os.dup2(writes, 2)
         try:

@@ -7,9 +7,9 @@ from torch import nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, linear, scaled_linear
-from mmdisco.core.replacement import Alongside
+from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.official.network import NoisedAlong
 
 SCHEDULES = AV(scaled_linear(), linear())
@@ -26,7 +26,7 @@ def latents(generator, count=2):
 
 def test_the_clean_side_gets_noise_of_its_own_schedule_at_the_timestep_of_the_other(generator):
     z, level = latents(generator), audio_level(400)
-    noised = Alongside(SCHEDULES).noised(z, AV(level, CLEAN))
+    noised = Replacement(SCHEDULES).noised(z, AV(level, CLEAN))
     own = SCHEDULES.video.level(torch.tensor([400.0]))
     assert noised.level.video.t.tolist() == [400.0, 400.0]
     assert_close(noised.level.video.sigma[:1], own.sigma)
@@ -39,14 +39,14 @@ def test_the_clean_side_gets_noise_of_its_own_schedule_at_the_timestep_of_the_ot
 def test_a_clean_sound_is_noised_too(generator):
     z = latents(generator)
     level = SCHEDULES.video.level(torch.full((2,), 400.0))
-    noised = Alongside(SCHEDULES).noised(z, AV(CLEAN, level))
+    noised = Replacement(SCHEDULES).noised(z, AV(CLEAN, level))
     assert noised.level.audio.t.tolist() == [400.0, 400.0]
     assert noised.z_t.video is z.video
     assert not torch.equal(noised.z_t.audio, z.audio)
 
 
 def test_noise_is_settled_by_the_timestep_and_alike_for_all_samples(generator):
-    z, along = latents(generator), Alongside(SCHEDULES)
+    z, along = latents(generator), Replacement(SCHEDULES)
     both = along.noised(z, AV(audio_level(400), CLEAN)).z_t.video
     assert torch.equal(along.noised(z, AV(audio_level(400), CLEAN)).z_t.video, both)
     level = SCHEDULES.audio.level(torch.tensor([400.0]))
@@ -67,7 +67,7 @@ def test_noise_is_settled_by_the_timestep_and_alike_for_all_samples(generator):
 @pytest.mark.parametrize("clean", [True, False])
 def test_pairs_of_one_kind_stay_as_they_are(clean, generator):
     z, level = latents(generator), CLEAN if clean else audio_level(400)
-    noised = Alongside(SCHEDULES).noised(z, AV(level, level))
+    noised = Replacement(SCHEDULES).noised(z, AV(level, level))
     assert noised.z_t is z
 
 
@@ -85,7 +85,7 @@ class OneLevel(Discriminator):
 
 def test_guidance_of_the_made_side_follows_the_noised_given_one(generator):
     z, level = latents(generator), AV(audio_level(400), CLEAN)
-    along = Alongside(SCHEDULES)
+    along = Replacement(SCHEDULES)
     network = NoisedAlong(OneLevel(), along)
-    gradient = differentiate(lambda one: network(one, level, AV(z.audio, z.video)), z).gradient
+    gradient = log_ratio_gradient(lambda one: network(one, level, AV(z.audio, z.video)), z).gradient
     assert_close(gradient.audio, along.noised(z, level).z_t.video)

@@ -6,11 +6,11 @@ from closeness import assert_close
 from torch import nn
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale, IntervalScale, JointGuidance
-from mmdisco.core.log_ratio import EveryKth, EveryTime, differentiate
+from mmdisco.core.log_ratio import NoReuse, ReuseEvery, log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, linear
 from mmdisco.errors import UserError
 
@@ -37,7 +37,7 @@ class Silent(JointDenoiser):
 
 def levels(u):
     own = linear()
-    return IndexPath(AV(own, own)).levels(torch.full((2,), u, dtype=torch.float64))
+    return SameTimestep(AV(own, own)).levels(torch.full((2,), u, dtype=torch.float64))
 
 
 def guided(asking, discriminator, scale=None):
@@ -52,7 +52,7 @@ def latents(generator):
 @pytest.mark.parametrize(("every", "asked"), [(1, 7), (2, 4), (3, 3), (7, 1), (9, 1)])
 def test_the_first_of_every_k_evaluations_asks(every, asked, generator):
     discriminator = Product()
-    denoiser = guided(EveryKth(every), discriminator)
+    denoiser = guided(ReuseEvery(every), discriminator)
     for step in range(7):
         denoiser.predict_noise(latents(generator), levels(0.9 - step / 10), NONE)
     assert discriminator.calls == asked
@@ -60,8 +60,8 @@ def test_the_first_of_every_k_evaluations_asks(every, asked, generator):
 
 def test_every_first_is_every_time(generator):
     z, level = latents(generator), levels(0.5)
-    held = guided(EveryKth(1), Product()).predict_noise(z, level, NONE)
-    fresh = guided(EveryTime(), Product()).predict_noise(z, level, NONE)
+    held = guided(ReuseEvery(1), Product()).predict_noise(z, level, NONE)
+    fresh = guided(NoReuse(), Product()).predict_noise(z, level, NONE)
     assert_close(held.audio, fresh.audio)
     assert_close(held.video, fresh.video)
 
@@ -69,7 +69,7 @@ def test_every_first_is_every_time(generator):
 def test_a_held_gradient_meets_the_noise_of_the_level_at_hand(generator):
     first, second = latents(generator), latents(generator)
     here, there = levels(0.8), levels(0.4)
-    denoiser = guided(EveryKth(2), Product())
+    denoiser = guided(ReuseEvery(2), Product())
     denoiser.predict_noise(first, here, NONE)
     eps = denoiser.predict_noise(second, there, NONE)
     # ∇h of the first latents, σ of the second level
@@ -87,8 +87,8 @@ def test_a_held_gradient_is_of_latents_without_units(generator):
 
     variance_preserving, exploding = [], []
     for asking, units, found in (
-        (EveryKth(2).begin(), levels, variance_preserving),
-        (EveryKth(2).begin(), lambda u: with_variance_exploding(levels(u).audio), exploding),
+        (ReuseEvery(2).begin(), levels, variance_preserving),
+        (ReuseEvery(2).begin(), lambda u: with_variance_exploding(levels(u).audio), exploding),
     ):
         denoiser = JointGuidance(Silent(), Product(), AV(ConstantScale(), ConstantScale()), asking)
         for u in (0.5, 0.3):
@@ -101,14 +101,14 @@ def test_a_held_gradient_is_of_latents_without_units(generator):
 def test_evaluations_outside_the_interval_are_not_counted(generator):
     discriminator = Product()
     low, high = (float(levels(at).audio.log_snr[0]) for at in (0.7, 0.3))
-    denoiser = guided(EveryKth(2), discriminator, IntervalScale(1.0, low, high))
+    denoiser = guided(ReuseEvery(2), discriminator, IntervalScale(1.0, low, high))
     for u in (0.9, 0.8, 0.6):
         denoiser.predict_noise(latents(generator), levels(u), NONE)
     assert discriminator.calls == 1
 
 
 def test_runs_do_not_share_what_is_held(generator):
-    asking, discriminator = EveryKth(5), Product()
+    asking, discriminator = ReuseEvery(5), Product()
     for _ in range(2):
         guided(asking, discriminator).predict_noise(latents(generator), levels(0.5), NONE)
     assert discriminator.calls == 2
@@ -116,13 +116,13 @@ def test_runs_do_not_share_what_is_held(generator):
 
 def test_less_than_every_evaluation_is_refused():
     with pytest.raises(UserError, match="1 or more"):
-        EveryKth(0)
+        ReuseEvery(0)
 
 
 def test_latents_of_the_caller_stay_as_they_were(generator):
     z = latents(generator)
     before = z.map(torch.clone)
-    differentiate(lambda pair: (pair.audio * pair.video).sum(1), z)
+    log_ratio_gradient(lambda pair: (pair.audio * pair.video).sum(1), z)
     assert not z.audio.requires_grad
     assert torch.equal(z.audio, before.audio)
 
@@ -130,7 +130,7 @@ def test_latents_of_the_caller_stay_as_they_were(generator):
 def test_gradient_can_be_differentiated_again_when_asked(generator):
     z = latents(generator)
     weight = nn.Parameter(torch.tensor(2.0))
-    ratio = differentiate(
+    ratio = log_ratio_gradient(
         lambda pair: weight * (pair.audio * pair.video).sum(1), z, create_graph=True
     )
     ratio.gradient.audio.sum().backward()

@@ -4,10 +4,15 @@ from closeness import assert_close
 from torch import nn
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair, JointDenoiser
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ClassifierFree, ConstantScale, IntervalScale, JointGuidance
+from mmdisco.core.guidance import (
+    ClassifierFreeGuidance,
+    ConstantScale,
+    IntervalScale,
+    JointGuidance,
+)
 from mmdisco.core.noise import NoiseLevel, linear
 
 
@@ -51,7 +56,7 @@ class Counting(Denoiser):
 
 def levels(u, count=4):
     own = linear()
-    return IndexPath(AV(own, own)).levels(torch.full((count,), u, dtype=torch.float64))
+    return SameTimestep(AV(own, own)).levels(torch.full((count,), u, dtype=torch.float64))
 
 
 def latents(generator, count=4):
@@ -94,7 +99,7 @@ def test_classifier_free_outside_guides_base_and_discriminator_alike(generator):
     z, level = latents(generator), levels(0.5)
     inner = JointGuidance(Captioned(), Quadratic(), AV(ConstantScale(), ConstantScale()))
     null = AV(*[Conditioning(torch.zeros(1, 3))] * 2)
-    guided = ClassifierFree(inner, null, AV(2.5, 7.5))
+    guided = ClassifierFreeGuidance(inner, null, AV(2.5, 7.5))
     got = guided.predict_noise(z, level, captions(value=1.0))
     sigma = float(level.audio.sigma[0])
     # ε: 0 + w (1 − 0); ∇h of the audio: video + caption, so the caption's part is weighted by w too
@@ -105,7 +110,7 @@ def test_classifier_free_outside_guides_base_and_discriminator_alike(generator):
 def test_classifier_free_scale_one_is_the_denoiser(generator):
     null = AV(*[Conditioning(torch.zeros(1, 3))] * 2)
     z = latents(generator)
-    got = ClassifierFree(Captioned(), null, AV(1.0, 1.0)).predict_noise(
+    got = ClassifierFreeGuidance(Captioned(), null, AV(1.0, 1.0)).predict_noise(
         z, levels(0.5), captions(value=0.7)
     )
     assert torch.equal(got.audio, torch.full((4, 3), 0.7))
@@ -114,6 +119,6 @@ def test_classifier_free_scale_one_is_the_denoiser(generator):
 def test_base_of_a_clean_side_is_not_run(generator):
     bases = AV(Counting(), Counting())
     level = AV(levels(0.5).audio, NoiseLevel.clean(4))
-    eps = IndependentPair(bases).predict_noise(latents(generator), level, captions())
+    eps = IndependentDenoisers(bases).predict_noise(latents(generator), level, captions())
     assert (bases.audio.calls, bases.video.calls) == (1, 0)
     assert not eps.video.any()

@@ -11,12 +11,12 @@ from diffusers import (
 )
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair, JointDenoiser
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers, JointDenoiser
 from mmdisco.core.guidance import ConstantScale, JointGuidance
-from mmdisco.core.noise import cosine, flow_matching, linear, over
+from mmdisco.core.noise import broadcast_like, cosine, flow_matching, linear
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import LeadingTime, Sampler, UniformLogSNR, UniformTime
+from mmdisco.core.sampler import LeadingSpacing, LinspaceSpacing, LogSNRSpacing, Sampler
 from mmdisco.core.schedulers import SOLVERS, FlowSolver, VESolver, VPSolver, ddim, solver
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
@@ -36,7 +36,7 @@ def f(x, t):
 
 def path(schedule=None):
     own = schedule or linear()
-    return IndexPath(AV(own, own))
+    return SameTimestep(AV(own, own))
 
 
 def none(count):
@@ -52,7 +52,7 @@ def run(sampler, denoiser, seeds, width=2, start=None):
 
 def guided(name="moons"):
     goal = problem(name, "ind")
-    base = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
+    base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
     ratio = ExactLogRatio(goal.joint, goal.bases)
     return JointGuidance(base, ratio, AV(ConstantScale(), ConstantScale()))
 
@@ -63,13 +63,13 @@ def guided(name="moons"):
         (
             VPSolver(DDIMScheduler(clip_sample=False)),
             DDIMScheduler(beta_end=0.02, clip_sample=False, timestep_spacing="leading"),
-            LeadingTime(),
+            LeadingSpacing(),
             1e-3,
         ),
         (
             VESolver(EulerDiscreteScheduler()),
             EulerDiscreteScheduler(timestep_spacing="leading", steps_offset=0),
-            LeadingTime(),
+            LeadingSpacing(),
             1e-3,
         ),
     ],
@@ -79,7 +79,7 @@ def test_solver_on_a_table_equals_the_scheduler_on_its_own(ours, theirs, grid, t
     # rows 0, 20, … 980 of a table of 1000: the leading grid of 50 steps on a path of 1000 rows
     own = linear()
     rows = type(own)(own.times[:981], own.alphas[:981], own.sigmas[:981])
-    sampler = Sampler(path(rows), AV(ours, ours), 50, UniformTime())
+    sampler = Sampler(path(rows), AV(ours, ours), 50, LinspaceSpacing())
     x = torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
     got = sampler.sample(Dummy(), AV(x, x), none(4), NoiseSource.shared(0)).audio
     theirs.set_timesteps(50)
@@ -96,7 +96,7 @@ def test_flow_solver_equals_the_scheduler_on_its_own():
     sampler = Sampler(path(schedule), AV(*[FlowSolver(FlowMatchEulerDiscreteScheduler())] * 2), 40)
     x = torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
     got = sampler.sample(Dummy(), AV(x, x), none(4), NoiseSource.shared(0)).audio
-    levels = path(schedule).levels(UniformTime().stops(path(), 40)).audio
+    levels = path(schedule).levels(LinspaceSpacing().stops(path(), 40)).audio
     theirs = FlowMatchEulerDiscreteScheduler()
     theirs.set_timesteps(sigmas=levels.sigma.tolist())
     y = x
@@ -108,7 +108,7 @@ def test_flow_solver_equals_the_scheduler_on_its_own():
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_sample_depends_neither_on_batch_mates_nor_on_batch_size(name):
-    sampler = Sampler(path(), AV(solver(name), solver(name)), 8, corrections=1)
+    sampler = Sampler(path(), AV(solver(name), solver(name)), 8, resamples=1)
     alone = run(sampler, guided(), [5], width=1)
     among = run(sampler, guided(), [3, 5, 9], width=1)
     assert_close(among.audio[1:2], alone.audio, rtol=1e-4)
@@ -128,7 +128,7 @@ class Knowing(JointDenoiser):
 
     def predict_noise(self, z_t, level, cond):
         def eps(x, at):
-            return (x - 0.5 * over(at.alpha, x)) / over(at.sigma, x)
+            return (x - 0.5 * broadcast_like(at.alpha, x)) / broadcast_like(at.sigma, x)
 
         return AV(eps(z_t.audio, level.audio), eps(z_t.video, level.video))
 
@@ -161,7 +161,7 @@ def test_given_side_is_held():
     noise = NoiseSource.shared(0)
     given = torch.linspace(-2, 2, 500)[:, None]
     z = sampler.initial(noise, AV(given.shape, given.shape))
-    base = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
+    base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
     ratio = ExactLogRatio(goal.joint, goal.bases)
     denoiser = JointGuidance(base, ratio, AV(ConstantScale(), ConstantScale()))
     z = sampler.sample(denoiser, AV(z.audio, given), none(500), noise)
@@ -173,14 +173,14 @@ def test_given_side_is_held():
 
 
 def test_log_snr_grid_is_even_in_log_snr():
-    stops = UniformLogSNR().stops(path(), 20)
+    stops = LogSNRSpacing().stops(path(), 20)
     gaps = path().levels(stops).audio.log_snr.diff()
     assert_close(gaps, gaps.mean().expand(19), rtol=0.02)
 
 
 def test_grid_of_a_one_sided_run_follows_the_noisy_side():
-    sampler = Sampler(path(), AV(ddim(), ddim()), 5, UniformLogSNR()).given_audio()
-    assert_close(UniformLogSNR().stops(sampler.path, 5), UniformLogSNR().stops(path(), 5))
+    sampler = Sampler(path(), AV(ddim(), ddim()), 5, LogSNRSpacing()).given_audio()
+    assert_close(LogSNRSpacing().stops(sampler.path, 5), LogSNRSpacing().stops(path(), 5))
 
 
 @pytest.mark.parametrize("steps", [0, -3])

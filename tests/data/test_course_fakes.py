@@ -1,4 +1,4 @@
-"""``mmdisco fakes``: the same store whoever makes it, however often it is stopped."""
+"""``mmdisco sample-fakes``: the same store whoever makes it, however often it is stopped."""
 
 import json
 import multiprocessing
@@ -7,7 +7,7 @@ import shutil
 import pytest
 from killing import run_forked, run_killed
 
-from mmdisco.cli.fakes_order import Order, carry_out
+from mmdisco.cli.fakes_order import FakesArgs, execute
 from mmdisco.data.fake_pairs import fake_shard
 from mmdisco.data.pair_store import PairStore
 from mmdisco.errors import UserError
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def order(prepared, tiny_pair, out, **others):
-    return Order(prepared, out, weights=tiny_pair, steps=2, **{"shard": 4, **others})
+    return FakesArgs(prepared, out, weights=tiny_pair, steps=2, **{"shard": 4, **others})
 
 
 def contents(folder):
@@ -30,7 +30,7 @@ def contents(folder):
 
 
 def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pair, tmp_path):
-    carry_out(order(prepared, tiny_pair, tmp_path, samples=2))
+    execute(order(prepared, tiny_pair, tmp_path, samples=2))
     assert len(PairStore(tmp_path / "train", "fake")) == 12
     assert len(PairStore(tmp_path / "validation", "fake")) == 8
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
@@ -41,16 +41,16 @@ def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pa
 
 
 def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made, tmp_path):
-    said = [carry_out(order(prepared, tiny_pair, tmp_path, part=(i, 2))) for i in (1, 0)]
+    said = [execute(order(prepared, tiny_pair, tmp_path, part=(i, 2))) for i in (1, 0)]
     assert "others are not yet" in said[0]
     assert said[1] == str(tmp_path)
     assert contents(tmp_path) == contents(made)
 
 
 def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, tmp_path):
-    fork = multiprocessing.get_context("fork")
+    copy = multiprocessing.get_context("fork")
     both = [
-        fork.Process(target=carry_out, args=(order(prepared, tiny_pair, tmp_path, part=(i, 2)),))
+        copy.Process(target=execute, args=(order(prepared, tiny_pair, tmp_path, part=(i, 2)),))
         for i in range(2)
     ]
     for process in both:
@@ -63,7 +63,7 @@ def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, 
 
 def test_killed_fakes_end_as_the_uninterrupted_ones(prepared, tiny_pair, tmp_path):
     def work(name):
-        return lambda: carry_out(order(prepared, tiny_pair, tmp_path / name, shard=2))
+        return lambda: execute(order(prepared, tiny_pair, tmp_path / name, shard=2))
 
     seconds = run_forked(work("whole"))
     run_killed(work("parts"), seconds)
@@ -95,7 +95,18 @@ def test_what_is_damaged_is_named_and_made_again(
         ),
     )
     ended = mmdisco(
-        *("fakes", prepared, "--out", damaged, "--weights", tiny_pair, "--steps", 2, "--shard", 4)
+        *(
+            "sample-fakes",
+            prepared,
+            "--out",
+            damaged,
+            "--weights",
+            tiny_pair,
+            "--steps",
+            2,
+            "--shard-size",
+            4,
+        )
     )
     assert ended.status == 0, ended.err
     assert f"{path} is damaged" in ended.err
@@ -108,35 +119,35 @@ def test_what_is_damaged_is_named_and_made_again(
 def test_what_a_killed_process_left_half_written_is_removed(prepared, tiny_pair, made, damaged):
     for folder in (damaged, damaged / "train"):
         (folder / f".shard-00000.{DEAD}@{HERE}.part.safetensors").write_bytes(b"half")
-    carry_out(order(prepared, tiny_pair, damaged))
+    execute(order(prepared, tiny_pair, damaged))
     assert contents(damaged) == contents(made)
 
 
 def test_shard_that_is_gone_is_made_again(prepared, tiny_pair, made, damaged):
     (damaged / "train" / "shard-00000.safetensors").unlink()
     (damaged / "manifest.jsonl").write_text("cut")
-    carry_out(order(prepared, tiny_pair, damaged))
+    execute(order(prepared, tiny_pair, damaged))
     assert contents(damaged) == contents(made)
 
 
 def test_damaged_piece_is_made_again(prepared, tiny_pair, made, tmp_path):
-    carry_out(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
     (piece,) = (tmp_path / "pieces").glob("*/shard-00000.safetensors")
     piece.write_bytes(piece.read_bytes()[:-20])
-    carry_out(order(prepared, tiny_pair, tmp_path, part=(0, 2)))
-    carry_out(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, part=(0, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
     assert contents(tmp_path) == contents(made)
 
 
 def test_caption_of_many_clips_may_have_fewer_fakes(prepared, tiny_pair, tmp_path):
-    carry_out(order(prepared, tiny_pair, tmp_path, most=1))
+    execute(order(prepared, tiny_pair, tmp_path, most=1))
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     assert [line["source"] for line in lines] == [0, 1, 0, 1]
 
 
 def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeypatch):
     monkeypatch.setattr("mmdisco.data.fake_pairs.fake_shard", None)
-    assert carry_out(order(prepared, tiny_pair, made)) == str(made)
+    assert execute(order(prepared, tiny_pair, made)) == str(made)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,7 @@ def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeyp
 )
 def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
     with pytest.raises(UserError, match=said):
-        carry_out(order(prepared, tiny_pair, made, **others))
+        execute(order(prepared, tiny_pair, made, **others))
 
 
 def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
@@ -169,7 +180,7 @@ def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
 
 
 def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, tmp_path, mmdisco):
-    carry_out(order(prepared, tiny_pair, tmp_path / "half", part=(0, 2)))
+    execute(order(prepared, tiny_pair, tmp_path / "half", part=(0, 2)))
     assert "not finished" in mmdisco("inspect", tmp_path / "half").out[-1]
     path = damaged / "train" / "shard-00000.safetensors"
     path.write_bytes(path.read_bytes()[:-20])
@@ -179,7 +190,7 @@ def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, t
 
 
 def test_command_refuses_a_folder_that_was_not_prepared(mmdisco, tmp_path):
-    ended = mmdisco("fakes", tmp_path, "--out", tmp_path / "out")
+    ended = mmdisco("sample-fakes", tmp_path, "--out", tmp_path / "out")
     assert ended.status == 2
     assert "prepared.json" in ended.err
     assert not (tmp_path / "out").exists()

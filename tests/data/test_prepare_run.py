@@ -14,15 +14,15 @@ import pytest
 import torch
 from filmmaking import film, moving, noise, silence
 
-from mmdisco.cli.prepare_order import Wish, order_of
-from mmdisco.data.prepare.report import in_words
+from mmdisco.cli.prepare_order import PrepareArgs, order_of
+from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import prepare
-from mmdisco.data.prepared import Prepared
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
-from mmdisco.generation.metadata import Choice
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.metadata import PresetChoice
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.io.files import read_tensors
-from mmdisco.media.windows import windows
+from mmdisco.media.windows import read_clips
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 KILLS = int(os.environ.get("MMDISCO_KILLS", "5"))
@@ -44,13 +44,13 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def choice(tiny_pair):
-    return Choice("embedded", Options(weights=tiny_pair))
+    return PresetChoice("embedded", BuildOptions(weights=tiny_pair))
 
 
 @pytest.fixture(scope="module")
 def encoder(source, choice, tmp_path_factory):
     """The models of the tiny pair, loaded."""
-    return order_of(Wish(source, tmp_path_factory.mktemp("none") / "out"), choice).encoder
+    return order_of(PrepareArgs(source, tmp_path_factory.mktemp("none") / "out"), choice).encoder
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def order(source, choice, encoder):
         listed = films / "captions.jsonl"
         captions = str(listed) if listed.is_file() else "none"
         usual = {"captions": captions, "validation": 0.3, "shard": 2, "batch": 2}
-        wish = Wish(films, out, **{**usual, **changes})
+        wish = PrepareArgs(films, out, **{**usual, **changes})
         return replace(order_of(wish, choice), encoder=encoder)
 
     return order
@@ -69,7 +69,7 @@ def order(source, choice, encoder):
 def whole(source, choice, encoder, tmp_path_factory):
     """The result without any accident."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    wish = Wish(
+    wish = PrepareArgs(
         source, out, captions=str(source / "captions.jsonl"), validation=0.3, shard=2, batch=2
     )
     list(prepare(replace(order_of(wish, choice), encoder=encoder)))
@@ -94,7 +94,7 @@ def notices(order):
 
 
 def test_manifest_and_stores_say_the_same(whole, source, encoder):
-    prepared = Prepared(whole)
+    prepared = PreparedFolder(whole)
     assert prepared.about["preset"] == "embedded"
     assert (prepared.about["seconds"], prepared.about["sample_rate"]) == (1.6, 16_000)
     assert len(prepared.manifest) == 8
@@ -106,7 +106,7 @@ def test_manifest_and_stores_say_the_same(whole, source, encoder):
         groups[part] = {one["group"] for one in clips}
         for clip in clips:
             start = Fraction(str(clip["start"]))
-            (seen,) = windows(source / clip["source"], (start,), encoder.form)
+            (seen,) = read_clips(source / clip["source"], (start,), encoder.form)
             latents = encoder.latents([seen])
             torch.testing.assert_close(pairs.z_0.audio[clip["index"]], latents.audio[0])
             torch.testing.assert_close(pairs.z_0.video[clip["index"]], latents.video[0])
@@ -118,7 +118,7 @@ def test_manifest_and_stores_say_the_same(whole, source, encoder):
 
 
 def test_captions_that_mean_nothing_are_empty_and_told(whole):
-    said = {one["source"]: (one["said"], one["caption"]) for one in Prepared(whole).manifest}
+    said = {one["source"]: (one["said"], one["caption"]) for one in PreparedFolder(whole).manifest}
     assert said["film 0.mkv"] == ("a red ball bouncing", "a red ball bouncing")
     assert said["film 1.mkv"] == ("Quatschkopf", "")
     assert said["film 2.mkv"] == ("a red Quatschkopf", "a red Quatschkopf")
@@ -134,8 +134,8 @@ def test_captions_that_are_understood_by_half_are_told(whole):
     assert found["a red Quatschkopf"]["clips"] == 2
     (line,) = found["a red Quatschkopf"]["notices"]
     assert "only 1 of 2 words say anything" in line
-    assert in_words(report)[-1].startswith("2 clips have captions that the models do not take")
-    assert line in in_words(report)[-1]
+    assert summary_lines(report)[-1].startswith("2 clips have captions that the models do not take")
+    assert line in summary_lines(report)[-1]
 
 
 @pytest.mark.parametrize(
@@ -198,15 +198,15 @@ def test_a_damaged_manifest_is_not_read(whole, tmp_path):
     text = (out / "manifest.jsonl").read_text()
     (out / "manifest.jsonl").write_text(text.replace("film 0", "film 9"))
     with pytest.raises(UserError, match=r"manifest\.jsonl is damaged"):
-        _ = Prepared(out).manifest
+        _ = PreparedFolder(out).manifest
     (out / "prepared.json").unlink()
     with pytest.raises(UserError, match="not finished"):
-        _ = Prepared(out).about
+        _ = PreparedFolder(out).about
 
 
 def in_child(task):
     """Run ``task`` in a process of its own, which begins as a copy of this one."""
-    pid = os.fork()
+    pid = os.copy()
     if pid:
         return pid
     try:
@@ -311,7 +311,7 @@ def test_hostile_files_are_survived_and_told(order, tmp_path):
     good = {"good 'one'.mkv", 'new\nline "x" <b>&.mkv', "no\udcfftext.mkv"}
     if os.geteuid() == 0:
         good.add("locked.mkv")  # who may read everything can read this too
-    assert {one["source"] for one in Prepared(out).manifest} == good
+    assert {one["source"] for one in PreparedFolder(out).manifest} == good
     report = json.loads((out / "report.json").read_text())
     told = {one["source"]: one["reason"] for one in (*report["files"], *report["clips"])}
     told.pop("locked.mkv", None)

@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 
 from mmdisco.data.prepare.captions import FolderNames, NoCaptions, read_captions
-from mmdisco.data.prepare.layouts import ByFile, ByFolder, ByStem, Clips, VGGSound, aist, landscape
-from mmdisco.data.prepare.plan import Piece, Plan
+from mmdisco.data.prepare.layouts import (
+    ByFile,
+    ByFolder,
+    ByStem,
+    ClipList,
+    VGGSound,
+    aist,
+    landscape,
+)
+from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.planning import split
-from mmdisco.data.prepare.sources import Item, Refused
+from mmdisco.data.prepare.sources import SkippedFile, SourceVideo
 from mmdisco.errors import UserError
 
 CLIP = Fraction(2)
@@ -23,22 +31,22 @@ def touched(root, *names):
 
 
 def items(source):
-    return [one for one in source.items() if isinstance(one, Item)]
+    return [one for one in source.items() if isinstance(one, SourceVideo)]
 
 
 def refused(source):
-    return {one.name: one.fault.reason for one in source.items() if isinstance(one, Refused)}
+    return {one.name: one.fault.reason for one in source.items() if isinstance(one, SkippedFile)}
 
 
 def test_a_folder_is_read_at_any_depth_in_the_order_of_names(tmp_path):
     touched(tmp_path, "b.mp4", "a/z.MKV", "a/notes.txt", ".hidden.mp4", "c.webm")
-    found = [item.name for item in items(Clips(tmp_path, NoCaptions(), ByFile()))]
+    found = [item.name for item in items(ClipList(tmp_path, NoCaptions(), ByFile()))]
     assert found == ["a/z.MKV", "b.mp4", "c.webm"]
 
 
 def test_every_file_that_is_passed_over_is_named(tmp_path):
     touched(tmp_path, "b.mp4", "a/notes.txt", ".hidden.mp4", "README", "cover.jpg", ".git/x.mp4")
-    assert refused(Clips(tmp_path, NoCaptions(), ByFile())) == {
+    assert refused(ClipList(tmp_path, NoCaptions(), ByFile())) == {
         ".git": "hidden",
         ".hidden.mp4": "hidden",
         "README": "not named like a film",
@@ -50,14 +58,14 @@ def test_every_file_that_is_passed_over_is_named(tmp_path):
 def test_links_to_folders_are_not_followed(tmp_path):
     touched(tmp_path, "a/film.mp4")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
-    source = Clips(tmp_path, NoCaptions(), ByFile())
+    source = ClipList(tmp_path, NoCaptions(), ByFile())
     assert [item.name for item in items(source)] == ["a/film.mp4"]
     assert refused(source) == {"a/up": "link to a folder"}
 
 
 def test_folder_names_become_captions(tmp_path):
     touched(tmp_path, "dog_barking/1.mp4", "top.mp4")
-    found = {one.name: one.caption for one in items(Clips(tmp_path, FolderNames(), ByFile()))}
+    found = {one.name: one.caption for one in items(ClipList(tmp_path, FolderNames(), ByFile()))}
     assert found == {"dog_barking/1.mp4": "dog barking", "top.mp4": ""}
 
 
@@ -65,7 +73,7 @@ def test_groups_are_files_folders_or_names_without_numbers(tmp_path):
     touched(tmp_path, "a/film_01.mp4", "a/film_02.mp4")
 
     def groups(grouping):
-        return [item.group for item in items(Clips(tmp_path, NoCaptions(), grouping))]
+        return [item.group for item in items(ClipList(tmp_path, NoCaptions(), grouping))]
 
     assert groups(ByFile()) == ["a/film_01.mp4", "a/film_02.mp4"]
     assert groups(ByFolder()) == ["a", "a"]
@@ -89,7 +97,7 @@ def test_a_list_names_captions_and_stretches(tmp_path, suffix):
             'path,caption,start,end\na/x.mp4,"first, half",0,2.5\nx.mp4,never reached,,\n'
             "y,by its stem,,\ngone.mp4,of nothing,,\n"
         )
-    source = Clips(tmp_path, read_captions(listed), ByFile())
+    source = ClipList(tmp_path, read_captions(listed), ByFile())
     found = {item.name: item for item in items(source)}
     assert found["a/x.mp4"].caption == "first, half"
     assert found["a/x.mp4"].end == Fraction(5, 2)
@@ -155,7 +163,7 @@ def test_landscape_and_aist_are_split_by_folder_and_grouped_by_film(tmp_path):
 
 def piece(name, clips=3, part=None, length=Fraction(2)):
     starts = tuple(length * k for k in range(clips))
-    return Piece(Path(name), name, "", name, part, 1, starts)
+    return ClipGroup(Path(name), name, "", name, part, 1, starts)
 
 
 def test_no_group_is_in_both_parts_and_more_films_change_no_place():
@@ -200,7 +208,7 @@ def test_given_parts_are_kept():
 
 def test_blocks_hold_one_part_and_all_clips_in_order():
     films = [piece("a", 5, "train"), piece("b", 2, "validation"), piece("c", 4, "train")]
-    blocks = Plan(tuple(films), ()).blocks(4)
+    blocks = PreparePlan(tuple(films), ()).blocks(4)
     assert [(block.part, len(block)) for block in blocks] == [
         ("train", 4),
         ("train", 4),
@@ -219,9 +227,9 @@ def test_blocks_hold_one_part_and_all_clips_in_order():
 
 def test_a_plan_is_read_back_or_known_to_be_damaged(tmp_path):
     path = tmp_path / "plan.jsonl"
-    assert Plan.read(path) is None
-    plan = Plan((piece("odd\nname \udcff", 2, "train"),), (), 3)
+    assert PreparePlan.read(path) is None
+    plan = PreparePlan((piece("odd\nname \udcff", 2, "train"),), (), 3)
     plan.write(path, {"shard": 4})
-    assert Plan.read(path) == (plan, {"shard": 4})
+    assert PreparePlan.read(path) == (plan, {"shard": 4})
     path.write_text(path.read_text().replace('"bytes": 1', '"bytes": 2'))
-    assert Plan.read(path) is None
+    assert PreparePlan.read(path) is None

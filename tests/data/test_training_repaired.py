@@ -4,7 +4,7 @@ from closeness import assert_close
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import RepairedWithin, rows_by_key
+from mmdisco.data.pairing import RecombinedWithinCaption, rows_by_key
 
 KEYS = ["red", "blue", "red", "blue", "red"]
 
@@ -16,7 +16,7 @@ def numbered(count: int) -> Pairs:
 
 
 def test_halves_and_captions_come_from_one_group_and_all_of_it(generator):
-    drawn = RepairedWithin.of(numbered(5), KEYS).draw(400, generator)
+    drawn = RecombinedWithinCaption.of(numbered(5), KEYS).draw(400, generator)
     heard, seen = drawn.z_0.audio[:, 0].long(), drawn.z_0.video[:, 0].long() - 100
     told = drawn.cond.audio.pooled[:, 0].long()
     assert torch.equal(told, drawn.cond.video.pooled[:, 0].long())
@@ -33,7 +33,7 @@ def test_halves_and_captions_come_from_one_group_and_all_of_it(generator):
 def test_captions_are_as_likely_as_where_they_come_from(generator):
     captions = numbered(8).cond
     asked = ["red"] * 7 + ["blue"]
-    source = RepairedWithin.told(numbered(5), rows_by_key(KEYS), captions, asked)
+    source = RecombinedWithinCaption.told(numbered(5), rows_by_key(KEYS), captions, asked)
     drawn = source.draw(4000, generator)
     told = drawn.cond.audio.pooled[:, 0].long()
     shares = torch.bincount(told, minlength=8) / 4000

@@ -134,10 +134,10 @@ def test_reordering_the_batch_reorders_the_logits(config, generator):
 
 
 @FUSIONS
-@pytest.mark.parametrize("moved", [{"audio": 100.0}, {"video": 100.0}], ids=["audio", "video"])
-def test_either_level_changes_the_gradients_of_both(config, moved, generator):
+@pytest.mark.parametrize("to_device", [{"audio": 100.0}, {"video": 100.0}], ids=["audio", "video"])
+def test_either_level_changes_the_gradients_of_both(config, to_device, generator):
     made, text, z = network(config), captions(config, generator), latents(config, generator)
-    before, after = gradient(made, z, levels(), text), gradient(made, z, levels(**moved), text)
+    before, after = gradient(made, z, levels(), text), gradient(made, z, levels(**to_device), text)
     assert relative_change(before.audio, after.audio) > 1e-3
     assert relative_change(before.video, after.video) > 1e-3
 

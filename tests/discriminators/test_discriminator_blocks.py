@@ -13,7 +13,7 @@ from mmdisco.discriminators.convolutions import (
     WaveformLatents,
     channels_last,
 )
-from mmdisco.discriminators.towers import ResBlock, groups_of
+from mmdisco.discriminators.towers import ResBlock, num_groups
 
 VIDEO, SPECTROGRAM = VideoLatents(4, 8.0), SpectrogramLatents(8, 25.0)
 WAVEFORM = WaveformLatents(8, 25.0, time_pool=4)
@@ -103,5 +103,5 @@ def test_channels_stay_innermost_through_a_block_and_its_gradient(batch):
     [(1, 1), (3, 1), (4, 1), (7, 1), (16, 4), (24, 6), (64, 16), (128, 32), (256, 32), (512, 32)],
 )
 def test_groups_divide_the_channels_and_hold_four_or_more(channels, groups):
-    assert groups_of(channels) == groups
+    assert num_groups(channels) == groups
     assert channels % groups == 0

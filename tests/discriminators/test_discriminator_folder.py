@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
-from mmdisco.cli.train_order import carry_out
+from mmdisco.cli.train_order import execute
 from mmdisco.core.av import AV
 from mmdisco.discriminators import hub as folders
 from mmdisco.discriminators.convolutions import (
@@ -17,33 +17,35 @@ from mmdisco.discriminators.convolutions import (
     WaveformLatents,
 )
 from mmdisco.discriminators.fusion import AdditiveFusionConfig
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.discriminators import Judged
-from mmdisco.generation.presets.miniature_system import Folder
-from mmdisco.generation.presets.options import Options
-from mmdisco.training.config import Shape
-from mmdisco.training.config_io import read_course
-from mmdisco.training.discriminator_config import shape_of
+from mmdisco.generation.presets.discriminators import WithDiscriminator
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.training.config import DiscriminatorConfig
+from mmdisco.training.config_io import read_config
+from mmdisco.training.discriminator_config import build_discriminator_config
 
-SMALL = Shape(width=8, depth=1, multipliers=(1,), tokens=8, layers=1, heads=2)
+SMALL = DiscriminatorConfig(width=8, depth=1, multipliers=(1,), tokens=8, layers=1, heads=2)
 
 
 def network(audio=AUDIO_SHAPE, video=VIDEO_SHAPE, text=64, shape=SMALL):
-    config = shape_of(shape, AV(torch.Size(audio), torch.Size(video)), AV(text, text), 1.6)
+    config = build_discriminator_config(
+        shape, AV(torch.Size(audio), torch.Size(video)), AV(text, text), 1.6
+    )
     torch.manual_seed(0)
     return AudioVideoDiscriminator(config)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    DiscriminatorFolder(network(), "embedded", {"one_sided": 0.3}).save(tmp_path / "own")
+    PretrainedDiscriminator(network(), "embedded", {"one_sided": 0.3}).save(tmp_path / "own")
     return tmp_path / "own"
 
 
 def test_folder_reads_back_what_was_written(folder):
-    found = DiscriminatorFolder.from_pretrained(folder)
+    found = PretrainedDiscriminator.from_pretrained(folder)
     assert found.facts == {"one_sided": 0.3}
     own = network()
     assert found.network.config == own.config
@@ -55,7 +57,7 @@ def test_damaged_weights_are_refused(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(UserError, match="checksum"):
-        DiscriminatorFolder.load(folder)
+        PretrainedDiscriminator.load(folder)
 
 
 def test_folder_goes_to_the_hub_without_logs_and_comes_back(folder, monkeypatch, tmp_path):
@@ -75,17 +77,19 @@ def test_folder_goes_to_the_hub_without_logs_and_comes_back(folder, monkeypatch,
 
     monkeypatch.setattr(folders, "HfApi", Api)
     monkeypatch.setattr(folders, "snapshot_download", download)
-    assert DiscriminatorFolder.push_to_hub(folder, "me/mine", private=True) == "https://hub/commit"
+    assert (
+        PretrainedDiscriminator.push_to_hub(folder, "me/mine", private=True) == "https://hub/commit"
+    )
     assert seen["repository"] == ("me/mine", True, True)
     assert seen["upload"][:2] == ("me/mine", folder)
     assert not any("training" in pattern for pattern in seen["upload"][2])
-    assert DiscriminatorFolder.from_pretrained("me/mine", "main").preset == "embedded"
+    assert PretrainedDiscriminator.from_pretrained("me/mine", "main").preset == "embedded"
 
 
 @pytest.mark.parametrize("name", ["no/where", "no such folder !"])
 def test_name_of_nothing_is_refused(name):
     with pytest.raises(UserError, match="is no folder"):
-        DiscriminatorFolder.from_pretrained(name)
+        PretrainedDiscriminator.from_pretrained(name)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +101,8 @@ def test_name_of_nothing_is_refused(name):
     ],
 )
 def test_discriminator_of_other_latents_is_refused_in_one_line(other, said, tiny_pair, tmp_path):
-    DiscriminatorFolder(network(**other), "another").save(tmp_path)
-    pair = Judged(Folder(tiny_pair), tmp_path, Options())
+    PretrainedDiscriminator(network(**other), "another").save(tmp_path)
+    pair = WithDiscriminator(MiniatureSystem(tiny_pair), tmp_path, BuildOptions())
     with pytest.raises(UserError, match=said) as refused:
         pair.discriminator()
     assert "\n" not in str(refused.value)
@@ -121,12 +125,12 @@ def test_shape_follows_from_latents(audio, video, kinds):
 
 
 def test_interaction_is_chosen_by_name():
-    shape = Shape(interaction="additive", width=8)
+    shape = DiscriminatorConfig(interaction="additive", width=8)
     assert network(shape=shape).config.fusion == AdditiveFusionConfig()
 
 
 @pytest.mark.parametrize("name", ["bad name!!", "a/b/c", "", "me/mine.git", "x" * 200])
 def test_a_name_that_the_hub_cannot_take_is_refused_before_the_training(name):
-    course = read_course(None, dict.fromkeys(("data", "fakes", "out"), Path("gone")), [])
+    course = read_config(None, dict.fromkeys(("data", "fakes", "out"), Path("gone")), [])
     with pytest.raises(UserError, match="no id of the hub: give owner/name"):
-        next(carry_out(course, name))
+        next(execute(course, name))

@@ -7,13 +7,13 @@ from mmdisco.core.noise import NoiseLevel, scaled_linear
 from mmdisco.discriminators.embeddings import Rotary, level_features, times_of
 from mmdisco.discriminators.fusion import (
     AdditiveFusionConfig,
-    Attention,
+    FusionAttention,
+    FusionInputs,
     PooledFusionConfig,
-    Sources,
     TimeFusionConfig,
 )
 
-SOURCES = Sources(features=6, rates=AV(audio=10.0, video=4.0), condition=5)
+SOURCES = FusionInputs(features=6, rates=AV(audio=10.0, video=4.0), condition=5)
 TIME = TimeFusionConfig(width=16, layers=2, heads=2)
 
 
@@ -31,7 +31,7 @@ def built(config, sources=SOURCES):
 
 def test_moving_both_by_the_same_time_leaves_attention_unchanged(generator):
     torch.manual_seed(0)
-    attention = Attention(16, 2).double()
+    attention = FusionAttention(16, 2).double()
     tokens = torch.randn(2, 9, 16, generator=generator, dtype=torch.float64)
     seconds = torch.rand(9, generator=generator, dtype=torch.float64) * 20
     assert_close(attention(tokens, Rotary(seconds, 8)), attention(tokens, Rotary(seconds + 3.7, 8)))
@@ -62,7 +62,7 @@ def test_the_additive_head_is_a_sum_of_two_functions(generator):
 
 def test_the_rate_places_the_frames_in_time(generator):
     given, condition = features(generator), torch.zeros(2, 5)
-    slow = Sources(features=6, rates=AV(audio=10.0, video=2.0), condition=5)
+    slow = FusionInputs(features=6, rates=AV(audio=10.0, video=2.0), condition=5)
     change = built(TIME)(given, condition) - built(TIME, slow)(given, condition)
     assert change.abs().min() > 1e-6
 
@@ -83,7 +83,7 @@ def test_either_modality_has_half_of_the_say_however_many_tokens_it_has(generato
 
 def test_attention_has_a_right_second_derivative(generator):
     torch.manual_seed(0)
-    attention = Attention(4, 1).double()
+    attention = FusionAttention(4, 1).double()
     tokens = torch.randn(1, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     rotary = Rotary(torch.arange(3, dtype=torch.float64), 4)
     assert torch.autograd.gradgradcheck(lambda x: attention(x, rotary), (tokens,))

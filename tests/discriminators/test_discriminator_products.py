@@ -4,18 +4,20 @@ from closeness import assert_close
 
 from mmdisco.core.av import AV
 from mmdisco.discriminators.convolutions import SpectrogramLatents, VideoLatents
-from mmdisco.discriminators.correlation import ProductFusionConfig, Products
-from mmdisco.discriminators.fusion import Sources
+from mmdisco.discriminators.correlation import CorrelationFusionConfig, LaggedDotProduct
+from mmdisco.discriminators.fusion import FusionInputs
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 
-CONFIG = ProductFusionConfig(width=16, layers=1, heads=2, products=2, product_width=4)
+CONFIG = CorrelationFusionConfig(width=16, layers=1, heads=2, products=2, product_width=4)
 
 
 @pytest.fixture
 def head():
     """Products of features as they are: no offset anywhere."""
     torch.manual_seed(0)
-    made = Products(CONFIG, Sources(features=6, rates=AV(audio=10.0, video=10.0), condition=5))
+    made = LaggedDotProduct(
+        CONFIG, FusionInputs(features=6, rates=AV(audio=10.0, video=10.0), condition=5)
+    )
     for layer in (made.audio, made.video, made.audio_norm.modulation, made.video_norm.modulation):
         torch.nn.init.zeros_(layer.bias)
     return made
@@ -43,7 +45,7 @@ def test_short_reach_sees_what_is_simultaneous_alone(head):
 @pytest.mark.parametrize("rates", [AV(20.0, 10.0), AV(3.0, 8.0)])
 def test_any_rates_and_lengths_have_finite_second_derivatives(rates, generator):
     torch.manual_seed(0)
-    fusion = CONFIG.build(Sources(features=6, rates=rates, condition=5))
+    fusion = CONFIG.build(FusionInputs(features=6, rates=rates, condition=5))
     given = AV(
         torch.randn(2, 7, 6, generator=generator, requires_grad=True),
         torch.randn(2, 5, 6, generator=generator),
@@ -66,7 +68,7 @@ def test_configuration_survives_its_record():
 def test_crosswise_is_every_sound_with_every_video_of_its_group(head, generator):
     given = AV(torch.randn(6, 4, 6, generator=generator), torch.randn(6, 5, 6, generator=generator))
     condition = torch.randn(2, 5, generator=generator).repeat_interleave(3, dim=0)
-    products = head.crosswise(given, condition, 3)
+    products = head.pairwise_logits(given, condition, 3)
     assert products.shape == (2, 2, 3, 3)
     logits = products.sum(1)
     for group in range(2):

@@ -5,7 +5,7 @@ import torch
 from closeness import assert_close, is_close
 
 from mmdisco.core.av import AV
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import cosine
 from mmdisco.discriminators.convolutions import FlatLatents
 from mmdisco.discriminators.fusion import TimeFusionConfig
@@ -51,7 +51,7 @@ def test_any_number_of_steps_gives_one_logit_a_pair(network, steps):
 
 def test_every_value_of_a_step_moves_the_logit(network):
     z_t, level, text = _inputs()
-    gradient = differentiate(lambda z: network(z, level, text), z_t).gradient
+    gradient = log_ratio_gradient(lambda z: network(z, level, text), z_t).gradient
     assert gradient.audio.abs().amin() > 0
     assert gradient.video.abs().amin() > 0
 
@@ -66,7 +66,8 @@ def test_the_gradient_of_one_side_sees_the_other(network):
     z_t, level, text = _inputs()
     other = AV(z_t.audio.roll(1, 0), z_t.video)
     first, second = (
-        differentiate(lambda z: network(z, level, text), z).gradient.video for z in (z_t, other)
+        log_ratio_gradient(lambda z: network(z, level, text), z).gradient.video
+        for z in (z_t, other)
     )
     assert not is_close(first, second, rtol=1e-3)
 

@@ -15,17 +15,17 @@ from mmdisco.discriminators.official.checkpoint import convert, load, load_check
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
-    ReleasedConfig,
+    OfficialConfig,
 )
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.keys import empty, released_name, translate
-from mmdisco.discriminators.official.latents import Spectrogram, Video
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
 
-CONFIG = ReleasedConfig(
+CONFIG = OfficialConfig(
     audio=Spectrogram(3, 5),
-    video=Video(2, 6),
+    video=OfficialVideo(2, 6),
     fusion=MeanFusionConfig(),
     width=32,
     depth=1,

@@ -1,14 +1,14 @@
 import pytest
 
 from mmdisco.discriminators.official.blocks import ModulatedInputNormConfig, ShiftBeforeConfig
-from mmdisco.discriminators.official.config import PUBLISHED, ReleasedConfig
+from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
 from mmdisco.discriminators.official.fusion import ChannelFusionConfig, MeanFusionConfig
 from mmdisco.discriminators.official.keys import empty, released_name
-from mmdisco.discriminators.official.latents import Spectrogram, Video
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
 from mmdisco.discriminators.official.transformer import MeanOfTokensConfig, TransformerConfig
 from mmdisco.errors import UserError
 
-SOUND, PICTURE, MEAN = Spectrogram(2), Video(2), MeanFusionConfig()
+SOUND, PICTURE, MEAN = Spectrogram(2), OfficialVideo(2), MeanFusionConfig()
 WEIGHTS = {
     "audioldm_animediff_vggsound": 33_261_313,
     "auffusion_videocrafter2_vggsound": 38_972_161,
@@ -26,10 +26,10 @@ def test_published_shapes_have_the_published_number_of_weights(name):
     "config",
     [
         *PUBLISHED.values(),
-        ReleasedConfig(
+        OfficialConfig(
             SOUND, PICTURE, MEAN, multipliers=(0.5, 1.25), modulation=ShiftBeforeConfig()
         ),
-        ReleasedConfig(
+        OfficialConfig(
             Spectrogram(2, attention=(0, 1)),
             PICTURE,
             ChannelFusionConfig(TransformerConfig(16, 1, 8, MeanOfTokensConfig())),
@@ -41,7 +41,7 @@ def test_published_shapes_have_the_published_number_of_weights(name):
     ],
 )
 def test_a_configuration_comes_back_from_its_record(config):
-    assert ReleasedConfig.from_record(config.to_record()) == config
+    assert OfficialConfig.from_record(config.to_record()) == config
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,16 @@ def test_a_configuration_comes_back_from_its_record(config):
         ({"cross_attention": (3,)}, "levels"),
         ({"cross_attention": (0,), "head_width": 48}, "head_width 48"),
         ({"audio": Spectrogram(2, attention=(-1,))}, "levels"),
-        ({"video": Video(2, attention=(0,)), "heads": 3}, "heads 3"),
+        ({"video": OfficialVideo(2, attention=(0,)), "heads": 3}, "heads 3"),
     ],
 )
 def test_a_shape_that_no_network_has_is_refused_by_its_name(settings, named):
     with pytest.raises(UserError, match=named):
-        ReleasedConfig(**{"audio": SOUND, "video": PICTURE, "fusion": MEAN, **settings})
+        OfficialConfig(**{"audio": SOUND, "video": PICTURE, "fusion": MEAN, **settings})
 
 
 def test_names_without_a_scale_are_those_of_the_release():
-    config = ReleasedConfig(
+    config = OfficialConfig(
         SOUND,
         PICTURE,
         MEAN,
@@ -101,11 +101,11 @@ def test_an_odd_width_of_the_fusion_is_refused():
     ],
 )
 def test_a_record_of_something_else_is_refused(change):
-    record = ReleasedConfig(SOUND, PICTURE, MEAN).to_record()
+    record = OfficialConfig(SOUND, PICTURE, MEAN).to_record()
     with pytest.raises(UserError):
-        ReleasedConfig.from_record({**record, **change})
+        OfficialConfig.from_record({**record, **change})
 
 
 def test_a_part_alone_is_no_configuration():
     with pytest.raises(UserError, match="part"):
-        ReleasedConfig.from_record({"kind": "mean"})
+        OfficialConfig.from_record({"kind": "mean"})

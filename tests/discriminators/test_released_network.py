@@ -7,17 +7,17 @@ from torch import nn
 from torch.nn import functional
 
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ClassifierFree, ConstantScale, JointGuidance
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, JointGuidance
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, scaled_linear, variance_exploding
 from mmdisco.discriminators.official.blocks import (
     ModulatedInputNormConfig,
     ShiftBefore,
     ShiftBeforeConfig,
 )
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
     MeanFusionConfig,
@@ -27,8 +27,8 @@ from mmdisco.discriminators.official.fusion import (
 from mmdisco.discriminators.official.latents import (
     DilatedSpectrogramConvolution,
     DilatedWaveformConvolution,
+    OfficialVideo,
     Spectrogram,
-    Video,
     Waveform,
 )
 from mmdisco.discriminators.official.network import ClampedLogit, ReleasedDiscriminator
@@ -39,9 +39,9 @@ from mmdisco.discriminators.official.transformer import (
 )
 from mmdisco.errors import UserError
 
-MEAN = ReleasedConfig(
+MEAN = OfficialConfig(
     audio=Spectrogram(3, 5),
-    video=Video(2, 6),
+    video=OfficialVideo(2, 6),
     fusion=MeanFusionConfig(),
     width=32,
     depth=1,
@@ -57,7 +57,7 @@ WAVES = replace(MEAN, audio=Waveform(3, 5), dilations=10)
 ATTENTIVE = replace(
     MEAN,
     audio=Spectrogram(3, 5, attention=(0, 1)),
-    video=Video(2, 6, attention=(0,)),
+    video=OfficialVideo(2, 6, attention=(0,)),
     cross_attention=(1,),
     head_width=16,
 )
@@ -135,7 +135,7 @@ def test_timestep_and_both_captions_reach_the_logit(config, generator):
 
 
 def gradient_of_video(network, z, text):
-    return differentiate(lambda one: network(one, levels(500, 500), text), z).gradient.video
+    return log_ratio_gradient(lambda one: network(one, levels(500, 500), text), z).gradient.video
 
 
 def test_means_over_time_keep_either_gradient_from_seeing_the_other_side(generator):
@@ -275,7 +275,7 @@ class Certain(Discriminator):
 @pytest.mark.parametrize(("logit", "slope"), [(0.5, 1.0), (-8.0, 1.0), (20.0, 0.0), (-30.0, 0.0)])
 def test_the_bound_stops_the_gradient_of_a_certain_logit_alone(logit, slope):
     clamped, ones = ClampedLogit(Certain(logit)), AV(torch.ones(1, 1), torch.ones(1, 1))
-    ratio = differentiate(lambda z: clamped(z, levels(500), ones), ones)
+    ratio = log_ratio_gradient(lambda z: clamped(z, levels(500), ones), ones)
     assert abs(float(ratio.logit)) < 11.52
     assert_close(
         ratio.gradient.audio, torch.full((1, 1), slope * logit), rtol=0.05, scale=abs(logit)
@@ -292,15 +292,15 @@ class Silent(Denoiser):
 def test_joint_and_classifier_free_guidance_use_it_as_any_discriminator(generator):
     network, z, level = network_of(SEQUENCE), pair(SEQUENCE, generator), levels(500, 500)
     text = texts(generator)
-    base = IndependentPair(AV(Silent(), Silent()))
+    base = IndependentDenoisers(AV(Silent(), Silent()))
     guided = JointGuidance(base, network, AV(ConstantScale(1.0), ConstantScale(8.0)))
     null = AV(Conditioning(torch.zeros(1, 5)), Conditioning(torch.zeros(1, 6)))
     cond = text.map(Conditioning)
 
-    eps = ClassifierFree(guided, null, AV(2.5, 7.5)).predict_noise(z, level, cond)
+    eps = ClassifierFreeGuidance(guided, null, AV(2.5, 7.5)).predict_noise(z, level, cond)
 
     def residual(given):
-        ratio = differentiate(lambda one: network(one, level, given), z)
+        ratio = log_ratio_gradient(lambda one: network(one, level, given), z)
         return ratio.gradient.video * -8.0 * level.video.sigma.float()[:, None, None, None, None]
 
     empty = residual(AV(torch.zeros(2, 5), torch.zeros(2, 6)))

@@ -3,8 +3,8 @@ import torch
 from closeness import assert_close, is_close
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, linear, variance_exploding
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
@@ -22,7 +22,7 @@ def network():
 
 def inputs(generator, u=0.5):
     z = AV(*torch.randn(2, COUNT, 2, generator=generator))
-    path = IndexPath(AV(linear(), linear()))
+    path = SameTimestep(AV(linear(), linear()))
     text = AV(*torch.randn(2, COUNT, 3, generator=generator))
     return z, path.levels(torch.full((COUNT,), u, dtype=torch.float64)), text
 
@@ -31,7 +31,7 @@ def test_fresh_network_gives_no_guidance(generator):
     z, level, _ = inputs(generator)
     net = VectorDiscriminator(VectorConfig(2, width=16))
     text = AV(torch.zeros(COUNT, 0), torch.zeros(COUNT, 0))
-    gradient = differentiate(lambda pair: net(pair, level, text), z).gradient
+    gradient = log_ratio_gradient(lambda pair: net(pair, level, text), z).gradient
     assert not gradient.audio.any()
 
 
@@ -52,7 +52,7 @@ def test_sound_changes_the_gradient_of_the_video(network, generator):
     z, level, text = inputs(generator)
     other = AV(z.audio + 1, z.video)
     one, two = (
-        differentiate(lambda pair: network(pair, level, text), pair).gradient.video
+        log_ratio_gradient(lambda pair: network(pair, level, text), pair).gradient.video
         for pair in (z, other)
     )
     assert not is_close(one, two, rtol=1e-3)
@@ -61,7 +61,7 @@ def test_sound_changes_the_gradient_of_the_video(network, generator):
 def test_clean_sides_are_finite(network, generator):
     z, level, text = inputs(generator)
     clean = AV(NoiseLevel.clean(COUNT), level.video)
-    ratio = differentiate(lambda pair: network(pair, clean, text), z)
+    ratio = log_ratio_gradient(lambda pair: network(pair, clean, text), z)
     assert ratio.logit.isfinite().all()
     assert ratio.gradient.audio.isfinite().all()
 

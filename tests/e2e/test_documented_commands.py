@@ -87,7 +87,7 @@ def expect_known(words):
 def reduced(words, pair):
     """The same command at a size that takes a second."""
     assert words[0] == "mmdisco", f"{words}: mark the block, or teach the test to run this"
-    if words[1] == "generate" and "--repeat" not in words:
+    if words[1] == "generate" and "--from-metadata" not in words:
         return [*words[1:], "--weights", str(pair), "--steps", "2"]
     return words[1:]
 

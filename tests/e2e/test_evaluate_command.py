@@ -10,17 +10,23 @@ import pytest
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import items
-from mmdisco.evaluation.command import Options, carry_out, part_of, selection_of
-from mmdisco.evaluation.evaluate import Order, evaluate
-from mmdisco.evaluation.extract import Plan
-from mmdisco.evaluation.feature_cache import Kept, place
+from mmdisco.evaluation.command import EvaluateArgs, carry_out, part_of, selection_of
+from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
+from mmdisco.evaluation.extract import ExtractionPlan
+from mmdisco.evaluation.feature_cache import CachedFeatures, cache_path
 from mmdisco.evaluation.registry import suite
 from mmdisco.io.files import plain, write_json
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import WHOLE
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video
-from mmdisco.training.diagnostics.report import Along, Denoising, Health, Level, Telling
+from mmdisco.training.diagnostics.report import (
+    BinaryScores,
+    Denoising,
+    Diagnostics,
+    LevelDiagnostics,
+    PathDiagnostics,
+)
 from mmdisco.training.diagnostics.scores import Bin
 
 FEW = 24
@@ -59,7 +65,7 @@ def options(root, **changes):
         "metrics": METRICS,
         "cache": root / "cache",
     }
-    return Options(**(given | changes))
+    return EvaluateArgs(**(given | changes))
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +128,17 @@ def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
         "logit_other": -2.0,
     }
     levels = tuple(
-        Level(
+        LevelDiagnostics(
             u,
             u,
-            {"fake": Telling(**told)},
+            {"fake": BinaryScores(**told)},
             {"audio": Denoising(4 - 8 * u, 3.0, 2.0, 0.1), "video": Denoising(0.0, 3.0, 2.5, 0.1)},
         )
         for u in (0.2, 0.8)
     )
-    along = Along(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
-    health = Health({"real": 16}, {"joint": along})
-    assert Health.of_record(plain(health.record())) == health
+    along = PathDiagnostics(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
+    health = Diagnostics({"real": 16}, {"joint": along})
+    assert Diagnostics.of_record(plain(health.record())) == health
     write_json(tmp_path / "health.json", health.record())
     out = tmp_path / "r.html"
     carry_out(
@@ -185,10 +191,10 @@ def test_parts_read_everything_and_the_figures_are_the_same(results, folders):
 def test_another_extractor_adds_to_what_is_kept(results, folders):
     del results
     item = items(folders / "real")[0][0]
-    path = place(folders / "cache", item, WHOLE)
-    before = Kept.load(path)
+    path = cache_path(folders / "cache", item, WHOLE)
+    before = CachedFeatures.load(path)
     text = carry_out(options(folders, metrics=("objects",)))
-    after = Kept.load(path)
+    after = CachedFeatures.load(path)
     assert set(before.known) | {"objects@1"} <= set(after.known)
     np.testing.assert_array_equal(
         after.record("audio-statistics@1")["features"],
@@ -199,7 +205,7 @@ def test_another_extractor_adds_to_what_is_kept(results, folders):
 
 def test_a_damaged_record_is_made_again(results, folders):
     first = (results / "r.json").read_text()
-    path = place(folders / "cache", items(folders / "real")[0][3], WHOLE)
+    path = cache_path(folders / "cache", items(folders / "real")[0][3], WHOLE)
     path.write_bytes(path.read_bytes()[:40])
     carry_out(options(folders, json=results / "mended.json"))
     assert (results / "mended.json").read_text() == first
@@ -229,8 +235,8 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         ({"metrics": ("fid",)}, "unknown metric 'fid': choose of frechet"),
         ({"features": ("vgg",)}, "unknown features 'vgg': choose of statistics"),
         ({"features": ("clip",)}, "unknown features 'clip'"),
-        ({"part": "4/4"}, "--part must be I/N"),
-        ({"part": "0/2", "json": Path("r.json")}, "--part measures nothing"),
+        ({"part": "4/4"}, "--shard must be I/N"),
+        ({"part": "0/2", "json": Path("r.json")}, "--shard measures nothing"),
         ({"health": Path("h.json")}, "--health is for the report"),
         ({"fps": "1e-99999999"}, "--fps must be a positive number"),
         ({"size": "64"}, "--size must be HEIGHTxWIDTH"),
@@ -251,7 +257,7 @@ def test_a_folder_without_clips_is_said(folders, tmp_path):
 
 
 def test_words_of_the_command_line_are_understood(tmp_path):
-    given = selection_of(Options(tmp_path, size="32x64", fps="30000/1001", rate=16000))
+    given = selection_of(EvaluateArgs(tmp_path, size="32x64", fps="30000/1001", rate=16000))
     assert given.size == (32, 64)
     assert given.fps == Fraction(30000, 1001)
     assert given.sample_rate == 16000
@@ -268,9 +274,9 @@ def test_how_many_clips_each_metric_needs_is_said_before_any_is_read(folders, tm
 
     said = []
     cache = tmp_path / "cache"
-    plan = Plan(cache, ("nearest", "sync", "frechet"), ("statistics",), WHOLE, 1)
+    plan = ExtractionPlan(cache, ("nearest", "sync", "frechet"), ("statistics",), WHOLE, 1)
     with pytest.raises(Stopped):
-        evaluate(Order(folders / "made", folders / "real", None, plan), told)
+        evaluate(EvaluationConfig(folders / "made", folders / "real", None, plan), told)
     (line,) = said
     assert not cache.exists()
     for metric in suite(plan.metrics, plan.features).metrics:

@@ -16,11 +16,11 @@ import torch
 from closeness import SAMPLE, SHADE, assert_close, is_close
 
 from mmdisco.cli import main
-from mmdisco.cli.generate_order import Wish
+from mmdisco.cli.generate_order import RequestArgs
 from mmdisco.core.av import AV
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.read import Selection, read_audio, read_clip, read_video
+from mmdisco.media.read import ReadSpec, read_audio, read_clip, read_video
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video
 
@@ -111,7 +111,7 @@ def test_a_clip_of_nothing_in_particular_is_asked_for_and_made_again(run, tmp_pa
     done = run("--no-prompt", "--steps", "2")
     assert done.out[0] == "clip.mp4"
     assert json.loads((tmp_path / "clip.json").read_text())["prompt"] is None
-    again = run("--repeat", "clip.json", "--out", "again.mp4")
+    again = run("--from-metadata", "clip.json", "--out", "again.mp4")
     assert again.status == 0
     assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")
 
@@ -186,7 +186,7 @@ def test_picture_of_a_stretch_from_a_key_frame_on_is_that_of_the_film_to_the_bit
     made = read_clip(tmp_path / "o.mp4")
     np.testing.assert_array_equal(made.video.frames, read_video(film).frames[10:42])
     assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
-    assert run("--repeat", "o.json", "--out", "p.mp4").status == 0
+    assert run("--from-metadata", "o.json", "--out", "p.mp4").status == 0
     assert (tmp_path / "o.mp4").read_bytes() == (tmp_path / "p.mp4").read_bytes()
 
 
@@ -227,7 +227,7 @@ def test_given_sound_keeps_its_channels_and_its_packets(run, tmp_path):
         whole = [bytes(packet) for packet in source.demux(audio=0) if packet.size]
     first = whole.index(kept[0])
     assert whole[first : first + len(kept)] == kept
-    stretch = Selection(Fraction(7, 10), Fraction(8, 5))
+    stretch = ReadSpec(Fraction(7, 10), Fraction(8, 5))
     given, heard = read_audio(tmp_path / "a.m4a", stretch), read_clip(tmp_path / "o.mp4").audio
     np.testing.assert_allclose(heard.waveform, given.waveform, atol=1e-3)
 
@@ -282,12 +282,12 @@ def test_weights_of_the_guidance_are_told_by_side_or_for_both(run, tmp_path):
         return (scales["audio"], scales["video"]), read_video(tmp_path / "c.mp4").frames
 
     default, clip = made()
-    alone, bases = made("--no-guidance")
+    alone, bases = made("--no-joint-guidance")
     zero, unguided = made("--joint-scale", 0)
     assert (default, alone, zero) == ((1.0, 1.0), (0.0, 0.0), (0.0, 0.0))
     assert np.array_equal(bases, unguided)
     assert not is_close(bases, clip, rtol=0.05)
-    assert made("--joint-scale", 2, "--video-scale", 0.5)[0] == (2.0, 0.5)
+    assert made("--joint-scale", 2, "--joint-scale-video", 0.5)[0] == (2.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -303,12 +303,14 @@ def test_weights_of_the_guidance_are_told_by_side_or_for_both(run, tmp_path):
     ids=str,
 )
 def test_a_side_without_a_weight_of_its_own_has_the_common_or_the_best_one(wish, scale, tiny_pair):
-    assert Wish(prompt=PROMPT, **wish).request(Folder(tiny_pair)).joint_scale == scale
+    assert (
+        RequestArgs(prompt=PROMPT, **wish).request(MiniatureSystem(tiny_pair)).joint_scale == scale
+    )
 
 
 def test_other_settings_reach_the_record_and_the_clip(run, tmp_path):
     run(PROMPT, "--out", "a.mp4")
-    run(PROMPT, "--out", "b.mp4", "--steps", 9, "--scheduler", "euler", "--guidance-scale", 3)
+    run(PROMPT, "--out", "b.mp4", "--steps", 9, "--scheduler", "euler", "--cfg-scale", 3)
     record = json.loads((tmp_path / "b.json").read_text())
     assert (record["steps"], record["scheduler"]) == (9, "euler")
     assert record["guidance_scale"] == {"audio": 3.0, "video": 3.0}
@@ -316,9 +318,9 @@ def test_other_settings_reach_the_record_and_the_clip(run, tmp_path):
 
 
 def test_record_makes_the_same_clip_again(run, tmp_path):
-    options = ("--steps", 9, "--scheduler", "euler-ancestral", "--audio-scale", 0.5)
+    options = ("--steps", 9, "--scheduler", "euler-ancestral", "--joint-scale-audio", 0.5)
     run(PROMPT, "--seed", 7, "--samples", 3, *options, "--out", "c.mp4")
-    done = run("--repeat", "c-2.json")
+    done = run("--from-metadata", "c-2.json")
     assert (done.status, done.err) == (0, "")
     assert done.out == [f"c-2-again.{end}" for end in ("mp4", "png", "json")]
     first, again = (tmp_path / f"{name}.mp4" for name in ("c-2", "c-2-again"))
@@ -332,14 +334,14 @@ def test_record_makes_the_same_clip_again(run, tmp_path):
 @pytest.mark.parametrize("side", ["--video", "--audio"])
 def test_record_of_one_side_needs_the_given_file_unchanged(side, run, film, tmp_path):
     run(side, film, "--out", "o.mp4")
-    assert run("--repeat", "o.json", "--out", "p.mp4").status == 0
+    assert run("--from-metadata", "o.json", "--out", "p.mp4").status == 0
     assert (tmp_path / "o.mp4").read_bytes() == (tmp_path / "p.mp4").read_bytes()
     film.write_bytes(film.read_bytes() + b"\0")
-    done = run("--repeat", "o.json", "--out", "q.mp4")
+    done = run("--from-metadata", "o.json", "--out", "q.mp4")
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert "film.mp4 has changed since" in done.err
     film.unlink()
-    assert "cannot read" in run("--repeat", "o.json", "--out", "q.mp4").err
+    assert "cannot read" in run("--from-metadata", "o.json", "--out", "q.mp4").err
     assert not (tmp_path / "q.mp4").exists()
 
 
@@ -351,7 +353,7 @@ def test_record_of_other_weights_and_libraries_is_repeated_with_a_warning(run, t
     record["threads"] = 64
     record["machine"] = "riscv64, DEFAULT"
     (tmp_path / "c.json").write_text(json.dumps(record))
-    done = run("--repeat", "c.json")
+    done = run("--from-metadata", "c.json")
     assert done.status == 0
     assert len(done.out) == 3
     (line,) = done.err.splitlines()
@@ -377,12 +379,12 @@ def test_no_other_json_file_is_repeated(run, tmp_path):
     ]
     for other in others:
         (tmp_path / "c.json").write_text(json.dumps(other))
-        done = run("--repeat", "c.json")
+        done = run("--from-metadata", "c.json")
         assert (done.status, done.err.count("\n")) == (2, 1)
         assert "c.json is no record of a clip: give the .json file that lies beside" in done.err
     for other in ([record], "record"):
         (tmp_path / "c.json").write_text(json.dumps(other))
-        done = run("--repeat", "c.json")
+        done = run("--from-metadata", "c.json")
         said = "mmdisco: c.json is damaged or of another kind: it holds no JSON object\n"
         assert (done.status, done.err) == (2, said)
 
@@ -426,21 +428,21 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([PROMPT, "--no-prompt"], "exclude each other"),
         (["?!"], "no word of '?!' is known"),
         (["🥁"], "no word of '🥁' is known"),
-        ([PROMPT, "--guidance-scale", "1", "--negative-prompt", "lamp"], "no effect at guidance"),
-        ([PROMPT, "--guidance-scale", "1", "--batched"], "--batched has no effect at guidance"),
+        ([PROMPT, "--cfg-scale", "1", "--negative-prompt", "lamp"], "no effect at guidance"),
+        ([PROMPT, "--cfg-scale", "1", "--batch-cfg"], "--batch-cfg has no effect at guidance"),
         ([PROMPT, "--negative-prompt", "xyzzy"], "negative prompt: no word of 'xyzzy' is known"),
-        ([PROMPT, "--joint-scale", "0", "--guidance-every", "2"], "without use"),
+        ([PROMPT, "--joint-scale", "0", "--joint-every", "2"], "without use"),
         (
-            [PROMPT, "--joint-scale", "2", "--audio-scale", "1", "--video-scale", "1"],
+            [PROMPT, "--joint-scale", "2", "--joint-scale-audio", "1", "--joint-scale-video", "1"],
             "--joint-scale has no effect",
         ),
-        (["--video", "film.mp4", "--video-guidance", "2"], "--video-guidance has no effect"),
-        (["--no-prompt", "--guidance-scale", "2"], "no effect without a prompt"),
+        (["--video", "film.mp4", "--cfg-scale-video", "2"], "--cfg-scale-video has no effect"),
+        (["--no-prompt", "--cfg-scale", "2"], "no effect without a prompt"),
         ([PROMPT, "--seed", str(2**64)], "at most"),
         (["xyzzy plugh"], "no word of 'xyzzy plugh' is known"),
         ([PROMPT, "--steps", "0"], "0 steps: ask for at least 1"),
         (
-            [PROMPT, "--steps", "2", "--guidance-scale", "1e38"],
+            [PROMPT, "--steps", "2", "--cfg-scale", "1e38"],
             "ask for more steps or smaller scales",
         ),
         ([PROMPT, "--samples", "0"], "0 samples: ask for at least 1"),
@@ -449,11 +451,14 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([PROMPT, "--seed", "one"], "valid integer"),
         ([PROMPT, "--scheduler", "magic"], "unknown solver 'magic': choose one of ddim"),
         ([PROMPT, "--joint-scale", "nan"], "joint scale nan and nan: give finite numbers"),
-        ([PROMPT, "--guidance-scale", "inf"], "guidance scale inf and inf: give finite numbers"),
+        ([PROMPT, "--cfg-scale", "inf"], "guidance scale inf and inf: give finite numbers"),
         ([PROMPT, "--joint-scale", "1e38"], "ask for more steps or smaller scales"),
-        ([PROMPT, "--no-guidance", "--video-scale", "1"], "--no-guidance and a scale"),
-        (["--video", "film.mp4", "--video-scale", "1"], "--video-scale has no effect"),
-        (["--audio", "film.mp4", "--audio-scale", "1"], "--audio-scale has no effect"),
+        (
+            [PROMPT, "--no-joint-guidance", "--joint-scale-video", "1"],
+            "--no-joint-guidance and a scale",
+        ),
+        (["--video", "film.mp4", "--joint-scale-video", "1"], "--joint-scale-video has no effect"),
+        (["--audio", "film.mp4", "--joint-scale-audio", "1"], "--joint-scale-audio has no effect"),
         (["--video", "film.mp4", "--audio", "film.mp4"], "a video and a sound are given"),
         ([PROMPT, "--start", "1"], "a start has no effect without a given video or sound"),
         (["--video", "film.mp4", "--start", "-1"], "-1 seconds to start at: give more than 0"),
@@ -472,9 +477,12 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([PROMPT, "--out", "folder.mp4"], "cannot write folder.mp4: is a directory"),
         ([PROMPT, "--out", f"{'x' * 300}.mp4"], "file name too long"),
         ([PROMPT, "--weights", "nowhere"], "nowhere/config.json is not there"),
-        ([PROMPT, "--repeat", "text.mp4"], "--repeat makes a clip again as it was: leave out"),
-        (["--repeat", "text.mp4"], "text.mp4 is not JSON"),
-        (["--repeat", "missing.json"], "missing.json is not there"),
+        (
+            [PROMPT, "--from-metadata", "text.mp4"],
+            "--from-metadata makes a clip again as it was: leave out",
+        ),
+        (["--from-metadata", "text.mp4"], "text.mp4 is not JSON"),
+        (["--from-metadata", "missing.json"], "missing.json is not there"),
         ([PROMPT, "--unknown"], "No such option"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
@@ -503,7 +511,7 @@ def test_damaged_weights_are_one_line_and_no_file(run, tiny_pair, tmp_path):
 def test_failed_run_leaves_the_files_of_an_earlier_one(run, tmp_path):
     run(PROMPT)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert run(PROMPT, "--steps", 2, "--guidance-scale", "1e38").status == 2
+    assert run(PROMPT, "--steps", 2, "--cfg-scale", "1e38").status == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -522,4 +530,4 @@ assert "numpy" not in sys.modules
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert "--repeat" in done.stdout
+    assert "--from-metadata" in done.stdout

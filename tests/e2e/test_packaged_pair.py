@@ -10,7 +10,7 @@ from mmdisco.adapters.miniature.model import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
 PROMPT = "a red ball bouncing"
 MEGABYTE = 1_000_000
@@ -38,7 +38,7 @@ def test_a_clip_does_not_depend_on_those_made_beside_it():
 @pytest.fixture(scope="module")
 def held():
     """64 clips nothing was trained on, in eights of one caption's meaning."""
-    model = Folder().model()
+    model = MiniatureSystem().model()
     examples = [held_out(index) for index in range(64)]
     z_0 = AV(
         model.encode_audio([one.clip.audio for one in examples]),
@@ -51,7 +51,7 @@ def held():
 def told(name, z_0, text):
     level = NoiseLevel.clean(len(z_0.audio))
     with torch.no_grad():
-        return Folder().discriminator(name)(z_0, AV(level, level), text)
+        return MiniatureSystem().discriminator(name)(z_0, AV(level, level), text)
 
 
 def test_discriminator_knows_clips_from_clips_put_together_anew(held):

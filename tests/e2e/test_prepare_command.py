@@ -8,7 +8,7 @@ from filmmaking import moving
 from PIL import Image
 
 from mmdisco.cli import main
-from mmdisco.training.checkpoint import Checkpoint
+from mmdisco.training.checkpoint import TrainingCheckpoint
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def film(tmp_path_factory):
 
 def test_a_film_is_prepared_and_inspected(run, film, tiny_pair, tmp_path):
     out = tmp_path / "out"
-    status, said, err = run("prepare", film, "--out", out, "--weights", tiny_pair, "--shard", 3)
+    status, said, err = run(
+        "prepare", film, "--out", out, "--weights", tiny_pair, "--shard-size", 3
+    )
     assert status == 0, err
     assert said.startswith("kept 5 clips for training, 0 for validation\n")
     assert str(out / "report.html") in said
@@ -76,7 +78,9 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     assert "config.json:" in said
     status, said, _ = run("inspect", tiny_pair / "text_encoder.safetensors")
     assert "weights:" in said
-    Checkpoint(7, {"rate": 0.1}, {"network.w": torch.zeros(3)}).save(tmp_path / "run.safetensors")
+    TrainingCheckpoint(7, {"rate": 0.1}, {"network.w": torch.zeros(3)}).save(
+        tmp_path / "run.safetensors"
+    )
     status, said, _ = run("inspect", tmp_path / "run.safetensors")
     assert "a training checkpoint after 7 steps" in said
     assert "network: 3 numbers" in said
@@ -88,7 +92,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
         (["--layout", "tapes"], "unknown layout 'tapes': choose one of clips, film"),
         (["--layout", "clips"], "the layout clips wants a folder"),
         (["--validation", "1"], "give a share from 0 to below 1"),
-        (["--shard", "0"], "--shard 0: give at least 1"),
+        (["--shard-size", "0"], "--shard-size 0: give at least 1"),
         (["--group-by", "folder"], "the layout film groups films by itself"),
         (["--captions", "none.txt"], "must end in .jsonl or .csv"),
         (["--seconds", "3"], "embedded makes clips of 1.6 s"),

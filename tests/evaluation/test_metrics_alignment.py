@@ -12,11 +12,11 @@ from mmdisco.evaluation.metrics.av_align import (
     Symmetric,
     motion_peaks,
 )
-from mmdisco.evaluation.metrics.base import Sets
-from mmdisco.evaluation.metrics.extractors import Judge, Objects, Peaks
+from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.extractors import Objects, Peaks, SyncEmbeddings
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.result import Figure, NotComputed
-from mmdisco.evaluation.metrics.shuffled_baseline import exchanges
+from mmdisco.evaluation.metrics.result import MetricResult, Skipped
+from mmdisco.evaluation.metrics.shuffled_baseline import derangements
 from mmdisco.evaluation.metrics.sync.scores import auc, lag, pair_auc, shuffled_auc
 from mmdisco.media.sounding_objects.dataset import example
 
@@ -63,7 +63,7 @@ def test_one_empty_side_is_no_alignment(variant):
 
 
 def test_no_exchange_leaves_a_pair():
-    found = list(exchanges(7, 0))
+    found = list(derangements(7, 0))
     assert len(found) == 6
     for sounds in found:
         assert sorted(sounds.tolist()) == list(range(7))
@@ -83,10 +83,10 @@ def peaks(count, *, aligned):
 
 
 def test_av_align_stands_beside_shuffled_pairs():
-    (good,) = AvAlign(CURRENT).measure(Sets(peaks(40, aligned=True)))
-    (chance,) = AvAlign(CURRENT).measure(Sets(peaks(40, aligned=False)))
-    assert isinstance(good, Figure)
-    assert isinstance(chance, Figure)
+    (good,) = AvAlign(CURRENT).measure(EvaluationData(peaks(40, aligned=True)))
+    (chance,) = AvAlign(CURRENT).measure(EvaluationData(peaks(40, aligned=False)))
+    assert isinstance(good, MetricResult)
+    assert isinstance(chance, MetricResult)
     assert good.value == pytest.approx(1)
     assert good.baseline["shuffled"] < 0.5
     assert good.baseline["z"] > 10
@@ -94,8 +94,8 @@ def test_av_align_stands_beside_shuffled_pairs():
 
 
 def test_too_few_clips_are_said():
-    (found,) = AvAlign(CURRENT).measure(Sets(peaks(4, aligned=True)))
-    assert isinstance(found, NotComputed)
+    (found,) = AvAlign(CURRENT).measure(EvaluationData(peaks(4, aligned=True)))
+    assert isinstance(found, Skipped)
     assert found.needs == "10 clips that it can read, not 4"
 
 
@@ -129,17 +129,17 @@ def objects(count, *, exchanged=False):
 
 
 def test_sounding_objects_agree_with_themselves_and_not_with_others():
-    real = ObjectsAgreement().measure(Sets(objects(24)))
-    assert [one.name for one in real if isinstance(one, Figure)] == [
+    real = ObjectsAgreement().measure(EvaluationData(objects(24)))
+    assert [one.name for one in real if isinstance(one, MetricResult)] == [
         "sounding objects, events within 0.05 s, F1",
         "sounding objects, same kind",
         "sounding objects, same material",
         "sounding objects, same size",
     ]
-    exchanged = ObjectsAgreement().measure(Sets(objects(24, exchanged=True)))
+    exchanged = ObjectsAgreement().measure(EvaluationData(objects(24, exchanged=True)))
     for good, bad in zip(real, exchanged, strict=True):
-        assert isinstance(good, Figure)
-        assert isinstance(bad, Figure)
+        assert isinstance(good, MetricResult)
+        assert isinstance(bad, MetricResult)
         assert good.value > 0.85 > 0.6 > bad.value
         assert good.baseline["z"] > 3
 
@@ -155,18 +155,18 @@ def test_peaks_of_a_real_clip_are_where_things_happen():
 
 def test_the_judge_is_asked_for_enough_clips():
     found = InMemory(["0"], {"sync-judge": [None]})
-    (outcome,) = Synchrony().measure(Sets(found))
-    assert isinstance(outcome, NotComputed)
+    (outcome,) = Synchrony().measure(EvaluationData(found))
+    assert isinstance(outcome, Skipped)
 
 
 def test_synchrony_tells_true_pairs_from_exchanged_ones_on_held_out_clips():
-    from mmdisco.evaluation.metrics.sync.scorer import load_judge
+    from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 
-    judge = Judge(load_judge())
+    judge = SyncEmbeddings(load_scorer())
     found = InMemory.of([judge], [example(1_000_003, k).clip for k in range(60)])
-    auc_, mean_lag, _ = Synchrony().measure(Sets(found))
-    assert isinstance(auc_, Figure)
-    assert isinstance(mean_lag, Figure)
+    auc_, mean_lag, _ = Synchrony().measure(EvaluationData(found))
+    assert isinstance(auc_, MetricResult)
+    assert isinstance(mean_lag, MetricResult)
     assert auc_.value > 0.9
     assert auc_.baseline["shuffled against shuffled"] == pytest.approx(0.5, abs=0.05)
     assert abs(mean_lag.value) < 0.1

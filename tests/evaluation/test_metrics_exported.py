@@ -15,12 +15,12 @@ from closeness import assert_close
 from torch import nn
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import Options, carry_out
-from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.command import EvaluateArgs, carry_out
+from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.cross_modal import CrossModal
-from mmdisco.evaluation.metrics.exported import Hears, Sees, picture_for, sound_for
+from mmdisco.evaluation.metrics.exported import AudioNetwork, VideoNetwork, picture_for, sound_for
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.result import Figure
+from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import features_of
 from mmdisco.io.files import sha256
 from mmdisco.media.clip import Audio, AudioVideo, Video
@@ -96,7 +96,7 @@ def declared(folder, name, **values):
     ],
 )
 def test_frames_are_laid_out_as_declared(layout, shape):
-    form = Sees(**HASH, frames=4, size=(32, 32), layout=layout)
+    form = VideoNetwork(**HASH, frames=4, size=(32, 32), layout=layout)
     found = picture_for(form, CLIP.video)
     assert found.shape == shape
     # the same numbers whatever their order
@@ -111,9 +111,11 @@ def test_values_are_scaled_as_declared():
     frames = np.zeros((3, 8, 8, 3), np.float32)
     frames[..., 1] = 1
     video = Video(frames, Fraction(10))
-    i3d = picture_for(Sees(**HASH, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), video)
+    i3d = picture_for(VideoNetwork(**HASH, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), video)
     assert i3d[0, :, 0, 0, 0].tolist() == [-1, 1, -1]
-    imagenet = Sees(**HASH, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="tchw")
+    imagenet = VideoNetwork(
+        **HASH, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), layout="tchw"
+    )
     found = picture_for(imagenet, video)[0, :, 0, 0]
     np.testing.assert_allclose(found, [-0.485 / 0.229, 0.544 / 0.224, -0.406 / 0.225], rtol=1e-5)
 
@@ -122,21 +124,21 @@ def test_the_middle_is_cut_in_the_shape_of_the_size():
     frames = np.zeros((2, 8, 16, 3), np.float32)
     frames[:, :, 4:12] = 1  # the middle square
     video = Video(frames, Fraction(10))
-    cut = picture_for(Sees(**HASH, size=(4, 4), crop=True), video)
+    cut = picture_for(VideoNetwork(**HASH, size=(4, 4), crop=True), video)
     assert cut.min() == 1
-    whole = picture_for(Sees(**HASH, size=(4, 4)), video)
+    whole = picture_for(VideoNetwork(**HASH, size=(4, 4)), video)
     assert whole.min() < 0.2
 
 
 def test_sounds_are_cut_or_filled_to_the_declared_length():
     audio = Audio(np.full(16_000, 0.5, np.float32), 16_000)
-    long = sound_for(Hears(**HASH, form="bn", seconds=2.0), audio)
+    long = sound_for(AudioNetwork(**HASH, form="bn", seconds=2.0), audio)
     assert long.shape == (1, 32_000)
     assert long[0, 15_000] == 0.5
     assert long[0, -1] == 0
-    assert sound_for(Hears(**HASH, form="b1n", seconds=0.5), audio).shape == (1, 1, 8_000)
-    assert sound_for(Hears(**HASH, form="bn", rate=32_000), audio).shape == (1, 32_000)
-    assert sound_for(Hears(**HASH, form="vggish"), audio).shape == (1, 1, 96, 64)
+    assert sound_for(AudioNetwork(**HASH, form="b1n", seconds=0.5), audio).shape == (1, 1, 8_000)
+    assert sound_for(AudioNetwork(**HASH, form="bn", rate=32_000), audio).shape == (1, 32_000)
+    assert sound_for(AudioNetwork(**HASH, form="vggish"), audio).shape == (1, 1, 96, 64)
 
 
 def test_a_network_gives_features_and_logits_by_place(folder, sight):
@@ -191,8 +193,8 @@ def test_a_shared_space_is_compared_pair_by_pair():
         "a-audio": [{"features": 3 * row} for row in rows + noise],
     }
     names = [str(k) for k in range(20)]
-    (found,) = CrossModal("a-video", "a-audio").measure(Sets(InMemory(names, kept)))
-    assert isinstance(found, Figure)
+    (found,) = CrossModal("a-video", "a-audio").measure(EvaluationData(InMemory(names, kept)))
+    assert isinstance(found, MetricResult)
     assert found.value > 0.95
     assert abs(found.baseline["shuffled"]) < 0.2
     assert found.baseline["z"] > 5
@@ -208,7 +210,7 @@ def test_evaluate_takes_an_exported_network(folder, sight, ears, tmp_path):
     )
     for k in range(12):
         write_clip(tmp_path / "made" / f"{k}.mp4", example(0, k).clip)
-    options = Options(
+    options = EvaluateArgs(
         tmp_path / "made",
         metrics=("cross-modal",),
         features=(f"exported:{path}",),
@@ -333,7 +335,7 @@ def test_an_input_of_another_shape_is_said(folder, sight):
 
 
 def test_too_many_pixels_are_refused_before_they_are_made():
-    form = Sees(**HASH, frames=1_000, size=(4_096, 4_096))
+    form = VideoNetwork(**HASH, frames=1_000, size=(4_096, 4_096))
     with pytest.raises(UserError, match="too many pixels at once"):
         picture_for(form, CLIP.video)
 

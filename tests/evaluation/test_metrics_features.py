@@ -84,9 +84,9 @@ def test_clips_differ_in_their_features(modality):
 def test_the_same_moments_in_another_order_are_another_clip(modality, axis):
     given = inputs(modality)
     # halves exchanged: all steps stay, and all but a few keep their neighbours
-    moved = given.roll(given.shape[axis] // 2, axis)
+    to_device = given.roll(given.shape[axis] // 2, axis)
     with torch.no_grad():
-        before, after = network(modality)(given), network(modality)(moved)
+        before, after = network(modality)(given), network(modality)(to_device)
     assert (before - after).abs().mean(1).min() > 0.1 * before.std(0).mean()
 
 

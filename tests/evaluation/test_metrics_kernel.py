@@ -3,13 +3,13 @@ import pytest
 from closeness import assert_close
 from scipy.linalg import sqrtm
 
-from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.fidelity import Frechet, frechet_jackknife, grouped
+from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife
 from mmdisco.evaluation.metrics.kid import kernel_distance, kernel_jackknife
-from mmdisco.evaluation.metrics.result import Figure, NotComputed
+from mmdisco.evaluation.metrics.result import MetricResult, Skipped
 
 
 def features(count, dimensions=4, shift=0.0, seed=0):
@@ -115,23 +115,23 @@ def test_groups_of_a_stream_do_not_depend_on_its_batches():
 
 
 def test_too_few_clips_for_a_covariance_are_said_not_computed():
-    sets = Sets(readings(features(30, 40)), readings(features(500, 40, seed=1)))
-    (found,) = Frechet("f").measure(sets)
-    assert isinstance(found, NotComputed)
+    sets = EvaluationData(readings(features(30, 40)), readings(features(500, 40, seed=1)))
+    (found,) = FrechetDistance("f").measure(sets)
+    assert isinstance(found, Skipped)
     assert "clips in each folder for 40 features, not 30" in found.needs
 
 
 def test_no_reference_is_said():
-    (found,) = Frechet("f").measure(Sets(readings(features(100))))
-    assert isinstance(found, NotComputed)
+    (found,) = FrechetDistance("f").measure(EvaluationData(readings(features(100))))
+    assert isinstance(found, Skipped)
     assert "--reference" in found.needs
 
 
 def test_frechet_gives_a_plain_and_an_extrapolated_figure():
-    sets = Sets(readings(features(100)), readings(features(90, seed=1)))
-    plain, extrapolated = Frechet("f").measure(sets)
-    assert isinstance(plain, Figure)
-    assert isinstance(extrapolated, Figure)
+    sets = EvaluationData(readings(features(100)), readings(features(90, seed=1)))
+    plain, extrapolated = FrechetDistance("f").measure(sets)
+    assert isinstance(plain, MetricResult)
+    assert isinstance(extrapolated, MetricResult)
     assert plain.count == 100
     assert plain.baseline == {"reference clips": 90.0}
     assert extrapolated.value < plain.value

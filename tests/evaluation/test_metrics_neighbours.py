@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
-from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.fidelity import Classes
+from mmdisco.evaluation.metrics.fidelity import InceptionScore
 from mmdisco.evaluation.metrics.inception_score import (
     inception_score,
     paired_divergences,
@@ -13,7 +13,7 @@ from mmdisco.evaluation.metrics.inception_score import (
 )
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.prdc import manifold, nearest
-from mmdisco.evaluation.metrics.result import Figure, NotComputed
+from mmdisco.evaluation.metrics.result import MetricResult, Skipped
 
 
 def cloud(count, shift=0.0, seed=0):
@@ -61,10 +61,10 @@ def test_nearest_is_found_and_never_the_clip_itself():
 def test_copies_of_training_clips_are_close():
     training, held_out = cloud(200), cloud(200, seed=1)
     copies = training[:60] + 1e-4
-    sets = Sets(readings(copies), readings(held_out), readings(training))
+    sets = EvaluationData(readings(copies), readings(held_out), readings(training))
     distance, share = NearestTraining("f").measure(sets)
-    assert isinstance(distance, Figure)
-    assert isinstance(share, Figure)
+    assert isinstance(distance, MetricResult)
+    assert isinstance(share, MetricResult)
     assert share.value == 1
     assert distance.value < 0.01 < distance.baseline["held-out clips"]
     pairs = [one.split(" (")[0] for one in distance.notes.removeprefix("closest: ").split(", ")]
@@ -73,16 +73,18 @@ def test_copies_of_training_clips_are_close():
 
 
 def test_new_clips_are_close_as_often_as_held_out_ones():
-    sets = Sets(readings(cloud(400, seed=2)), readings(cloud(400, seed=1)), readings(cloud(400)))
+    sets = EvaluationData(
+        readings(cloud(400, seed=2)), readings(cloud(400, seed=1)), readings(cloud(400))
+    )
     _, share = NearestTraining("f").measure(sets)
-    assert isinstance(share, Figure)
+    assert isinstance(share, MetricResult)
     assert share.value == pytest.approx(0.05, abs=0.03)
 
 
 def test_without_training_clips_the_reference_takes_their_place():
-    sets = Sets(readings(cloud(50, seed=2)), readings(cloud(50, seed=1)))
+    sets = EvaluationData(readings(cloud(50, seed=2)), readings(cloud(50, seed=1)))
     distance, _ = NearestTraining("f").measure(sets)
-    assert isinstance(distance, Figure)
+    assert isinstance(distance, MetricResult)
     assert set(distance.baseline) == {"reference clips among themselves"}
 
 
@@ -106,8 +108,10 @@ def test_softmax_of_large_logits_is_finite():
 def test_divergence_of_pairs_needs_clips_of_one_name():
     logits = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     named = InMemory([f"x{k}" for k in range(60)], {"f": [{"logits": row} for row in logits]})
-    outcomes = Classes("f").measure(Sets(named, readings(logits, "logits")))
-    assert isinstance(outcomes[-1], NotComputed)
-    same = Classes("f").measure(Sets(readings(logits, "logits"), readings(logits, "logits")))
-    assert isinstance(same[-1], Figure)
+    outcomes = InceptionScore("f").measure(EvaluationData(named, readings(logits, "logits")))
+    assert isinstance(outcomes[-1], Skipped)
+    same = InceptionScore("f").measure(
+        EvaluationData(readings(logits, "logits"), readings(logits, "logits"))
+    )
+    assert isinstance(same[-1], MetricResult)
     assert same[-1].value == pytest.approx(0)

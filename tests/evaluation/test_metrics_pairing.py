@@ -8,21 +8,21 @@ from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     agreement,
     gap_closed,
     read,
-    repaired,
-    shuffled,
+    same_caption_shuffle,
+    shuffle,
 )
 from mmdisco.media.sounding_objects.dataset import example_of
-from mmdisco.media.sounding_objects.scene import Colour, Kind, Wish
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneWish
 
 
 @cache
 def readings():
     """Four captions of six clips; two of them name the colour."""
     captions = (
-        Wish(Kind.DRUM),
-        Wish(Kind.LAMP),
-        Wish(Kind.DRUM, Colour.RED),
-        Wish(Kind.LAMP, Colour.BLUE),
+        SceneWish(ObjectKind.DRUM),
+        SceneWish(ObjectKind.LAMP),
+        SceneWish(ObjectKind.DRUM, Colour.RED),
+        SceneWish(ObjectKind.LAMP, Colour.BLUE),
     )
     items = [example_of(captions[i % 4], 7, i) for i in range(24)]
     return [read(item.clip, item.caption.named) for item in items]
@@ -36,12 +36,12 @@ def test_real_clips_agree_in_everything():
 
 
 def test_shuffled_clips_agree_by_chance():
-    figures = agreement(shuffled(readings(), seed=0))
+    figures = agreement(shuffle(readings(), seed=0))
     assert figures.event_f1.value < 0.5
     assert figures.kind.value < 1
 
 
-@pytest.mark.parametrize("pair", [shuffled, repaired])
+@pytest.mark.parametrize("pair", [shuffle, same_caption_shuffle])
 def test_no_picture_keeps_its_sound(pair):
     original = {id(r.sight): id(r.hearing) for r in readings()}
     assert all(original[id(r.sight)] != id(r.hearing) for r in pair(readings(), 0))
@@ -49,30 +49,30 @@ def test_no_picture_keeps_its_sound(pair):
 
 def test_repairing_stays_within_the_caption():
     owners = {id(r.hearing): r.named for r in readings()}
-    assert all(owners[id(r.hearing)] == r.named for r in repaired(readings(), 0))
+    assert all(owners[id(r.hearing)] == r.named for r in same_caption_shuffle(readings(), 0))
 
 
 def test_what_the_caption_names_survives_repairing_and_is_not_counted_as_free():
-    figures = agreement(repaired(readings(), 0))
+    figures = agreement(same_caption_shuffle(readings(), 0))
     assert figures.material.value > figures.material_free.value
     assert figures.material_free.clips == 12
 
 
 def test_seed_changes_the_pairs():
-    first, second = (repaired(readings(), seed) for seed in (0, 1))
+    first, second = (same_caption_shuffle(readings(), seed) for seed in (0, 1))
     assert [id(r.hearing) for r in first] != [id(r.hearing) for r in second]
 
 
 def test_a_clip_without_fellow_is_left_out_of_repairing():
-    lonely = read(example_of(Wish(Kind.BELL), 7, 0).clip, Wish(Kind.BELL))
-    assert len(repaired([*readings(), lonely], 0)) == len(readings())
+    lonely = read(example_of(SceneWish(ObjectKind.BELL), 7, 0).clip, SceneWish(ObjectKind.BELL))
+    assert len(same_caption_shuffle([*readings(), lonely], 0)) == len(readings())
 
 
 def test_too_few_clips_are_refused():
     with pytest.raises(UserError, match="two clips"):
-        shuffled(readings()[:1], 0)
+        shuffle(readings()[:1], 0)
     with pytest.raises(UserError, match="two clips"):
-        repaired(readings()[:1], 0)
+        same_caption_shuffle(readings()[:1], 0)
 
 
 def test_no_clips_give_no_number():

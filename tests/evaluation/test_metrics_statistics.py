@@ -74,12 +74,12 @@ def test_faint_noise_lifts_the_floors_of_a_picture_and_motion_does_not():
     noisy = still + 0.02 * rng.standard_normal(still.shape, np.float32)
     moving = still.copy()
     moving[::2, 20:40, 20:40] += 0.3
-    plain, faint, moved = (
+    plain, faint, to_device = (
         video_statistics(Video(np.clip(one, 0, 1), Fraction(10)))[-7:-5]
         for one in (still, noisy, moving)
     )
     assert (faint - plain).min() > 0.5
-    assert np.abs(moved - plain).max() < 0.1
+    assert np.abs(to_device - plain).max() < 0.1
 
 
 def test_noise_in_a_sound_changes_its_statistics_the_more_the_louder():

@@ -20,12 +20,12 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import Options, carry_out
-from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.command import EvaluateArgs, carry_out
+from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound, ClipFrames, TextNetwork
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.result import Figure, NotComputed
-from mmdisco.evaluation.metrics.text_alignment import TextAgreement, TextTower
+from mmdisco.evaluation.metrics.result import MetricResult, Skipped
+from mmdisco.evaluation.metrics.text_alignment import TextAgreement, TextScorer
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_clip
 
@@ -34,7 +34,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXTS = ["a red ball", "a drum", "two bells far away"]
 
 
-class ByHand(TextTower):
+class ByHand(TextScorer):
     def directions(self, texts):
         return np.stack([np.eye(4)[len(text)] for text in texts])
 
@@ -46,8 +46,10 @@ def readings(prompts):
 
 
 def test_own_prompts_agree_and_exchanged_ones_do_not():
-    (found,) = TextAgreement("clip", ByHand()).measure(Sets(readings(["a", "bb", "ccc"] * 8)))
-    assert isinstance(found, Figure)
+    (found,) = TextAgreement("clip", ByHand()).measure(
+        EvaluationData(readings(["a", "bb", "ccc"] * 8))
+    )
+    assert isinstance(found, MetricResult)
     assert found.value == pytest.approx(0.5)
     assert found.count == 24
     assert found.baseline["shuffled"] < 0.25
@@ -55,15 +57,19 @@ def test_own_prompts_agree_and_exchanged_ones_do_not():
 
 
 def test_clips_without_a_prompt_are_left_out_and_too_few_are_said():
-    (found,) = TextAgreement("clip", ByHand()).measure(Sets(readings(["a", None, "bb"] * 5)))
+    (found,) = TextAgreement("clip", ByHand()).measure(
+        EvaluationData(readings(["a", None, "bb"] * 5))
+    )
     assert found.count == 10
-    (found,) = TextAgreement("clip", ByHand()).measure(Sets(readings(["a", None, None] * 5)))
-    assert isinstance(found, NotComputed)
+    (found,) = TextAgreement("clip", ByHand()).measure(
+        EvaluationData(readings(["a", None, None] * 5))
+    )
+    assert isinstance(found, Skipped)
     assert found.needs == "10 clips with a prompt in the JSON beside them, not 5"
 
 
 def test_one_prompt_for_all_has_nothing_to_exchange():
-    (found,) = TextAgreement("clip", ByHand()).measure(Sets(readings(["a"] * 12)))
+    (found,) = TextAgreement("clip", ByHand()).measure(EvaluationData(readings(["a"] * 12)))
     assert "nothing to exchange" in found.notes
     assert not np.isfinite(found.baseline["z"])
 
@@ -152,7 +158,7 @@ def test_evaluate_reads_prompts_from_the_records_beside_the_clips(clip_folder, t
         write_clip(tmp_path / "made" / f"{k:02}.mp4", example(0, k).clip)
         record = {"prompt": TEXTS[k % 3]} if k else {"seed": 0}
         (tmp_path / "made" / f"{k:02}.json").write_text(json.dumps(record))
-    options = Options(
+    options = EvaluateArgs(
         tmp_path / "made",
         metrics=("text",),
         features=(f"clip:{clip_folder}",),
@@ -169,6 +175,6 @@ def test_evaluate_reads_prompts_from_the_records_beside_the_clips(clip_folder, t
 
 def test_text_without_a_network_of_texts_is_one_clear_line(tmp_path):
     write_clip(tmp_path / "made" / "0.mp4", example(0, 0).clip)
-    options = Options(tmp_path / "made", metrics=("text",), cache=tmp_path / "cache")
+    options = EvaluateArgs(tmp_path / "made", metrics=("text",), cache=tmp_path / "cache")
     with pytest.raises(UserError, match="'text' needs --features clip:MODEL or clap:MODEL"):
         carry_out(options)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
-from mmdisco.evaluation.metrics.base import Sets
+from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory, Readings
-from mmdisco.evaluation.metrics.fidelity import Frechet, frechet_jackknife, grouped
+from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics
 from mmdisco.evaluation.metrics.jackknife import GROUPS
-from mmdisco.evaluation.metrics.result import Figure
+from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.metrics.whitening import Whitening
 from mmdisco.evaluation.registry import suite
 
@@ -48,8 +48,8 @@ def test_the_unit_and_the_axes_of_features_do_not_matter():
 
     def distance(matrix):
         pair = [readings(one @ matrix) for one in (other, rows)]
-        found = Frechet("f", Whitening()).measure(Sets(*pair))[0]
-        assert isinstance(found, Figure)
+        found = FrechetDistance("f", Whitening()).measure(EvaluationData(*pair))[0]
+        assert isinstance(found, MetricResult)
         return found.value
 
     assert distance(7 * turn) == pytest.approx(distance(np.eye(3)), rel=1e-3)
@@ -61,8 +61,10 @@ def test_a_fault_that_hides_between_two_loud_features_is_seen():
     faulty = other + np.array([-0.15, 0.15, 0])
 
     def figure(whitening, given):
-        found = Frechet("f", whitening).measure(Sets(readings(given), readings(rows)))[1]
-        assert isinstance(found, Figure)
+        found = FrechetDistance("f", whitening).measure(
+            EvaluationData(readings(given), readings(rows))
+        )[1]
+        assert isinstance(found, MetricResult)
         assert found.interval is not None
         return found.interval
 
@@ -85,8 +87,8 @@ def test_extrapolated_distance_of_two_sets_of_one_kind_is_about_0():
 
 
 def test_a_whitened_figure_says_so():
-    sets = Sets(readings(features(60)), readings(features(70, 1)))
-    plain, extrapolated = Frechet("f", Whitening(0.2)).measure(sets)
+    sets = EvaluationData(readings(features(60)), readings(features(70, 1)))
+    plain, extrapolated = FrechetDistance("f", Whitening(0.2)).measure(sets)
     assert plain.name == "Fréchet distance, f, whitened"
     assert extrapolated.name == "Fréchet distance, f, whitened, extrapolated"
     assert "ridge 0.2" in plain.notes
@@ -94,7 +96,7 @@ def test_a_whitened_figure_says_so():
 
 def test_simple_statistics_are_whitened_and_networks_are_not():
     chosen = suite(["frechet"], ["statistics", "objects"]).metrics
-    assert [one.whitening for one in chosen if isinstance(one, Frechet)] == [
+    assert [one.whitening for one in chosen if isinstance(one, FrechetDistance)] == [
         *2 * [Whitening()],
         *2 * [None],
     ]

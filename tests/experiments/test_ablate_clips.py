@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmdisco.cli.ablate_order import Order, carry_out, place_of
+from mmdisco.cli.ablate_order import AblateArgs, execute, place_of
 from mmdisco.errors import UserError
 from mmdisco.experiments.ablation import on_clips
 from mmdisco.experiments.ablation.grid import run
@@ -13,12 +13,12 @@ from mmdisco.experiments.ablation.study import Arm
 
 def order_of(study, prepared, made, tiny_pair, out, **more):
     given = {"data": prepared, "fakes": made, "weights": tiny_pair, "quick": True}
-    return Order(study, out, **given, **more)
+    return AblateArgs(study, out, **given, **more)
 
 
 def test_held_out_clips_tell_what_training_is_worth(prepared, made, tiny_pair, tmp_path):
     order = order_of("fakes", prepared, made, tiny_pair, tmp_path, steps=2)
-    text = next(carry_out(order))
+    text = next(execute(order))
     assert "| AUC against shuffled |" in text
     record = json.loads((tmp_path / "fakes" / "results.json").read_text())
     assert [arm["name"] for arm in record["arms"]][1:] == ["generated", "mixed", "shuffled reals"]
@@ -53,5 +53,5 @@ def test_clips_are_made_and_measured_when_asked_for(
 def test_what_cannot_be_compared_is_refused(study, more, said, prepared, made, tiny_pair, tmp_path):
     order = order_of(study, prepared, made, tiny_pair, tmp_path / "out", **more)
     with pytest.raises(UserError, match=said):
-        list(carry_out(order))
+        list(execute(order))
     assert not (tmp_path / "out").exists()

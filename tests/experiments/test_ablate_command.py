@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.ablate_order import Order, carry_out, place_of
+from mmdisco.cli.ablate_order import AblateArgs, execute, place_of
 from mmdisco.experiments.ablation import grid
-from mmdisco.experiments.ablation.grid import Cell, Training, cells_of, run
+from mmdisco.experiments.ablation.grid import AblationCell, TrainedNetwork, cells_of, run
 from mmdisco.experiments.ablation.studies import STUDIES
-from mmdisco.experiments.ablation.study import Arm, Study
+from mmdisco.experiments.ablation.study import AblationStudy, Arm
 from mmdisco.experiments.miniature.evaluation import Bench
 from mmdisco.io.files import read_tensors
-from mmdisco.training.trainer import Running
+from mmdisco.training.trainer import TrainerState
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
@@ -33,18 +33,18 @@ def two_arms(usual):
 @pytest.fixture(scope="module", autouse=True)
 def _short_study():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STUDIES, "short", Study("Short", two_arms))
+        patch.setitem(STUDIES, "short", AblationStudy("Short", two_arms))
         yield
 
 
 @pytest.fixture(scope="module")
 def order(tiny_pair, tmp_path_factory):
-    return Order("short", tmp_path_factory.mktemp("ablations"), weights=tiny_pair, quick=True)
+    return AblateArgs("short", tmp_path_factory.mktemp("ablations"), weights=tiny_pair, quick=True)
 
 
 @pytest.fixture(scope="module")
 def said(order):
-    return list(carry_out(order))
+    return list(execute(order))
 
 
 def times(folder, pattern):
@@ -74,7 +74,7 @@ def test_a_study_trains_measures_and_reports(order, said):
 
 def test_the_same_command_makes_nothing_again(order, said):
     before = times(order.out, "*.safetensors") | times(order.out / "cells", "*")
-    assert list(carry_out(order)) == said
+    assert list(execute(order)) == said
     assert times(order.out, "*.safetensors") | times(order.out / "cells", "*") == before
 
 
@@ -97,14 +97,14 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
     place = place_of(order)
     usual = place.usual()
     recipe = usual.recipe
-    (whole,) = [one for one in [Training(place, recipe, 0)] if one.done]
+    (whole,) = [one for one in [TrainedNetwork(place, recipe, 0)] if one.done]
     wanted = read_tensors(whole.folder / "model.safetensors")
     copy = tmp_path / "again"
 
     class Stop(Exception):
         pass
 
-    observe, count = Running.observe, []
+    observe, count = TrainerState.observe, []
 
     def stopping(self, step):
         count.append(step)
@@ -113,7 +113,7 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
         observe(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Running, "observe", stopping)
+        patch.setattr(TrainerState, "observe", stopping)
         with pytest.raises(Stop):
             place.train(recipe, 0, copy)
     assert not (copy / "config.json").exists()
@@ -123,9 +123,9 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
 
 
 DEATHS = [
-    (Running, "observe", 10),  # in a training, two steps after its checkpoint
+    (TrainerState, "observe", 10),  # in a training, two steps after its checkpoint
     (Bench, "read", 1),  # in a cell, its clips made and not measured
-    (Cell, "carry_out", 2),  # between cells
+    (AblationCell, "carry_out", 2),  # between cells
 ]
 
 
@@ -141,7 +141,7 @@ def run_to_death(order, owner, name, call):
             return whole(*arguments, **named)
 
         setattr(owner, name, deadly)
-        list(carry_out(order))
+        list(execute(order))
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
@@ -154,7 +154,7 @@ def test_killed_anywhere_it_goes_on_and_finds_the_same(order, said, tmp_path):
     for folder in ("data", "held-out", "real"):  # their own resuming is tested elsewhere
         shutil.copytree(order.out / folder, again.out / folder)
     assert [run_to_death(again, *death) for death in DEATHS] == [-signal.SIGKILL] * len(DEATHS)
-    list(carry_out(again))
+    list(execute(again))
 
     def found(out):
         arms = json.loads((out / "short" / "results.json").read_text())["arms"]
@@ -173,7 +173,7 @@ def test_a_lost_cell_alone_is_made_again(order, said):
     record = lost.read_text()
     lost.unlink()
     before = [path.stat().st_mtime_ns for path in kept]
-    list(carry_out(order))
+    list(execute(order))
     assert [path.stat().st_mtime_ns for path in kept] == before
     again, first = (json.loads(one)["figures"] for one in (lost.read_text(), record))
     costs = "CPU seconds a clip"
@@ -183,9 +183,11 @@ def test_a_lost_cell_alone_is_made_again(order, said):
 def test_cells_depend_on_all_that_decides_them(order):
     place, other = place_of(order), place_of(order)
     arm = Arm("one", place.usual().way)
-    assert Cell(place, arm, 0).file == Cell(other, arm, 0).file
-    assert Cell(place, arm, 0).file != Cell(place, arm, 1).file
-    assert Cell(place, arm, 0).file != Cell(place, Arm("one", arm.way.alone), 0).file
+    assert AblationCell(place, arm, 0).file == AblationCell(other, arm, 0).file
+    assert AblationCell(place, arm, 0).file != AblationCell(place, arm, 1).file
+    assert (
+        AblationCell(place, arm, 0).file != AblationCell(place, Arm("one", arm.way.alone), 0).file
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,15 +197,18 @@ def test_cells_depend_on_all_that_decides_them(order):
         (["loss", "--seeds", "0"], "at least 1 seed"),
         (["loss", "--data", "somewhere"], "both --data and --fakes"),
         (["loss", "--clips", "4"], "at least 16"),
-        (["loss", "--stores", "nowhere"], "no store of real pairs"),
+        (["loss", "--pair-stores", "nowhere"], "no store of real pairs"),
         (["loss", "--quick", "--steps", "0"], "steps 0"),
-        (["samplers", "--quick", "--first", "3"], "none of these arms is trained"),
-        (["samplers", "--quick", "--stores", "nowhere"], "none of these arms is trained"),
+        (["samplers", "--quick", "--contrastive-steps", "3"], "none of these arms is trained"),
+        (["samplers", "--quick", "--pair-stores", "nowhere"], "none of these arms is trained"),
         (["levels", "--quick", "--discriminator", "nowhere"], "these arms train their own"),
         (["loss", "--quick", "--seeds", "2"], "--seeds has no effect with --quick"),
-        (["interaction", "--arm", "time", "--first", "3"], "none of these arms has"),
+        (
+            ["interaction", "--variant", "time", "--contrastive-steps", "3"],
+            "none of these arms has",
+        ),
         (["scales", "--discriminator", "nowhere"], "nowhere is no folder"),
-        (["scales", "--data", "a", "--fakes", "b", "--stores", "c"], "leave it out"),
+        (["scales", "--data", "a", "--fakes", "b", "--pair-stores", "c"], "leave it out"),
     ],
 )
 def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch, capfd):
@@ -220,12 +225,12 @@ def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch
 
 
 def test_trainings_come_before_cells(order, monkeypatch):
-    place = place_of(Order("short", order.out / "other", weights=order.weights, quick=True))
+    place = place_of(AblateArgs("short", order.out / "other", weights=order.weights, quick=True))
     done = []
     monkeypatch.setattr(grid, "_carry_out", done.append)
     arms = [Arm("a", place.usual().way, place.usual().recipe), Arm("b", place.usual().way.alone)]
     steps = list(run(place, arms, 2, 1))
-    assert [type(job) for job in done] == [Training] * 2 + [Cell] * 4
+    assert [type(job) for job in done] == [TrainedNetwork] * 2 + [AblationCell] * 4
     assert steps == [
         ("trainings", 1, 2),
         ("trainings", 2, 2),

@@ -13,10 +13,20 @@ from mmdisco.experiments.ablation.plots import draw
 from mmdisco.experiments.ablation.report_html import page
 from mmdisco.experiments.ablation.results import Results
 from mmdisco.experiments.ablation.studies import STUDIES, study
-from mmdisco.experiments.ablation.study import BASES, Arm, More, NoMore, Study, Usual, Way
-from mmdisco.generation.system import Sampling
+from mmdisco.experiments.ablation.study import (
+    BASES,
+    AblationStudy,
+    Arm,
+    Baseline,
+    Greater,
+    NotGreater,
+    SamplingVariant,
+)
+from mmdisco.generation.system import SamplingDefaults
 
-USUAL = Usual(RECIPE, Way(Sampling(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)))
+USUAL = Baseline(
+    RECIPE, SamplingVariant(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0))
+)
 TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"}
 
 
@@ -80,12 +90,12 @@ def test_unknown_study_is_refused_with_the_known():
 @pytest.mark.parametrize(
     ("kind", "difference", "spread", "said"),
     [
-        (More, 0.4, 0.1, "holds (+0.400, +0.152 to +0.648)"),
-        (More, -0.4, 0.1, "FAILS (-0.400, -0.648 to -0.152)"),
-        (More, 0.4, 0.2, "not decided (+0.400, -0.097 to +0.897)"),
-        (NoMore, 0.4, 0.1, "FAILS (+0.400, +0.152 to +0.648)"),
-        (NoMore, 0.4, 0.2, "holds (+0.400, -0.097 to +0.897)"),
-        (NoMore, -0.4, 0.1, "holds (-0.400, -0.648 to -0.152)"),
+        (Greater, 0.4, 0.1, "holds (+0.400, +0.152 to +0.648)"),
+        (Greater, -0.4, 0.1, "FAILS (-0.400, -0.648 to -0.152)"),
+        (Greater, 0.4, 0.2, "not decided (+0.400, -0.097 to +0.897)"),
+        (NotGreater, 0.4, 0.1, "FAILS (+0.400, +0.152 to +0.648)"),
+        (NotGreater, 0.4, 0.2, "holds (+0.400, -0.097 to +0.897)"),
+        (NotGreater, -0.4, 0.1, "holds (-0.400, -0.648 to -0.152)"),
     ],
 )
 def test_a_claim_says_plainly_whether_it_holds(kind, difference, spread, said):
@@ -107,9 +117,9 @@ def results():
         BASES: [{"f": 0.1}, {"f": 0.3}],
         "one & only": [{"f": 0.5, "g": 7.0}, {"f": 0.72, "g": 7.0}],
     }
-    claims = (More("guided beats the bases", "f", "one & only", BASES),)
+    claims = (Greater("guided beats the bases", "f", "one & only", BASES),)
     conditions = {"seeds": [0, 1], "python": "3"}
-    some = Study("A study", lambda usual: arms, claims)
+    some = AblationStudy("A study", lambda usual: arms, claims)
     return Results("some", some, arms, cells, {"f": "figure F", "g": "G"}, conditions)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mmdisco.core.av import AV
 from mmdisco.experiments.benchmark.measure import Measured
-from mmdisco.experiments.benchmark.profiler import Cost, Ledger, ResidentMemory
+from mmdisco.experiments.benchmark.profiler import Cost, Profiler, ResidentMemory
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def counted():
     def spend(operations):
         spent[0] += operations
 
-    return Ledger(CPU, lambda: spent[0]), spend
+    return Profiler(CPU, lambda: spent[0]), spend
 
 
 def test_what_an_inner_part_costs_is_not_the_outer_ones(counted):

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmdisco.adapters.mmdiffusion.config import JointConfig, Level
+from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
 from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
@@ -18,19 +18,23 @@ from mmdisco.discriminators.official.config import (
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark import measure as measuring
 from mmdisco.experiments.benchmark.base_models import configuration
-from mmdisco.experiments.benchmark.command import Order, carry_out
+from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.report import record_of, table
-from mmdisco.experiments.benchmark.subject import AroundCaptions, InsideCaptions, Setting
+from mmdisco.experiments.benchmark.subject import (
+    BenchmarkConfig,
+    GuidanceInsidePrompts,
+    GuidanceOutsidePrompts,
+)
 from mmdisco.experiments.benchmark.systems import (
     PAIRS,
     AudioLDMAnimateDiff,
     AuffusionVideoCrafter2,
     Embedded,
-    Joint,
+    JointBenchmark,
 )
 
-SMALL = Setting(seconds=0.32, frames=2, height=32, width=32)
+SMALL = BenchmarkConfig(seconds=0.32, frames=2, height=32, width=32)
 
 
 def shrunk(name, blocks):
@@ -72,7 +76,7 @@ def auffusion_videocrafter2():
 
 
 def mmdiffusion():
-    levels = (Level(32), Level(32, window=1, video_attention=True))
+    levels = (UNetLevel(32), UNetLevel(32, window=1, video_attention=True))
     network = JointConfig(
         width=32,
         levels=levels,
@@ -84,7 +88,7 @@ def mmdiffusion():
         samples=256,
     )
     shape = replace(MMDIFFUSION_LANDSCAPE, width=32, depth=1, multipliers=(1,), embedding=8)
-    return Joint(network, shape)
+    return JointBenchmark(network, shape)
 
 
 def last(pair, setting, repeats=1):
@@ -93,7 +97,9 @@ def last(pair, setting, repeats=1):
 
 
 @pytest.mark.parametrize("make", [audioldm_animatediff, auffusion_videocrafter2])
-@pytest.mark.parametrize(("captions", "asked"), [(AroundCaptions(), 1), (InsideCaptions(), 2)])
+@pytest.mark.parametrize(
+    ("captions", "asked"), [(GuidanceOutsidePrompts(), 1), (GuidanceInsidePrompts(), 2)]
+)
 def test_a_step_runs_every_base_twice(make, captions, asked):
     measured = last(replace(make(), captions=captions), SMALL)
     assert measured.parts == ["audio base", "video base", "discriminator", "scheduler"]
@@ -103,41 +109,41 @@ def test_a_step_runs_every_base_twice(make, captions, asked):
 
 
 def test_a_joint_base_and_its_discriminator_run_once():
-    measured = last(mmdiffusion(), Setting())
+    measured = last(mmdiffusion(), BenchmarkConfig())
     assert measured.parts == ["joint base", "discriminator", "scheduler"]
     assert [measured.cost(part).calls for part in measured.parts] == [1, 1, 1]
 
 
 def test_the_embedded_pair_is_measured_with_its_weights(tiny_pair):
-    measured = last(Embedded(tiny_pair), Setting())
+    measured = last(Embedded(tiny_pair), BenchmarkConfig())
     assert [measured.cost(part).calls for part in measured.parts] == [2, 2, 1, 1]
 
 
 def test_steps_that_share_a_gradient_are_timed_together():
-    usual, shared = (last(mmdiffusion(), Setting(guidance_every=every)) for every in (1, 2))
+    usual, shared = (last(mmdiffusion(), BenchmarkConfig(guidance_every=every)) for every in (1, 2))
     assert [shared.cost(part).calls for part in shared.parts] == [2, 2, 2]
     own, half = usual.ratios["flops"], shared.ratios["flops"]
     assert half == pytest.approx(own / 2, rel=1e-3)
 
 
 def test_the_first_step_is_timed_without_a_warm_up():
-    told = list(measure(mmdiffusion(), Setting(), 3, warm_up=False))
+    told = list(measure(mmdiffusion(), BenchmarkConfig(), 3, warm_up=False))
     assert [len(one.steps) for one in told] == [1, 2, 3]
     assert told[-1].steps[0] is told[-1].first
 
 
 def test_every_repeat_is_told_with_those_before_it():
-    lengths = [len(one.steps) for one in measure(mmdiffusion(), Setting(), 3)]
+    lengths = [len(one.steps) for one in measure(mmdiffusion(), BenchmarkConfig(), 3)]
     assert lengths == [1, 2, 3]
 
 
 def test_operations_are_those_of_the_networks_whatever_the_seed():
-    first, other = (last(mmdiffusion(), Setting(seed=seed)) for seed in (0, 1))
+    first, other = (last(mmdiffusion(), BenchmarkConfig(seed=seed)) for seed in (0, 1))
     assert first.cost("joint base").flops == other.cost("joint base").flops
 
 
 def test_a_batch_of_two_takes_twice_the_operations():
-    one, two = (last(mmdiffusion(), Setting(batch=batch)) for batch in (1, 2))
+    one, two = (last(mmdiffusion(), BenchmarkConfig(batch=batch)) for batch in (1, 2))
     ratio = two.cost("joint base").flops / one.cost("joint base").flops
     assert ratio == pytest.approx(2, rel=0.01)
     assert two.shapes.video[0] == 2
@@ -183,15 +189,15 @@ def test_attention_and_products_in_place_are_counted():
         (audioldm_animatediff, replace(SMALL, height=36), "takes multiples of 8"),
         (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
         (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
-        (mmdiffusion, Setting(frames=8), "one size: leave the sizes out"),
+        (mmdiffusion, BenchmarkConfig(frames=8), "one size: leave the sizes out"),
         (
-            lambda: replace(audioldm_animatediff(), captions=InsideCaptions()),
+            lambda: replace(audioldm_animatediff(), captions=GuidanceInsidePrompts()),
             replace(SMALL, guidance_every=2),
             "asks at every step",
         ),
-        (mmdiffusion, Setting(guidance_every=20), "ask for fewer"),
-        (Embedded, Setting(seconds=2.0), "one size: leave the sizes out"),
-        (Embedded, Setting(dtype=torch.float16), "leave device and dtype out"),
+        (mmdiffusion, BenchmarkConfig(guidance_every=20), "ask for fewer"),
+        (Embedded, BenchmarkConfig(seconds=2.0), "one size: leave the sizes out"),
+        (Embedded, BenchmarkConfig(dtype=torch.float16), "leave device and dtype out"),
     ],
 )
 def test_sizes_that_a_pair_does_not_make_are_refused(make, setting, message):
@@ -202,12 +208,12 @@ def test_sizes_that_a_pair_does_not_make_are_refused(make, setting, message):
 @pytest.mark.parametrize("size", ["seconds", "frames", "height", "width", "batch"])
 def test_a_size_of_nothing_is_refused(size):
     with pytest.raises(UserError, match="give sizes above 0"):
-        Setting(**{size: 0.0 if size == "seconds" else 0})
+        BenchmarkConfig(**{size: 0.0 if size == "seconds" else 0})
 
 
 def test_more_repeats_than_the_sampler_has_steps_are_refused():
     with pytest.raises(UserError, match="ask for 1 to 19"):
-        last(mmdiffusion(), Setting(), 20)
+        last(mmdiffusion(), BenchmarkConfig(), 20)
 
 
 @pytest.fixture
@@ -219,7 +225,7 @@ def tiny(monkeypatch):
 @pytest.mark.usefixtures("tiny")
 def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
     out = tmp_path / "new" / "bench.json"
-    text = carry_out(Order("mmdiffusion", Setting(), threads=1, out=out))
+    text = carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), threads=1, out=out))
     record = json.loads(out.read_text())["mmdiffusion"]
     assert record["repeats"] == 3
     assert record["threads"] == 1
@@ -232,8 +238,8 @@ def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_records_of_other_pairs_are_kept(tmp_path):
     out = tmp_path / "bench.json"
-    carry_out(Order("mmdiffusion", Setting(), repeats=1, out=out))
-    carry_out(Order("audioldm-animatediff", SMALL, repeats=1, out=out))
+    carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=1, out=out))
+    carry_out(BenchmarkArgs("audioldm-animatediff", SMALL, repeats=1, out=out))
     assert list(json.loads(out.read_text())) == ["audioldm-animatediff", "mmdiffusion"]
     page = out.with_suffix(".md").read_text()
     assert page.index("## audioldm-animatediff") < page.index("## mmdiffusion")
@@ -243,7 +249,9 @@ def test_records_of_other_pairs_are_kept(tmp_path):
 def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
     out = tmp_path / "bench.json"
     for every in (2, 1):
-        carry_out(Order("mmdiffusion", Setting(guidance_every=every), repeats=1, out=out))
+        carry_out(
+            BenchmarkArgs("mmdiffusion", BenchmarkConfig(guidance_every=every), repeats=1, out=out)
+        )
     assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
     assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()
 
@@ -251,19 +259,25 @@ def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_threads_are_as_before_when_an_order_is_done():
     before = torch.get_num_threads()
-    carry_out(Order("mmdiffusion", Setting(), repeats=1, threads=before + 1))
+    carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=1, threads=before + 1))
     assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (Order("nonsense", Setting()), "choose one of audioldm-animatediff, audioldm-anim"),
-        (Order("mmdiffusion", Setting(), dtype="int8"), "choose one of float32, float16, bfloat16"),
-        (Order("mmdiffusion", Setting(), device="nowhere"), "leave --device out"),
-        (Order("mmdiffusion", Setting(), device="meta"), "cpu and cuda alone"),
-        (Order("mmdiffusion", Setting(), repeats=0), "ask for 1 or more"),
-        (Order("mmdiffusion", Setting(), threads=0), "ask for 1 or more"),
+        (
+            BenchmarkArgs("nonsense", BenchmarkConfig()),
+            "choose one of audioldm-animatediff, audioldm-anim",
+        ),
+        (
+            BenchmarkArgs("mmdiffusion", BenchmarkConfig(), dtype="int8"),
+            "choose one of float32, float16, bfloat16",
+        ),
+        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), device="nowhere"), "leave --device out"),
+        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), device="meta"), "cpu and cuda alone"),
+        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=0), "ask for 1 or more"),
+        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), threads=0), "ask for 1 or more"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):
@@ -283,5 +297,5 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, name, text, message):
     out = tmp_path / name
     out.write_text(text)
     with pytest.raises(UserError, match=message):
-        carry_out(Order("mmdiffusion", Setting(), out=out))
+        carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), out=out))
     assert out.read_text() == text

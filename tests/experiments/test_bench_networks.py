@@ -10,7 +10,11 @@ from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.experiments.benchmark.base_models import configuration, random_network
 from mmdisco.experiments.benchmark.subject import count
-from mmdisco.experiments.benchmark.systems import AudioLDMAnimateDiff, AuffusionVideoCrafter2, Joint
+from mmdisco.experiments.benchmark.systems import (
+    AudioLDMAnimateDiff,
+    AuffusionVideoCrafter2,
+    JointBenchmark,
+)
 
 CPU = torch.device("cpu")
 
@@ -32,7 +36,7 @@ def test_a_configuration_is_that_of_the_published_network(kind, name, weights):
 def test_the_networks_of_this_package_are_of_published_size():
     with torch.device("meta"):
         assert count(UNet(UNetShape())) == 1_413_284_420
-        assert count(JointNetwork(Joint().network)) == 133_675_524
+        assert count(JointNetwork(JointBenchmark().network)) == 133_675_524
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def test_the_networks_of_this_package_are_of_published_size():
     [
         (AudioLDMAnimateDiff, 33_261_313),
         (AuffusionVideoCrafter2, 38_972_161),
-        (Joint, 12_682_241),
+        (JointBenchmark, 12_682_241),
     ],
 )
 def test_the_discriminators_are_of_published_size(pair, weights):

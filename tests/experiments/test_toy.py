@@ -5,13 +5,13 @@ import torch
 from closeness import assert_close
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.noise import linear
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.bases import train_denoiser
-from mmdisco.experiments.toy.evaluation import Evaluation
+from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.experiments.toy.measure import (
     class_agreement,
@@ -22,10 +22,10 @@ from mmdisco.experiments.toy.measure import (
 )
 from mmdisco.experiments.toy.problems import JOINTS, SETTINGS, problem
 from mmdisco.experiments.toy.report import table, with_gap
-from mmdisco.experiments.toy.run import Cell, Recipe, run_cell
-from mmdisco.experiments.toy.studies import STUDIES, Selection, quick
+from mmdisco.experiments.toy.run import ToyCell, ToyRecipe, run_cell
+from mmdisco.experiments.toy.studies import STUDIES, StudySelection, quick
 
-PATH = IndexPath(AV(linear(), linear()))
+PATH = SameTimestep(AV(linear(), linear()))
 
 
 def levels(count, generator, width):
@@ -111,20 +111,20 @@ def test_gap_is_the_share_of_the_way():
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_exact_ratio_closes_the_gap_by_sampling(setting):
     goal = problem("8gaussians", setting)
-    pair = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
+    pair = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
     ratio = ExactLogRatio(goal.joint, goal.bases)
     guided = JointGuidance(pair, ratio, AV(ConstantScale(), ConstantScale()))
-    points = Evaluation().sample(goal, PATH, guided, 4000, seed=0)
+    points = ToyEvaluation().sample(goal, PATH, guided, 4000, seed=0)
     assert total_variation(goal, points) < 0.12
 
 
 def test_given_side_must_be_clean_for_an_exact_conditional():
     goal = problem("moons", "ind")
-    pair = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
+    pair = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, linear())))
     ratio = ExactLogRatio(goal.joint, goal.bases)
     guided = JointGuidance(pair, ratio, AV(ConstantScale(), ConstantScale()))
     clean, along = (
-        total_variation(goal, Evaluation(task=task).sample(goal, PATH, guided, 3000, seed=0))
+        total_variation(goal, ToyEvaluation(task=task).sample(goal, PATH, guided, 3000, seed=0))
         for task in ("audio given video", "audio given noised video")
     )
     assert clean < 0.13
@@ -150,29 +150,29 @@ def test_trained_base_learns_the_noise_of_its_law(generator):
     ids=lambda change: next(iter(change)),
 )
 def test_every_setting_of_a_recipe_changes_the_outcome(change, tmp_path):
-    usual = Recipe(steps=20, width=16, samples=200)
+    usual = ToyRecipe(steps=20, width=16, samples=200)
     one, two = (
-        run_cell(Cell("mixture", "ood", "both", 0, recipe), tmp_path / name)
+        run_cell(ToyCell("mixture", "ood", "both", 0, recipe), tmp_path / name)
         for name, recipe in (("usual", usual), ("other", replace(usual, **change)))
     )
     assert not torch.equal(one.points, two.points)
 
 
 def test_trained_bases_make_their_own_fakes(tmp_path):
-    recipe = Recipe(steps=5, width=16, samples=200, trained_bases=True)
-    outcome = run_cell(Cell("mixture", "ind", "both", 0, recipe), tmp_path)
+    recipe = ToyRecipe(steps=5, width=16, samples=200, trained_bases=True)
+    outcome = run_cell(ToyCell("mixture", "ind", "both", 0, recipe), tmp_path)
     assert 0 < outcome.rows[0]["tv"] < 1
     assert len(list((tmp_path / "fakes").glob("shard-*.safetensors"))) == 4
 
 
 def test_recipe_is_in_the_name_of_a_cell():
-    one, two = (Cell("moons", "ind", "both", 0, Recipe(steps=n)) for n in (10, 20))
+    one, two = (ToyCell("moons", "ind", "both", 0, ToyRecipe(steps=n)) for n in (10, 20))
     assert one.name != two.name
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_quick_form_of_every_study_is_short(name):
-    cells = STUDIES[name].cells(Selection(seeds=1), quick)
+    cells = STUDIES[name].cells(StudySelection(seeds=1), quick)
     assert max(cell.recipe.steps for cell in cells) <= 500
 
 
@@ -193,4 +193,4 @@ def test_table_has_a_line_per_place_and_the_gap():
 )
 def test_impossible_evaluations_are_refused(wrong):
     with pytest.raises(UserError):
-        Evaluation(**wrong)
+        ToyEvaluation(**wrong)

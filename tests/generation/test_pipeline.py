@@ -7,14 +7,20 @@ from closeness import assert_close
 
 from mmdisco.adapters.miniature.model import SECONDS
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.guidance import ClassifierFree, ConstantScale, IntervalScale
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, IntervalScale
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import Sampler, UniformLogSNR
+from mmdisco.core.sampler import LogSNRSpacing, Sampler
 from mmdisco.core.schedulers import solver
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import Generation, Jointly, SoundFor, VideoFor, generate
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.pipeline import (
+    AudioToVideo,
+    GenerationRun,
+    JointGeneration,
+    VideoToAudio,
+    generate,
+)
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example
 
 PROMPTS = ["a red ball bouncing", "a blue bell rings"]
@@ -23,9 +29,13 @@ SEEDS = [3, 4]
 
 @pytest.fixture(scope="module")
 def joint(tiny_pair):
-    folder = Folder(tiny_pair)
-    return Generation(
-        folder.model(), folder.discriminator(), folder.sampling().settings, Jointly(), SECONDS
+    folder = MiniatureSystem(tiny_pair)
+    return GenerationRun(
+        folder.model(),
+        folder.discriminator(),
+        folder.sampling().settings,
+        JointGeneration(),
+        SECONDS,
     )
 
 
@@ -68,8 +78,8 @@ def test_a_clip_depends_on_its_own_prompt_and_seed_alone(joint):
 def test_scale_zero_is_the_bases_alone(joint):
     still = AV(ConstantScale(0.0), ConstantScale(0.0))
     model, settings = joint.model, joint.settings
-    bases = ClassifierFree(model, model.encode_prompts([""]), settings.guidance_scale)
-    sampler = Sampler(IndexPath(model.schedules), settings.solvers, settings.steps)
+    bases = ClassifierFreeGuidance(model, model.encode_prompts([""]), settings.guidance_scale)
+    sampler = Sampler(SameTimestep(model.schedules), settings.solvers, settings.steps)
     noise = NoiseSource.from_seeds(SEEDS)
     shapes = model.latent_shapes(SECONDS).map(lambda shape: torch.Size([2, *shape]))
     z_T = sampler.initial(noise, shapes)
@@ -86,7 +96,7 @@ def test_scale_zero_is_the_bases_alone(joint):
         {"guidance_scale": AV(2.0, 1.5)},
         {"joint_scale": AV(ConstantScale(2.0), ConstantScale(1.0))},
         {"joint_scale": AV(IntervalScale(1.0, -2.0, 2.0), IntervalScale(1.0, -2.0, 2.0))},
-        {"grid": UniformLogSNR()},
+        {"grid": LogSNRSpacing()},
     ],
     ids=lambda settings: next(iter(settings)),
 )
@@ -122,34 +132,34 @@ def test_joint_clips_are_decoded_latents(joint):
 
 def test_sound_for_a_video_holds_the_video(joint, clips):
     videos = [clip.video for clip in clips]
-    generation = replace(joint, task=SoundFor(videos, videos))
+    generation = replace(joint, task=VideoToAudio(videos, videos))
     encoded = joint.model.encode_video(videos)
     for z in generation.run(PROMPTS, SEEDS):
         assert_close(z.video, encoded)
     for made, clip in zip(generation.clips(z), clips, strict=True):
         np.testing.assert_array_equal(made.video.frames, clip.video.frames)
         assert made.audio.seconds == clip.audio.seconds
-    swapped = replace(joint, task=SoundFor(videos[::-1], videos[::-1]))
+    swapped = replace(joint, task=VideoToAudio(videos[::-1], videos[::-1]))
     assert distance(last(swapped), z).audio > 1e-2
 
 
 def test_video_for_a_sound_holds_the_sound(joint, clips):
     sounds = [clip.audio for clip in clips]
-    generation = replace(joint, task=VideoFor(sounds, sounds))
+    generation = replace(joint, task=AudioToVideo(sounds, sounds))
     encoded = joint.model.encode_audio(sounds)
     for z in generation.run(PROMPTS, SEEDS):
         assert_close(z.audio, encoded)
     for made, clip in zip(generation.clips(z), clips, strict=True):
         np.testing.assert_array_equal(made.audio.waveform, clip.audio.waveform)
         assert made.video.frames.shape == clip.video.frames.shape
-    swapped = replace(joint, task=VideoFor(sounds[::-1], sounds[::-1]))
+    swapped = replace(joint, task=AudioToVideo(sounds[::-1], sounds[::-1]))
     assert distance(last(swapped), z).video > 1e-2
 
 
 def test_what_is_shown_may_be_another_size_than_what_is_seen_and_is_cut(joint, clips):
     seen = clips[0].video
     shown = replace(seen, frames=np.tile(seen.frames, (2, 2, 1, 1)))
-    (made,) = generate(replace(joint, task=SoundFor([seen], [shown])), PROMPTS[:1], SEEDS[:1])
+    (made,) = generate(replace(joint, task=VideoToAudio([seen], [shown])), PROMPTS[:1], SEEDS[:1])
     np.testing.assert_array_equal(made.video.frames, shown.frames[:16])
 
 

@@ -14,15 +14,15 @@ from test_presets_tiny import JOINT, TINY, tiny_weights
 from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes
 from mmdisco.cli import main
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import ModelPair
-from mmdisco.core.guidance import ClassifierFree, JointGuidance
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import IndependentModels
+from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance
 from mmdisco.core.noise import scaled_linear
 from mmdisco.discriminators.official.network import ClampedLogit
 from mmdisco.errors import UserError
 from mmdisco.generation.generate import Request, prepare
-from mmdisco.generation.presets.official_release import ReleasedTime, TrailingTime
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.official_release import ReleasedTime, TrailingSpacing
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import PRESETS, preset
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import read_clip
@@ -33,7 +33,7 @@ assert tiny_weights  # the fixture
 
 @pytest.fixture(scope="module")
 def pair(tiny_weights):
-    return TINY.pair(Options(tiny_weights))
+    return TINY.pair(BuildOptions(tiny_weights))
 
 
 def made(pair, *prompts, **options):
@@ -75,7 +75,7 @@ def test_a_clip_has_the_form_of_the_preset(pair):
 
 
 def test_options_change_the_form(tiny_weights):
-    options = Options(tiny_weights, Fraction(1), (32, 16), Fraction(2))
+    options = BuildOptions(tiny_weights, Fraction(1), (32, 16), Fraction(2))
     form = TINY.pair(options).form
     assert (form.seconds, form.fps, form.size, form.frames) == (1, 2, (32, 16), 2)
 
@@ -107,11 +107,11 @@ def test_every_setting_changes_the_clip(change, pair, usual):
 
 
 def test_both_prompts_in_one_batch_are_the_same_clip(pair, usual):
-    assert equal(usual, latents(pair, batched_prompts=True), rtol=ROUNDING)
+    assert equal(usual, latents(pair, batched_cfg=True), rtol=ROUNDING)
 
 
 def test_half_precision_is_nearly_the_same_clip(tiny_weights, usual):
-    halves = TINY.pair(Options(tiny_weights, dtype="bfloat16"))
+    halves = TINY.pair(BuildOptions(tiny_weights, dtype="bfloat16"))
     other = latents(halves)
     assert not equal(usual, other)
     assert (usual.video - other.video).abs().mean() < 0.2 * usual.video.abs().mean()
@@ -143,17 +143,17 @@ def test_a_released_discriminator_mends_the_side_that_is_made(side, pair, film):
 
 
 def test_as_released_asks_at_every_step(tiny_weights):
-    released = TINY.as_released().pair(Options(tiny_weights))
+    released = TINY.as_released().pair(BuildOptions(tiny_weights))
     prepared = prepare(Request("rain", guidance_every=2), released)
-    with pytest.raises(UserError, match="--guidance-every"):
+    with pytest.raises(UserError, match="--joint-every"):
         prepared.run()
 
 
 def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
-    released = TINY.as_released().pair(Options(tiny_weights))
+    released = TINY.as_released().pair(BuildOptions(tiny_weights))
     prepared, z_0 = made(released, "rain")
     denoiser = prepared.generation.denoiser()
-    assert isinstance(denoiser, ClassifierFree)
+    assert isinstance(denoiser, ClassifierFreeGuidance)
     assert isinstance(denoiser.denoiser, JointGuidance)
     assert isinstance(released.discriminator().discriminator.discriminator, ClampedLogit)
     assert not isinstance(pair.discriminator().discriminator.discriminator, ClampedLogit)
@@ -161,18 +161,18 @@ def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
 
 
 def test_released_timesteps_lead_with_an_offset_of_one():
-    path = IndexPath(AV(scaled_linear(), scaled_linear()))
+    path = SameTimestep(AV(scaled_linear(), scaled_linear()))
     stops = ReleasedTime().stops(path, 50)
     times = path.levels(stops).audio.t
     assert_close(times, torch.arange(981, 0, -20, dtype=torch.float64))
 
 
 def test_trailing_timesteps_are_those_of_the_scheduler():
-    path = IndexPath(AV(scaled_linear(), scaled_linear()))
+    path = SameTimestep(AV(scaled_linear(), scaled_linear()))
     theirs = DDPMScheduler(timestep_spacing="trailing")
     for steps in (1, 3, 7, 50):
         theirs.set_timesteps(steps)
-        times = path.levels(TrailingTime().stops(path, steps)).audio.t
+        times = path.levels(TrailingSpacing().stops(path, steps)).audio.t
         torch.testing.assert_close(times, theirs.timesteps.double())
 
 
@@ -184,14 +184,14 @@ def test_videocrafter2_as_released_is_sampled_at_other_levels():
 
 
 def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
-    pair = JOINT.pair(Options(tiny_weights))
+    pair = JOINT.pair(BuildOptions(tiny_weights))
     request = Request(None, steps=3)
     prepared = prepare(request, pair)
     z_0 = deque(prepared.run(), maxlen=1).pop()
     assert prepared.clips(z_0)[0].video.frames.shape == (4, 8, 8, 3)
     other = deque(prepare(Request(None, steps=3, seed=1), pair).run(), maxlen=1).pop()
     assert not equal(z_0, other, rtol=0.1)
-    released = JOINT.as_released().pair(Options(tiny_weights))
+    released = JOINT.as_released().pair(BuildOptions(tiny_weights))
     as_released = prepare(request, released)
     assert isinstance(as_released.generation.denoiser(), AtTrainedTimes)
     assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), rtol=1e-3)
@@ -201,7 +201,7 @@ def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
 
 @pytest.mark.parametrize("preset", [JOINT, JOINT.as_released()], ids=["mended", "as released"])
 def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, film):
-    pair = preset.pair(Options(tiny_weights))
+    pair = preset.pair(BuildOptions(tiny_weights))
     request = Request(None, video=film, steps=3)
     prepared = prepare(request, pair)
     assert "noised along" in prepared.warnings[0]
@@ -215,45 +215,47 @@ def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, fil
 
 def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
     small, large = (
-        made(JOINT.pair(Options(tiny_weights, size=size)), None, steps=2, samples=2)
+        made(JOINT.pair(BuildOptions(tiny_weights, size=size)), None, steps=2, samples=2)
         for size in ((8, 8), (16, 16))
     )
     assert equal(small[1], large[1])
     clips = large[0].clips(large[1])
     assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
     assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
-    alone = made(JOINT.pair(Options(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
+    alone = made(JOINT.pair(BuildOptions(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
     (one,) = alone[0].clips(alone[1])
     assert_close(one.video.frames, clips[1].video.frames, rtol=1e-3)
     with pytest.raises(UserError, match="give --size 16x16 or none"):
-        JOINT.pair(Options(tiny_weights, size=(32, 32)))
+        JOINT.pair(BuildOptions(tiny_weights, size=(32, 32)))
     with pytest.raises(UserError, match=r"tiny_SR.pt"):
-        prepare(Request(None), JOINT.pair(Options(tmp_path, size=(16, 16))))
+        prepare(Request(None), JOINT.pair(BuildOptions(tmp_path, size=(16, 16))))
 
 
 def test_build_gives_bases_and_discriminator(tiny_weights):
-    model, discriminator = TINY.build(Options(tiny_weights))
-    assert isinstance(model, ModelPair)
+    model, discriminator = TINY.build(BuildOptions(tiny_weights))
+    assert isinstance(model, IndependentModels)
     assert next(discriminator.parameters()).dtype == torch.float32
 
 
 def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
-    marks = pair.marks()
-    assert marks.keys() == {"sound", "video", "motion", "discriminator"}
+    weight_hashes = pair.weight_hashes()
+    assert weight_hashes.keys() == {"sound", "video", "motion", "discriminator"}
     copied = shutil.copytree(tiny_weights, tmp_path / "w")
     path = copied / "mmdisco" / "tiny.pt"
     path.write_bytes(path.read_bytes() + b"\0")
-    changed = TINY.pair(Options(copied)).marks()
-    assert {role for role in marks if marks[role] != changed[role]} == {"discriminator"}
+    changed = TINY.pair(BuildOptions(copied)).weight_hashes()
+    assert {role for role in weight_hashes if weight_hashes[role] != changed[role]} == {
+        "discriminator"
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("embedded", Options(dtype="float16"), "embedded makes clips of 1.6 s"),
-        ("mmdiffusion-aist", Options(seconds=Fraction(2)), "makes clips of 1.6 s"),
-        ("mmdiffusion-landscape", Options(offload=True), "one network without autoencoders"),
-        ("auffusion-videocrafter2", Options(offload=True), "neither offloading nor tiling"),
+        ("embedded", BuildOptions(dtype="float16"), "embedded makes clips of 1.6 s"),
+        ("mmdiffusion-aist", BuildOptions(seconds=Fraction(2)), "makes clips of 1.6 s"),
+        ("mmdiffusion-landscape", BuildOptions(offload=True), "one network without autoencoders"),
+        ("auffusion-videocrafter2", BuildOptions(offload=True), "neither offloading nor tiling"),
     ],
 )
 def test_options_that_a_preset_lacks_are_refused(name, options, said):
@@ -268,8 +270,8 @@ def test_what_was_not_released_cannot_be_run_as_released(name):
 
 
 def test_a_pair_without_a_discriminator_says_so(tmp_path):
-    pair = preset("audioldm2-zeroscope").pair(Options(tmp_path))
-    with pytest.raises(UserError, match="no published discriminator: give --no-guidance"):
+    pair = preset("audioldm2-zeroscope").pair(BuildOptions(tmp_path))
+    with pytest.raises(UserError, match="no published discriminator: give --no-joint-guidance"):
         prepare(Request("rain"), pair)
     with pytest.raises(UserError, match="audioldm2-zeroscope lacks files"):
         prepare(Request("rain", joint_scale=AV(0.0, 0.0)), pair)
@@ -279,9 +281,9 @@ def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in ("audioldm-animatediff", "auffusion-videocrafter2", "mmdiffusion-aist"):
         chosen = preset(name)
-        assert not any(chosen.present(Options(tmp_path)))
+        assert not any(chosen.present(BuildOptions(tmp_path)))
         with pytest.raises(UserError) as error:
-            prepare(Request(None), chosen.pair(Options(tmp_path)))
+            prepare(Request(None), chosen.pair(BuildOptions(tmp_path)))
         said = str(error.value)
         # a line for each, with what fetches it
         assert len(said.splitlines()) == len(chosen.components)
@@ -294,8 +296,8 @@ def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatc
 
 
 def test_present_files_are_seen(tiny_weights):
-    assert all(TINY.present(Options(tiny_weights)))
-    assert all(JOINT.present(Options(tiny_weights)))
+    assert all(TINY.present(BuildOptions(tiny_weights)))
+    assert all(JOINT.present(BuildOptions(tiny_weights)))
 
 
 @pytest.fixture
@@ -317,8 +319,8 @@ def run(tiny_weights, tmp_path, monkeypatch, capsys):
 
 
 def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
-    options = ("--steps", 2, "--frames", 1, "--audio-guidance", 2, "--seed", 3, "--samples", 2)
-    words = ("--negative-prompt", "noise", "--as-released", "--batched", "--vae-slicing")
+    options = ("--steps", 2, "--frames", 1, "--cfg-scale-audio", 2, "--seed", 3, "--samples", 2)
+    words = ("--negative-prompt", "noise", "--as-released", "--batch-cfg", "--vae-slicing")
     status, out, err = run("generate", "rain", "--preset", "tiny", *options, *words, "--wav")
     assert (status, err) == (0, "")
     assert out == [f"rain-{i}.{end}" for i in (0, 1) for end in ("mp4", "wav", "png", "json")]
@@ -327,7 +329,7 @@ def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
     assert [record[key] for key in told] == ["tiny", True, 4, "noise", 2, "ddpm"]
     assert record["guidance_scale"] == {"audio": 2.0, "video": 7.5}
     assert record["options"]["seconds"] == "1/8"
-    status, _, err = run("generate", "--repeat", "rain-1.json", "--wav")
+    status, _, err = run("generate", "--from-metadata", "rain-1.json", "--wav")
     assert (status, err) == (0, "")
     for end in ("mp4", "wav"):
         again = (tmp_path / f"rain-1-again.{end}").read_bytes()
@@ -336,7 +338,7 @@ def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
 
 def test_guidance_that_is_asked_for_less_often_is_recorded_and_repeated(run, tmp_path):
     options = ("--preset", "tiny", "--steps", 3, "--frames", 1)
-    often = ("--guidance-every", 2, "--guidance-from", -3)
+    often = ("--joint-every", 2, "--joint-min-logsnr", -3)
     assert run("generate", "rain", *options)[0] == 0
     assert run("generate", "rain", *options, *often, "--out", "less.mp4")[0] == 0
     record = json.loads((tmp_path / "less.json").read_text())
@@ -344,7 +346,7 @@ def test_guidance_that_is_asked_for_less_often_is_recorded_and_repeated(run, tmp
     usual = json.loads((tmp_path / "rain.json").read_text())
     assert (usual["guidance_every"], usual["joint_levels"]) == (1, [None, None])
     assert (tmp_path / "rain.mp4").read_bytes() != (tmp_path / "less.mp4").read_bytes()
-    assert run("generate", "--repeat", "less.json", "--out", "again.mp4")[0] == 0
+    assert run("generate", "--from-metadata", "less.json", "--out", "again.mp4")[0] == 0
     assert (tmp_path / "less.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
 
 
@@ -379,16 +381,16 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["rain", "--preset", "tiny", "--as-released", "--scheduler", "ddim"], "its own scheduler"),
         (["rain", "--as-released"], "embedded has no release"),
         (
-            ["rain", "--preset", "tiny", "--as-released", "--guidance-every", "2"],
+            ["rain", "--preset", "tiny", "--as-released", "--joint-every", "2"],
             "asks at every evaluation",
         ),
-        (["rain", "--preset", "tiny", "--guidance-every", "0"], "ask for at least 1"),
+        (["rain", "--preset", "tiny", "--joint-every", "0"], "ask for at least 1"),
         (
-            ["rain", "--preset", "tiny", "--guidance-from", "2", "--guidance-to", "1"],
+            ["rain", "--preset", "tiny", "--joint-min-logsnr", "2", "--joint-max-logsnr", "1"],
             "from ln(α²/σ²) = 2 to 1: give the lower first",
         ),
-        (["rain", "--preset", "tiny", "--guidance-to", "nan"], "leave it out instead"),
-        (["rain", "--preset", "tiny", "--no-guidance", "--guidance-every", "2"], "without use"),
+        (["rain", "--preset", "tiny", "--joint-max-logsnr", "nan"], "leave it out instead"),
+        (["rain", "--preset", "tiny", "--no-joint-guidance", "--joint-every", "2"], "without use"),
         (["rain", "--preset", "tiny-joint"], "reads no prompts"),
         (["--prompts", "missing.csv"], "missing.csv is not there"),
         (["--prompts", "p.txt"], "must end in .jsonl or .csv"),
@@ -398,8 +400,8 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["--prompts", "seed.csv"], "the seed 'one' is no whole number"),
         (["--prompts", "empty.csv"], "holds no prompts"),
         (["a b", "a-b", "a-b-1"], "two clips would be named a-b-1.mp4"),
-        (["rain", "--repeat", "r.json"], "--repeat makes a clip again"),
-        (["--preset", "tiny", "--repeat", "r.json"], "--repeat makes a clip again"),
+        (["rain", "--from-metadata", "r.json"], "--from-metadata makes a clip again"),
+        (["--preset", "tiny", "--from-metadata", "r.json"], "--from-metadata makes a clip again"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

@@ -23,43 +23,43 @@ from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.core.av import AV
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.keys import released_name
-from mmdisco.discriminators.official.latents import Spectrogram, Video, Waveform
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.generation.presets.base_models import AnimateDiffBase, AudioLDMBase
-from mmdisco.generation.presets.discriminators import Released
+from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
 from mmdisco.generation.presets.text_pairs import TextPreset
-from mmdisco.generation.system import Sampling
+from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import write_json, write_tensors
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 
 
 def config(audio, video):
     sizes = {"width": 32, "depth": 1, "multipliers": (1,), "embedding": 8}
-    return ReleasedConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
+    return OfficialConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
 
 
 LARGER = UpscalerConfig(levels=(32, 32), attention=(False, True), depth=1, heads=4, side=16)
-CONFIG = config(Spectrogram(4, 12), Video(4, 20))
-JOINT_CONFIG = config(Waveform(1), Video(3))
+CONFIG = config(Spectrogram(4, 12), OfficialVideo(4, 20))
+JOINT_CONFIG = config(Waveform(1), OfficialVideo(3))
 TINY = TextPreset(
     title="tiny",
     audio=AudioLDMBase(),
     video=AnimateDiffBase(),
-    judge=Released("tiny", CONFIG, 0.0),
-    usual=Sampling(3, "ddpm", AV(2.5, 7.5), AV(100.0, 100.0), 1.0, 1.0),
-    clips=Form(Fraction(1, 4), Fraction(8), (16, 24), 16_000),
+    judge=OfficialDiscriminator("tiny", CONFIG, 0.0),
+    usual=SamplingDefaults(3, "ddpm", AV(2.5, 7.5), AV(100.0, 100.0), 1.0, 1.0),
+    clips=ClipSpec(Fraction(1, 4), Fraction(8), (16, 24), 16_000),
     gigabytes=0.1,
 )
 JOINT = MMDiffusionPreset(
     title="tiny-joint",
     file="tiny.pt",
     upscaler_file="tiny_SR.pt",
-    judge=Released("tiny-joint", JOINT_CONFIG, 0.0),
-    clips=Form(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
+    judge=OfficialDiscriminator("tiny-joint", JOINT_CONFIG, 0.0),
+    clips=ClipSpec(Fraction(2, 5), Fraction(10), (8, 8), 16_000),
     enlarged=(16, 16),
     enlarging_steps=2,
 )

@@ -14,9 +14,9 @@ from mmdisco import generate
 from mmdisco.adapters.miniature.model import read_given_audio, read_given_video
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Request, chosen, prepare
+from mmdisco.generation.generate import Request, prepare, resolve
 from mmdisco.generation.presets.miniature import folder_of
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import CEILING, read_audio, read_video
 from mmdisco.media.sounding_objects.dataset import example
@@ -98,20 +98,20 @@ def test_every_setting_changes_the_clip(change, clip, tiny_pair):
 
 
 def test_whole_numbers_are_scales_too(tiny_pair):
-    sampling = chosen(Request(PROMPT, joint_scale=AV(2, 0)), Folder(tiny_pair).sampling())
+    sampling = resolve(Request(PROMPT, joint_scale=AV(2, 0)), MiniatureSystem(tiny_pair).sampling())
     assert sampling.joint_scale == AV(2.0, 0.0)
     assert isinstance(sampling.joint_scale.audio, float)
 
 
 def test_what_a_request_leaves_open_is_the_best_of_the_pair_for_its_task(tiny_pair):
-    own = Folder(tiny_pair).sampling()
+    own = MiniatureSystem(tiny_pair).sampling()
     file = Path("file")
-    assert chosen(Request(PROMPT), own) == own
-    assert chosen(Request(video=file), own).joint_scale == AV(own.video_to_audio, 0.0)
-    assert chosen(Request(audio=file), own).joint_scale == AV(0.0, own.audio_to_video)
+    assert resolve(Request(PROMPT), own) == own
+    assert resolve(Request(video=file), own).joint_scale == AV(own.video_to_audio, 0.0)
+    assert resolve(Request(audio=file), own).joint_scale == AV(0.0, own.audio_to_video)
     wished = Request(video=file, joint_scale=AV(3.0, 3.0), steps=5, scheduler="euler")
-    assert chosen(wished, own).joint_scale == AV(3.0, 0.0)
-    assert (chosen(wished, own).steps, chosen(wished, own).solver) == (5, "euler")
+    assert resolve(wished, own).joint_scale == AV(3.0, 0.0)
+    assert (resolve(wished, own).steps, resolve(wished, own).solver) == (5, "euler")
 
 
 def test_sound_is_made_for_the_picture_as_it_was_given(film, tiny_pair):
@@ -180,7 +180,7 @@ def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
     assert same(clip, odd)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert prepare(Request(PROMPT), Folder(tiny_pair)).warnings == []
+        assert prepare(Request(PROMPT), MiniatureSystem(tiny_pair)).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -207,16 +207,16 @@ def test_request_out_of_range_is_refused(wrong, said):
 
 def test_prompt_that_means_nothing_is_refused(tiny_pair):
     with pytest.raises(UserError, match="no word of 'xyzzy' is known"):
-        prepare(Request("xyzzy"), Folder(tiny_pair))
+        prepare(Request("xyzzy"), MiniatureSystem(tiny_pair))
 
 
 def test_unknown_scheduler_is_refused(tiny_pair):
     with pytest.raises(UserError, match="unknown solver 'heun': choose one of ddim"):
-        prepare(Request(PROMPT, scheduler="heun"), Folder(tiny_pair))
+        prepare(Request(PROMPT, scheduler="heun"), MiniatureSystem(tiny_pair))
 
 
 def test_numbers_that_ran_away_are_refused(tiny_pair):
-    prepared = prepare(Request(PROMPT), Folder(tiny_pair))
+    prepared = prepare(Request(PROMPT), MiniatureSystem(tiny_pair))
     shapes = prepared.generation.model.latent_shapes(prepared.generation.seconds)
     lost = shapes.map(lambda shape: torch.full((1, *shape), float("nan")))
     with pytest.raises(UserError, match="ask for more steps or smaller scales"):
@@ -244,7 +244,7 @@ def test_damaged_weights_are_refused_by_the_checksum(tmp_path, tiny_pair):
 
 
 def test_loud_sound_is_brought_down(tiny_pair):
-    prepared = prepare(Request(PROMPT, steps=2), Folder(tiny_pair))
+    prepared = prepare(Request(PROMPT, steps=2), MiniatureSystem(tiny_pair))
     z = deque(prepared.run(), maxlen=1).pop()
     (clip,) = prepared.clips(replace(z, audio=z.audio * 40))
     assert np.abs(clip.audio.waveform).max() == pytest.approx(CEILING, abs=1e-6)
@@ -252,7 +252,7 @@ def test_loud_sound_is_brought_down(tiny_pair):
 
 @pytest.mark.parametrize("side", ["audio", "video"])
 def test_decoder_that_leaves_the_range_of_numbers_ends_the_run_in_one_line(side, tiny_pair):
-    prepared = prepare(Request("a red ball", steps=2), Folder(tiny_pair))
+    prepared = prepare(Request("a red ball", steps=2), MiniatureSystem(tiny_pair))
     z = deque(prepared.run(), maxlen=1).pop()
     wild = replace(z, **{side: torch.full_like(getattr(z, side), 3e38)})
     assert wild.audio.isfinite().all()

@@ -27,10 +27,10 @@ from transformers import (
 )
 
 from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts
-from mmdisco.adapters.audio_vae import SoundCodec
+from mmdisco.adapters.audio_vae import AudioVAE
 from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
 from mmdisco.adapters.audioldm_mel import MelFrontEnd
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "adapters"
@@ -68,7 +68,7 @@ def animatediff(params, unet, vae):
         tokenizer=CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[], model_max_length=5),
         scheduler=DDIMScheduler(**params["v_sched"]),
     )
-    return AnimateDiff(parts, Picture(params["height"], params["width"], Fraction(8)))
+    return AnimateDiff(parts, VideoSpec(params["height"], params["width"], Fraction(8)))
 
 
 def decoders(params, weights):
@@ -99,8 +99,8 @@ def audioldm(params, unet, weights):
     return AudioLDM(parts)
 
 
-def conditioning(native):
-    return Conditioning(native.reshape(len(native), -1, native.shape[-1]).mean(1), (native,))
+def conditioning(embeds):
+    return Conditioning(embeds.reshape(len(embeds), -1, embeds.shape[-1]).mean(1), (embeds,))
 
 
 def predictions(model, run, side, rows):
@@ -183,7 +183,7 @@ def test_frames_decode_as_recorded(run, video):
 
 def test_sounds_decode_as_recorded(run, params):
     parts = decoders(params, load_file(HERE / "audio_dec.safetensors"))
-    made = int16(SoundCodec(*parts, CPU, "AudioLDM").decode(run["final.audio_latent"]))
+    made = int16(AudioVAE(*parts, CPU, "AudioLDM").decode(run["final.audio_latent"]))
     assert (made.int() - run["output.audio_int16"].int()).abs().max() <= 1
 
 

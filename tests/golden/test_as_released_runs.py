@@ -25,7 +25,7 @@ from test_mmdiffusion_vectors import FULL, PACKED, judge_of
 from test_mmdiffusion_vectors import config_of as joint_config_of
 from test_released_trajectories import Recording, strided
 from test_released_vectors import config_of, under
-from test_videocrafter2_vectors import RUN, TextTower, TowerShape
+from test_videocrafter2_vectors import RUN, OpenCLIPText, TowerShape
 from test_videocrafter2_vectors import Recording as VideoCrafterRecording
 from transformers import CLIPTokenizer
 
@@ -33,25 +33,29 @@ from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 from mmdisco.adapters.mmdiffusion.shifts import SeededShifts
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.core import sampler
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser
 from mmdisco.core.rng import NoiseSource
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.latents import Video, Waveform
+from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
 from mmdisco.generation.generate import Request, prepare
-from mmdisco.generation.presets.base_models import Base
-from mmdisco.generation.presets.discriminators import Released
+from mmdisco.generation.presets.base_models import BaseModelSpec
+from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
-from mmdisco.generation.presets.official_release import InsidePrompts, ReleasedTime, TrailingTime
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.official_release import (
+    JointInsideCFG,
+    ReleasedTime,
+    TrailingSpacing,
+)
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import videocrafter2_as_released
 from mmdisco.generation.presets.text_pairs import TextPreset
-from mmdisco.generation.system import Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.system import SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 PROMPT = "what was recorded"
 
@@ -71,7 +75,7 @@ class Told(BaseModel):
     def predict_noise(self, x_t, level, cond):
         if self.model is None:
             return self.denoiser.predict_noise(x_t, level, cond)
-        return self.denoiser.predict_noise(x_t, level, Conditioning(cond.pooled, cond.native[1:]))
+        return self.denoiser.predict_noise(x_t, level, Conditioning(cond.pooled, cond.embeds[1:]))
 
     def encode_prompts(self, prompts: Sequence[str]):
         text = self.recording.tensors[f"emb.{self.side}" + ("" if prompts[0] else "_neg")]
@@ -90,7 +94,7 @@ class Told(BaseModel):
 
 
 @dataclass(frozen=True)
-class ToldBase(Base):
+class ToldBase(BaseModelSpec):
     model: Told
 
     @property
@@ -173,10 +177,10 @@ class Run(Recording):
 
     def videocrafter2(self, folder):
         made = VideoCrafterRecording(self.folder, stored=True).networks(RUN, folder)
-        tower = TextTower(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
+        tower = OpenCLIPText(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
         words = CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[])
         networks = VideoCrafter2Parts(made.unet, made.autoencoder, tower, words)
-        picture = Picture(16, 16, Fraction(8))
+        picture = VideoSpec(16, 16, Fraction(8))
         return VideoCrafter2(networks, picture, schedule=videocrafter2_as_released())
 
     def pair(self, folder):
@@ -187,33 +191,36 @@ class Run(Recording):
             torch.save(under("disc.", weights), folder / "mmdisco" / "recorded.pt")
             config = config_of(self.record["disc"])
         else:
-            config = ReleasedConfig(Waveform(1), Video(1), MeanFusionConfig())
+            config = OfficialConfig(Waveform(1), OfficialVideo(1), MeanFusionConfig())
         scales = AV(float(self.record["a_scale"]), float(self.record["v_scale"]))
         joint = AV(float(self.record["joint_scale_audio"]), float(self.record["joint_scale_video"]))
         preset = TextPreset(
             title="recorded",
             audio=ToldBase(Told(self, "audio", models.audio)),
             video=ToldBase(Told(self, "video", models.video)),
-            judge=Released("recorded", config, 0.0),
-            usual=Sampling(self.record["steps"], "ddpm", scales, joint, 1.0, 1.0),
-            clips=Form(Fraction(1, 2), Fraction(8), (16, 16), 16_000),
+            judge=OfficialDiscriminator("recorded", config, 0.0),
+            usual=SamplingDefaults(self.record["steps"], "ddpm", scales, joint, 1.0, 1.0),
+            clips=ClipSpec(Fraction(1, 2), Fraction(8), (16, 16), 16_000),
             gigabytes=0.0,
         )
-        return replace(preset.as_released(), method=self.method()).pair(Options(folder))
+        return replace(preset.as_released(), method=self.method()).pair(BuildOptions(folder))
 
     def method(self):
         """The released one, at the timesteps and with the clipping of the record."""
         config = self.configs.audio
-        grids = {"leading": ReleasedTime(config.get("steps_offset", 0)), "trailing": TrailingTime()}
+        grids = {
+            "leading": ReleasedTime(config.get("steps_offset", 0)),
+            "trailing": TrailingSpacing(),
+        }
         clips = each(strided, self.schedules, self.configs).map(lambda one: one.clip_sample)
-        return InsidePrompts(grids[config.get("timestep_spacing", "leading")], clips)
+        return JointInsideCFG(grids[config.get("timestep_spacing", "leading")], clips)
 
     def request(self):
         joint = self.record.get("joint", True)
         return Request(
             PROMPT,
             samples=len(self.tensors["init.audio"]),
-            corrections=self.record["joint_num_steps"] - 1,
+            resamples=self.record["joint_num_steps"] - 1,
             joint_scale=None if joint else AV(0.0, 0.0),
         )
 
@@ -297,8 +304,8 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
         title="recorded",
         file="recorded.pt",
         upscaler_file="none.pt",
-        judge=Released("recorded", judge, 0.0),
-        clips=Form(Fraction(frames, 10), Fraction(10), (side, side), 16_000),
+        judge=OfficialDiscriminator("recorded", judge, 0.0),
+        clips=ClipSpec(Fraction(frames, 10), Fraction(10), (side, side), 16_000),
     )
     start = AV(tensors["x_T.audio"], tensors["x_T.video"].transpose(1, 2))
     monkeypatch.setattr(NoiseSource, "draw", lambda *_: start)
@@ -307,7 +314,7 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
     scales = [float(record[f"joint_scale_{one}"]) for one in ("audio", "video")]
     scale = AV(*scales) if guided else AV(0.0, 0.0)
     request = Request(None, samples=len(start.audio), joint_scale=scale)
-    prepared = prepare(request, preset.as_released().pair(Options(tmp_path)))
+    prepared = prepare(request, preset.as_released().pair(BuildOptions(tmp_path)))
     z = deque(prepared.run(), maxlen=1).pop()
     prefix = "" if guided else "unguided."
     sounds = tensors[f"{prefix}output.audio"]

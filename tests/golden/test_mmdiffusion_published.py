@@ -15,13 +15,13 @@ from mmdisco.adapters.mmdiffusion.checkpoint import (
     load_joint,
     load_upscaler,
 )
-from mmdisco.adapters.mmdiffusion.config import JointConfig, Level, UpscalerConfig
+from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel, UpscalerConfig
 from mmdisco.errors import UserError
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 CONFIGURATION = JointConfig(
     width=32,
-    levels=(Level(32), Level(32, window=1, video_attention=True)),
+    levels=(UNetLevel(32), UNetLevel(32, window=1, video_attention=True)),
     depth=1,
     crosses_middle=True,
     head_channels=32,

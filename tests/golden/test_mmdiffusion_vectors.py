@@ -12,14 +12,20 @@ from closeness import assert_close
 from safetensors.torch import load_file
 
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint, load_upscaler
-from mmdisco.adapters.mmdiffusion.config import JOINT, UPSCALER, JointConfig, Level, UpscalerConfig
+from mmdisco.adapters.mmdiffusion.config import (
+    JOINT,
+    UPSCALER,
+    JointConfig,
+    UNetLevel,
+    UpscalerConfig,
+)
 from mmdisco.adapters.mmdiffusion.keys import joint_key, upscaler_key
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.sampling import (
     AtTrainedTimes,
     ContinuousPath,
-    TrailingTime,
+    MMDiffusionSpacing,
     released_sampler,
 )
 from mmdisco.adapters.mmdiffusion.shifts import NoShifts, WindowShifts
@@ -32,9 +38,9 @@ from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.noise import linear
 from mmdisco.core.rng import NoiseSource
 from mmdisco.discriminators.official.checkpoint import load_checkpoint
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.latents import Video, Waveform
+from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
 from mmdisco.discriminators.official.network import ClampedLogit
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
@@ -114,7 +120,7 @@ def config_of(flags):
     return JointConfig(
         width=flags["num_channels"],
         levels=tuple(
-            Level(times * flags["num_channels"], window.get(i, 0), i in video, i in audio)
+            UNetLevel(times * flags["num_channels"], window.get(i, 0), i in video, i in audio)
             for i, times in enumerate(multipliers)
         ),
         depth=flags["num_res_blocks"],
@@ -215,9 +221,9 @@ def test_unguided_run(recordings):
 def judge_of(record):
     theirs = record["disc_config"]
     towers = theirs["feature_extractor"]
-    return ReleasedConfig(
+    return OfficialConfig(
         audio=Waveform(towers["audio_cdim"]),
-        video=Video(towers["video_cdim"]),
+        video=OfficialVideo(towers["video_cdim"]),
         fusion=MeanFusionConfig(),
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
@@ -246,7 +252,7 @@ def test_run_guided_by_the_released_discriminator(recordings):
 def test_levels_of_the_solver(recordings):
     record, tensors = recordings.read("mmdiff_noise_schedule")
     path = ContinuousPath(SCHEDULES)
-    stops = torch.cat([TrailingTime().stops(path, 20), torch.zeros(1, dtype=torch.float64)])
+    stops = torch.cat([MMDiffusionSpacing().stops(path, 20), torch.zeros(1, dtype=torch.float64)])
     times = (path.levels(stops).audio.t + 1) / 1000
     assert_close(times, tensors["logsnr_grid_20"].double(), rtol=2e-5)
     assert_close(SCHEDULES.audio.alphas.square(), tensors["alphas_cumprod_f64"])

@@ -9,9 +9,9 @@ from torch.testing import assert_close
 
 from mmdisco.core import sampler
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.strided import StridedDDPM
-from mmdisco.generation.presets.official_release import ReleasedTime, TrailingTime
+from mmdisco.generation.presets.official_release import ReleasedTime, TrailingSpacing
 
 
 class Case:
@@ -49,10 +49,10 @@ def test_table_is_that_of_the_release(case):
 def test_timesteps_are_those_of_the_release(case):
     grids = {
         "leading": ReleasedTime(case.config.get("steps_offset", 0)),
-        "trailing": TrailingTime(),
+        "trailing": TrailingSpacing(),
     }
     grid = grids[case.config.get("timestep_spacing", "leading")]
-    path = IndexPath(AV(case.schedule, case.schedule))
+    path = SameTimestep(AV(case.schedule, case.schedule))
     times = path.levels(grid.stops(path, case.steps)).audio.t
     assert_close(times.round().long(), case.tensors["timesteps"])
     assert_close(times, times.round(), rtol=0, atol=1e-9 * len(case.schedule.times))

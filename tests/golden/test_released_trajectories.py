@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from test_released_vectors import close, config_of, network_of, under
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ClassifierFree, ConstantScale, JointGuidance
+from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, JointGuidance
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import Grid, Sampler
-from mmdisco.core.schedulers import Run, Solver
+from mmdisco.core.sampler import Sampler, TimestepSpacing
+from mmdisco.core.schedulers import Solver, SolverState
 from mmdisco.core.strided import StridedDDPM
 from mmdisco.discriminators.official.network import ClampedLogit
 
@@ -37,7 +37,7 @@ def strided(schedule, config):
 
 
 @dataclass(frozen=True)
-class Timesteps(Grid):
+class Timesteps(TimestepSpacing):
     """The recorded ones."""
 
     wanted: torch.Tensor
@@ -57,8 +57,8 @@ class AlwaysDraws(Solver):
 
 
 @dataclass(frozen=True)
-class AlwaysDrawsRun(Run):
-    run: Run
+class AlwaysDrawsRun(SolverState):
+    run: SolverState
     levels: NoiseLevel
 
     def step(self, index, x_t, eps, noise):
@@ -70,8 +70,8 @@ class AlwaysDrawsRun(Run):
     def arrival(self, levels, index):
         return self.run.arrival(levels, index)
 
-    def fork(self):
-        return AlwaysDrawsRun(self.run.fork(), self.levels)
+    def copy(self):
+        return AlwaysDrawsRun(self.run.copy(), self.levels)
 
 
 class Replayed(Denoiser):
@@ -86,7 +86,7 @@ class Replayed(Denoiser):
         return self.own
 
     def predict_noise(self, x_t, level, cond):
-        return next(self.rows[float(cond.native[0][0])])
+        return next(self.rows[float(cond.embeds[0][0])])
 
 
 class UNet(Denoiser):
@@ -103,7 +103,7 @@ class UNet(Denoiser):
 
     def predict_noise(self, x_t, level, cond):
         t = level.t.round().long()
-        return self.network(x_t, t, **self.options(cond.native[1])).sample
+        return self.network(x_t, t, **self.options(cond.embeds[1])).sample
 
 
 class MelFirst(Discriminator):
@@ -166,7 +166,7 @@ class Recording:
         return AV(one("audio"), one("video"))
 
     def denoiser(self):
-        pair = IndependentPair(self.bases())
+        pair = IndependentDenoisers(self.bases())
         if self.record.get("joint", True):
             weights = load_file(self.folder / f"{self.weights}_weights_disc.safetensors")
             network = network_of(config_of(self.record["disc"]), under("disc.", weights))
@@ -175,13 +175,13 @@ class Recording:
             pair = JointGuidance(pair, ClampedLogit(network), scale.map(ConstantScale))
         weight = AV(self.record["a_scale"], self.record["v_scale"])
         null = self.captions("_neg", EMPTY).map(
-            lambda one: Conditioning(one.pooled[:1], tuple(part[:1] for part in one.native))
+            lambda one: Conditioning(one.pooled[:1], tuple(part[:1] for part in one.embeds))
         )
-        return ClassifierFree(pair, null, weight)
+        return ClassifierFreeGuidance(pair, null, weight)
 
     def sampler(self):
         return Sampler(
-            IndexPath(self.schedules),
+            SameTimestep(self.schedules),
             each(
                 lambda schedule, config: AlwaysDraws(strided(schedule, config)),
                 self.schedules,
@@ -189,7 +189,7 @@ class Recording:
             ),
             steps=self.record["steps"],
             grid=Timesteps(self.tensors["sched.timesteps"]),
-            corrections=self.record["joint_num_steps"] - 1,
+            resamples=self.record["joint_num_steps"] - 1,
         )
 
     def initial(self, generator):

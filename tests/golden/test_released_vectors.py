@@ -13,22 +13,22 @@ from safetensors.torch import load_file
 from torch.nn.functional import softplus
 
 from mmdisco.core.av import AV
-from mmdisco.core.log_ratio import differentiate
-from mmdisco.core.noise import linear, over
+from mmdisco.core.log_ratio import log_ratio_gradient
+from mmdisco.core.noise import broadcast_like, linear
 from mmdisco.discriminators.official.blocks import (
     ModulatedInputNormConfig,
     NoInputNormConfig,
     ScaleAndShiftConfig,
     ShiftBeforeConfig,
 )
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
     MeanFusionConfig,
     SequenceFusionConfig,
 )
 from mmdisco.discriminators.official.keys import released_name, translate
-from mmdisco.discriminators.official.latents import Spectrogram, Video, Waveform
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ClampedLogit, ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
     ClassTokenConfig,
@@ -64,9 +64,11 @@ def config_of(theirs):
         )
         head = {"cat": SequenceFusionConfig, "interp": ChannelFusionConfig}[form](transformer)
     norm = {None: NoInputNormConfig, "tmod_norm": ModulatedInputNormConfig}
-    return ReleasedConfig(
+    return OfficialConfig(
         audio=sound(towers["audio_cdim"], widths.audio, levels("audio_attention_resolutions")),
-        video=Video(towers["video_cdim"], widths.video, levels("video_attention_resolutions")),
+        video=OfficialVideo(
+            towers["video_cdim"], widths.video, levels("video_attention_resolutions")
+        ),
         fusion=head,
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
@@ -152,7 +154,7 @@ def test_logit_and_gradient_are_those_of_the_release(name, call):
     expected = case.expected(call)
     close(case.network(z, level, text), expected["logit"])
     clamped = ClampedLogit(case.network)
-    ratio = differentiate(lambda latents: clamped(latents, level, text), z)
+    ratio = log_ratio_gradient(lambda latents: clamped(latents, level, text), z)
     close(ratio.logit, expected["logit_exp"])
     gradient = case.turned(ratio.gradient, call)
     close(gradient.audio, expected["grad_audio"])
@@ -164,9 +166,9 @@ def test_gradient_of_the_gradient_is_that_of_the_release(name):
     case = case_of(name)
     z, level, text = case.inputs(0)
     clamped = ClampedLogit(case.network)
-    ratio = differentiate(lambda latents: clamped(latents, level, text), z, create_graph=True)
+    ratio = log_ratio_gradient(lambda latents: clamped(latents, level, text), z, create_graph=True)
     logit = case.network(z, level, text)
-    noise = ratio.gradient.map(lambda one: over(level.audio.sigma, one) * one)
+    noise = ratio.gradient.map(lambda one: broadcast_like(level.audio.sigma, one) * one)
     loss = noise.audio.square().mean() + noise.video.square().mean() + softplus(-logit).mean()
     close(loss, case.tensors["call0.train.loss"])
     names = {released_name(name): weight for name, weight in case.network.named_parameters()}
@@ -186,8 +188,8 @@ def test_residuals_along_a_run_of_mm_diffusion_are_those_of_the_release():
     none = torch.zeros(len(level.t), 0)
     z = AV(run["eval.in.audio"].flatten(0, 1), run["eval.in.video"].flatten(0, 1).transpose(1, 2))
 
-    ratio = differentiate(lambda one: clamped(one, AV(level, level), AV(none, none)), z)
+    ratio = log_ratio_gradient(lambda one: clamped(one, AV(level, level), AV(none, none)), z)
 
-    residual = ratio.gradient.map(lambda one: -over(level.sigma, one) * one)
+    residual = ratio.gradient.map(lambda one: -broadcast_like(level.sigma, one) * one)
     close(residual.audio, run["eval.disc.pred_audio"].flatten(0, 1))
     close(residual.video.transpose(1, 2), run["eval.disc.pred_video"].flatten(0, 1))

@@ -18,14 +18,14 @@ from closeness import assert_close
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from mmdisco.adapters.checkpoint import empty
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.checkpoint import materialize
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
 from mmdisco.adapters.videocrafter2.codec import SCALE
 from mmdisco.adapters.videocrafter2.layers import fold
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas, training_schedule
-from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower, TowerShape
+from mmdisco.adapters.videocrafter2.text import OpenCLIPText, OpenCLIPTextEncoder, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert, load_networks
 from mmdisco.core.denoiser import Conditioning
@@ -143,14 +143,14 @@ def networks(recording, tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(recording, tmp_path_factory):
     made = recording.networks(RUN, tmp_path_factory.mktemp("run"))
-    tower = TextTower(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
+    tower = OpenCLIPText(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
     parts = VideoCrafter2Parts(
         unet=made.unet,
         autoencoder=made.autoencoder,
         tower=tower,
         tokenizer=CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[]),
     )
-    return VideoCrafter2(parts, Picture(16, 16, Fraction(8)))
+    return VideoCrafter2(parts, VideoSpec(16, 16, Fraction(8)))
 
 
 def close(one, other, rtol=1e-4):
@@ -192,7 +192,9 @@ def test_forward_process_scales_the_clean_latent_as_the_training_did(recording):
 
 def test_token_numbers_equal_those_of_open_clip(recording):
     tokenizer = CLIPTokenizer.from_pretrained(str(HERE / "tokenizer"))
-    encoder = TextEncoder(tokenizer, empty(lambda: TextTower(TowerShape(layers=1))))
+    encoder = OpenCLIPTextEncoder(
+        tokenizer, materialize(lambda: OpenCLIPText(TowerShape(layers=1)))
+    )
     texts = json.loads((HERE / "texts.json").read_text())
     with pytest.warns(UserWarning, match="reads the first 77"):
         ids = encoder.ids(texts)

@@ -12,10 +12,10 @@ from av.stream import Disposition
 from closeness import SHADE, assert_close
 
 from mmdisco.errors import UserError
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.probe import Fault, Film, probe
-from mmdisco.media.read import Selection, frame_rate, read_audio, read_clip, read_video, tracks
-from mmdisco.media.windows import windows
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.probe import SkipReason, VideoInfo, probe
+from mmdisco.media.read import ReadSpec, frame_rate, read_audio, read_clip, read_video, tracks
+from mmdisco.media.windows import read_clips
 
 RATE = 48_000
 FPS = 25
@@ -109,7 +109,9 @@ def test_a_flash_and_a_beep_stay_together(tmp_path, name, codecs):
     assert seen(clip) == [0.52, 1.6]
     assert heard(clip, 0.3, 1.0) == pytest.approx(0.52, abs=1e-3)
     assert heard(clip, 1.3, 2.0) == pytest.approx(1.6, abs=1e-3)
-    (late,) = windows(path, [Fraction(6, 5)], Form(Fraction(4, 5), Fraction(FPS), (64, 64), RATE))
+    (late,) = read_clips(
+        path, [Fraction(6, 5)], ClipSpec(Fraction(4, 5), Fraction(FPS), (64, 64), RATE)
+    )
     assert [round(one + 1.2, 3) for one in seen(late)] == [1.6]
     # containers round stamps to a millisecond
     assert heard(late, 0.2) + 1.2 == pytest.approx(1.6, abs=2e-3)
@@ -135,10 +137,10 @@ def test_parts_that_are_joined_follow_each_other(tmp_path):
     assert heard(clip, 0, 2) == pytest.approx(0.52, abs=1e-3)
     assert heard(clip, 2, 4) == pytest.approx(3.2, abs=1e-3)
     film = probe(joined)
-    assert isinstance(film, Film)
+    assert isinstance(film, VideoInfo)
     assert float(film.seconds) == pytest.approx(4, abs=0.05)
-    form = Form(Fraction(8, 5), Fraction(FPS), (64, 64), 16_000)
-    early, late = windows(joined, [Fraction(0), Fraction(9, 5)], form)
+    form = ClipSpec(Fraction(8, 5), Fraction(FPS), (64, 64), 16_000)
+    early, late = read_clips(joined, [Fraction(0), Fraction(9, 5)], form)
     assert (seen(early), seen(late)) == ([0.52], [1.4])
     assert heard(late) == pytest.approx(1.4, abs=2e-3)
 
@@ -152,7 +154,7 @@ def test_a_recording_whose_stamps_begin_late_is_whole(tmp_path):
         avoid_negative_ts="disabled",
     )
     film = probe(path)
-    assert isinstance(film, Film)
+    assert isinstance(film, VideoInfo)
     assert float(film.seconds) == pytest.approx(6, abs=0.05)
     assert seen(read_clip(path)) == [1.0]
     assert heard(read_clip(path)) == pytest.approx(1.0, abs=1e-3)
@@ -243,7 +245,7 @@ def test_the_whole_display_matrix_is_applied(tmp_path, matrix, shown):
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     assert corners(read_video(path).frames[0]) == shown
-    assert corners(read_video(path, Selection(size=(64, 64))).frames[0]) == shown
+    assert corners(read_video(path, ReadSpec(size=(64, 64))).frames[0]) == shown
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_pixels_come_out_square(tmp_path, pixel, shape):
         container.mux(picture.encode(av.VideoFrame.from_ndarray(left)))
         container.mux(picture.encode())
     assert read_video(path).frames.shape == (1, *shape, 3)
-    cut = read_video(path, Selection(size=(64, 64))).frames[0]
+    cut = read_video(path, ReadSpec(size=(64, 64))).frames[0]
     # of a wide picture the middle is seen: no more of the left quarter
     assert (cut[:, 2].mean() > 0.5) == (pixel < 1)
 
@@ -268,10 +270,10 @@ def test_pixels_come_out_square(tmp_path, pixel, shape):
 def test_the_default_sound_is_read_and_another_may_be_chosen(tmp_path):
     path = write(tmp_path / "two.mkv", flashes(25), [np.zeros(RATE), beeps(1, 0.5)], default=1)
     assert heard(read_clip(path)) == pytest.approx(0.5, abs=1e-3)
-    assert read_audio(path, Selection(audio_track=1)).is_silent
+    assert read_audio(path, ReadSpec(audio_track=1)).is_silent
     with pytest.raises(UserError, match="2 sound tracks, no track 3"):
-        read_audio(path, Selection(audio_track=3))
-    assert isinstance(probe(path, 3), Fault)
+        read_audio(path, ReadSpec(audio_track=3))
+    assert isinstance(probe(path, 3), SkipReason)
 
 
 def test_a_cover_is_no_picture(tmp_path):
@@ -291,7 +293,7 @@ def test_a_cover_is_no_picture(tmp_path):
     assert not tracks(covered).video
     assert read_audio(covered).seconds > 0.9
     found = probe(covered)
-    assert isinstance(found, Fault)
+    assert isinstance(found, SkipReason)
     assert found.reason == "no picture track"
 
 
@@ -363,7 +365,7 @@ def test_colours_are_read_by_their_own_matrix_and_range(tmp_path, tags, weights)
     path = plain(tmp_path / "c.mkv", **tags)
     right = to_rgb((120, 100, 180), *weights, full=tags.get("span") == 2)
     for size in (None, (32, 32)):
-        shown = read_video(path, Selection(size=size)).frames[0, 8, 8] * 255
+        shown = read_video(path, ReadSpec(size=size)).frames[0, 8, 8] * 255
         assert_close(shown, right, rtol=3 * SHADE, scale=255)
 
 
@@ -377,9 +379,9 @@ def test_hdr_is_refused_not_taken_for_sdr(tmp_path, transfer, name):
 def test_what_does_not_fit_into_memory_is_refused_before(tmp_path):
     path = write(tmp_path / "v.mp4", flashes(2), [beeps(1, 0.5)])
     with pytest.raises(UserError, match="GiB of memory"):
-        read_video(path, Selection(seconds=Fraction(3600), fps=Fraction(FPS), size=(720, 1280)))
+        read_video(path, ReadSpec(seconds=Fraction(3600), fps=Fraction(FPS), size=(720, 1280)))
     with pytest.raises(UserError, match="GiB of memory"):
-        read_audio(path, Selection(seconds=Fraction(10**6)))
+        read_audio(path, ReadSpec(seconds=Fraction(10**6)))
 
 
 def test_a_picture_that_changes_its_size_is_one_line(tmp_path):
@@ -389,7 +391,7 @@ def test_a_picture_that_changes_its_size_is_one_line(tmp_path):
     path.write_bytes(small.read_bytes() + large.read_bytes())
     with pytest.raises(UserError, match="changes its size, from 64x64 to 96x128"):
         read_video(path)
-    assert read_video(path, Selection(size=(32, 32))).frames.shape[1:] == (32, 32, 3)
+    assert read_video(path, ReadSpec(size=(32, 32))).frames.shape[1:] == (32, 32, 3)
 
 
 def test_whatever_is_wrong_with_a_file_is_a_fault_or_a_line(tmp_path):
@@ -403,4 +405,4 @@ def test_whatever_is_wrong_with_a_file_is_a_fault_or_a_line(tmp_path):
         path.write_bytes(data)
         probe(path)
         with suppress(UserError):
-            read_clip(path, Selection(seconds=Fraction(1), fps=Fraction(10), size=(16, 16)))
+            read_clip(path, ReadSpec(seconds=Fraction(1), fps=Fraction(10), size=(16, 16)))

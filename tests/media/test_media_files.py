@@ -8,7 +8,7 @@ from closeness import SAMPLE, SHADE, assert_close
 from mmdisco.errors import UserError
 from mmdisco.io.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.read import Selection, read_audio, read_clip, read_video, resampled, tracks
+from mmdisco.media.read import ReadSpec, read_audio, read_clip, read_video, resampled, tracks
 from mmdisco.media.write import write_audio, write_clip, write_video
 
 RATE = 16_000
@@ -87,7 +87,7 @@ def test_colours_survive_a_magnified_file(tmp_path):
     rng = np.random.default_rng(0)
     frames = rng.uniform(0.2, 0.8, (4, 8, 8, 3)).repeat(8, 1).repeat(8, 2).astype(np.float32)
     write_video(tmp_path / "v.mp4", Video(frames, Fraction(10)), magnify=4)
-    again = read_video(tmp_path / "v.mp4", Selection(size=(64, 64)))
+    again = read_video(tmp_path / "v.mp4", ReadSpec(size=(64, 64)))
     assert np.abs(again.frames - frames).mean() < 0.02
 
 
@@ -99,14 +99,14 @@ def test_odd_sizes_are_extended(tmp_path):
 def test_uneven_frames_are_taken_by_their_time(tmp_path):
     # Frame 2 stays for 0.4 s: at 10 fps it must be seen four times.
     path = raw(tmp_path / "v.mkv", [0, 100, 200, 600, 700])
-    levels = read_video(path, Selection(fps=Fraction(10))).frames.mean((1, 2, 3)) * 255
+    levels = read_video(path, ReadSpec(fps=Fraction(10))).frames.mean((1, 2, 3)) * 255
     assert_close(levels[:7], [20, 35, 50, 50, 50, 50, 65], rtol=3 * SHADE, scale=255)
 
 
 def test_rounded_stamps_do_not_double_frames(tmp_path):
     fps = Fraction(30000, 1001)
     path = raw(tmp_path / "v.mkv", [round(1000 * i / fps) for i in range(12)])
-    levels = read_video(path, Selection(fps=fps)).frames.mean((1, 2, 3)) * 255
+    levels = read_video(path, ReadSpec(fps=fps)).frames.mean((1, 2, 3)) * 255
     assert_close(np.diff(levels[:12]), 15, rtol=3 * SHADE, scale=255)
 
 
@@ -165,7 +165,7 @@ def test_wav_keeps_samples_to_16_bits(tmp_path):
 
 def test_a_selection_is_cut_out_by_time(tmp_path):
     write_clip(tmp_path / "clip.mp4", clip())
-    part = read_clip(tmp_path / "clip.mp4", Selection(Fraction(1, 2), Fraction(4, 5)))
+    part = read_clip(tmp_path / "clip.mp4", ReadSpec(Fraction(1, 2), Fraction(4, 5)))
     whole = read_clip(tmp_path / "clip.mp4")
     np.testing.assert_array_equal(part.video.frames, whole.video.frames[5:13])
     np.testing.assert_array_equal(part.audio.waveform, whole.audio.waveform[8000:20800])
@@ -175,7 +175,7 @@ def test_size_is_cut_from_the_middle_and_scaled(tmp_path):
     frames = np.zeros((2, 64, 128, 3), np.float32)
     frames[:, :, 32:96] = 1
     write_video(tmp_path / "v.mp4", Video(frames, Fraction(10)))
-    again = read_video(tmp_path / "v.mp4", Selection(size=(32, 32)))
+    again = read_video(tmp_path / "v.mp4", ReadSpec(size=(32, 32)))
     assert again.frames.shape == (2, 32, 32, 3)
     assert again.frames[:, 8:24, 4:28].min() > 0.95
 

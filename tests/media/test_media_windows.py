@@ -6,14 +6,14 @@ import pytest
 from closeness import SAMPLE, SHADE, assert_close
 from filmmaking import film, level, noise, ramp, silence
 
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 from mmdisco.media.geometry import upright
-from mmdisco.media.probe import Fault, Film, probe
+from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.read import read_audio
-from mmdisco.media.scene_cuts import cuts
-from mmdisco.media.windows import windows
+from mmdisco.media.scene_cuts import scene_cuts
+from mmdisco.media.windows import read_clips
 
-FORM = Form(Fraction(8, 5), Fraction(10), (16, 16), 16_000)
+FORM = ClipSpec(Fraction(8, 5), Fraction(10), (16, 16), 16_000)
 STARTS = (Fraction(0), Fraction(8, 5))
 
 
@@ -31,7 +31,7 @@ def expected(start, fps, form=FORM):
 @pytest.mark.parametrize("suffix", ["mkv", "mov"])
 def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
     path = film(tmp_path / f"film.{suffix}", fps=fps)
-    clips = list(windows(path, STARTS, FORM))
+    clips = list(read_clips(path, STARTS, FORM))
     for start, clip in zip(STARTS, clips, strict=True):
         assert_close(greys(clip), expected(start, fps), rtol=3 * SHADE, scale=255)
         assert clip.video.frames.shape == (16, 16, 16, 3)
@@ -41,8 +41,8 @@ def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
 def test_overlapping_clips_are_those_that_are_taken_alone(tmp_path, hop):
     path = film(tmp_path / "film.mov", fps=Fraction(30))
     starts = [k * hop for k in range(6)]
-    for start, clip in zip(starts, windows(path, starts, FORM), strict=True):
-        (alone,) = windows(path, [start], FORM)
+    for start, clip in zip(starts, read_clips(path, starts, FORM), strict=True):
+        (alone,) = read_clips(path, [start], FORM)
         np.testing.assert_array_equal(clip.video.frames, alone.video.frames)
         assert_close(clip.audio.waveform, alone.audio.waveform, rtol=3 * SAMPLE, scale=1)
 
@@ -51,7 +51,7 @@ def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
     # ten frames a second, then a picture that stays for a second, then forty
     stamps = [*range(0, 1000, 100), *range(2000, 3600, 25)]
     path = film(tmp_path / "film.mkv", fps=Fraction(1000), stamps=stamps)
-    first, second = windows(path, STARTS, FORM)
+    first, second = read_clips(path, STARTS, FORM)
     shown = [level(min(i, 9)) for i in range(16)]
     assert_close(greys(first), shown, rtol=3 * SHADE, scale=255)
     late = [level(9)] * 4 + [level(10 + 4 * i) for i in range(12)]
@@ -61,7 +61,7 @@ def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
 def test_sound_of_every_rate_keeps_its_time(tmp_path, rate):
     path = film(tmp_path / "film.mkv", rate=rate)
-    for start, clip in zip(STARTS, windows(path, STARTS, FORM), strict=True):
+    for start, clip in zip(STARTS, read_clips(path, STARTS, FORM), strict=True):
         assert clip.audio.waveform.shape == (25_600,)
         times = float(start) + np.arange(25_600) / 16_000
         inner = slice(1600, -1600)  # the first sound is preceded by nothing, which a filter hears
@@ -70,7 +70,7 @@ def test_sound_of_every_rate_keeps_its_time(tmp_path, rate):
 
 def test_a_delayed_sound_stays_delayed(tmp_path):
     path = film(tmp_path / "film.mov", delay=0.5, sound=noise)
-    (clip,) = windows(path, STARTS[:1], FORM)
+    (clip,) = read_clips(path, STARTS[:1], FORM)
     heard = np.flatnonzero(np.abs(clip.audio.waveform) > 0.05)
     assert heard[0] / 16_000 == pytest.approx(0.5, abs=0.003)
 
@@ -78,7 +78,7 @@ def test_a_delayed_sound_stays_delayed(tmp_path):
 @pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
 def test_channels_become_one(tmp_path, layout):
     path = film(tmp_path / "film.mkv", layout=layout, sound=noise)
-    (clip,) = windows(path, STARTS[:1], FORM)
+    (clip,) = read_clips(path, STARTS[:1], FORM)
     assert np.abs(clip.audio.waveform).max() > 0.1
 
 
@@ -101,7 +101,7 @@ def test_sound_with_rounded_stamps_has_no_seams(tmp_path):
 @pytest.mark.parametrize("size", [(47, 63), (300, 33)])
 def test_odd_sizes_are_cut_and_scaled(tmp_path, size):
     path = film(tmp_path / "film.mkv", size=size, codec="ffv1")
-    (clip,) = windows(path, STARTS[:1], FORM)
+    (clip,) = read_clips(path, STARTS[:1], FORM)
     assert clip.video.frames.shape == (16, 16, 16, 3)
 
 
@@ -115,16 +115,16 @@ def test_a_slim_picture_is_cut_before_it_is_scaled():
 def test_a_stretch_in_the_middle_is_what_reading_from_the_beginning_gives(tmp_path):
     path = film(tmp_path / "film.mov", 12.0, gop=30, sound=noise)
     starts = tuple(Fraction(8, 5) * k for k in range(7))
-    whole = list(windows(path, starts, FORM))
-    (late,) = windows(path, starts[5:6], FORM)
+    whole = list(read_clips(path, starts, FORM))
+    (late,) = read_clips(path, starts[5:6], FORM)
     np.testing.assert_array_equal(late.video.frames, whole[5].video.frames)
     assert_close(late.audio.waveform, whole[5].audio.waveform, rtol=1e-6, scale=1)
 
 
 def test_what_is_missing_at_the_end_is_a_fault(tmp_path):
     path = film(tmp_path / "film.mkv", 2.0)
-    first, second = windows(path, STARTS, FORM)
-    assert not isinstance(first, Fault)
+    first, second = read_clips(path, STARTS, FORM)
+    assert not isinstance(first, SkipReason)
     assert second.reason == "too short"
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_stretch_costs_its_clips_alone(tmp_path):
         data[place + 8 : place + 60] = bytes(52)
     path.write_bytes(data)
     starts = tuple(Fraction(8, 5) * k for k in range(4))
-    found = [isinstance(one, Fault) for one in windows(path, starts, FORM)]
+    found = [isinstance(one, SkipReason) for one in read_clips(path, starts, FORM)]
     assert found == [False, True, False, False]
 
 
@@ -151,19 +151,19 @@ def test_cuts_are_found(tmp_path):
             frame = av.VideoFrame.from_ndarray(scene.repeat(8, 0).repeat(8, 1), format="rgb24")
             container.mux(picture.encode(frame))
         container.mux(picture.encode())
-    assert_close([float(t) for t in cuts(path)], [1.5, 3.0], rtol=0.03)
+    assert_close([float(t) for t in scene_cuts(path)], [1.5, 3.0], rtol=0.03)
 
 
 def test_a_film_says_how_long_it_is(tmp_path):
     found = probe(film(tmp_path / "film.mov", fps=Fraction(24000, 1001)))
-    assert isinstance(found, Film)
+    assert isinstance(found, VideoInfo)
     assert float(found.seconds) == pytest.approx(3.6, abs=0.05)
 
 
 def test_what_is_of_no_use_is_told_by_its_reason(tmp_path):
     def reason(name):
         found = probe(tmp_path / name)
-        return found.reason if isinstance(found, Fault) else None
+        return found.reason if isinstance(found, SkipReason) else None
 
     film(tmp_path / "whole.mp4", codec="libx264", sound=None)
     film(tmp_path / "thin.mkv", size=(2, 10_000), codec="ffv1")

@@ -13,20 +13,20 @@ from mmdisco.media.sounding_objects.scene import (
     LEAST_GAP,
     RADII,
     Colour,
-    Kind,
+    ObjectKind,
+    SceneWish,
     Size,
-    Wish,
     distance,
     draw_scene,
     size_of,
 )
 from mmdisco.media.sounding_objects.sound import fundamental, sound
 
-KINDS = pytest.mark.parametrize("kind", list(Kind))
+KINDS = pytest.mark.parametrize("kind", list(ObjectKind))
 
 
 def scenes(clips, **wish):
-    return [draw_scene(np.random.default_rng(i), Wish(**wish)) for i in range(clips)]
+    return [draw_scene(np.random.default_rng(i), SceneWish(**wish)) for i in range(clips)]
 
 
 def test_same_seed_and_index_give_the_same_clip():
@@ -50,7 +50,7 @@ def test_examples_continue_from_any_index():
 
 @KINDS
 def test_a_clip_is_16_frames_of_64_pixels_and_a_second_and_a_half_of_sound(kind):
-    clip = example_of(Wish(kind=kind), 0, 0).clip
+    clip = example_of(SceneWish(kind=kind), 0, 0).clip
     assert clip.video.frames.shape == (16, 64, 64, 3)
     assert clip.video.frames.dtype == clip.audio.waveform.dtype == np.float32
     assert clip.video.seconds == clip.audio.seconds
@@ -71,11 +71,11 @@ def test_events_keep_their_count_range_and_gap(kind, count):
 
 
 def test_events_are_not_metronomic():
-    gaps = [np.diff([e.time for e in s.events]) for s in scenes(50, kind=Kind.DRUM, count=3)]
+    gaps = [np.diff([e.time for e in s.events]) for s in scenes(50, kind=ObjectKind.DRUM, count=3)]
     assert np.std([g[0] / g[1] for g in gaps]) > 0.3
 
 
-@pytest.mark.parametrize("kind", [Kind.BALL, Kind.DRUM, Kind.BELL])
+@pytest.mark.parametrize("kind", [ObjectKind.BALL, ObjectKind.DRUM, ObjectKind.BELL])
 def test_the_striker_touches_at_events_and_nowhere_else(kind):
     for scene in scenes(20, kind=kind):
         times = np.array([event.time for event in scene.events])
@@ -86,9 +86,9 @@ def test_the_striker_touches_at_events_and_nowhere_else(kind):
 
 
 def test_a_wish_is_granted():
-    wish = Wish(Kind.BELL, Colour.BLUE, Size.LARGE, 2)
+    wish = SceneWish(ObjectKind.BELL, Colour.BLUE, Size.LARGE, 2)
     scene = example_of(wish, 0, 0).scene
-    assert Wish(scene.kind, scene.colour, scene.size, len(scene.events)) == wish
+    assert SceneWish(scene.kind, scene.colour, scene.size, len(scene.events)) == wish
 
 
 @pytest.mark.parametrize("size", list(Size))
@@ -102,7 +102,7 @@ def test_bigger_things_sound_lower():
 
 
 def test_faster_contacts_are_louder():
-    scene = next(s for s in scenes(99, kind=Kind.LAMP, count=2) if s.events[0].speed < 0.6)
+    scene = next(s for s in scenes(99, kind=ObjectKind.LAMP, count=2) if s.events[0].speed < 0.6)
     waveform = sound(scene, np.random.default_rng(0)).waveform
     first, second = (
         np.abs(waveform[round(e.time * 16_000) :][:2000]).max() / e.speed for e in scene.events
@@ -131,7 +131,7 @@ def test_materials_are_told_apart_by_colour(kind):
 def test_a_caption_says_only_what_is_true():
     for item in islice(examples(0), 200):
         scene, named = item.scene, item.caption.named
-        truth = Wish(scene.kind, scene.colour, scene.size, len(scene.events))
+        truth = SceneWish(scene.kind, scene.colour, scene.size, len(scene.events))
         for said, true in zip(
             (named.kind, named.colour, named.size, named.count),
             (truth.kind, truth.colour, truth.size, truth.count),
@@ -153,7 +153,7 @@ def test_attributes_are_sometimes_named_and_sometimes_free():
 
 
 def test_one_meaning_has_several_wordings():
-    named = Wish(Kind.BALL, size=Size.LARGE)
+    named = SceneWish(ObjectKind.BALL, size=Size.LARGE)
     assert len({draw_caption(named, np.random.default_rng(i)).text for i in range(50)}) == 6
 
 
@@ -166,4 +166,4 @@ def test_captions_use_the_vocabulary_only():
 
 def test_a_caption_without_kind_is_refused():
     with pytest.raises(ValueError, match="kind"):
-        draw_caption(Wish(), np.random.default_rng(0))
+        draw_caption(SceneWish(), np.random.default_rng(0))

@@ -20,30 +20,30 @@ import torch
 from mutations import as_json, mutated_bytes, mutated_tree
 
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
-from mmdisco.adapters.mmdiffusion.config import JointConfig, Level
+from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.cli.app import main
 from mmdisco.cli.inspection.registry import kind_of
 from mmdisco.cli.prompt_files import read_prompts
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.captions import read_captions
-from mmdisco.data.prepared import Clips, Prepared
-from mmdisco.discriminators.hub import DiscriminatorFolder
-from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, ReleasedConfig
+from mmdisco.data.prepared import PreparedClips, PreparedFolder
+from mmdisco.discriminators.hub import PretrainedDiscriminator
+from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, OfficialConfig
 from mmdisco.errors import UserError
 from mmdisco.evaluation.command import read_health
 from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
 from mmdisco.generation.metadata import read_record
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_object, sha256, write_json, write_tensors
 from mmdisco.io.pickles import read_pickle, state_dict
 from mmdisco.media.read import read_audio, read_clip
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip
-from mmdisco.training.checkpoint import Checkpoint
-from mmdisco.training.config import Course
-from mmdisco.training.config_io import course_tree, read_course
+from mmdisco.training.checkpoint import TrainingCheckpoint
+from mmdisco.training.config import TrainingConfig
+from mmdisco.training.config_io import config_tree, read_config
 
 CASES = 21  # of each kind
 SECONDS = 10  # of the processor, a case
@@ -51,7 +51,7 @@ BYTES = 2**30  # beyond what the process has
 
 SMALL = JointConfig(
     width=32,
-    levels=(Level(32), Level(32, window=2, video_attention=True)),
+    levels=(UNetLevel(32), UNetLevel(32, window=2, video_attention=True)),
     depth=1,
     crosses_middle=True,
     head_channels=32,
@@ -192,7 +192,7 @@ def corpus(tmp_path, tiny_pair):
         (pair / file.name).write_bytes(file.read_bytes())
     config = json.loads((pair / "config.json").read_text())
     judge = AudioVideoDiscriminator(AudioVideoConfig.from_record(config["discriminator"]))
-    DiscriminatorFolder(judge, "embedded").save(tmp_path / "judge")
+    PretrainedDiscriminator(judge, "embedded").save(tmp_path / "judge")
     joint = tmp_path / "joint"
     write_tensors(joint / "model.safetensors", JointNetwork(SMALL).state_dict(), {})
     told = {"network": "joint", "shape": SMALL.to_record()}
@@ -219,7 +219,9 @@ def corpus(tmp_path, tiny_pair):
         "sample_rate": 16_000,
     }
     write_json(tmp_path / "prepared" / "prepared.json", about)
-    Checkpoint(3, {"width": 8}, {"network.w": torch.zeros(8)}).save(tmp_path / "run.safetensors")
+    TrainingCheckpoint(3, {"width": 8}, {"network.w": torch.zeros(8)}).save(
+        tmp_path / "run.safetensors"
+    )
     torch.save({"a.weight": torch.randn(20, 20), "b": torch.ones(3)}, tmp_path / "published.pt")
     onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "x.onnx")
     write_clip(tmp_path / "clip.mp4", example(0, 0).clip)
@@ -240,30 +242,30 @@ def all_of(fuzz, folder):
     fuzz.trees("record", path, RECORD, lambda: read_record(path))
     fuzz.trees("exported network", path, FORM, lambda: read_form(path))
     fuzz.trees("health", path, LEVEL, lambda: read_health(path))
-    course = course_tree(Course(Path("a"), Path("b"), Path("c")))
-    fuzz.trees("training, values", path, course, lambda: read_course(path, {}))
+    course = config_tree(TrainingConfig(Path("a"), Path("b"), Path("c")))
+    fuzz.trees("training, values", path, course, lambda: read_config(path, {}))
     path.write_bytes(json.dumps(course, indent=1).encode())
-    fuzz.bytes("training, bytes", path, lambda: read_course(path, {}))
+    fuzz.bytes("training, bytes", path, lambda: read_config(path, {}))
     released = MMDIFFUSION_AIST.to_record()
     for _ in range(CASES):
         tree = mutated_tree(released, fuzz.rng)
         path.write_bytes(as_json(tree))
-        fuzz.one("released shape", lambda: ReleasedConfig.from_record(read_object(path)))
+        fuzz.one("released shape", lambda: OfficialConfig.from_record(read_object(path)))
 
     def pair():
-        found = Folder(folder / "pair")
-        found.marks(), found.sampling(), found.model(), found.discriminator()
+        found = MiniatureSystem(folder / "pair")
+        found.weight_hashes(), found.sampling(), found.model(), found.discriminator()
 
     config = folder / "pair" / "config.json"
     fuzz.trees("embedded folder", config, json.loads(config.read_text()), pair)
     judge = folder / "judge"
     config, weights = judge / "config.json", judge / "model.safetensors"
     tree = json.loads(config.read_text())
-    fuzz.trees("discriminator, values", config, tree, lambda: DiscriminatorFolder.load(judge))
+    fuzz.trees("discriminator, values", config, tree, lambda: PretrainedDiscriminator.load(judge))
     fuzz.bytes(
         "discriminator, weights",
         weights,
-        lambda: DiscriminatorFolder.load(judge),
+        lambda: PretrainedDiscriminator.load(judge),
         lambda: rewritten(config, sha256=sha256(weights)),
     )
     joint = folder / "joint"
@@ -283,13 +285,16 @@ def all_of(fuzz, folder):
     )
     tree = json.loads((prepared / "prepared.json").read_text())
     fuzz.trees(
-        "prepared, values", prepared / "prepared.json", tree, lambda: Clips.read(prepared, None)
+        "prepared, values",
+        prepared / "prepared.json",
+        tree,
+        lambda: PreparedClips.read(prepared, None),
     )
     manifest = prepared / "manifest.jsonl"
 
     def clips():
-        Clips.read(prepared, None)
-        assert len(Prepared(prepared).manifest) >= 0
+        PreparedClips.read(prepared, None)
+        assert len(PreparedFolder(prepared).manifest) >= 0
 
     fuzz.bytes(
         "prepared, manifest",
@@ -298,7 +303,7 @@ def all_of(fuzz, folder):
         lambda: rewritten(prepared / "prepared.json", manifest_sha256=sha256(manifest)),
     )
     run = folder / "run.safetensors"
-    fuzz.bytes("training checkpoint", run, lambda: Checkpoint.load(run))
+    fuzz.bytes("training checkpoint", run, lambda: TrainingCheckpoint.load(run))
     fuzz.bytes("tensors, inspected", run, lambda: kind_of(run).words(run))
     pickled = folder / "published.pt"
     fuzz.bytes("published pickle", pickled, lambda: state_dict(read_pickle(pickled), pickled))
@@ -356,7 +361,7 @@ STRANGE = ["pipe", "folder", "zero", "self", "deep", "large", "n" * 300, "missin
 
 
 @pytest.mark.parametrize("name", STRANGE)
-@pytest.mark.parametrize("command", ["generate --repeat", "train", "inspect"])
+@pytest.mark.parametrize("command", ["generate --from-metadata", "train", "inspect"])
 def test_commands_say_in_one_line_what_is_no_file(strange, capsys, monkeypatch, command, name):
     began = time.process_time()
     status, said = told(capsys, monkeypatch, *command.split(), strange / f"{name}.json")
@@ -372,12 +377,12 @@ def test_mutated_files_given_to_commands_end_in_lines_without_a_traceback(
 ):
     rng = random.Random(1)
     monkeypatch.chdir(corpus)
-    course = json.dumps(course_tree(Course(Path("a"), Path("b"), Path("c"))), indent=1)
+    course = json.dumps(config_tree(TrainingConfig(Path("a"), Path("b"), Path("c"))), indent=1)
     (corpus / "training.yaml").write_text(course)
     write_json(corpus / "record.json", RECORD)
     made = ("--weights", "pair", "--steps", 1, "--out", "made.mp4")
     commands = {
-        "record.json": ("generate", "--repeat", "record.json", "--weights", "pair"),
+        "record.json": ("generate", "--from-metadata", "record.json", "--weights", "pair"),
         "p.csv": ("generate", "--prompts", "p.csv", *made),
         "p.jsonl": ("generate", "--prompts", "p.jsonl", *made),
         "training.yaml": ("train", "training.yaml"),
@@ -404,7 +409,7 @@ def test_references_that_would_unfold_are_refused(tmp_path):
     lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
     path.write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"\*a0 refers to another place"):
-        read_course(path, {})
+        read_config(path, {})
 
 
 @pytest.mark.parametrize(
@@ -421,7 +426,7 @@ def test_a_configuration_beyond_its_weights_takes_no_memory(corpus, name, value)
         bounded(),
         pytest.raises(UserError, match=r"another network|another kind"),
     ):
-        DiscriminatorFolder.load(corpus / "judge")
+        PretrainedDiscriminator.load(corpus / "judge")
 
 
 class Touches:
@@ -442,8 +447,8 @@ def test_no_pickle_runs_whatever_its_name(corpus, tmp_path, name, write):
     write(Touches(tmp_path / "ran"), corpus / name)
     readers = {
         "published.pt": lambda: read_pickle(corpus / name),
-        "run.safetensors": lambda: Checkpoint.load(corpus / name),
-        "judge/model.safetensors": lambda: DiscriminatorFolder.load(corpus / "judge"),
+        "run.safetensors": lambda: TrainingCheckpoint.load(corpus / name),
+        "judge/model.safetensors": lambda: PretrainedDiscriminator.load(corpus / "judge"),
     }
     with pytest.raises(UserError, match="damaged"):
         readers[name]()

@@ -5,16 +5,16 @@ import torch
 from closeness import assert_close
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import IndexPath, LogSNRPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.coupling import SameLogSNR, SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ConstantScale, JointGuidance
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import (
     NoiseLevel,
+    broadcast_like,
     cosine,
     flow_matching,
     linear,
-    over,
     scaled_linear,
     variance_exploding,
 )
@@ -35,7 +35,7 @@ PREDICTIONS = [Epsilon(), CleanSample(), VPrediction(), FlowVelocity()]
 def oracle(name, setting="ind"):
     goal = problem(name, setting)
     schedule = linear()
-    base = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, schedule)))
+    base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, schedule)))
     return goal, base, ExactLogRatio(goal.joint, goal.bases)
 
 
@@ -55,7 +55,7 @@ def none(count):
 @pytest.mark.parametrize("name", ["gaussian", "mixture"])
 def test_exact_ratio_gives_the_joint_noise(audio, video, name, generator):
     goal, base, ratio = oracle(name, "ind")
-    path = IndexPath(AV(SCHEDULES[audio], SCHEDULES[video]))
+    path = SameTimestep(AV(SCHEDULES[audio], SCHEDULES[video]))
     levels = path.levels(torch.linspace(0, 1, 64, dtype=torch.float64))
     guided = JointGuidance(base, ratio, AV(ConstantScale(), ConstantScale()))
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
@@ -70,7 +70,9 @@ def test_exact_ratio_gives_the_joint_noise(audio, video, name, generator):
 @pytest.mark.parametrize("setting", ["ind", "ood"])
 def test_exact_ratio_gives_the_joint_noise_of_vectors(setting, generator):
     goal, base, ratio = oracle("vectors", setting)
-    levels = IndexPath(AV(cosine(), linear())).levels(torch.rand(32, generator=generator).double())
+    levels = SameTimestep(AV(cosine(), linear())).levels(
+        torch.rand(32, generator=generator).double()
+    )
     z = noisy(goal, levels, generator)
     guided = JointGuidance(base, ratio, AV(ConstantScale(), ConstantScale()))
     got = guided.predict_noise(z, levels, none(32))
@@ -84,18 +86,18 @@ def test_exact_ratio_gives_the_joint_noise_of_vectors(setting, generator):
 def test_correction_in_any_parameterisation_is_the_joint_output(prediction, schedule, generator):
     goal, base, ratio = oracle("gaussian")
     own = SCHEDULES[schedule]
-    levels = IndexPath(AV(own, own)).levels(torch.linspace(0.01, 0.99, 32, dtype=torch.float64))
+    levels = SameTimestep(AV(own, own)).levels(torch.linspace(0.01, 0.99, 32, dtype=torch.float64))
     z = noisy(goal, levels, generator)
     text = AV(torch.zeros(32, 0), torch.zeros(32, 0))
-    gradient = differentiate(lambda pair: ratio(pair, levels, text), z).gradient.audio
+    gradient = log_ratio_gradient(lambda pair: ratio(pair, levels, text), z).gradient.audio
     base_eps = base.predict_noise(z, levels, none(32)).audio
     joint_eps = JointMixtureDenoiser(goal.joint).predict_noise(z, levels, none(32)).audio
     level = levels.audio
     output = prediction.from_eps(base_eps, z.audio, level)
-    change = -over(level.sigma, gradient) * gradient
-    corrected = output + over(prediction.gain(level), change) * change
+    change = -broadcast_like(level.sigma, gradient) * gradient
+    corrected = output + broadcast_like(prediction.gain(level), change) * change
     want = prediction.from_eps(joint_eps, z.audio, level)
-    scale = over(prediction.gain(level).abs() + 1, want)
+    scale = broadcast_like(prediction.gain(level).abs() + 1, want)
     assert_close(corrected / scale, want / scale, rtol=1e-12)
 
 
@@ -112,7 +114,9 @@ def test_conversion_to_noise_and_back_is_the_identity(prediction, schedule, gene
 
 def test_scale_zero_is_the_bases_bit_for_bit(generator):
     goal, base, ratio = oracle("8gaussians", "ood")
-    levels = IndexPath(AV(linear(), cosine())).levels(torch.rand(64, generator=generator).double())
+    levels = SameTimestep(AV(linear(), cosine())).levels(
+        torch.rand(64, generator=generator).double()
+    )
     z = noisy(goal, levels, generator, torch.float32)
     guided = JointGuidance(base, ratio, AV(ConstantScale(0.0), ConstantScale(0.0)))
     got, want = guided.predict_noise(z, levels, none(64)), base.predict_noise(z, levels, none(64))
@@ -126,7 +130,7 @@ def test_scale_zero_is_the_bases_bit_for_bit(generator):
 
 def test_swapping_the_modalities_commutes(generator):
     goal, base, ratio = oracle("mixture", "ood")
-    levels = IndexPath(AV(linear(), flow_matching())).levels(
+    levels = SameTimestep(AV(linear(), flow_matching())).levels(
         torch.rand(32, generator=generator).double()
     )
     z = noisy(goal, levels, generator)
@@ -135,7 +139,7 @@ def test_swapping_the_modalities_commutes(generator):
     joint = goal.joint
     swapped_joint = type(joint)(joint.means.flip(1), joint.covariance.flip(0, 1), joint.weights)
     swapped = JointGuidance(
-        IndependentPair(base.bases.swap()),
+        IndependentDenoisers(base.bases.swap()),
         ExactLogRatio(swapped_joint, goal.bases.swap()),
         AV(ConstantScale(2.0), ConstantScale(1.0)),
     )
@@ -144,7 +148,7 @@ def test_swapping_the_modalities_commutes(generator):
     assert_close(mirrored.video, got.video, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [IndexPath, LogSNRPath])
+@pytest.mark.parametrize("kind", [SameTimestep, SameLogSNR])
 def test_path_ends_hold_the_least_and_the_most_noise(kind):
     levels = kind(AV(linear(), cosine(250))).levels(torch.tensor([0.0, 0.5, 1.0]).double())
     for level in (levels.audio, levels.video):
@@ -154,11 +158,11 @@ def test_path_ends_hold_the_least_and_the_most_noise(kind):
 
 
 def test_log_snr_path_pairs_equal_ratios():
-    levels = LogSNRPath(AV(linear(), variance_exploding(500))).levels(torch.linspace(0, 1, 101))
+    levels = SameLogSNR(AV(linear(), variance_exploding(500))).levels(torch.linspace(0, 1, 101))
     assert_close(levels.audio.log_snr, levels.video.log_snr, rtol=2e-4)
 
 
 def test_index_path_pairs_equal_shares_of_tables_of_any_length():
-    levels = IndexPath(AV(linear(1000), linear(100))).levels(torch.tensor([0.0, 1 / 3, 1.0]))
+    levels = SameTimestep(AV(linear(1000), linear(100))).levels(torch.tensor([0.0, 1 / 3, 1.0]))
     assert_close(levels.audio.t, torch.tensor([0.0, 333.0, 999.0]).double(), rtol=1e-6)
     assert_close(levels.video.t, torch.tensor([0.0, 33.0, 99.0]).double(), rtol=1e-6)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import IndexPath, LogSNRPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair
+from mmdisco.core.coupling import SameLogSNR, SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ConstantScale, JointGuidance
-from mmdisco.core.noise import cosine, flow_matching, linear, over, variance_exploding
+from mmdisco.core.noise import broadcast_like, cosine, flow_matching, linear, variance_exploding
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import Sampler, UniformLogSNR, UniformTime
+from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler
 from mmdisco.core.schedulers import ddim, euler, flow_euler, solver
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.experiments.toy.mixture import gaussian
@@ -24,20 +24,20 @@ SCHEDULES = {
 }
 
 
-def sampled_covariance(path, solvers, *, steps, count=2000, corrections=0, grid=None):
+def sampled_covariance(path, solvers, *, steps, count=2000, resamples=0, grid=None):
     joint = gaussian(COVARIANCE)
     bases = in_distribution(joint)
-    pair = IndependentPair(bases.map(lambda law: MixtureDenoiser(law, linear())))
+    pair = IndependentDenoisers(bases.map(lambda law: MixtureDenoiser(law, linear())))
     denoiser = JointGuidance(
         pair, ExactLogRatio(joint, bases), AV(ConstantScale(), ConstantScale())
     )
-    sampler = Sampler(path, solvers, steps, grid or UniformTime(), corrections)
+    sampler = Sampler(path, solvers, steps, grid or LinspaceSpacing(), resamples)
     noise = NoiseSource.shared(0)
     shape = torch.Size([count, 1])
     # noise of exactly unit covariance: the whole run is linear, so no sampling error is left
     eps = whitened(noise.draw(AV(shape, shape), torch.float64))
     first = path.levels(torch.ones(count, dtype=torch.float64))
-    z = each(lambda x, level: over(level.magnitude, x) * x, eps, first)
+    z = each(lambda x, level: broadcast_like(level.magnitude, x) * x, eps, first)
     cond = AV(Conditioning.none(count), Conditioning.none(count))
     z = sampler.sample(denoiser, z, cond, noise)
     return torch.cov(torch.cat([z.audio, z.video], dim=1).double().T)
@@ -57,15 +57,15 @@ def correlation(covariance):
 @pytest.mark.parametrize(
     ("audio", "video", "kind"),
     [
-        ("linear", "linear", IndexPath),
-        ("cosine", "cosine", IndexPath),
-        ("ve", "ve", IndexPath),
-        ("flow", "flow", IndexPath),
-        ("linear", "cosine", IndexPath),
-        ("linear", "flow", IndexPath),
-        ("cosine", "ve", LogSNRPath),
-        ("linear", "flow", LogSNRPath),
-        ("ve", "flow", LogSNRPath),
+        ("linear", "linear", SameTimestep),
+        ("cosine", "cosine", SameTimestep),
+        ("ve", "ve", SameTimestep),
+        ("flow", "flow", SameTimestep),
+        ("linear", "cosine", SameTimestep),
+        ("linear", "flow", SameTimestep),
+        ("cosine", "ve", SameLogSNR),
+        ("linear", "flow", SameLogSNR),
+        ("ve", "flow", SameLogSNR),
     ],
 )
 def test_thousand_steps_sample_the_true_correlation(audio, video, kind):
@@ -77,7 +77,7 @@ def test_thousand_steps_sample_the_true_correlation(audio, video, kind):
 
 
 def test_each_side_may_use_a_solver_of_its_own():
-    path = IndexPath(AV(linear(), flow_matching()))
+    path = SameTimestep(AV(linear(), flow_matching()))
     covariance = sampled_covariance(path, AV(euler(), flow_euler()), steps=500, count=64)
     assert abs(correlation(covariance) - 0.9) < 0.01
 
@@ -95,36 +95,36 @@ def test_each_side_may_use_a_solver_of_its_own():
     ],
 )
 def test_every_deterministic_solver_reaches_the_joint(name, steps):
-    path = LogSNRPath(AV(linear(), cosine()))
+    path = SameLogSNR(AV(linear(), cosine()))
     own = AV(solver(name), solver(name))
-    covariance = sampled_covariance(path, own, steps=steps, count=64, grid=UniformLogSNR())
+    covariance = sampled_covariance(path, own, steps=steps, count=64, grid=LogSNRSpacing())
     assert abs(correlation(covariance) - 0.9) < 0.01
 
 
 @pytest.mark.parametrize("name", ["ddpm", "euler-ancestral"])
 def test_solvers_that_add_noise_reach_the_joint(name):
-    path = IndexPath(AV(linear(), linear()))
+    path = SameTimestep(AV(linear(), linear()))
     covariance = sampled_covariance(path, AV(solver(name), solver(name)), steps=200, count=4000)
     assert abs(correlation(covariance) - 0.9) < 0.02
 
 
 @pytest.mark.parametrize("name", ["ddim", "dpm++2m", "euler"])
 def test_corrections_keep_the_joint(name):
-    path = IndexPath(AV(linear(), linear()))
+    path = SameTimestep(AV(linear(), linear()))
     covariance = sampled_covariance(
         path,
         AV(solver(name), solver(name)),
         steps=60,
         count=4000,
-        corrections=1,
-        grid=UniformLogSNR(),
+        resamples=1,
+        grid=LogSNRSpacing(),
     )
     assert abs(correlation(covariance) - 0.9) < 0.02
     assert abs(float(covariance[0, 0]) ** 0.5 - 1.5) < 0.06
 
 
 def test_error_of_ddim_halves_with_the_step():
-    path = IndexPath(AV(flow_matching(), flow_matching()))
+    path = SameTimestep(AV(flow_matching(), flow_matching()))
     true = torch.tensor(COVARIANCE).double()
     errors = [
         float((sampled_covariance(path, AV(ddim(), ddim()), steps=n, count=64) - true).norm())

@@ -12,17 +12,17 @@ from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 from torch.distributed import TCPStore
 
-from mmdisco.cli.train_order import carry_out
-from mmdisco.data.pairing import spread
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.cli.train_order import execute
+from mmdisco.data.pairing import evenly_spaced
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
-from mmdisco.training.config_io import read_course
+from mmdisco.training.config_io import read_config
 from mmdisco.training.diagnostics.scores import ranking
-from mmdisco.training.diagnostics.shuffled_pairs import exchange
-from mmdisco.training.run import prepare_training
+from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
+from mmdisco.training.run import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 WEIGHTS = "model.safetensors"
@@ -33,7 +33,7 @@ def course_of(asked, out, *changes):
     words = [str(word) for word in asked[1:]]
     given = {name: words[words.index(f"--{name}") + 1] for name in ("data", "fakes", "weights")}
     settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    return read_course(None, {**given, "out": out}, [*settings, *changes])
+    return read_config(None, {**given, "out": out}, [*settings, *changes])
 
 
 def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdisco):
@@ -59,7 +59,7 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     assert read_json(out / "config.json")["one_sided"] == 0.3
     # the averaged weights of the checkpoint are the result
     average = read_tensors(out / "training" / "checkpoint.safetensors")
-    for name, value in DiscriminatorFolder.load(out).network.state_dict().items():
+    for name, value in PretrainedDiscriminator.load(out).network.state_dict().items():
         assert torch.equal(value, average[f"average.{name}"])
     told = mmdisco("inspect", out).out
     assert told[0].startswith("a discriminator for embedded: ")
@@ -83,31 +83,31 @@ CONTRAST = (
 
 
 def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path, mmdisco):
-    whole = prepare_training(course_of(asked, tmp_path / "whole", *CONTRAST))
+    whole = build(course_of(asked, tmp_path / "whole", *CONTRAST))
     steps = list(whole.steps())
     assert steps[:4] == [1, 2, 3, 4]
     assert read_tensors(tmp_path / "whole" / "training" / "first" / "checkpoint.safetensors")
-    halved = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
+    halved = build(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
     for _ in range(2):
         next(halved)
     told = mmdisco("inspect", tmp_path / "halved").out
     assert told[0] == "a training that is not finished: give mmdisco train once more"
     assert told[-1] == "contrast: step 2"
-    again = prepare_training(course_of(asked, tmp_path / "halved", *CONTRAST))
+    again = build(course_of(asked, tmp_path / "halved", *CONTRAST))
     list(again.steps())
-    plain = prepare_training(course_of(asked, tmp_path / "plain", CONTRAST[0]))
+    plain = build(course_of(asked, tmp_path / "plain", CONTRAST[0]))
     list(plain.steps())
     weights = [read_tensors(tmp_path / name / WEIGHTS) for name in ("whole", "halved", "plain")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
     with pytest.raises(UserError, match="other first"):
-        list(prepare_training(course_of(asked, tmp_path / "plain", *CONTRAST)).steps())
+        list(build(course_of(asked, tmp_path / "plain", *CONTRAST)).steps())
 
 
 def test_contrast_wants_products(asked, tmp_path):
     with pytest.raises(UserError, match="interaction=products"):
-        prepare_training(course_of(asked, tmp_path / "out", *CONTRAST[1:]))
-    few = prepare_training(course_of(asked, tmp_path / "out", *CONTRAST, "first.group=5"))
+        build(course_of(asked, tmp_path / "out", *CONTRAST[1:]))
+    few = build(course_of(asked, tmp_path / "out", *CONTRAST, "first.group=5"))
     with pytest.raises(UserError, match="smaller groups"):
         list(few.steps())
 
@@ -123,25 +123,28 @@ def settings_of(words):
 
 
 def test_training_goes_on_from_a_trained_one(asked, tiny_pair, tmp_path):
-    list(prepare_training(course_of(asked, tmp_path / "before", CONTRAST[0])).steps())
-    before = DiscriminatorFolder.load(tmp_path / "before").network
-    starts = {str(tmp_path / "before"): before, "preset": Folder(tiny_pair).discriminator()}
+    list(build(course_of(asked, tmp_path / "before", CONTRAST[0])).steps())
+    before = PretrainedDiscriminator.load(tmp_path / "before").network
+    starts = {
+        str(tmp_path / "before"): before,
+        "preset": MiniatureSystem(tiny_pair).discriminator(),
+    }
     for number, (start, trained) in enumerate(starts.items()):
         course = shapeless(asked, tmp_path / str(number), f"start={start}")
-        training = prepare_training(course)
+        training = build(course)
         network = training.beginning.network
         assert network.config == trained.config
         assert all(torch.equal(a, b) for a, b in each_weight(network, trained))
         assert all(one.requires_grad for one in network.parameters())
         list(training.steps())
-        after = DiscriminatorFolder.load(course.out).network
+        after = PretrainedDiscriminator.load(course.out).network
         assert not all(torch.equal(a, b) for a, b in each_weight(after, trained))
     with pytest.raises(UserError, match=r"other (start|discriminator)"):
-        list(prepare_training(shapeless(asked, tmp_path / "0", "start=preset")).steps())
+        list(build(shapeless(asked, tmp_path / "0", "start=preset")).steps())
     with pytest.raises(UserError, match="brings its own shape"):
-        prepare_training(course_of(asked, tmp_path / "out", "start=preset"))
+        build(course_of(asked, tmp_path / "out", "start=preset"))
     with pytest.raises(UserError, match="nowhere"):
-        prepare_training(shapeless(asked, tmp_path / "out", "start=./nowhere"))
+        build(shapeless(asked, tmp_path / "out", "start=./nowhere"))
 
 
 def each_weight(one, other):
@@ -151,7 +154,7 @@ def each_weight(one, other):
 def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):
     def work(name):
         course = course_of(asked, tmp_path / name, "training.checkpoint_every=1")
-        return lambda: list(carry_out(course, None))
+        return lambda: list(execute(course, None))
 
     seconds = run_forked(work("whole"))
     run_killed(work("parts"), seconds)
@@ -180,7 +183,7 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
         )
         for rank in range(2)
     ]
-    list(carry_out(course_of(asked, tmp_path / "one", *changes, "work.cpu=true"), None))
+    list(execute(course_of(asked, tmp_path / "one", *changes, "work.cpu=true"), None))
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
@@ -194,7 +197,7 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
 
 def test_parts_of_a_batch_add_up_to_the_whole(asked, tmp_path):
     for name, parts in (("one", 1), ("two", 2)):
-        list(carry_out(course_of(asked, tmp_path / name, f"work.accumulation={parts}"), None))
+        list(execute(course_of(asked, tmp_path / name, f"work.accumulation={parts}"), None))
     one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
     for name, value in one.items():
         assert torch.linalg.norm(two[name] - value) <= 1e-5 * torch.linalg.norm(value), name
@@ -204,7 +207,7 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
     first = []
     for name in ("fp32", "bf16"):
         course = course_of(asked, tmp_path / name, f"work.precision={name}", "training.steps=2")
-        list(carry_out(course, None))
+        list(execute(course, None))
         AcceleratorState._reset_state(reset_partial_state=True)
         log = tmp_path / name / "training" / "log.jsonl"
         first.append(json.loads(log.read_text().splitlines()[0])["denoising_audio"])
@@ -227,23 +230,23 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
 )
 def test_impossible_settings_are_refused(changes, said, asked, tmp_path):
     with pytest.raises(UserError, match=re.escape(said)) as refused:
-        list(carry_out(course_of(asked, tmp_path / "out", *changes), None))
+        list(execute(course_of(asked, tmp_path / "out", *changes), None))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_other_settings_do_not_go_on_with_a_training(asked, tmp_path):
-    list(carry_out(course_of(asked, tmp_path, "training.steps=2"), None))
+    list(execute(course_of(asked, tmp_path, "training.steps=2"), None))
     # what decides no weights may change
-    list(carry_out(course_of(asked, tmp_path, "training.steps=2", "validation.every=5"), None))
+    list(execute(course_of(asked, tmp_path, "training.steps=2", "validation.every=5"), None))
     with pytest.raises(UserError, match="training of other loss"):
-        list(carry_out(course_of(asked, tmp_path, "training.steps=2", "loss.denoising=3"), None))
+        list(execute(course_of(asked, tmp_path, "training.steps=2", "loss.denoising=3"), None))
 
 
 def test_file_and_changes_are_one_configuration(tmp_path):
     file = tmp_path / "course.yaml"
     file.write_text("data: a\nfakes: b\nloss:\n  denoising: 10\ntraining:\n  steps: 7\n")
-    course = read_course(file, {"out": "c", "training.seed": 3}, ["loss.discrimination=0.5"])
+    course = read_config(file, {"out": "c", "training.seed": 3}, ["loss.discrimination=0.5"])
     assert (course.loss.denoising, course.loss.discrimination) == (10.0, 0.5)
     assert (course.training.steps, course.training.seed, course.training.clip) == (7, 3, 1.0)
 
@@ -253,19 +256,19 @@ def test_ranking_is_the_chance_of_a_larger_logit():
 
 
 def test_sounds_are_exchanged_within_captions_where_there_are_two():
-    some = exchange(["a", "b", "a", "c"])
+    some = shuffle_pairs(["a", "b", "a", "c"])
     assert (some.rows.tolist(), some.partners.tolist()) == ([0, 2], [2, 0])
     assert some.captioned
-    bare = exchange(["a", "b", "c"])
+    bare = shuffle_pairs(["a", "b", "c"])
     assert bare.partners.tolist() == [1, 2, 0]
     # in a film neighbours are alike
-    assert exchange(["a"] * 6).partners.tolist() == [3, 4, 5, 0, 1, 2]
+    assert shuffle_pairs(["a"] * 6).partners.tolist() == [3, 4, 5, 0, 1, 2]
     assert not bare.captioned
 
 
 def test_some_of_many_rows_are_spread_over_all():
-    assert spread(10, 4) == [0, 2, 5, 7]
-    assert spread(3, 4) == [0, 1, 2]
+    assert evenly_spaced(10, 4) == [0, 2, 5, 7]
+    assert evenly_spaced(3, 4) == [0, 1, 2]
 
 
 def test_board_has_a_name_for_every_number():
@@ -280,7 +283,7 @@ def test_held_out_clips_examine_what_was_trained(
     assert mmdisco(*asked, "--out", out).status == 0
     health = tmp_path / "health"
     given = ("--data", prepared, "--fakes", made, "--weights", tiny_pair, "--levels", 2)
-    ended = mmdisco("health", out, *given, "--out", health)
+    ended = mmdisco("diagnose", out, *given, "--out", health)
     assert ended.status == 0, ended.err
     record = read_json(health / "health.json")
     assert record["pairs"] == {

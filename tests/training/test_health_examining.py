@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.noise import cosine, over
+from mmdisco.core.noise import broadcast_like, cosine
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.errors import UserError
-from mmdisco.training.diagnostics.measure import Comparison, Examiner, paths_of
-from mmdisco.training.diagnostics.report import draw_health, markdown
-from mmdisco.training.diagnostics.shuffled_pairs import exchange
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
+from mmdisco.training.diagnostics.report import draw_diagnostics, markdown
+from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 NULL = AV(Conditioning.none(1), Conditioning.none(1))
 
@@ -26,8 +26,8 @@ class GaussianBases(JointDenoiser):
 
     def predict_noise(self, z_t, level, cond):
         return AV(
-            over(level.audio.sigma, z_t.audio) * z_t.audio,
-            over(level.video.sigma, z_t.video) * z_t.video,
+            broadcast_like(level.audio.sigma, z_t.audio) * z_t.audio,
+            broadcast_like(level.video.sigma, z_t.video) * z_t.video,
         )
 
 
@@ -54,9 +54,9 @@ def examiner_of(rho, elements, count, levels):
     y = rho * x + math.sqrt(1 - rho**2) * rest
     none = AV(Conditioning.none(count), Conditioning.none(count))
     real = Pairs(AV(x, y), none)
-    shuffled = Comparison(*exchange(list(range(count))).pairs(real, NULL))
-    paths = paths_of(IndexPath(AV(cosine(), cosine())), one_sided=True)
-    return Examiner(GaussianBases(), paths, real, {"shuffled": shuffled}, levels)
+    shuffled = RealVsOther(*shuffle_pairs(list(range(count))).pairs(real, NULL))
+    paths = paths_of(SameTimestep(AV(cosine(), cosine())), one_sided=True)
+    return DiagnosticsRunner(GaussianBases(), paths, real, {"shuffled": shuffled}, levels)
 
 
 def test_the_area_is_the_mutual_information():
@@ -94,7 +94,7 @@ def test_report_has_every_level_and_a_picture(tmp_path):
     assert text.count("\n| 0.") == 9
     assert "32 real" in text
     assert found.record()["paths"]["joint"]["levels"][0]["against"]["shuffled"]["accuracy"] > 0.6
-    draw_health(tmp_path / "health.png", found)
+    draw_diagnostics(tmp_path / "health.png", found)
     assert (tmp_path / "health.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -109,6 +109,6 @@ def test_pairs_of_sources_are_drawn_alike():
             z = torch.rand(count, 1, generator=generator)
             return Pairs(AV(z, z), AV(Conditioning.none(count), Conditioning.none(count)))
 
-    one, two = (Comparison.drawn(Numbers(), Numbers(), 3, seed=4) for _ in range(2))
+    one, two = (RealVsOther.drawn(Numbers(), Numbers(), 3, seed=4) for _ in range(2))
     assert torch.equal(one.real.z_0.audio, two.real.z_0.audio)
     assert not torch.equal(one.real.z_0.audio, one.other.z_0.audio)

@@ -6,36 +6,36 @@ import torch
 from closeness import assert_close
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, IndependentPair, JointDenoiser
-from mmdisco.core.losses import NoisedPairs, Objective
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers, JointDenoiser
+from mmdisco.core.losses import MMDisCoLoss, NoisedPairs
 from mmdisco.core.noise import linear
-from mmdisco.core.noise_levels import ImportanceLaw, LevelLaw, PowerLaw
+from mmdisco.core.noise_levels import LossSecondMomentSampler, NoiseLevelSampler, PowerSampler
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import ddim
 from mmdisco.data.fake_pairs import generate_fake_pairs
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import Repaired
+from mmdisco.data.pairing import Recombined
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
 from mmdisco.experiments.toy.problems import problem
 from mmdisco.io.files import read_tensors
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.config import TrainConfig
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.config import TrainerConfig
 from mmdisco.training.trainer import Trainer
 
 GOAL = problem("mixture", "ind")
-PATH = IndexPath(AV(linear(), linear()))
-BASE = IndependentPair(GOAL.bases.map(lambda law: MixtureDenoiser(law, linear())))
+PATH = SameTimestep(AV(linear(), linear()))
+BASE = IndependentDenoisers(GOAL.bases.map(lambda law: MixtureDenoiser(law, linear())))
 NONE = AV(Conditioning.none(1), Conditioning.none(1))
-SHORT = TrainConfig(steps=12, batch_size=16, warmup=2, log_every=4, checkpoint_every=5)
+SHORT = TrainerConfig(steps=12, batch_size=16, warmup=2, log_every=4, checkpoint_every=5)
 
 
 def trainer(config=SHORT, objective=None, **law):
-    levels = LevelLaw(PATH, law.pop("time", PowerLaw()), **law)
-    return Trainer(BASE, levels, objective or Objective(), config, NONE)
+    levels = NoiseLevelSampler(PATH, law.pop("time", PowerSampler()), **law)
+    return Trainer(BASE, levels, objective or MMDisCoLoss(), config, NONE)
 
 
 def network(width=16, seed=0):
@@ -80,7 +80,7 @@ def test_exact_ratio_scores_better_than_any_scaled_one(generator):
         def forward(self, z_t, level, text):
             return self.factor * super().forward(z_t, level, text)
 
-    levels = LevelLaw(PATH, PowerLaw()).draw(4000, generator).levels
+    levels = NoiseLevelSampler(PATH, PowerSampler()).draw(4000, generator).levels
     real, fake = (
         noised(RealPairs(GOAL), levels, generator),
         noised(BasePairs(GOAL), levels, generator),
@@ -89,7 +89,7 @@ def test_exact_ratio_scores_better_than_any_scaled_one(generator):
     for factor in (0.0, 0.7, 1.0, 1.4):
         ratio = Scaled(GOAL.joint, GOAL.bases)
         ratio.factor = factor
-        losses = Objective().losses(ratio, BASE, real, fake)
+        losses = MMDisCoLoss().losses(ratio, BASE, real, fake)
         denoising = losses.denoising.audio.mean() + losses.denoising.video.mean()
         totals[factor] = (losses.discrimination.mean().item(), denoising.item())
     for other in (0.0, 0.7, 1.4):
@@ -98,10 +98,10 @@ def test_exact_ratio_scores_better_than_any_scaled_one(generator):
 
 
 def test_losses_of_weight_zero_are_not_computed(generator):
-    levels = LevelLaw(PATH, PowerLaw()).draw(8, generator).levels
+    levels = NoiseLevelSampler(PATH, PowerSampler()).draw(8, generator).levels
     pairs = noised(RealPairs(GOAL), levels, generator), noised(BasePairs(GOAL), levels, generator)
-    only_disc = Objective(1.0, 0.0).losses(network(), BASE, *pairs)
-    only_denoise = Objective(0.0, 1.0).losses(network(), BASE, *pairs)
+    only_disc = MMDisCoLoss(1.0, 0.0).losses(network(), BASE, *pairs)
+    only_denoise = MMDisCoLoss(0.0, 1.0).losses(network(), BASE, *pairs)
     assert not only_disc.denoising.audio.any()
     assert only_disc.discrimination.any()
     assert only_denoise.denoising.audio.all()
@@ -109,10 +109,10 @@ def test_losses_of_weight_zero_are_not_computed(generator):
 
 
 def test_clean_side_has_no_denoising_loss(generator):
-    law = LevelLaw(PATH, PowerLaw(), one_sided=1.0)
+    law = NoiseLevelSampler(PATH, PowerSampler(), one_sided=1.0)
     levels = law.draw(64, generator).levels
     pairs = noised(RealPairs(GOAL), levels, generator), noised(BasePairs(GOAL), levels, generator)
-    losses = Objective().losses(network(), BASE, *pairs)
+    losses = MMDisCoLoss().losses(network(), BASE, *pairs)
     assert torch.equal(losses.denoising.audio == 0, levels.audio.sigma == 0)
     assert torch.equal(losses.denoising.video == 0, levels.video.sigma == 0)
 
@@ -120,14 +120,18 @@ def test_clean_side_has_no_denoising_loss(generator):
 @pytest.mark.parametrize("weights", [(-1.0, 1.0), (1.0, -0.5), (0.0, 0.0)])
 def test_meaningless_loss_weights_are_refused(weights):
     with pytest.raises(UserError, match="from 0"):
-        Objective(*weights)
+        MMDisCoLoss(*weights)
 
 
 # --- noise levels
 
 
 def test_shares_of_levels_are_kept(generator):
-    levels = LevelLaw(PATH, PowerLaw(), independent=0.3, one_sided=0.4).draw(4000, generator).levels
+    levels = (
+        NoiseLevelSampler(PATH, PowerSampler(), independent=0.3, one_sided=0.4)
+        .draw(4000, generator)
+        .levels
+    )
     clean = AV(levels.audio.sigma == 0, levels.video.sigma == 0)
     equal = levels.audio.sigma == levels.video.sigma
     assert not (clean.audio & clean.video).any()
@@ -137,22 +141,24 @@ def test_shares_of_levels_are_kept(generator):
 
 
 def test_paired_levels_lie_on_the_path(generator):
-    draw = LevelLaw(PATH, PowerLaw()).draw(100, generator)
+    draw = NoiseLevelSampler(PATH, PowerSampler()).draw(100, generator)
     assert torch.equal(draw.levels.audio.sigma, PATH.levels(draw.u).audio.sigma)
     assert torch.equal(draw.levels.video.sigma, PATH.levels(draw.u).video.sigma)
 
 
 def test_power_law_dwells_on_low_noise(generator):
-    low, even = (LevelLaw(PATH, PowerLaw(power)).draw(1000, generator).u for power in (2.0, 1.0))
+    low, even = (
+        NoiseLevelSampler(PATH, PowerSampler(power)).draw(1000, generator).u for power in (2.0, 1.0)
+    )
     assert abs(float(even.mean()) - 1 / 2) < 0.01
     assert abs(float(low.mean()) - 1 / 3) < 0.01
 
 
 def test_importance_law_draws_where_the_loss_is_and_stays_unbiased(generator):
-    law = ImportanceLaw(bins=4, memory=0.9, floor=0.1)
+    law = LossSecondMomentSampler(bins=4, memory=0.9, floor=0.1)
     even = torch.rand(400, generator=generator, dtype=torch.float64)
     law.observe(even, torch.where(even > 0.75, 10.0, 0.1))
-    u = LevelLaw(PATH, law).draw(4000, generator).u
+    u = NoiseLevelSampler(PATH, law).draw(4000, generator).u
     assert float((u > 0.75).double().mean()) > 0.7
     # E[w f(u)] is the uniform mean of f
     assert_close(float((law.weight(u) * u).mean()), 0.5, rtol=0.05)
@@ -161,7 +167,7 @@ def test_importance_law_draws_where_the_loss_is_and_stays_unbiased(generator):
 @pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.6, 0.6)])
 def test_impossible_shares_are_refused(shares):
     with pytest.raises(UserError, match="at most 1"):
-        LevelLaw(PATH, PowerLaw(), *shares)
+        NoiseLevelSampler(PATH, PowerSampler(), *shares)
 
 
 # --- the loop
@@ -169,14 +175,14 @@ def test_impossible_shares_are_refused(shares):
 
 @pytest.mark.parametrize("stop", [1, 5, 7, 11])
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(stop, tmp_path):
-    law = {"time": ImportanceLaw(bins=4), "independent": 0.3, "one_sided": 0.3}
+    law = {"time": LossSecondMomentSampler(bins=4), "independent": 0.3, "one_sided": 0.3}
     whole = fit(tmp_path / "whole", trainer(**law))
-    law["time"] = ImportanceLaw(bins=4)
+    law["time"] = LossSecondMomentSampler(bins=4)
     steps = trainer(**law).steps(network(), RealPairs(GOAL), BasePairs(GOAL), tmp_path / "parts")
     for _ in range(stop):
         next(steps)
     del steps  # what lies beyond the last checkpoint is lost, as after kill -9
-    law["time"] = ImportanceLaw(bins=4)
+    law["time"] = LossSecondMomentSampler(bins=4)
     resumed = fit(tmp_path / "parts", trainer(**law), network(seed=99))
     assert torch.equal(weights(whole), weights(resumed))
     for name in ("checkpoint.safetensors", "log.jsonl"):
@@ -189,7 +195,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(stop, tmp_path):
 
 def remembering(folder, base, **settings):
     training = trainer(replace(SHORT, **settings))
-    return replace(training, base=RememberedBase(base, folder))
+    return replace(training, base=CachedDenoiser(base, folder))
 
 
 def test_base_is_run_once_for_each_noised_batch_of_the_period(tmp_path):
@@ -204,7 +210,7 @@ def test_base_is_run_once_for_each_noised_batch_of_the_period(tmp_path):
 def test_remembered_predictions_are_those_of_the_base(tmp_path, generator):
     batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(16, generator=generator)), generator)
     question = (batch.z_t, batch.level, batch.pairs.cond)
-    base = RememberedBase(BASE, tmp_path)
+    base = CachedDenoiser(BASE, tmp_path)
     first, second = base.predict_noise(*question), base.predict_noise(*question)
     assert_close(first.audio, BASE.predict_noise(*question).audio, rtol=1e-3)
     assert torch.equal(first.audio, second.audio)
@@ -215,7 +221,7 @@ def test_remembered_predictions_are_those_of_the_base(tmp_path, generator):
 def test_another_question_is_not_answered_from_memory(part, tmp_path, generator):
     batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(4, generator=generator)), generator)
     z, level, cond = batch.z_t, batch.level, batch.pairs.cond
-    base = RememberedBase(counting := Counting(), tmp_path)
+    base = CachedDenoiser(counting := Counting(), tmp_path)
     base.predict_noise(z, level, cond)
     if part == "sound":
         z = replace(z, audio=z.audio + 1e-6)
@@ -232,7 +238,7 @@ def test_another_question_is_not_answered_from_memory(part, tmp_path, generator)
 def test_damaged_memory_is_made_again(tmp_path, generator):
     batch = noised(RealPairs(GOAL), PATH.levels(torch.rand(4, generator=generator)), generator)
     question = (batch.z_t, batch.level, batch.pairs.cond)
-    base = RememberedBase(BASE, tmp_path)
+    base = CachedDenoiser(BASE, tmp_path)
     first = base.predict_noise(*question)
     (kept,) = tmp_path.rglob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:-4])
@@ -357,7 +363,7 @@ def test_unwritable_folder_is_refused(tmp_path):
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(UserError, match="give"):
-        TrainConfig(**wrong)
+        TrainerConfig(**wrong)
 
 
 # --- stores
@@ -370,15 +376,15 @@ def some_pairs(count, generator):
 def test_store_returns_what_was_put_in(tmp_path, generator):
     store = PairStore(tmp_path, "real")
     pairs = some_pairs(5, generator)
-    native = (torch.randn(5, 3, 2), torch.randn(5, 1))
-    cond = AV(Conditioning(torch.randn(5, 4), native), Conditioning(torch.randn(5, 2)))
+    embeds = (torch.randn(5, 3, 2), torch.randn(5, 1))
+    cond = AV(Conditioning(torch.randn(5, 4), embeds), Conditioning(torch.randn(5, 2)))
     store.append(replace(pairs, cond=cond))
     store.append(replace(pairs, cond=cond))
     back = PairStore(tmp_path, "real").read()
     assert len(back) == 10
     assert torch.equal(back.z_0.audio[5:], pairs.z_0.audio)
-    assert torch.equal(back.cond.audio.native[0][:5], native[0])
-    assert back.cond.video.native == ()
+    assert torch.equal(back.cond.audio.embeds[0][:5], embeds[0])
+    assert back.cond.video.embeds == ()
 
 
 def test_store_refuses_values_that_are_not_finite(tmp_path):
@@ -437,6 +443,6 @@ def test_interrupted_fakes_go_on_to_the_same_pairs(tmp_path):
 
 
 def test_repaired_halves_come_from_different_pairs(generator):
-    pairs = Repaired(RealPairs(problem("gaussian", "ind"))).draw(4000, generator)
+    pairs = Recombined(RealPairs(problem("gaussian", "ind"))).draw(4000, generator)
     product = each(lambda x, y: (x * y).mean(), pairs.z_0, pairs.z_0.swap())
     assert abs(float(product.audio)) < 0.06

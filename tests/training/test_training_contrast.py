@@ -9,23 +9,23 @@ import torch
 from closeness import assert_close
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.losses import NoisedPairs
 from mmdisco.core.noise import NoiseLevel, scaled_linear
-from mmdisco.core.noise_levels import PowerLaw
+from mmdisco.core.noise_levels import PowerSampler
 from mmdisco.core.pairs import Pairs
 from mmdisco.discriminators.convolutions import SpectrogramLatents, VideoLatents
-from mmdisco.discriminators.correlation import ProductFusionConfig
+from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.fusion import TimeFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.training.batches import rows_of
-from mmdisco.training.config import TrainConfig
-from mmdisco.training.contrastive import Contrast, GroupedLevels, Groups
+from mmdisco.training.config import TrainerConfig
+from mmdisco.training.contrastive import CaptionGroups, ContrastiveLoss, GroupedNoiseLevels
 from mmdisco.training.trainer import Trainer
 
-PATH = IndexPath(AV(scaled_linear(), scaled_linear()))
+PATH = SameTimestep(AV(scaled_linear(), scaled_linear()))
 KEYS = ["red"] * 5 + ["blue"] * 3 + ["green"]
 
 
@@ -59,11 +59,11 @@ def network(fusion: TimeFusionConfig) -> AudioVideoDiscriminator:
     )
 
 
-PRODUCTS = ProductFusionConfig(width=16, layers=1, heads=2, products=2, product_width=8)
+PRODUCTS = CorrelationFusionConfig(width=16, layers=1, heads=2, products=2, product_width=8)
 
 
 def test_a_group_is_of_one_caption_and_strangers_of_none(generator):
-    drawn = Groups.of(pairs(9), KEYS, NULL, 3, 0.5).draw(1200, generator)
+    drawn = CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.5).draw(1200, generator)
     told = drawn.cond.video.pooled[:, 0].unflatten(0, (400, 3))
     assert bool((told == told[:, :1]).all())
     assert bool((told[:200] == -1).all())
@@ -74,8 +74,8 @@ def test_a_group_is_of_one_caption_and_strangers_of_none(generator):
     assert set(rows[:600].tolist()) == set(range(9))
 
 
-def grouped(size: int) -> GroupedLevels:
-    return GroupedLevels(PATH, PowerLaw(2.0), independent=0.5, group=size)
+def grouped(size: int) -> GroupedNoiseLevels:
+    return GroupedNoiseLevels(PATH, PowerSampler(2.0), independent=0.5, group=size)
 
 
 def test_a_group_shares_its_noise_levels(generator):
@@ -86,7 +86,7 @@ def test_a_group_shares_its_noise_levels(generator):
         assert len(sigma[:, 0].unique()) == 4
 
 
-def noised(groups: Groups, count: int, generator: torch.Generator) -> NoisedPairs:
+def noised(groups: CaptionGroups, count: int, generator: torch.Generator) -> NoisedPairs:
     drawn = groups.draw(count, generator)
     eps = drawn.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
     return NoisedPairs(drawn, eps, grouped(groups.size).draw(count, generator).levels)
@@ -94,8 +94,8 @@ def noised(groups: Groups, count: int, generator: torch.Generator) -> NoisedPair
 
 def test_the_loss_is_cross_entropy_over_all_pairs_of_a_group(generator):
     one = network(PRODUCTS)
-    real = noised(Groups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
-    losses = Contrast(3, alone=0.0).losses(one, BASE, real, real)
+    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
+    losses = ContrastiveLoss(3, alone=0.0).losses(one, BASE, real, real)
     z_t, text = real.z_t, real.pairs.cond.map(lambda cond: cond.pooled)
     # the transformer is not asked
     torch.nn.init.zeros_(one.fusion.last.weight)
@@ -114,7 +114,7 @@ def test_the_loss_is_cross_entropy_over_all_pairs_of_a_group(generator):
                 right[heard] += 0.25 * (logit < 0)
     assert_close(losses.discrimination, torch.tensor(expected))
     assert_close(losses.correct, torch.tensor(right))
-    assert torch.equal(Contrast(3).total(losses), losses.discrimination)
+    assert torch.equal(ContrastiveLoss(3).total(losses), losses.discrimination)
 
 
 def at_row(level: NoiseLevel, row: int) -> NoiseLevel:
@@ -125,8 +125,8 @@ def first_training(steps: int, **config) -> Trainer:
     return Trainer(
         base=BASE,
         levels=grouped(8),
-        criterion=Contrast(8),
-        config=TrainConfig(
+        criterion=ContrastiveLoss(8),
+        config=TrainerConfig(
             steps=steps, batch_size=16, learning_rate=1e-3, warmup=5, log_every=10, **config
         ),
         null=NULL,
@@ -135,7 +135,7 @@ def first_training(steps: int, **config) -> Trainer:
 
 def test_it_learns_which_pairs_belong_together(tmp_path):
     untold = AV(Conditioning(torch.zeros(64, 2)), Conditioning(torch.zeros(64, 2)))
-    groups = Groups.of(replace(pairs(64), cond=untold), ["all"] * 64, NULL, 8, 0.0)
+    groups = CaptionGroups.of(replace(pairs(64), cond=untold), ["all"] * 64, NULL, 8, 0.0)
     trainer = first_training(100, clip=1.0)
     trainer.fit(network(PRODUCTS), groups, groups, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -145,26 +145,26 @@ def test_it_learns_which_pairs_belong_together(tmp_path):
 
 
 def test_two_processes_share_whole_groups(generator):
-    groups = Groups.of(pairs(64), ["all"] * 64, NULL, 8, 0.0)
+    groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, 8, 0.0)
     real = noised(groups, 16, generator)
     one = network(PRODUCTS)
-    whole = Contrast(8).losses(one, BASE, real, real).discrimination
+    whole = ContrastiveLoss(8).losses(one, BASE, real, real).discrimination
     halves = [
-        Contrast(8).losses(one, BASE, part, part).discrimination
+        ContrastiveLoss(8).losses(one, BASE, part, part).discrimination
         for part in (rows_of(real, slice(0, 8)), rows_of(real, slice(8, 16)))
     ]
     assert_close(torch.cat(halves), whole)
     with pytest.raises(UserError, match="multiple of the group"):
-        Contrast(8).losses(one, BASE, rows_of(real, slice(0, 12)), real)
+        ContrastiveLoss(8).losses(one, BASE, rows_of(real, slice(0, 12)), real)
 
 
 def test_what_cannot_be_contrasted_says_so(generator):
     with pytest.raises(UserError, match="smaller groups"):
-        Groups.of(pairs(9), KEYS, NULL, 6, 0.0)
-    assert len(Groups.of(pairs(9), KEYS, NULL, 6, 1.0).draw(6, generator)) == 6
+        CaptionGroups.of(pairs(9), KEYS, NULL, 6, 0.0)
+    assert len(CaptionGroups.of(pairs(9), KEYS, NULL, 6, 1.0).draw(6, generator)) == 6
     with pytest.raises(UserError, match="at least 2"):
-        Contrast(1)
-    real = noised(Groups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
+        ContrastiveLoss(1)
+    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
     blind = network(TimeFusionConfig(width=16, layers=1, heads=2))
     with pytest.raises(UserError, match="interaction"):
-        Contrast(3).losses(blind, BASE, real, real)
+        ContrastiveLoss(3).losses(blind, BASE, real, real)

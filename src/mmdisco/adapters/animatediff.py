@@ -17,12 +17,12 @@ from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
 from mmdisco.adapters import components
 from mmdisco.adapters.checkpoint import Checkpoint, expect_complete, find
-from mmdisco.adapters.components import Part, save_parts
+from mmdisco.adapters.components import ComponentFiles, save_parts
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clip_tokens
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_latents, expect_text
-from mmdisco.adapters.video_vae import FrameCodec, Picture
+from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
@@ -32,7 +32,7 @@ from mmdisco.shapes import Latent
 NAME: Final = "AnimateDiff"
 SOURCE: Final = "SG161222/Realistic_Vision_V5.1_noVAE"
 MOTION_SOURCE: Final = "guoyww/animatediff-motion-adapter-v1-5-2"
-USUAL: Final = Picture(512, 512)
+USUAL: Final = VideoSpec(512, 512)
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,16 @@ class AnimateDiff(BaseModel[Video]):
     """
 
     def __init__(
-        self, parts: AnimateDiffParts, picture: Picture = USUAL, runtime: Runtime = CPU
+        self, parts: AnimateDiffParts, picture: VideoSpec = USUAL, runtime: Runtime = CPU
     ) -> None:
         expect_latents(parts.unet, parts.vae, NAME)
         reads: int = parts.unet.config["cross_attention_dim"]
         expect_text(reads, parts.text_encoder.config.hidden_size, NAME)
-        self._parameterisation = Parameterisation.of(parts.scheduler)
+        self._parameterisation = SchedulerConfig.of(parts.scheduler)
         positions: int = parts.unet.config["motion_max_seq_length"]
         most = min(positions, picture.most_frames or positions)
         bounded = replace(picture, most_frames=most)
-        self._codec = FrameCodec(parts.vae, bounded, runtime.device, NAME)
+        self._codec = VideoVAE(parts.vae, bounded, runtime.device, NAME)
         self._device = runtime.device
         self.parts = parts
         runtime.take((parts.text_encoder, parts.unet, parts.vae), parts.vae)
@@ -103,7 +103,7 @@ class AnimateDiff(BaseModel[Video]):
         cls,
         source: str | Path = SOURCE,
         motion: str | Path = MOTION_SOURCE,
-        picture: Picture = USUAL,
+        picture: VideoSpec = USUAL,
         dtype: torch.dtype = torch.float32,
         runtime: Runtime = CPU,
         variant: str | None = None,
@@ -153,7 +153,7 @@ class AnimateDiff(BaseModel[Video]):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε̂ of each video, (b, 4, f, h, w)."""
         unet = self.parts.unet
-        (tokens,) = cond.native
+        (tokens,) = cond.embeds
 
         def network(latent: Tensor, t: Tensor) -> Tensor:
             # frames are a batch to the cross-attention: every one reads the caption
@@ -192,20 +192,22 @@ class AnimateDiff(BaseModel[Video]):
         return self._codec.decode(x_0)
 
 
-def _has_motion(checkpoint: Checkpoint, unet: Part) -> bool:
+def _has_motion(checkpoint: Checkpoint, unet: ComponentFiles) -> bool:
     there = (checkpoint.folder / unet.name / "config.json").is_file()
     return there and checkpoint.class_of(unet) == UNetMotionModel.__name__
 
 
 def _find_motion(
     source: str | Path, dtype: torch.dtype, variant: str | None
-) -> tuple[Checkpoint, tuple[Part]]:
+) -> tuple[Checkpoint, tuple[ComponentFiles]]:
     part = components.motion_adapter(variant)
     return find(source, (part,), dtype, MOTION_SOURCE), (part,)
 
 
 def _unet(
-    checkpoint: Checkpoint, unet: Part, adapter: tuple[Checkpoint, tuple[Part]] | None
+    checkpoint: Checkpoint,
+    unet: ComponentFiles,
+    adapter: tuple[Checkpoint, tuple[ComponentFiles]] | None,
 ) -> UNetMotionModel:
     if adapter is None:
         return checkpoint.network(unet, UNetMotionModel)

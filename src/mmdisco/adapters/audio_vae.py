@@ -21,7 +21,7 @@ from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent
 
 
-class SoundCodec:
+class AudioVAE:
     """Sounds of 16 kHz ↔ (b, c, l, m): 25 steps l a second and 16 bins m at the published size.
 
     Args:

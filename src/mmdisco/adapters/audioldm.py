@@ -21,12 +21,12 @@ from transformers import (
 )
 
 from mmdisco.adapters import components
-from mmdisco.adapters.audio_vae import SoundCodec
+from mmdisco.adapters.audio_vae import AudioVAE
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import save_parts
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clap_vectors
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_latents, expect_text
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
@@ -73,8 +73,8 @@ class AudioLDM(BaseModel[Audio]):
         expect_latents(parts.unet, parts.vae, NAME)
         width: int = parts.unet.config.get("projection_class_embeddings_input_dim") or 0
         expect_text(width, parts.text_encoder.config.projection_dim, NAME)
-        self._parameterisation = Parameterisation.of(parts.scheduler)
-        self._codec = SoundCodec(parts.vae, parts.vocoder, runtime.device, NAME)
+        self._parameterisation = SchedulerConfig.of(parts.scheduler)
+        self._codec = AudioVAE(parts.vae, parts.vocoder, runtime.device, NAME)
         self._device = runtime.device
         self.parts = parts
         networks = (parts.text_encoder, parts.unet, parts.vae, parts.vocoder)
@@ -130,7 +130,7 @@ class AudioLDM(BaseModel[Audio]):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε̂ of each sound, (b, 8, l, 16) at the published size."""
         unet = self.parts.unet
-        (vector,) = cond.native
+        (vector,) = cond.embeds
 
         def network(latent: Tensor, t: Tensor) -> Tensor:
             labels = vector.to(self._device, unet.dtype)

@@ -24,12 +24,12 @@ from transformers import (
 )
 
 from mmdisco.adapters import components
-from mmdisco.adapters.audio_vae import SoundCodec
+from mmdisco.adapters.audio_vae import AudioVAE
 from mmdisco.adapters.audioldm2_text import AudioLDM2Text
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import save_parts
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_latents, expect_text
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
@@ -75,8 +75,8 @@ class AudioLDM2(BaseModel[Audio]):
         text = parts.text
         reads: int = text.projection.config["text_encoder_1_dim"]
         expect_text(reads, text.t5.config.d_model, NAME)
-        self._parameterisation = Parameterisation.of(parts.scheduler)
-        self._codec = SoundCodec(parts.vae, parts.vocoder, runtime.device, NAME)
+        self._parameterisation = SchedulerConfig.of(parts.scheduler)
+        self._codec = AudioVAE(parts.vae, parts.vocoder, runtime.device, NAME)
         self._device = runtime.device
         self.parts = parts
         readers = (text.clap, text.t5, text.projection, text.language_model)
@@ -152,7 +152,7 @@ class AudioLDM2(BaseModel[Audio]):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε̂ of each sound, (b, 8, l, 16) at the published size."""
         unet = self.parts.unet
-        generated, hidden, mask = cond.native
+        generated, hidden, mask = cond.embeds
 
         def network(latent: Tensor, t: Tensor) -> Tensor:
             return unet(

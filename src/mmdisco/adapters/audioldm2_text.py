@@ -52,7 +52,7 @@ class AudioLDM2Text:
         """CLAP's vectors for a discriminator; for the network what it reads, float32.
 
         Returns:
-            ``pooled`` (b, 512), of length 1; ``native`` the vectors that GPT-2 makes, (b, 8, 768),
+            ``pooled`` (b, 512), of length 1; ``embeds`` the vectors that GPT-2 makes, (b, 8, 768),
             the hidden states of T5, (b, 128, 1024), 0 where a prompt has ended, and 1 where it has
             not, (b, 128).
         """

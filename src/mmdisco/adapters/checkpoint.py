@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from mmdisco.adapters.components import Part
+from mmdisco.adapters.components import ComponentFiles
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_object, understood
 
@@ -38,7 +38,7 @@ Network = TypeVar("Network", bound=nn.Module)
 _SHOWN = 3
 
 
-def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:
+def load_into(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:
     """``network`` with ``weights`` for its own, frozen and in evaluation mode.
 
     Nothing is copied before everything fits. A network on the meta device takes the tensors as they
@@ -75,7 +75,7 @@ def fill(network: Network, weights: Mapping[str, Tensor], path: Path, advice: st
     return network.eval().requires_grad_(False)  # noqa: FBT003
 
 
-def empty(make: Callable[[], Network]) -> Network:
+def materialize(make: Callable[[], Network]) -> Network:
     """What ``make`` makes, on the meta device: no memory is taken and no random number drawn."""
     with torch.device("meta"):
         return make()
@@ -132,7 +132,7 @@ class Checkpoint:
     home: str
     dtype: torch.dtype
 
-    def network(self, part: Part, kind: type[Network]) -> Network:
+    def network(self, part: ComponentFiles, kind: type[Network]) -> Network:
         """A network with its weights.
 
         Raises:
@@ -160,7 +160,7 @@ class Checkpoint:
         expect_finite(network.state_dict(), path)
         return network
 
-    def tokenizer(self, part: Part, kind: type[Tokenizer]) -> Tokenizer:
+    def tokenizer(self, part: ComponentFiles, kind: type[Tokenizer]) -> Tokenizer:
         """A tokenizer.
 
         Raises:
@@ -172,7 +172,7 @@ class Checkpoint:
         except _REFUSALS as error:
             raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
 
-    def scheduler(self, part: Part) -> SchedulerMixin:
+    def scheduler(self, part: ComponentFiles) -> SchedulerMixin:
         """The scheduler of the class that its configuration names.
 
         Raises:
@@ -188,7 +188,7 @@ class Checkpoint:
         with understood(path):
             return _untyped(kind).from_config(config)
 
-    def class_of(self, part: Part) -> str:
+    def class_of(self, part: ComponentFiles) -> str:
         """The class that a network of diffusers was saved from; "" where the file says none."""
         config: dict[str, Any] = read_object(self.folder / part.name / "config.json")
         return str(config.get("_class_name", ""))
@@ -226,7 +226,9 @@ class Checkpoint:
                 )
 
 
-def expect_complete(checkpoints: Sequence[tuple[Checkpoint, Sequence[Part]]], model: str) -> None:
+def expect_complete(
+    checkpoints: Sequence[tuple[Checkpoint, Sequence[ComponentFiles]]], model: str
+) -> None:
     """Make sure that every part of every checkpoint is there.
 
     Raises:
@@ -292,7 +294,9 @@ def _one_line(error: Exception) -> str:
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def find(source: str | Path, parts: Sequence[Part], dtype: torch.dtype, usual: str) -> Checkpoint:
+def find(
+    source: str | Path, parts: Sequence[ComponentFiles], dtype: torch.dtype, usual: str
+) -> Checkpoint:
     """The checkpoint of a folder or an id; not complete where files are to be had nowhere.
 
     Args:
@@ -315,7 +319,7 @@ def find(source: str | Path, parts: Sequence[Part], dtype: torch.dtype, usual: s
     return Checkpoint(_folder_of(str(source), parts), _address(str(source)), dtype)
 
 
-def _folder_of(repository: str, parts: Sequence[Part]) -> Path:
+def _folder_of(repository: str, parts: Sequence[ComponentFiles]) -> Path:
     there = cached(repository, parts)
     if not _lacking(there, parts):
         return there
@@ -334,11 +338,11 @@ def _folder_of(repository: str, parts: Sequence[Part]) -> Path:
     return there
 
 
-def _lacking(folder: Path, parts: Sequence[Part]) -> list[Part]:
+def _lacking(folder: Path, parts: Sequence[ComponentFiles]) -> list[ComponentFiles]:
     return [part for part in parts if part.missing(folder)]
 
 
-def cached(repository: str, parts: Sequence[Part]) -> Path:
+def cached(repository: str, parts: Sequence[ComponentFiles]) -> Path:
     """The cached snapshot, or the folder that would hold the repository."""
     for part in parts:
         for name in (*part.always, *(choice[0] for choice in part.choices)):

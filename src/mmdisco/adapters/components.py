@@ -21,7 +21,7 @@ _INDEX = ".index"
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentFiles:
     """One component: a sub-folder and what must be in it.
 
     Attributes:
@@ -66,27 +66,27 @@ class Part:
         return [str(Path(self.name) / name) for name in (*self.always, *wanted, *shards)]
 
 
-def diffusers_network(name: str, variant: str | None = None) -> Part:
+def diffusers_network(name: str, variant: str | None = None) -> ComponentFiles:
     """A network saved by diffusers, in the sub-folder ``name``."""
     return _network(name, "diffusion_pytorch_model", "diffusion_pytorch_model", variant)
 
 
-def transformers_network(name: str, variant: str | None = None) -> Part:
+def transformers_network(name: str, variant: str | None = None) -> ComponentFiles:
     """A network saved by transformers, in the sub-folder ``name``."""
     return _network(name, "model", "pytorch_model", variant)
 
 
-def tokenizer(name: str, *slow: str) -> Part:
+def tokenizer(name: str, *slow: str) -> ComponentFiles:
     """A tokenizer: one file, or the files ``slow`` of older checkpoints."""
-    return Part(name, ("tokenizer_config.json",), (("tokenizer.json",), slow))
+    return ComponentFiles(name, ("tokenizer_config.json",), (("tokenizer.json",), slow))
 
 
-def scheduler() -> Part:
+def scheduler() -> ComponentFiles:
     """A scheduler: its configuration."""
-    return Part("scheduler", ("scheduler_config.json",))
+    return ComponentFiles("scheduler", ("scheduler_config.json",))
 
 
-def _network(name: str, stem: str, old_stem: str, variant: str | None) -> Part:
+def _network(name: str, stem: str, old_stem: str, variant: str | None) -> ComponentFiles:
     choices = [
         (f"{stem}.safetensors",),
         (f"{stem}.safetensors.index.json",),
@@ -98,7 +98,7 @@ def _network(name: str, stem: str, old_stem: str, variant: str | None) -> Part:
             (f"{stem}.safetensors.index.{variant}.json",),
             *choices,
         ]
-    return Part(name, ("config.json",), tuple(choices), variant)
+    return ComponentFiles(name, ("config.json",), tuple(choices), variant)
 
 
 def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
 CLIP_TOKENIZER: Final = tokenizer("", "vocab.json", "merges.txt")
 """A tokenizer of CLIP in a checkpoint of its own."""
 
-VIDEOCRAFTER2: Final = Part(
+VIDEOCRAFTER2: Final = ComponentFiles(
     "",
     (),
     (
@@ -128,18 +128,18 @@ AUFFUSION: Final = (
     scheduler(),
     transformers_network("text_encoder_0"),
     tokenizer("text_encoder_0", "vocab.json", "merges.txt"),
-    Part("", ("condition_config.json",)),
-    Part(
+    ComponentFiles("", ("condition_config.json",)),
+    ComponentFiles(
         "condition_adapter_0",
         ("config.json",),
         (("condition_adapter.pt",), ("condition_adapter.safetensors",)),
     ),
-    Part("vocoder", ("config.json",), (("vocoder.pt",), ("vocoder.safetensors",))),
+    ComponentFiles("vocoder", ("config.json",), (("vocoder.pt",), ("vocoder.safetensors",))),
 )
 """Denoiser, autoencoder, scheduler, text encoder, tokenizer, list of encoders, adapter, vocoder."""
 
 
-def audioldm(variant: str | None = None) -> tuple[Part, ...]:
+def audioldm(variant: str | None = None) -> tuple[ComponentFiles, ...]:
     """Denoiser, autoencoder, vocoder, text encoder, tokenizer, scheduler."""
     return (
         diffusers_network("unet", variant),
@@ -151,7 +151,7 @@ def audioldm(variant: str | None = None) -> tuple[Part, ...]:
     )
 
 
-def audioldm2(variant: str | None = None) -> tuple[Part, ...]:
+def audioldm2(variant: str | None = None) -> tuple[ComponentFiles, ...]:
     """Denoiser, autoencoder, vocoder, six parts that read prompts, scheduler.
 
     These are CLAP, T5, projection and language model, then the tokenizers of the first two.
@@ -170,7 +170,7 @@ def audioldm2(variant: str | None = None) -> tuple[Part, ...]:
     )
 
 
-def image_model(variant: str | None = None) -> tuple[Part, ...]:
+def image_model(variant: str | None = None) -> tuple[ComponentFiles, ...]:
     """Denoiser, autoencoder, text encoder, tokenizer, scheduler: Stable Diffusion and its kin."""
     return (
         diffusers_network("unet", variant),
@@ -181,7 +181,7 @@ def image_model(variant: str | None = None) -> tuple[Part, ...]:
     )
 
 
-def motion_adapter(variant: str | None = None) -> Part:
+def motion_adapter(variant: str | None = None) -> ComponentFiles:
     """The motion modules of AnimateDiff, in a checkpoint of their own."""
     return diffusers_network("", variant)
 

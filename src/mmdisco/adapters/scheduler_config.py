@@ -28,7 +28,7 @@ PREDICTIONS: Final[dict[str, Prediction]] = {
 
 
 @dataclass(frozen=True)
-class Parameterisation:
+class SchedulerConfig:
     """How a network was trained.
 
     Attributes:
@@ -40,7 +40,7 @@ class Parameterisation:
     prediction: Prediction
 
     @staticmethod
-    def of(scheduler: SchedulerMixin) -> "Parameterisation":
+    def of(scheduler: SchedulerMixin) -> "SchedulerConfig":
         """The parameterisation that a scheduler is configured for.
 
         Raises:
@@ -57,7 +57,7 @@ class Parameterisation:
             raise UserError(
                 f"{name} is configured for {predicted!r}: choose one of {', '.join(PREDICTIONS)}"
             )
-        return Parameterisation(_schedule(kind.betas), PREDICTIONS[predicted])
+        return SchedulerConfig(_schedule(kind.betas), PREDICTIONS[predicted])
 
     def predict_noise(
         self, network: Network, x_t: Latent, level: NoiseLevel, device: torch.device

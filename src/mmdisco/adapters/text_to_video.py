@@ -20,9 +20,9 @@ from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import save_parts
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.prompts import clip_tokens
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_latents, expect_text
-from mmdisco.adapters.video_vae import FrameCodec, Picture
+from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.media.clip import Video
@@ -31,7 +31,7 @@ from mmdisco.shapes import Latent
 NAME: Final = "TextToVideoSD"
 SOURCE: Final = "ali-vilab/text-to-video-ms-1.7b"
 ZEROSCOPE: Final = "cerspense/zeroscope_v2_576w"
-USUAL: Final = Picture(256, 256)
+USUAL: Final = VideoSpec(256, 256)
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class TextToVideoSD(BaseModel[Video]):
     """
 
     def __init__(
-        self, parts: TextToVideoSDParts, picture: Picture = USUAL, runtime: Runtime = CPU
+        self, parts: TextToVideoSDParts, picture: VideoSpec = USUAL, runtime: Runtime = CPU
     ) -> None:
         expect_latents(parts.unet, parts.vae, NAME)
         reads: int = parts.unet.config["cross_attention_dim"]
         expect_text(reads, parts.text_encoder.config.hidden_size, NAME)
-        self._parameterisation = Parameterisation.of(parts.scheduler)
-        self._codec = FrameCodec(parts.vae, picture, runtime.device, NAME)
+        self._parameterisation = SchedulerConfig.of(parts.scheduler)
+        self._codec = VideoVAE(parts.vae, picture, runtime.device, NAME)
         self._device = runtime.device
         self.parts = parts
         runtime.take((parts.text_encoder, parts.unet, parts.vae), parts.vae)
@@ -81,7 +81,7 @@ class TextToVideoSD(BaseModel[Video]):
     def from_pretrained(
         cls,
         source: str | Path = SOURCE,
-        picture: Picture = USUAL,
+        picture: VideoSpec = USUAL,
         dtype: torch.dtype = torch.float32,
         runtime: Runtime = CPU,
         variant: str | None = None,
@@ -128,7 +128,7 @@ class TextToVideoSD(BaseModel[Video]):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε̂ of each video, (b, 4, f, h, w)."""
         unet = self.parts.unet
-        (tokens,) = cond.native
+        (tokens,) = cond.embeds
 
         def network(latent: Tensor, t: Tensor) -> Tensor:
             read = tokens.to(self._device, unet.dtype)

@@ -20,7 +20,7 @@ from mmdisco.shapes import VideoLatent
 
 
 @dataclass(frozen=True)
-class Picture:
+class VideoSpec:
     """The videos that a model is used for; networks themselves know no rate.
 
     Attributes:
@@ -36,7 +36,7 @@ class Picture:
     most_frames: int | None = None
 
 
-class FrameCodec:
+class VideoVAE:
     """Videos ↔ (b, c, f, h, w), h and w an eighth of the picture's with the usual autoencoder.
 
     Args:
@@ -50,7 +50,7 @@ class FrameCodec:
     """
 
     def __init__(
-        self, vae: AutoencoderKL, picture: Picture, device: torch.device, model: str
+        self, vae: AutoencoderKL, picture: VideoSpec, device: torch.device, model: str
     ) -> None:
         self._autoencoder = ScaledAutoencoder(vae, device)
         self._picture = picture

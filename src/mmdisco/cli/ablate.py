@@ -31,7 +31,7 @@ def ablate(
         str | None,
         typer.Option(help="Folder or hub id of the one that studies of sampling use."),
     ] = None,
-    stores: Annotated[
+    pair_stores: Annotated[
         Path | None,
         typer.Option(help="Folder with embedded pairs in stores real and fake; made if left out."),
     ] = None,
@@ -40,12 +40,12 @@ def ablate(
         typer.Option(help="Made for each arm and seed: 128 on embedded data, 0 on other."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps of an arm; 600.")] = None,
-    first: Annotated[
+    contrastive_steps: Annotated[
         int | None, typer.Option(help="Steps of contrast before, of products; 600, 0 is none.")
     ] = None,
     arms: Annotated[
         list[str] | None,
-        typer.Option("--arm", help="Only this one, beside the bases alone; may be repeated."),
+        typer.Option("--variant", help="Only this one, beside the bases alone; may be repeated."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
     threads: WorkerThreads = 1,
@@ -58,9 +58,9 @@ def ablate(
     Everything is kept as it is done; the same command goes on where it was stopped.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.ablate_order import Order, carry_out
+    from mmdisco.cli.ablate_order import AblateArgs, execute
 
-    order = Order(
+    order = AblateArgs(
         study=study,
         out=out,
         seeds=seeds,
@@ -68,10 +68,10 @@ def ablate(
         fakes=fakes,
         weights=weights,
         discriminator=discriminator,
-        stores=stores,
+        stores=pair_stores,
         clips=clips,
         steps=steps,
-        first=first,
+        first=contrastive_steps,
         jobs=jobs,
         threads=threads,
         quick=quick,
@@ -80,5 +80,5 @@ def ablate(
     said = f"measured cells and trainings up to their last checkpoint are kept in {out}: {GO_ON}"
     with running(said, threads) as run:
         run.work_in(out)
-        for line in carry_out(order):
+        for line in execute(order):
             typer.echo(line)

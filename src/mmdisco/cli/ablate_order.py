@@ -11,13 +11,13 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.ablation import on_clips, on_miniature
 from mmdisco.experiments.ablation.grid import run
 from mmdisco.experiments.ablation.on_clips import OnClips
-from mmdisco.experiments.ablation.on_miniature import OnEmbedded
+from mmdisco.experiments.ablation.on_miniature import OnMiniature
 from mmdisco.experiments.ablation.plots import draw
 from mmdisco.experiments.ablation.report_html import page
 from mmdisco.experiments.ablation.results import Results
-from mmdisco.experiments.ablation.setting import Place
+from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.studies import study
-from mmdisco.experiments.ablation.study import Arm, Recipe
+from mmdisco.experiments.ablation.study import Arm, TrainingRecipe
 from mmdisco.io.files import expect_writable, write_text
 
 CLIPS: Final = 128
@@ -28,7 +28,7 @@ SEEDS: Final = 3
 
 
 @dataclass(frozen=True)
-class Order:
+class AblateArgs:
     """The options, as ``mmdisco ablate --help`` explains them."""
 
     study: str
@@ -48,7 +48,7 @@ class Order:
     arms: tuple[str, ...] = ()
 
 
-def carry_out(order: Order) -> Iterator[str]:
+def execute(order: AblateArgs) -> Iterator[str]:
     """Run what is not yet done of a study, then sum up.
 
     Yields:
@@ -80,28 +80,34 @@ def carry_out(order: Order) -> Iterator[str]:
         yield str(folder / name)
 
 
-def _seeds(order: Order) -> int:
+def _seeds(order: AblateArgs) -> int:
     if order.quick and order.seeds is not None:
         raise UserError("--seeds has no effect with --quick, which has one: leave one out")
     usual = 1 if order.quick else SEEDS
     return usual if order.seeds is None else order.seeds
 
 
-def _expect_effect(order: Order, arms: Sequence[Arm]) -> None:
+def _expect_effect(order: AblateArgs, arms: Sequence[Arm]) -> None:
     recipes = [arm.recipe for arm in arms if arm.recipe is not None]
-    trained = {"--steps": order.steps, "--first": order.first, "--stores": order.stores}
+    trained = {
+        "--steps": order.steps,
+        "--contrastive-steps": order.first,
+        "--pair-stores": order.stores,
+    }
     for name, value in trained.items():
         if value is not None and not recipes:
             raise UserError(f"{name} is of trainings, and none of these arms is trained")
     if order.first is not None and not any(one.shape.interaction == "products" for one in recipes):
-        raise UserError("--first is of contrast, which none of these arms has: leave it out")
+        raise UserError(
+            "--contrastive-steps is of contrast, which none of these arms has: leave it out"
+        )
     if order.discriminator is not None and not any(
         arm.recipe is None and arm.way.guided for arm in arms
     ):
         raise UserError("--discriminator has no effect: these arms train their own: leave it out")
 
 
-def place_of(order: Order) -> Place:
+def place_of(order: AblateArgs) -> ExperimentSetting:
     """Where the study is carried out.
 
     Raises:
@@ -111,7 +117,7 @@ def place_of(order: Order) -> Place:
         raise UserError("give both --data and --fakes, or neither for the embedded data")
     if order.data is not None and order.fakes is not None:
         if order.stores is not None:
-            raise UserError("--stores is for the embedded data: leave it out")
+            raise UserError("--pair-stores is for the embedded data: leave it out")
         return OnClips(
             root=order.out,
             clips=order.clips or 0,
@@ -125,7 +131,7 @@ def place_of(order: Order) -> Place:
             steps=4 if order.quick else None,
         )
     clips = on_miniature.LEAST_CLIPS if order.quick else CLIPS
-    return OnEmbedded(
+    return OnMiniature(
         root=order.out,
         clips=clips if order.clips is None else order.clips,
         pairs=16 if order.quick else PAIRS,
@@ -139,7 +145,7 @@ def place_of(order: Order) -> Place:
     )
 
 
-def recipe_of(order: Order, usual: Recipe) -> Recipe:
+def recipe_of(order: AblateArgs, usual: TrainingRecipe) -> TrainingRecipe:
     """The usual recipe with the options' lengths."""
     recipe = small(usual) if order.quick else usual
     if order.steps is not None:
@@ -149,7 +155,7 @@ def recipe_of(order: Order, usual: Recipe) -> Recipe:
     return replace(recipe, first=replace(recipe.first, steps=order.first))
 
 
-def small(recipe: Recipe) -> Recipe:
+def small(recipe: TrainingRecipe) -> TrainingRecipe:
     """One that shows nothing but that it works."""
     shape = replace(recipe.shape, width=16, tokens=16, layers=1, heads=2)
     training = replace(recipe.training, steps=8, batch_size=4, warmup=2, checkpoint_every=4)

@@ -8,10 +8,10 @@ import typer
 
 from mmdisco.cli.ablate import ablate
 from mmdisco.cli.bench import bench
-from mmdisco.cli.diagnose import health
+from mmdisco.cli.diagnose import diagnose
 from mmdisco.cli.evaluate import evaluate
 from mmdisco.cli.evaluate_embedded import evaluate_embedded
-from mmdisco.cli.fakes import fakes
+from mmdisco.cli.fakes import sample_fakes
 from mmdisco.cli.generate import generate
 from mmdisco.cli.inspect import inspect
 from mmdisco.cli.prepare import prepare
@@ -38,9 +38,9 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(presets)
 app.command()(prepare)
-app.command()(fakes)
+app.command()(sample_fakes)
 app.command()(train)
-app.command()(health)
+app.command()(diagnose)
 app.command()(inspect)
 app.command()(evaluate)
 app.command()(evaluate_embedded)

@@ -41,13 +41,13 @@ def bench(
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.progress import progress
-    from mmdisco.experiments.benchmark.command import Order, carry_out
-    from mmdisco.experiments.benchmark.subject import Setting
+    from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out
+    from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 
-    setting = Setting(
+    setting = BenchmarkConfig(
         seconds, frames, height, width, batch, seed=seed, guidance_every=guidance_every
     )
-    order = Order(pair, setting, dtype, device, repeats, warm_up, threads, out)
+    order = BenchmarkArgs(pair, setting, dtype, device, repeats, warm_up, threads, out)
     said = "nothing is kept" if out is None else f"what was timed so far is kept in {out}"
     with running(f"{said}: {ANEW}") as run, progress("set up") as shown:
         if out is not None:

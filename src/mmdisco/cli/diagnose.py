@@ -1,4 +1,4 @@
-"""``mmdisco health``: how well a discriminator does its work on held-out pairs."""
+"""``mmdisco diagnose``: how well a discriminator does its work on held-out pairs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from mmdisco.cli.options import FakesOfData, Weights
 from mmdisco.cli.stopping import ANEW, GO_ON, running
 
 
-def health(
+def diagnose(
     discriminator: Annotated[
         str | None,
         typer.Argument(
@@ -32,12 +32,12 @@ def health(
     within their caption.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.diagnose_order import Order, carry_out
+    from mmdisco.cli.diagnose_order import DiagnoseArgs, execute
 
-    order = Order(discriminator, data, fakes, weights, out, pairs, levels)
+    order = DiagnoseArgs(discriminator, data, fakes, weights, out, pairs, levels)
     embedded = data is None
     said = f"held-out pairs and what the bases say of them are kept in {out}: {GO_ON}"
     with running(said if embedded else f"nothing is kept: {ANEW}") as run:
         run.work_in(out)
-        for line in carry_out(order):
+        for line in execute(order):
             typer.echo(line)

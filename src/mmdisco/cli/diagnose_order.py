@@ -1,4 +1,4 @@
-"""What ``mmdisco health`` does with its options."""
+"""What ``mmdisco diagnose`` does with its options."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from mmdisco.cli.progress import progress
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.experiments.miniature.held_out import examiner_of, fitting
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import expect_writable, write_json, write_text
 from mmdisco.training.diagnostics.held_out import HeldOutClips
-from mmdisco.training.diagnostics.measure import Examiner
-from mmdisco.training.diagnostics.report import draw_health, markdown
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner
+from mmdisco.training.diagnostics.report import draw_diagnostics, markdown
 
 
 @dataclass(frozen=True)
-class Order:
-    """The options, as ``mmdisco health --help`` explains them."""
+class DiagnoseArgs:
+    """The options, as ``mmdisco diagnose --help`` explains them."""
 
     discriminator: str | None
     data: Path | None
@@ -30,7 +30,7 @@ class Order:
     levels: int
 
 
-def carry_out(order: Order) -> Iterator[str]:
+def execute(order: DiagnoseArgs) -> Iterator[str]:
     """Examine, and write ``health.json``, ``health.md`` and ``health.png``.
 
     Yields:
@@ -55,19 +55,21 @@ def carry_out(order: Order) -> Iterator[str]:
     text = markdown(found)
     write_json(files[0], found.record())
     write_text(files[1], f"# Health of a discriminator\n\n{text}\n")
-    draw_health(files[2], found)
+    draw_diagnostics(files[2], found)
     yield text
     yield from map(str, files)
 
 
-def _asked(order: Order, watch: Callable[[], None]) -> tuple[AudioVideoDiscriminator, Examiner]:
+def _asked(
+    order: DiagnoseArgs, watch: Callable[[], None]
+) -> tuple[AudioVideoDiscriminator, DiagnosticsRunner]:
     if order.data is not None and order.fakes is not None:
         if order.discriminator is None:
             raise UserError("name the discriminator: a folder that `mmdisco train` made")
         clips = HeldOutClips.load(order.data, order.fakes, order.weights)
         network = clips.discriminator(order.discriminator)
         return network, clips.examiner(order.pairs, order.levels, watch)
-    folder = Folder(order.weights or PACKAGED)
+    folder = MiniatureSystem(order.weights or PACKAGED)
     network = fitting(folder, order.discriminator)
     kept = order.out / "held-out"
     return network, examiner_of(folder, kept, pairs=order.pairs, levels=order.levels, watch=watch)

@@ -20,7 +20,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of clips of the bases alone, to stand beside.")
     ] = None,
     health: Annotated[
-        Path | None, typer.Option(help="health.json of `mmdisco health`, for the report.")
+        Path | None, typer.Option(help="health.json of `mmdisco diagnose`, for the report.")
     ] = None,
     metrics: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for what was read of clips, to go on from.")
     ] = None,
-    part: Annotated[
+    shard: Annotated[
         str | None,
         typer.Option(help="Read share I of N, as in 0/4, and stop; measure later without this."),
     ] = None,
@@ -69,9 +69,9 @@ def evaluate(
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.progress import progress
-    from mmdisco.evaluation.command import Options, carry_out, default_cache
+    from mmdisco.evaluation.command import EvaluateArgs, carry_out, default_cache
 
-    options = Options(
+    options = EvaluateArgs(
         generated,
         reference,
         training,
@@ -86,7 +86,7 @@ def evaluate(
         seed,
         jobs,
         cache,
-        part,
+        shard,
         bases,
         health,
         audio_track,

@@ -1,4 +1,4 @@
-"""What ``mmdisco fakes`` does with its arguments."""
+"""What ``mmdisco sample-fakes`` does with its arguments."""
 
 import math
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 from mmdisco.cli.progress import progress
 from mmdisco.core.av import AV
 from mmdisco.core.schedulers import solver
-from mmdisco.data.fake_pairs import Fakes
-from mmdisco.data.prepared import Clips
+from mmdisco.data.fake_pairs import FakePairs
+from mmdisco.data.prepared import PreparedClips
 from mmdisco.errors import UserError
 from mmdisco.generation.generate import MOST_STEPS
 from mmdisco.generation.presets.registry import preset
-from mmdisco.generation.system import Sampling
+from mmdisco.generation.system import SamplingDefaults
 
 
 @dataclass(frozen=True)
-class Order:
+class FakesArgs:
     """All arguments, as given."""
 
     prepared: Path
@@ -35,13 +35,13 @@ class Order:
     device: str | None = None
     part: tuple[int, int] | None = None
 
-    def plan(self) -> Fakes:
+    def plan(self) -> FakePairs:
         """What is to be made.
 
         Raises:
             UserError: An argument is out of its range, or something is missing.
         """
-        clips = Clips.read(self.prepared, self.weights)
+        clips = PreparedClips.read(self.prepared, self.weights)
         if self.preset not in (None, clips.preset):
             raise UserError(
                 f"{self.prepared} was prepared for {clips.preset}, not {self.preset}: leave "
@@ -52,8 +52,8 @@ class Order:
         pair = preset(clips.preset).pair(clips.options)
         said = pair.prompted and any(any(texts) for texts in clips.captions.values())
         if self.guidance_scale is not None and not said:
-            raise UserError("--guidance-scale has no effect without captions: leave it out")
-        return Fakes(
+            raise UserError("--cfg-scale has no effect without captions: leave it out")
+        return FakePairs(
             clips,
             pair,
             self._sampling(pair.sampling()),
@@ -64,7 +64,7 @@ class Order:
             self.most,
         )
 
-    def _sampling(self, usual: Sampling) -> Sampling:
+    def _sampling(self, usual: SamplingDefaults) -> SamplingDefaults:
         steps = usual.steps if self.steps is None else self.steps
         if not 1 <= steps <= MOST_STEPS:
             raise UserError(f"{steps} steps: ask for 1 to {MOST_STEPS}")
@@ -85,7 +85,7 @@ class Order:
         return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def carry_out(order: Order) -> str:
+def execute(order: FakesArgs) -> str:
     """Make this process's fakes; says what is there then."""
     plan, (rank, processes) = order.plan(), order.share
     with progress("shards") as shown:

@@ -28,7 +28,7 @@ def generate(
         list[str] | None,
         typer.Argument(
             help='What to show and sound like, as in "a red ball bouncing"; several make several '
-            "clips. May be left out with --prompts, --video, --audio and --repeat."
+            "clips. May be left out with --prompts, --video, --audio and --from-metadata."
         ),
     ] = None,
     prompts: Annotated[
@@ -79,10 +79,10 @@ def generate(
     ] = None,
     size: Size = None,
     fps: Fps = None,
-    no_guidance: Annotated[
+    no_joint_guidance: Annotated[
         bool,
         typer.Option(
-            "--no-guidance",
+            "--no-joint-guidance",
             help="The two models alone, for comparison.",
             rich_help_panel=SAMPLING,
         ),
@@ -93,15 +93,15 @@ def generate(
             help="Weight of the joint guidance in both; 1 is the theory.", rich_help_panel=SAMPLING
         ),
     ] = None,
-    audio_scale: Annotated[
+    joint_scale_audio: Annotated[
         float | None,
         typer.Option(help="Weight of the joint guidance in the sound.", rich_help_panel=SAMPLING),
     ] = None,
-    video_scale: Annotated[
+    joint_scale_video: Annotated[
         float | None,
         typer.Option(help="Weight of the joint guidance in the video.", rich_help_panel=SAMPLING),
     ] = None,
-    guidance_every: Annotated[
+    joint_every: Annotated[
         int | None,
         typer.Option(
             help="Ask the discriminator at the first of so many evaluations and hold its gradient "
@@ -109,36 +109,36 @@ def generate(
             rich_help_panel=SAMPLING,
         ),
     ] = None,
-    guidance_from: Annotated[
+    joint_min_logsnr: Annotated[
         float | None,
         typer.Option(
             help="Joint guidance from this ln(α²/σ²) on; below is more noise.",
             rich_help_panel=SAMPLING,
         ),
     ] = None,
-    guidance_to: Annotated[
+    joint_max_logsnr: Annotated[
         float | None,
         typer.Option(help="Joint guidance up to this ln(α²/σ²).", rich_help_panel=SAMPLING),
     ] = None,
-    guidance_scale: Annotated[
+    cfg_scale: Annotated[
         float | None,
         typer.Option(
             help="Weight of the prompt (classifier-free) in both; 1 is off.",
             rich_help_panel=SAMPLING,
         ),
     ] = None,
-    audio_guidance: Annotated[
+    cfg_scale_audio: Annotated[
         float | None,
         typer.Option(help="Weight of the prompt in the sound.", rich_help_panel=SAMPLING),
     ] = None,
-    video_guidance: Annotated[
+    cfg_scale_video: Annotated[
         float | None,
         typer.Option(help="Weight of the prompt in the video.", rich_help_panel=SAMPLING),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Evaluations of the models.", rich_help_panel=SAMPLING)
     ] = None,
-    corrections: Annotated[
+    resample: Annotated[
         int | None,
         typer.Option(
             help="How often each step is taken again from both latents noised back by one step, 0 "
@@ -150,10 +150,10 @@ def generate(
         str | None,
         typer.Option(help="How to step; an unknown name lists them.", rich_help_panel=SAMPLING),
     ] = None,
-    batched: Annotated[
+    batch_cfg: Annotated[
         bool,
         typer.Option(
-            "--batched",
+            "--batch-cfg",
             help="Both prompts of classifier-free guidance in one batch: more memory, often "
             "faster.",
             rich_help_panel=SAMPLING,
@@ -167,7 +167,7 @@ def generate(
             rich_help_panel=RELEASE,
         ),
     ] = False,
-    repeat: Annotated[
+    from_metadata: Annotated[
         Path | None,
         typer.Option(
             help="Make the clip beside this .json file again; a line says what differs today.",
@@ -213,12 +213,12 @@ def generate(
     Beside each clip lie a picture of it (.png) and all that makes it again (.json).
     """
     # the libraries behind a clip take seconds to import, which --help need not wait for
-    from mmdisco.cli.generate_clips import carry_out
-    from mmdisco.cli.generate_models import Wanted
-    from mmdisco.cli.generate_order import Order, Wish
+    from mmdisco.cli.generate_clips import execute
+    from mmdisco.cli.generate_models import PresetArgs
+    from mmdisco.cli.generate_order import GenerateArgs, RequestArgs
 
     texts = tuple(prompt or ())
-    wish = Wish(
+    wish = RequestArgs(
         prompt=texts[0] if texts else None,
         seed=seed,
         samples=samples,
@@ -226,24 +226,24 @@ def generate(
         audio=audio,
         audio_track=audio_track,
         start=start,
-        no_guidance=no_guidance,
+        no_guidance=no_joint_guidance,
         joint_scale=joint_scale,
-        audio_scale=audio_scale,
-        video_scale=video_scale,
-        guidance_every=guidance_every,
-        guidance_from=guidance_from,
-        guidance_to=guidance_to,
-        guidance_scale=guidance_scale,
-        audio_guidance=audio_guidance,
-        video_guidance=video_guidance,
+        audio_scale=joint_scale_audio,
+        video_scale=joint_scale_video,
+        guidance_every=joint_every,
+        guidance_from=joint_min_logsnr,
+        guidance_to=joint_max_logsnr,
+        guidance_scale=cfg_scale,
+        audio_guidance=cfg_scale_audio,
+        video_guidance=cfg_scale_video,
         steps=steps,
-        corrections=corrections,
+        resamples=resample,
         scheduler=scheduler,
         negative_prompt=negative_prompt,
-        batched=batched,
+        batched=batch_cfg,
         no_prompt=no_prompt,
     )
-    wanted = Wanted(
+    wanted = PresetArgs(
         preset=preset,
         as_released=as_released,
         seconds=seconds,
@@ -257,7 +257,7 @@ def generate(
         vae_tiling=vae_tiling,
         discriminator=discriminator,
     )
-    order = Order(
+    order = GenerateArgs(
         wish=wish,
         wanted=wanted,
         further=texts[1:],
@@ -265,8 +265,8 @@ def generate(
         out=out,
         wav=wav,
         weights=weights,
-        repeat=repeat,
+        repeat=from_metadata,
     )
     with running(f"no clip is whole yet: {ANEW}", threads) as run:
-        for path in carry_out(order, run):
+        for path in execute(order, run):
             typer.echo(path)

@@ -10,12 +10,19 @@ from textwrap import shorten
 from typing import Final
 
 from mmdisco.cli.generate_given import Given
-from mmdisco.cli.generate_order import Job, Order, Outputs, Plan, Refusal, plan
+from mmdisco.cli.generate_order import (
+    GenerateArgs,
+    GenerationJob,
+    GenerationPlan,
+    OutputPaths,
+    Refusal,
+    plan,
+)
 from mmdisco.cli.progress import progress
 from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Prepared, Request, prepare
-from mmdisco.generation.metadata import Surroundings, describe
+from mmdisco.generation.generate import PreparedGeneration, Request, prepare
+from mmdisco.generation.metadata import Environment, to_metadata
 from mmdisco.generation.presets.registry import DEFAULT
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
@@ -28,7 +35,7 @@ LONGEST_TITLE: Final = 100
 ANEW_ALL: Final = "the same command makes all of them again"
 
 
-def carry_out(order: Order, run: Run) -> Iterator[Path]:
+def execute(order: GenerateArgs, run: Run) -> Iterator[Path]:
     """Make the clips and all that goes with them.
 
     Args:
@@ -49,7 +56,7 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
     # all before the first is sampled: what is wrong with the last one is said at once
     batches, refused = _prepared(checked)
     device = checked.choice.options.torch_device()
-    around = [Surroundings.of(job.request, checked.pair, device) for job, _ in batches]
+    around = [Environment.of(job.request, checked.pair, device) for job, _ in batches]
     changes = checked.record.changes(around[0]) if checked.record else None
     given = [Given.of(job.request, checked.pair.form.seconds, job.suffix) for job, _ in batches]
     for line in filter(None, dict.fromkeys((changes, *(one.used for one in given)))):
@@ -70,7 +77,7 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
             _write(made[sample], outputs, _title(job.request), taken)
-            record = describe(prepared, checked.choice, surroundings, sample, seconds)
+            record = to_metadata(prepared, checked.choice, surroundings, sample, seconds)
             write_json(outputs.record, record)
             whole += 1
             run.kept = f"{whole} of {len(clips)} clips are whole and kept: {ANEW_ALL}"
@@ -80,13 +87,13 @@ def carry_out(order: Order, run: Run) -> Iterator[Path]:
         raise UserError(f"{refused} of {asked} prompts made no clip")
 
 
-def _prepared(plan: Plan) -> tuple[list[tuple[Job, Prepared]], int]:
+def _prepared(plan: GenerationPlan) -> tuple[list[tuple[GenerationJob, PreparedGeneration]], int]:
     """What can be sampled, and how many prompts cannot, each of which is named with its reason.
 
     Raises:
         UserError: The only prompt cannot.
     """
-    ready: list[tuple[Job, Prepared]] = []
+    ready: list[tuple[GenerationJob, PreparedGeneration]] = []
     refused = list(plan.refused)
     for job in plan.jobs:
         try:
@@ -117,19 +124,19 @@ def _say(message: Warning | str, *_: object) -> None:
     sys.stderr.write(f"mmdisco: {message}\n")
 
 
-def _sampled(prepared: Prepared) -> list[AudioVideo]:
+def _sampled(prepared: PreparedGeneration) -> list[AudioVideo]:
     with warnings.catch_warnings():
         warnings.showwarning = _say
         return _run(prepared)
 
 
-def _run(prepared: Prepared) -> list[AudioVideo]:
+def _run(prepared: PreparedGeneration) -> list[AudioVideo]:
     with progress("sampling") as shown:
         steps = shown.track(prepared.run(), "sampling", prepared.sampling.steps)
         return prepared.clips(deque(steps, maxlen=1).pop())
 
 
-def _write(clip: AudioVideo, outputs: Outputs, title: str, given: Given) -> None:
+def _write(clip: AudioVideo, outputs: OutputPaths, title: str, given: Given) -> None:
     least = SHOWN_SIDE if given.magnified else 1
     magnify = max(1, least // max(clip.video.frames.shape[1:3]))
     write_clip(outputs.clip, clip, magnify, given.picture, given.sound)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
-from mmdisco.generation.metadata import Choice
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.metadata import PresetChoice
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import DEFAULT, preset
 
 _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
@@ -17,7 +17,7 @@ _FINEST: Final = 1_000_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PresetArgs:
     """As given."""
 
     preset: str | None = None
@@ -33,7 +33,7 @@ class Wanted:
     vae_tiling: bool = False
     discriminator: str | None = None
 
-    def choice(self, weights: Path | None) -> Choice:
+    def choice(self, weights: Path | None) -> PresetChoice:
         """The pair they choose.
 
         Raises:
@@ -48,7 +48,7 @@ class Wanted:
             if self.frames < 1:
                 raise UserError(f"{self.frames} frames: ask for at least 1")
             seconds = self.frames / (fps or preset(name).form.fps)
-        options = Options(
+        options = BuildOptions(
             weights=weights,
             seconds=seconds,
             size=_size(self.size),
@@ -61,7 +61,7 @@ class Wanted:
         )
         if self.as_released and self.discriminator is not None:
             raise UserError("--as-released brings its own discriminator: leave --discriminator out")
-        return Choice(name, options, self.as_released, self.discriminator)
+        return PresetChoice(name, options, self.as_released, self.discriminator)
 
 
 def fraction(name: str, value: float | None) -> Fraction | None:

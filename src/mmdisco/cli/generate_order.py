@@ -10,13 +10,13 @@ from textwrap import shorten
 from typing import Final
 
 from mmdisco.cli.generate_effect import expect_sides, expect_unused
-from mmdisco.cli.generate_models import Wanted, fraction
-from mmdisco.cli.prompt_files import Line, read_prompts
+from mmdisco.cli.generate_models import PresetArgs, fraction
+from mmdisco.cli.prompt_files import PromptLine, read_prompts
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Request, best_joint_scale, chosen
-from mmdisco.generation.metadata import Choice, Record, read_record
-from mmdisco.generation.system import Pair, Sampling
+from mmdisco.generation.generate import Request, default_joint_scale, resolve
+from mmdisco.generation.metadata import ClipMetadata, PresetChoice, read_record
+from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.io.files import expect_writable
 from mmdisco.media.conditioning_clip import BEGINNING
 from mmdisco.media.write import expect_container
@@ -25,7 +25,7 @@ LONGEST_NAME: Final = 60
 
 
 @dataclass(frozen=True)
-class Wish:
+class RequestArgs:
     """The arguments that say what to make, as given."""
 
     prompt: str | None = None
@@ -46,14 +46,14 @@ class Wish:
     audio_guidance: float | None = None
     video_guidance: float | None = None
     steps: int | None = None
-    corrections: int | None = None
+    resamples: int | None = None
     scheduler: str | None = None
     negative_prompt: str | None = None
     batched: bool = False
     no_prompt: bool = False
     place: str | None = None  # the line of a file that it comes from
 
-    def request(self, pair: Pair) -> Request:
+    def request(self, pair: JointSystem) -> Request:
         """The request they make.
 
         Raises:
@@ -74,16 +74,16 @@ class Wish:
             guidance_every=self.guidance_every,
             guidance_scale=self._guidance_scale(pair),
             steps=self.steps,
-            corrections=self.corrections or 0,
+            resamples=self.resamples or 0,
             scheduler=self.scheduler,
             negative_prompt=self.negative_prompt or "",
-            batched_prompts=self.batched,
+            batched_cfg=self.batched,
         )
         asked = replace(request, joint_scale=self._joint_scale(request, pair))
-        self._expect_effect(asked, chosen(asked, pair.sampling()))
+        self._expect_effect(asked, resolve(asked, pair.sampling()))
         return asked
 
-    def _expect_effect(self, request: Request, sampling: Sampling) -> None:
+    def _expect_effect(self, request: Request, sampling: SamplingDefaults) -> None:
         """Refuse what would change nothing.
 
         Args:
@@ -101,12 +101,12 @@ class Wish:
         weights = {"audio": sampling.guidance_scale.audio, "video": sampling.guidance_scale.video}
         if all(given[side] or weights[side] == 1 for side in given):
             expect_unused("--negative-prompt", request.negative_prompt.strip())
-            expect_unused("--batched", self.batched)
+            expect_unused("--batch-cfg", self.batched)
         cheaper = {self.guidance_every, self.guidance_from, self.guidance_to}
         if sampling.joint_scale == AV(0.0, 0.0) and cheaper != {None}:
-            raise UserError("no guidance leaves --guidance-every, -from and -to without use")
+            raise UserError("no guidance leaves --joint-every, -from and -to without use")
 
-    def _guidance_scale(self, pair: Pair) -> AV[float] | None:
+    def _guidance_scale(self, pair: JointSystem) -> AV[float] | None:
         common = self.guidance_scale
         if (common, self.audio_guidance, self.video_guidance) == (None, None, None):
             return None
@@ -116,7 +116,7 @@ class Wish:
             video=_first(self.video_guidance, common, usual.video),
         )
 
-    def _joint_levels(self, pair: Pair) -> tuple[float, float] | None:
+    def _joint_levels(self, pair: JointSystem) -> tuple[float, float] | None:
         ends = (self.guidance_from, self.guidance_to)
         if ends == (None, None):
             return None
@@ -125,15 +125,15 @@ class Wish:
         low, high = pair.sampling().joint_levels
         return _first(self.guidance_from, low), _first(self.guidance_to, high)
 
-    def _joint_scale(self, request: Request, pair: Pair) -> AV[float] | None:
+    def _joint_scale(self, request: Request, pair: JointSystem) -> AV[float] | None:
         scales = (self.joint_scale, self.audio_scale, self.video_scale)
         if self.no_guidance:
             if scales != (None, None, None):
-                raise UserError("--no-guidance and a scale exclude each other: leave one out")
+                raise UserError("--no-joint-guidance and a scale exclude each other: leave one out")
             return AV(0.0, 0.0)
         if scales == (None, None, None):
             return None
-        best = best_joint_scale(request, pair.sampling())
+        best = default_joint_scale(request, pair.sampling())
         return AV(
             audio=_first(self.audio_scale, self.joint_scale, best.audio),
             video=_first(self.video_scale, self.joint_scale, best.video),
@@ -141,11 +141,11 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerateArgs:
     """All arguments, as given; ``further`` are the prompts after the first."""
 
-    wish: Wish
-    wanted: Wanted = field(default_factory=Wanted)
+    wish: RequestArgs
+    wanted: PresetArgs = field(default_factory=PresetArgs)
     further: tuple[str, ...] = ()
     prompts: Path | None = None
     out: Path | None = None
@@ -153,13 +153,13 @@ class Order:
     weights: Path | None = None
     repeat: Path | None = None
 
-    def wishes(self) -> list[Wish]:
+    def wishes(self) -> list[RequestArgs]:
         """One for each prompt.
 
         Raises:
             UserError: The file of prompts cannot be read.
         """
-        others = [Line(text) for text in self.further]
+        others = [PromptLine(text) for text in self.further]
         if self.prompts is not None:
             others += read_prompts(self.prompts)
         own = [self.wish] if self.wish.prompt is not None or not others else []
@@ -167,7 +167,7 @@ class Order:
             self._expect_heeded(others)
         return [*own, *(self._wish(line) for line in others)]
 
-    def _expect_heeded(self, lines: list[Line]) -> None:
+    def _expect_heeded(self, lines: list[PromptLine]) -> None:
         wish = self.wish
         if wish.seed is not None and all(line.seed is not None for line in lines):
             raise UserError(f"--seed has no effect: every prompt of {self.prompts} has its own")
@@ -177,7 +177,7 @@ class Order:
                 f"--negative-prompt has no effect: every prompt of {self.prompts} has its own"
             )
 
-    def _wish(self, line: Line) -> Wish:
+    def _wish(self, line: PromptLine) -> RequestArgs:
         wish = self.wish
         return replace(
             wish,
@@ -191,7 +191,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputPaths:
     """The files of one clip, all of one stem.
 
     Attributes:
@@ -224,7 +224,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationJob:
     """One batch.
 
     Attributes:
@@ -234,7 +234,7 @@ class Job:
     """
 
     request: Request
-    outputs: dict[int, Outputs]
+    outputs: dict[int, OutputPaths]
     place: str | None = None
 
     @property
@@ -265,7 +265,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GenerationPlan:
     """An order that can be carried out.
 
     Attributes:
@@ -276,14 +276,14 @@ class Plan:
         refused: Prompts that cannot be asked for.
     """
 
-    choice: Choice
-    pair: Pair
-    jobs: list[Job]
-    record: Record | None = None
+    choice: PresetChoice
+    pair: JointSystem
+    jobs: list[GenerationJob]
+    record: ClipMetadata | None = None
     refused: tuple[Refusal, ...] = ()
 
 
-def plan(order: Order) -> Plan:
+def plan(order: GenerateArgs) -> GenerationPlan:
     """Check an order.
 
     Raises:
@@ -294,7 +294,7 @@ def plan(order: Order) -> Plan:
     if order.wanted.as_released and order.wish.scheduler is not None:
         raise UserError("--as-released brings its own scheduler: leave --scheduler out")
     if order.wanted.as_released and order.wish.guidance_every is not None:
-        raise UserError("--as-released asks at every evaluation: leave --guidance-every out")
+        raise UserError("--as-released asks at every evaluation: leave --joint-every out")
     choice = order.wanted.choice(order.weights)
     pair = choice.pair()
     wishes = order.wishes()
@@ -309,16 +309,18 @@ def plan(order: Order) -> Plan:
             refused.append(Refusal(wish.place or repr(wish.prompt or ""), error))
     outputs = _named(requests, wishes, order)
     _expect_apart(list(outputs.values()))
-    jobs = [Job(one, outputs[index], wishes[index].place) for index, one in requests.items()]
-    return Plan(choice, pair, jobs, refused=tuple(refused))
+    jobs = [
+        GenerationJob(one, outputs[index], wishes[index].place) for index, one in requests.items()
+    ]
+    return GenerationPlan(choice, pair, jobs, refused=tuple(refused))
 
 
 def _named(
-    requests: Mapping[int, Request], wishes: list[Wish], order: Order
-) -> dict[int, dict[int, Outputs]]:
+    requests: Mapping[int, Request], wishes: list[RequestArgs], order: GenerateArgs
+) -> dict[int, dict[int, OutputPaths]]:
     """Files for every sample of every request, by the place of its prompt among all."""
     stems = [_slug(wish.prompt or "") for wish in wishes]
-    named: dict[int, dict[int, Outputs]] = {}
+    named: dict[int, dict[int, OutputPaths]] = {}
     for index, request in requests.items():
         stem = stems[index]
         out = order.out or Path(f"{stem}.mp4")
@@ -332,18 +334,21 @@ def _named(
     return named
 
 
-def _expect_apart(outputs: list[dict[int, Outputs]]) -> None:
+def _expect_apart(outputs: list[dict[int, OutputPaths]]) -> None:
     clips = Counter(one.clip for own in outputs for one in own.values())
     twice = [str(path) for path, count in clips.items() if count > 1]
     if twice:
         raise UserError(f"two clips would be named {twice[0]}: choose a name with --out")
 
 
-def _plan_repeat(order: Order, file: Path) -> Plan:
-    bare = Order(Wish(), out=order.out, wav=order.wav, weights=order.weights, repeat=order.repeat)
+def _plan_repeat(order: GenerateArgs, file: Path) -> GenerationPlan:
+    bare = GenerateArgs(
+        RequestArgs(), out=order.out, wav=order.wav, weights=order.weights, repeat=order.repeat
+    )
     if order != bare:
         raise UserError(
-            "--repeat makes a clip again as it was: leave out the prompt and all options but "
+            "--from-metadata makes a clip again as it was: leave out the prompt and all options "
+            "but "
             "--out, --wav and --weights"
         )
     record = read_record(file, order.weights)
@@ -351,11 +356,11 @@ def _plan_repeat(order: Order, file: Path) -> Plan:
     # beside the clip of the record, not in its place, lest another one be lost
     out = order.out or Path(f"{file.stem}-again.mp4")
     outputs = _checked({record.sample: out}, order.wav, record.request.given)
-    return Plan(record.choice, pair, [Job(record.request, outputs)], record)
+    return GenerationPlan(record.choice, pair, [GenerationJob(record.request, outputs)], record)
 
 
-def _checked(clips: dict[int, Path], wav: bool, given: Path | None) -> dict[int, Outputs]:
-    outputs = {sample: Outputs(clip, wav) for sample, clip in clips.items()}
+def _checked(clips: dict[int, Path], wav: bool, given: Path | None) -> dict[int, OutputPaths]:
+    outputs = {sample: OutputPaths(clip, wav) for sample, clip in clips.items()}
     for one in outputs.values():
         expect_container(one.clip)
         for path in one.all:

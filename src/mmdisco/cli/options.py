@@ -32,7 +32,7 @@ Dtype = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
-FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco fakes` made.")]
+FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco sample-fakes` made.")]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -48,7 +48,7 @@ def prepare(
         bool,
         typer.Option("--shots", help="No clip across a cut.", rich_help_panel=LAYOUT),
     ] = False,
-    hop: Annotated[
+    clip_stride: Annotated[
         float | None,
         typer.Option(
             help="Seconds from one clip's beginning to the next; shorter than a clip, they "
@@ -56,7 +56,7 @@ def prepare(
             rich_help_panel=LAYOUT,
         ),
     ] = None,
-    stretch: Annotated[
+    split_block: Annotated[
         float | None,
         typer.Option(
             help="Seconds of a film that is alone that go to one part, training or validation; 60.",
@@ -74,7 +74,9 @@ def prepare(
     dtype: Dtype = None,
     device: Device = None,
     threads: Threads = None,
-    shard: Annotated[int, typer.Option(help="Clips of a shard; a stop loses one at most.")] = 64,
+    shard_size: Annotated[
+        int, typer.Option(help="Clips of a shard; a stop loses one at most.")
+    ] = 64,
     batch: Annotated[int, typer.Option(help="Clips that are encoded at once.")] = 8,
 ) -> None:
     """Decode, judge and encode films: shards, manifest, report, split for validation.
@@ -82,11 +84,13 @@ def prepare(
     The same command goes on where it was stopped, and makes again what was damaged.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.generate_models import Wanted
-    from mmdisco.cli.prepare_order import Wish, carry_out
+    from mmdisco.cli.generate_models import PresetArgs
+    from mmdisco.cli.prepare_order import PrepareArgs, execute
 
-    wanted = Wanted(preset=preset, seconds=seconds, size=size, fps=fps, dtype=dtype, device=device)
-    wish = Wish(
+    wanted = PresetArgs(
+        preset=preset, seconds=seconds, size=size, fps=fps, dtype=dtype, device=device
+    )
+    wish = PrepareArgs(
         source=source,
         out=out,
         layout=layout,
@@ -94,15 +98,15 @@ def prepare(
         group_by=group_by,
         validation=validation,
         shots=shots,
-        hop=hop,
-        stretch=stretch,
+        hop=clip_stride,
+        stretch=split_block,
         clips_per_file=clips_per_file,
         audio_track=audio_track,
-        shard=shard,
+        shard=shard_size,
         batch=batch,
     )
     with running(f"finished shards are kept in {out}: {GO_ON}", threads) as run:
         choice = wanted.choice(weights)
         run.work_in(out)
-        for line in carry_out(wish, choice):
+        for line in execute(wish, choice):
             typer.echo(line)

@@ -9,24 +9,24 @@ from typing import Any, Final
 from mmdisco.cli.generate_models import fraction
 from mmdisco.cli.progress import progress
 from mmdisco.data.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
-from mmdisco.data.prepare.encode import Encoder
+from mmdisco.data.prepare.encode import ShardEncoder
 from mmdisco.data.prepare.layouts import (
     ByFile,
     ByFolder,
     ByStem,
-    Clips,
+    ClipList,
     Grouping,
     OneFilm,
     VGGSound,
     aist,
     landscape,
 )
-from mmdisco.data.prepare.planning import SHARE, Rule
-from mmdisco.data.prepare.report import in_words
-from mmdisco.data.prepare.run import Order, prepare
+from mmdisco.data.prepare.planning import SHARE, SplitConfig
+from mmdisco.data.prepare.report import summary_lines
+from mmdisco.data.prepare.run import PrepareConfig, prepare
 from mmdisco.data.prepare.sources import Source
 from mmdisco.errors import UserError
-from mmdisco.generation.metadata import Choice
+from mmdisco.generation.metadata import PresetChoice
 from mmdisco.io.files import expect_writable, read_object
 
 _GROUPINGS: Final[dict[str, Grouping]] = {
@@ -37,7 +37,7 @@ _GROUPINGS: Final[dict[str, Grouping]] = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class PrepareArgs:
     """The arguments, as given, apart from those that choose a pair."""
 
     source: Path
@@ -55,7 +55,7 @@ class Wish:
     batch: int = 8
 
 
-def carry_out(wish: Wish, choice: Choice) -> Iterator[str]:
+def execute(wish: PrepareArgs, choice: PresetChoice) -> Iterator[str]:
     """Prepare, with a progress bar.
 
     Yields:
@@ -66,12 +66,12 @@ def carry_out(wish: Wish, choice: Choice) -> Iterator[str]:
     """
     order = order_of(wish, choice)
     _show(order)
-    yield from in_words(read_object(wish.out / "report.json"))
+    yield from summary_lines(read_object(wish.out / "report.json"))
     yield str(wish.out / "report.html")
     yield str(wish.out / "prepared.json")
 
 
-def order_of(wish: Wish, choice: Choice) -> Order:
+def order_of(wish: PrepareArgs, choice: PresetChoice) -> PrepareConfig:
     """The arguments checked, and names as what they stand for.
 
     Raises:
@@ -79,7 +79,11 @@ def order_of(wish: Wish, choice: Choice) -> Order:
     """
     if wish.validation is not None and not 0 <= wish.validation < 1:
         raise UserError(f"--validation {wish.validation:g}: give a share from 0 to below 1")
-    counts = {"--shard": wish.shard, "--batch": wish.batch, "--clips-per-file": wish.clips_per_file}
+    counts = {
+        "--shard-size": wish.shard,
+        "--batch": wish.batch,
+        "--clips-per-file": wish.clips_per_file,
+    }
     counts["--audio-track"] = wish.audio_track
     for name, value in counts.items():
         if value is not None and value < 1:
@@ -94,7 +98,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "preset": choice.preset,
         "options": choice.options.to_record(),
         "weights": None if choice.options.weights is None else str(choice.options.weights),
-        "marks": dict(pair.marks()),
+        "marks": dict(pair.weight_hashes()),
     }
     arguments: dict[str, Any] = {
         "source": str(wish.source.absolute()),
@@ -110,7 +114,7 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         "shard": wish.shard,
         "batch": wish.batch,
     }
-    rule = Rule(
+    rule = SplitConfig(
         wish.validation,
         wish.clips_per_file,
         wish.shots,
@@ -118,13 +122,13 @@ def order_of(wish: Wish, choice: Choice) -> Order:
         fraction("seconds a stretch", wish.stretch),
         wish.audio_track,
     )
-    encoder = Encoder(pair)
-    return Order(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)
+    encoder = ShardEncoder(pair)
+    return PrepareConfig(source, encoder, wish.out, rule, wish.shard, wish.batch, about, arguments)
 
 
-def _source(wish: Wish, layout: str) -> Source:
-    builders: dict[str, Callable[[Wish], Source]] = {
-        "clips": lambda w: Clips(w.source, _captions(w), _grouping(w)),
+def _source(wish: PrepareArgs, layout: str) -> Source:
+    builders: dict[str, Callable[[PrepareArgs], Source]] = {
+        "clips": lambda w: ClipList(w.source, _captions(w), _grouping(w)),
         "film": lambda w: OneFilm(w.source, _captions(w)),
         "vggsound": lambda w: VGGSound(w.source, _table(w)),
         "landscape": lambda w: landscape(w.source, _captions(w)),
@@ -140,7 +144,7 @@ def _source(wish: Wish, layout: str) -> Source:
     return builders[layout](wish)
 
 
-def _captions(wish: Wish) -> Captions:
+def _captions(wish: PrepareArgs) -> Captions:
     named: dict[str, Callable[[], Captions]] = {"none": NoCaptions, "folders": FolderNames}
     if wish.captions in named:
         return named[wish.captions]()
@@ -152,19 +156,19 @@ def _captions(wish: Wish) -> Captions:
     return listed
 
 
-def _grouping(wish: Wish) -> Grouping:
+def _grouping(wish: PrepareArgs) -> Grouping:
     if wish.group_by not in _GROUPINGS:
         raise UserError(f"unknown group {wish.group_by!r}: choose one of {', '.join(_GROUPINGS)}")
     return _GROUPINGS[wish.group_by]
 
 
-def _table(wish: Wish) -> Path:
+def _table(wish: PrepareArgs) -> Path:
     if wish.captions in ("none", "folders"):
         raise UserError("the layout vggsound wants its table: give --captions vggsound.csv")
     return Path(wish.captions)
 
 
-def _show(order: Order) -> None:
+def _show(order: PrepareConfig) -> None:
     with progress("looking at files") as shown:
         for step in prepare(order):
             if step.notice:

@@ -10,19 +10,19 @@ from rich.table import Table
 
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.base import Preset
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import PRESETS
-from mmdisco.generation.system import Sampling
+from mmdisco.generation.system import SamplingDefaults
 
 
 def show_table(weights: Path | None) -> None:
     """Print a table, then where weights are looked for."""
-    options = Options(weights)
+    options = BuildOptions(weights)
     table = Table(show_lines=True)
     for title in ("preset", "parts", "GB", "licence", "here", "settings", "memory"):
         table.add_column(title, overflow="fold")
     for preset in PRESETS.values():
-        parts, here = preset.components, preset.present(Options(weights))
+        parts, here = preset.components, preset.present(BuildOptions(weights))
         table.add_row(
             preset.name,
             "\n".join(f"{part.role}: {part.source}" for part in parts),
@@ -45,7 +45,7 @@ def show_json(weights: Path | None) -> None:
 
 
 def _record(preset: Preset, weights: Path | None) -> dict[str, Any]:
-    parts, here = preset.components, preset.present(Options(weights))
+    parts, here = preset.components, preset.present(BuildOptions(weights))
     form, sampling = preset.form, _sampling(preset)
     return {
         "preset": preset.name,
@@ -90,7 +90,7 @@ def _settings(preset: Preset) -> str:
     )
 
 
-def _sampling(preset: Preset) -> Sampling | None:
+def _sampling(preset: Preset) -> SamplingDefaults | None:
     """None where the settings come with weights that are not here."""
     try:
         return preset.sampling()

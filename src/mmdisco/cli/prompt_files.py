@@ -11,7 +11,7 @@ KNOWN: Final = ("prompt", "negative_prompt", "seed")
 
 
 @dataclass(frozen=True)
-class Line:
+class PromptLine:
     """One line of a file.
 
     Attributes:
@@ -27,7 +27,7 @@ class Line:
     place: str | None = None
 
 
-def read_prompts(path: Path) -> list[Line]:
+def read_prompts(path: Path) -> list[PromptLine]:
     """All lines of a file, empty ones apart.
 
     ``.jsonl``: a string a line, or an object with ``prompt`` and, if wanted, ``negative_prompt``
@@ -45,7 +45,7 @@ def read_prompts(path: Path) -> list[Line]:
     return lines
 
 
-def _line(row: Row) -> Line:
+def _line(row: Row) -> PromptLine:
     prompt, negative, seed = row.fields.get("prompt"), row.get("negative_prompt"), row.get("seed")
     if not isinstance(prompt, str):
         raise UserError(f"{row.place}, has no prompt: give a column or a key named prompt")
@@ -55,7 +55,7 @@ def _line(row: Row) -> Line:
         number = None if seed is None else whole_number(seed)
     except ValueError as error:
         raise UserError(f"{row.place}: the seed {_short(seed)} is no whole number") from error
-    return Line(prompt, negative, number, row.place)
+    return PromptLine(prompt, negative, number, row.place)
 
 
 def _short(value: object) -> str:

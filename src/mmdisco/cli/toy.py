@@ -51,7 +51,7 @@ def toy(
     A stopped study goes on where it was when the same command is given again.
     """
     # the libraries behind a study take seconds to import, which --help need not wait for
-    from mmdisco.cli.toy_study import Order, carry_out
+    from mmdisco.cli.toy_study import ToyArgs, execute
 
     options = {
         "steps": steps,
@@ -62,7 +62,7 @@ def toy(
         "trained_bases": trained_bases,
         "samples": samples,
     }
-    order = Order(
+    order = ToyArgs(
         study=name,
         problems=tuple(problem or ()),
         settings=tuple(setting or ()),
@@ -75,5 +75,5 @@ def toy(
     said = f"finished cells are kept in {folder}, others from their last checkpoint on: {GO_ON}"
     with running(said) as run:
         run.work_in(folder)
-        for line in carry_out(order, folder, jobs, threads):
+        for line in execute(order, folder, jobs, threads):
             typer.echo(line)

@@ -11,8 +11,8 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.toy.figures import draw_guidance, draw_losses
 from mmdisco.experiments.toy.grid import run_cells
 from mmdisco.experiments.toy.report import table, with_gap, write_report
-from mmdisco.experiments.toy.run import Cell, Recipe
-from mmdisco.experiments.toy.studies import Selection, quick, study
+from mmdisco.experiments.toy.run import ToyCell, ToyRecipe
+from mmdisco.experiments.toy.studies import StudySelection, quick, study
 from mmdisco.io.files import write_text
 
 QUICK_PROBLEMS = ("8gaussians", "moons")
@@ -20,7 +20,7 @@ SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Order:
+class ToyArgs:
     """The arguments, as given; ``options`` replace settings of the study's recipe."""
 
     study: str
@@ -31,7 +31,7 @@ class Order:
     options: dict[str, Any]
     quick: bool
 
-    def change(self, recipe: Recipe) -> Recipe:
+    def change(self, recipe: ToyRecipe) -> ToyRecipe:
         """The study's recipe with the options in it."""
         return replace(quick(recipe) if self.quick else recipe, **self.options)
 
@@ -40,7 +40,7 @@ class Order:
         """Where its results go unless another place is given."""
         return Path("runs") / "toy" / (f"{self.study}-quick" if self.quick else self.study)
 
-    def selection(self) -> Selection:
+    def selection(self) -> StudySelection:
         """The cells asked for; the quick form has a narrower default.
 
         Raises:
@@ -48,14 +48,16 @@ class Order:
         """
         if not self.quick:
             seeds = SEEDS if self.seeds is None else self.seeds
-            return Selection(self.problems, self.settings, self.losses, seeds)
+            return StudySelection(self.problems, self.settings, self.losses, seeds)
         if self.seeds is not None:
             raise UserError("--seeds has no effect with --quick, which has one: leave one out")
         planes = QUICK_PROBLEMS if self.study == "losses" else ()
-        return Selection(self.problems or planes, self.settings or ("ind",), self.losses, seeds=1)
+        return StudySelection(
+            self.problems or planes, self.settings or ("ind",), self.losses, seeds=1
+        )
 
 
-def carry_out(order: Order, folder: Path, jobs: int, threads: int = 1) -> Iterator[str]:
+def execute(order: ToyArgs, folder: Path, jobs: int, threads: int = 1) -> Iterator[str]:
     """Run the study and write its report.
 
     Yields:
@@ -80,8 +82,8 @@ def carry_out(order: Order, folder: Path, jobs: int, threads: int = 1) -> Iterat
             yield str(path)
 
 
-def _run(cells: list[Cell], folder: Path, jobs: int, threads: int) -> list[dict[str, Any]]:
-    found: dict[Cell, list[dict[str, Any]]] = {}
+def _run(cells: list[ToyCell], folder: Path, jobs: int, threads: int) -> list[dict[str, Any]]:
+    found: dict[ToyCell, list[dict[str, Any]]] = {}
     with progress("toy study") as shown:
         for done, (cell, rows) in enumerate(run_cells(cells, folder, jobs, threads), start=1):
             found[cell] = rows

@@ -40,8 +40,8 @@ def train(
     precision: accelerate launch -m mmdisco train ...
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.train_order import carry_out
-    from mmdisco.training.config_io import read_course
+    from mmdisco.cli.train_order import execute
+    from mmdisco.training.config_io import read_config
 
     given = {
         "data": data,
@@ -55,9 +55,9 @@ def train(
         "discriminator.interaction": interaction,
         "work.cpu": cpu or None,
     }
-    course = read_course(config, given, settings or [])
+    course = read_config(config, given, settings or [])
     said = f"everything up to the last checkpoint is kept in {course.out}: {GO_ON}"
     with running(said, threads) as run:
         run.work_in(course.out)
-        for line in carry_out(course, push_to_hub):
+        for line in execute(course, push_to_hub):
             typer.echo(line)

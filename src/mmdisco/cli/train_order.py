@@ -5,13 +5,13 @@ from typing import Any
 
 from mmdisco.cli.progress import Shown, progress
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.discriminators.hub import DiscriminatorFolder, expect_repository
-from mmdisco.training.config import Course
-from mmdisco.training.run import prepare_training
-from mmdisco.training.trainer import Observer
+from mmdisco.discriminators.hub import PretrainedDiscriminator, expect_repository
+from mmdisco.training.config import TrainingConfig
+from mmdisco.training.run import build
+from mmdisco.training.trainer import Callback
 
 
-class Looker(Observer):
+class ProgressCallback(Callback):
     """Shows the step and the losses.
 
     Args:
@@ -29,14 +29,14 @@ class Looker(Observer):
         self._shown.update(self._name, step, self._total, self._said)
         return {}
 
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """Say the losses, when they are new."""
         if "discrimination" in line:
             said = f"{line['discrimination']:.3f}, accuracy {line['accuracy']:.2f}"
             self._said = f"cross-entropy {said}"
 
 
-def carry_out(course: Course, repository: str | None) -> Iterator[str]:
+def execute(course: TrainingConfig, repository: str | None) -> Iterator[str]:
     """Train.
 
     Yields:
@@ -48,12 +48,12 @@ def carry_out(course: Course, repository: str | None) -> Iterator[str]:
     if repository is not None:
         expect_repository(repository)
     with progress("clips and bases") as shown:
-        first = [Looker(shown, "contrast", course.first.steps)]
-        own = [Looker(shown, "training", course.training.steps)]
-        training = prepare_training(course, own, first)
+        first = [ProgressCallback(shown, "contrast", course.first.steps)]
+        own = [ProgressCallback(shown, "training", course.training.steps)]
+        training = build(course, own, first)
         for _ in training.steps():
             pass
     if training.strategy.main:
         yield str(course.out)
         if repository is not None:
-            yield DiscriminatorFolder.push_to_hub(course.out, repository)
+            yield PretrainedDiscriminator.push_to_hub(course.out, repository)

@@ -16,7 +16,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import PerSample
 
 
-class NoisePath(ABC):
+class LevelCoupling(ABC):
     """u in [0, 1] to a pair of noise levels; both rise with u, or stay clean."""
 
     @abstractmethod
@@ -25,7 +25,7 @@ class NoisePath(ABC):
 
 
 @dataclass(frozen=True)
-class IndexPath(NoisePath):
+class SameTimestep(LevelCoupling):
     """Both schedules at the same share of their own table, whatever their lengths.
 
     With two schedules of n rows, row k of one meets row k of the other.
@@ -44,7 +44,7 @@ class IndexPath(NoisePath):
 
 
 @dataclass(frozen=True)
-class LogSNRPath(NoisePath):
+class SameLogSNR(LevelCoupling):
     """Both modalities at the same ln(α²/σ²), paced by the audio's schedule.
 
     Where one schedule does not reach as far as the other, the path ends with the shorter one.
@@ -63,14 +63,14 @@ class LogSNRPath(NoisePath):
 
 
 @dataclass(frozen=True)
-class GivenVideo(NoisePath):
+class CleanVideo(LevelCoupling):
     """Another path with the video clean throughout: sound for a given video.
 
     Noising the given side along would not sample the conditional, even with the exact log ratio;
     h(x_t, y_0) does.
     """
 
-    path: NoisePath
+    path: LevelCoupling
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
         """The audio's levels of the path beside a clean video."""
@@ -78,10 +78,10 @@ class GivenVideo(NoisePath):
 
 
 @dataclass(frozen=True)
-class GivenAudio(NoisePath):
+class CleanAudio(LevelCoupling):
     """Another path with the audio clean throughout: video for a given sound."""
 
-    path: NoisePath
+    path: LevelCoupling
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
         """The video's levels of the path beside a clean audio."""

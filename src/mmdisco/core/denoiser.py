@@ -28,11 +28,11 @@ class Conditioning:
 
     Attributes:
         pooled: One vector per sample, which a discriminator reads; width 0 where there is no text.
-        native: What the wrapped network reads; only its own adapter unpacks it. Batch first.
+        embeds: What the wrapped network reads; only its own adapter unpacks it. Batch first.
     """
 
     pooled: Text
-    native: tuple[Tensor, ...] = ()
+    embeds: tuple[Tensor, ...] = ()
 
     @staticmethod
     def none(batch_size: int) -> "Conditioning":
@@ -41,7 +41,7 @@ class Conditioning:
 
     def take(self, index: Tensor) -> "Conditioning":
         """The samples of the given positions."""
-        return Conditioning(self.pooled[index], tuple(one[index] for one in self.native))
+        return Conditioning(self.pooled[index], tuple(one[index] for one in self.embeds))
 
 
 class Denoiser(ABC):
@@ -121,7 +121,7 @@ class JointModel(JointDenoiser):
 
 
 @dataclass(frozen=True)
-class ModelPair(JointModel):
+class IndependentModels(JointModel):
     """Two base models side by side; their samples agree through the caption alone."""
 
     audio: BaseModel[Audio]
@@ -136,7 +136,7 @@ class ModelPair(JointModel):
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
         """Each model on its own latent; a clean side costs nothing."""
-        return IndependentPair(AV(self.audio, self.video)).predict_noise(z_t, level, cond)
+        return IndependentDenoisers(AV(self.audio, self.video)).predict_noise(z_t, level, cond)
 
     def encode_prompts(self, prompts: Sequence[str]) -> AV[Conditioning]:
         """Each model reads the prompts by itself."""
@@ -164,7 +164,7 @@ class ModelPair(JointModel):
 
 
 @dataclass(frozen=True)
-class IndependentPair(JointDenoiser):
+class IndependentDenoisers(JointDenoiser):
     """Two models side by side; their samples agree through the caption alone."""
 
     bases: AV[Denoiser]

@@ -28,7 +28,7 @@ class Discriminator(nn.Module, ABC):
             text: Pooled caption of either modality, shape (b, d); width 0 where there is none.
         """
 
-    def crosswise(
+    def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
         """What its products say of every sound of a group with every video of it.

@@ -16,14 +16,14 @@ from torch import Tensor
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import EveryTime, Gradient
-from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.core.log_ratio import LogRatioGradient, NoReuse
+from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.shapes import Latent, PerSample
 
 
 def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:
     """ε̂ − s σ ∇h: the method's one line."""
-    return eps - over(scale * level.sigma, eps) * gradient
+    return eps - broadcast_like(scale * level.sigma, eps) * gradient
 
 
 class JointScale(ABC):
@@ -77,7 +77,7 @@ class JointGuidance(JointDenoiser):
     base: JointDenoiser
     discriminator: Discriminator
     scale: AV[JointScale]
-    gradient: Gradient = field(default_factory=EveryTime)
+    gradient: LogRatioGradient = field(default_factory=NoReuse)
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
@@ -93,7 +93,7 @@ class JointGuidance(JointDenoiser):
 
 
 @dataclass(frozen=True)
-class ClassifierFree(JointDenoiser):
+class ClassifierFreeGuidance(JointDenoiser):
     """null + w (cond − null) in each modality (Ho & Salimans 2021, Eq. 6 with w = 1 + their w).
 
     Around a ``JointGuidance`` it guides base and discriminator at once.
@@ -122,8 +122,8 @@ class ClassifierFree(JointDenoiser):
 
 
 @dataclass(frozen=True)
-class BatchedClassifierFree(JointDenoiser):
-    """``ClassifierFree`` in one evaluation of twice the batch: more memory, often less time.
+class BatchedClassifierFreeGuidance(JointDenoiser):
+    """``ClassifierFreeGuidance`` in one evaluation of twice the batch: more memory, less time.
 
     Attributes:
         denoiser: Run once, with the captions and the empty ones side by side.
@@ -155,9 +155,9 @@ def _twice(x: Tensor) -> Tensor:
 
 
 def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
-    native = zip(cond.native, null.native, strict=True)
+    embeds = zip(cond.embeds, null.embeds, strict=True)
     return Conditioning(
-        torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in native)
+        torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in embeds)
     )
 
 
@@ -173,5 +173,5 @@ def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
 def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:
     return Conditioning(
         cond.pooled.expand(batch_size, -1),
-        tuple(one.expand(batch_size, *one.shape[1:]) for one in cond.native),
+        tuple(one.expand(batch_size, *one.shape[1:]) for one in cond.embeds),
     )

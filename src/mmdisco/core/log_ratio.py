@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent, Logit
 
@@ -27,7 +27,7 @@ class LogRatio:
     gradient: AV[Tensor]
 
 
-def differentiate(
+def log_ratio_gradient(
     log_ratio: LogRatioOf, z_t: AV[Tensor], *, create_graph: bool = False
 ) -> LogRatio:
     """h and ∇h of each pair: the one place that differentiates a logit.
@@ -49,7 +49,7 @@ def differentiate(
     return LogRatio(logit if create_graph else logit.detach(), AV(audio, video))
 
 
-class Gradient(ABC):
+class LogRatioGradient(ABC):
     """Where one run takes ∇h from; may keep what it found at earlier levels."""
 
     @abstractmethod
@@ -63,29 +63,29 @@ class Gradient(ABC):
         """
 
 
-class Asking(ABC):
+class GradientReuse(ABC):
     """How often a run asks for the gradient: immutable, begins as many runs as wanted."""
 
     @abstractmethod
-    def begin(self) -> Gradient:
+    def begin(self) -> LogRatioGradient:
         """The gradient of a new run."""
 
 
 @dataclass(frozen=True)
-class EveryTime(Asking, Gradient):
+class NoReuse(GradientReuse, LogRatioGradient):
     """The gradient of this very pair, at every evaluation."""
 
-    def begin(self) -> Gradient:
+    def begin(self) -> LogRatioGradient:
         """There is nothing to keep."""
         return self
 
     def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
         """∇h."""
-        return differentiate(log_ratio, z_t).gradient
+        return log_ratio_gradient(log_ratio, z_t).gradient
 
 
 @dataclass(frozen=True)
-class EveryKth(Asking):
+class ReuseEvery(GradientReuse):
     """The gradient at the first of ``every`` guided evaluations, held for the others.
 
     What is held is ∇h of the latents in variance-preserving units. Guidance multiplies it by the σ
@@ -105,13 +105,13 @@ class EveryKth(Asking):
         if self.every < 1:
             raise UserError(f"guidance at every {self.every} evaluations: ask for 1 or more")
 
-    def begin(self) -> Gradient:
+    def begin(self) -> LogRatioGradient:
         """Nothing held yet."""
         return _Held(self.every)
 
 
 @dataclass
-class _Held(Gradient):
+class _Held(LogRatioGradient):
     every: int
     count: int = 0
     gradient: AV[Tensor] | None = None
@@ -120,15 +120,15 @@ class _Held(Gradient):
         asked = self.count % self.every == 0
         self.count += 1
         if self.gradient is None or asked:
-            found = differentiate(log_ratio, z_t).gradient
+            found = log_ratio_gradient(log_ratio, z_t).gradient
             self.gradient = each(_in_vp_units, found, level)
         return each(_in_own_units, self.gradient, level)
 
 
 def _in_vp_units(gradient: Latent, level: NoiseLevel) -> Latent:
     # the chain rule of x_vp = x / √(α² + σ²)
-    return gradient * over(level.magnitude, gradient)
+    return gradient * broadcast_like(level.magnitude, gradient)
 
 
 def _in_own_units(gradient: Latent, level: NoiseLevel) -> Latent:
-    return gradient / over(level.magnitude, gradient)
+    return gradient / broadcast_like(level.magnitude, gradient)

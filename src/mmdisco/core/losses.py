@@ -20,7 +20,7 @@ from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import guide
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.pairs import Pairs
 from mmdisco.errors import UserError
@@ -56,7 +56,7 @@ class NoisedPairs:
         return each(NoiseLevel.add_noise, self.level, self.pairs.z_0, self.eps)
 
 
-class Criterion(ABC):
+class Loss(ABC):
     """What the steps of a training minimise."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Criterion(ABC):
 
 
 @dataclass(frozen=True)
-class Objective(Criterion):
+class MMDisCoLoss(Loss):
     """The paper's: how much either loss counts; λ is ``denoising`` where ``discrimination`` is 1.
 
     A loss of weight 0 is not computed.
@@ -146,7 +146,7 @@ def _denoising(
     with torch.no_grad():
         base_eps = base.predict_noise(z_t, real.level, cond)
     text = cond.map(_pooled)
-    ratio = differentiate(lambda z: discriminator(z, real.level, text), z_t, create_graph=True)
+    ratio = log_ratio_gradient(lambda z: discriminator(z, real.level, text), z_t, create_graph=True)
 
     def error(eps: Latent, base_eps: Latent, gradient: Latent, level: NoiseLevel) -> Tensor:
         guided = guide(base_eps, gradient, level, torch.ones_like(level.sigma))

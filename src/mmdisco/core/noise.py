@@ -57,7 +57,7 @@ class NoiseLevel:
         """√(α² + σ²): 1 for VP."""
         return torch.hypot(self.alpha, self.sigma)
 
-    def evidence(self, agreeing: int) -> PerSample:
+    def wiener_gain(self, agreeing: int) -> PerSample:
         """√(k / (k + σ²/α²)) in [0, 1] for k values that agree.
 
         In VP units x_t times this, for k = 1, is the best linear guess of a clean latent of unit
@@ -68,15 +68,15 @@ class NoiseLevel:
 
     def add_noise(self, x_0: Latent, eps: Latent) -> Latent:
         """The forward process x_t = α x_0 + σ ε."""
-        return over(self.alpha, x_0) * x_0 + over(self.sigma, x_0) * eps
+        return broadcast_like(self.alpha, x_0) * x_0 + broadcast_like(self.sigma, x_0) * eps
 
     def predict_x0(self, x_t: Latent, eps: Latent) -> Latent:
         """x̂_0 = (x_t − σ ε) / α; infinite where α = 0."""
-        return (x_t - over(self.sigma, x_t) * eps) / over(self.alpha, x_t)
+        return (x_t - broadcast_like(self.sigma, x_t) * eps) / broadcast_like(self.alpha, x_t)
 
     def to_vp(self, x_t: Latent) -> Latent:
         """The same latent in VP units, α² + σ² = 1."""
-        return x_t / over(self.magnitude, x_t)
+        return x_t / broadcast_like(self.magnitude, x_t)
 
     def at(self, index: int) -> "NoiseLevel":
         """The level of one row, as a batch of one."""
@@ -90,7 +90,7 @@ class NoiseLevel:
         )
 
 
-def over(per_sample: PerSample, x: Latent) -> Tensor:
+def broadcast_like(per_sample: PerSample, x: Latent) -> Tensor:
     """A number per sample, shaped and cast to multiply ``x``."""
     return per_sample.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 

@@ -12,13 +12,13 @@ import torch
 from torch import Generator, Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
 
 
-class TimeLaw(ABC):
+class TimestepSampler(ABC):
     """A law of u on [0, 1]."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class TimeLaw(ABC):
         """Go on from a ``state``."""
 
 
-class PowerLaw(TimeLaw):
+class PowerSampler(TimestepSampler):
     """u = (uniform)^power: 1 is uniform, 2 dwells on low noise."""
 
     def __init__(self, power: float = 1.0) -> None:
@@ -69,7 +69,7 @@ class PowerLaw(TimeLaw):
         """Nothing to restore."""
 
 
-class ImportanceLaw(TimeLaw):
+class LossSecondMomentSampler(TimestepSampler):
     """u in proportion to √E[loss²], the loss weighted back (Nichol & Dhariwal 2021, Eq. 18).
 
     The expected gradient is that of uniform u; its variance is lower once the bins are known.
@@ -126,7 +126,7 @@ class ImportanceLaw(TimeLaw):
 
 
 @dataclass(frozen=True)
-class LevelDraw:
+class NoiseLevelDraw:
     """The levels of one batch, and how much each sample's loss counts."""
 
     levels: AV[NoiseLevel]
@@ -135,7 +135,7 @@ class LevelDraw:
 
 
 @dataclass(frozen=True)
-class LevelLaw:
+class NoiseLevelSampler:
     """How the two noise levels of a training pair are drawn.
 
     Attributes:
@@ -145,8 +145,8 @@ class LevelLaw:
         one_sided: Share of pairs with one side clean, either side in turn.
     """
 
-    path: NoisePath
-    time: TimeLaw
+    path: LevelCoupling
+    time: TimestepSampler
     independent: float = 0.0
     one_sided: float = 0.0
 
@@ -158,7 +158,7 @@ class LevelLaw:
                 "levels: give two numbers from 0, together at most 1"
             )
 
-    def draw(self, count: int, generator: Generator) -> LevelDraw:
+    def draw(self, count: int, generator: Generator) -> NoiseLevelDraw:
         """Stratified over the batch: the k-th sample draws from the k-th part of [0, 1]."""
         u = self._stratified(count, generator)
         levels = self.path.levels(u)
@@ -176,7 +176,7 @@ class LevelLaw:
                 audio=_chosen(kind >= middle, clean, levels.audio),
                 video=_chosen((kind >= start) & (kind < middle), clean, levels.video),
             )
-        return LevelDraw(levels, u, self.time.weight(u))
+        return NoiseLevelDraw(levels, u, self.time.weight(u))
 
     def _stratified(self, count: int, generator: Generator) -> Tensor:
         jitter = torch.rand(count, generator=generator, dtype=torch.float64)

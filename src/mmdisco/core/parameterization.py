@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.shapes import Latent, PerSample
 
 
@@ -45,7 +45,7 @@ class CleanSample(Prediction):
     """x_0; undefined at σ = 0."""
 
     def to_eps(self, output: Latent, x_t: Latent, level: NoiseLevel) -> Latent:
-        return (x_t - over(level.alpha, x_t) * output) / over(level.sigma, x_t)
+        return (x_t - broadcast_like(level.alpha, x_t) * output) / broadcast_like(level.sigma, x_t)
 
     def from_eps(self, eps: Latent, x_t: Latent, level: NoiseLevel) -> Latent:
         return level.predict_x0(x_t, eps)
@@ -84,4 +84,4 @@ class FlowVelocity(Prediction):
 
 
 def _factors(level: NoiseLevel, x: Latent) -> tuple[Tensor, Tensor]:
-    return over(level.alpha, x), over(level.sigma, x)
+    return broadcast_like(level.alpha, x), broadcast_like(level.sigma, x)

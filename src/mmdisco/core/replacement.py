@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.core.rng import generator_of
+from mmdisco.core.rng import seeded_generator
 from mmdisco.shapes import Latent
 
 TICKS: Final = 2**16
@@ -23,7 +23,7 @@ TICKS: Final = 2**16
 
 
 @dataclass(frozen=True)
-class Noised:
+class NoisyPair:
     """A pair of latents at a pair of levels."""
 
     z_t: AV[Tensor]
@@ -31,7 +31,7 @@ class Noised:
 
 
 @dataclass(frozen=True)
-class Alongside:
+class Replacement:
     """Noises a clean side to the timestep of the other.
 
     The noise is settled by ``seed``, timestep and modality and is the same for every sample, so
@@ -45,7 +45,7 @@ class Alongside:
     schedules: AV[NoiseSchedule]
     seed: int = 0
 
-    def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> Noised:
+    def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> NoisyPair:
         """Both sides at one timestep; unchanged where neither or both are clean.
 
         Args:
@@ -53,14 +53,14 @@ class Alongside:
             level: Their levels.
         """
         if level.audio.is_clean == level.video.is_clean:
-            return Noised(z_t, level)
+            return NoisyPair(z_t, level)
         if level.video.is_clean:
             own = self._beside(self.schedules.video, level.audio)
             video = own.add_noise(z_t.video, self._noise(z_t.video, own, 1))
-            return Noised(AV(z_t.audio, video), AV(level.audio, own))
+            return NoisyPair(AV(z_t.audio, video), AV(level.audio, own))
         own = self._beside(self.schedules.audio, level.video)
         audio = own.add_noise(z_t.audio, self._noise(z_t.audio, own, 0))
-        return Noised(AV(audio, z_t.video), AV(own, level.video))
+        return NoisyPair(AV(audio, z_t.video), AV(own, level.video))
 
     def _beside(self, schedule: NoiseSchedule, other: NoiseLevel) -> NoiseLevel:
         return schedule.level(other.t)
@@ -68,6 +68,6 @@ class Alongside:
     def _noise(self, clean: Latent, level: NoiseLevel, side: int) -> Tensor:
         def draw(t: float) -> Tensor:
             stream = 2 * round(t * TICKS) + side
-            return torch.randn(clean.shape[1:], generator=generator_of(self.seed, stream))
+            return torch.randn(clean.shape[1:], generator=seeded_generator(self.seed, stream))
 
         return torch.stack([draw(t) for t in level.t.tolist()]).to(clean)

@@ -25,8 +25,8 @@ class NoiseSource:
         """A source for ``len(seeds)`` samples, each with its own seed."""
         return NoiseSource(
             AV(
-                audio=[generator_of(seed, 0) for seed in seeds],
-                video=[generator_of(seed, 1) for seed in seeds],
+                audio=[seeded_generator(seed, 0) for seed in seeds],
+                video=[seeded_generator(seed, 1) for seed in seeds],
             )
         )
 
@@ -41,17 +41,17 @@ class NoiseSource:
 
     def draw(self, shapes: AV[torch.Size], dtype: torch.dtype = torch.float32) -> AV[Tensor]:
         """Standard normal noise of whole batches, ``shapes`` with the batch in front."""
-        return each(lambda shape, own: draw_normal(shape, own, dtype), shapes, self.generators)
+        return each(lambda shape, own: randn_tensor(shape, own, dtype), shapes, self.generators)
 
 
-def draw_normal(shape: torch.Size, generators: list[Generator], dtype: torch.dtype) -> Tensor:
+def randn_tensor(shape: torch.Size, generators: list[Generator], dtype: torch.dtype) -> Tensor:
     """Standard normal noise, each sample from its own generator, or all from a single one."""
     if len(generators) == 1:
         return torch.randn(shape, generator=generators[0], dtype=dtype)
     return torch.stack([torch.randn(shape[1:], generator=one, dtype=dtype) for one in generators])
 
 
-def generator_of(seed: int, stream: int) -> Generator:
+def seeded_generator(seed: int, stream: int) -> Generator:
     """A generator of its own for every seed and every stream of it, such as a step of training."""
     # a hash of both, for neighbouring seeds and streams must be unrelated
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]

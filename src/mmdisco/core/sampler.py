@@ -12,51 +12,51 @@ import torch
 from torch import Generator, Tensor
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import GivenAudio, GivenVideo, NoisePath
+from mmdisco.core.coupling import CleanAudio, CleanVideo, LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
-from mmdisco.core.noise import NoiseLevel, over
-from mmdisco.core.rng import NoiseSource, draw_normal
-from mmdisco.core.schedulers import Held, Run, Solver
+from mmdisco.core.noise import NoiseLevel, broadcast_like
+from mmdisco.core.rng import NoiseSource, randn_tensor
+from mmdisco.core.schedulers import NoOpSolver, Solver, SolverState
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent, Table
 
 
-class Grid(ABC):
+class TimestepSpacing(ABC):
     """The u of a run's steps, from the most noise to the least."""
 
     @abstractmethod
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """``steps`` values of u, falling, in [0, 1]; the step after the last one ends at x_0."""
 
 
 @dataclass(frozen=True)
-class UniformTime(Grid):
+class LinspaceSpacing(TimestepSpacing):
     """Equal steps of u from 1 to 0, both ends included."""
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """From u = 1 to u = 0."""
         return torch.linspace(1, 0, _at_least_one(steps), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
-class LeadingTime(Grid):
+class LeadingSpacing(TimestepSpacing):
     """Equal steps that leave the top of the path out: u = k/N for k = N − 1, …, 0.
 
     The pipelines of Stable Diffusion space their timesteps so ("leading").
     """
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """From u = (N − 1)/N to u = 0."""
         return torch.arange(_at_least_one(steps) - 1, -1, -1, dtype=torch.float64) / steps
 
 
 @dataclass(frozen=True)
-class UniformLogSNR(Grid):
+class LogSNRSpacing(TimestepSpacing):
     """Equal steps of the log-SNR of whichever side is noisy (Lu et al. 2022, Section 3.2)."""
 
     resolution: int = 4096
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """The u of equally spaced log-SNR."""
         u = torch.linspace(0, 1, self.resolution, dtype=torch.float64)
         levels = path.levels(u)
@@ -88,28 +88,32 @@ class Sampler:
         solvers: How either modality steps.
         steps: Evaluations of the denoiser, corrections apart.
         grid: Where on the path they lie.
-        corrections: How often each step is taken again from both latents noised back by one step.
+        resamples: How often each step is taken again from both latents noised back by one step.
     """
 
-    path: NoisePath
+    path: LevelCoupling
     solvers: AV[Solver]
     steps: int = 50
-    grid: Grid = field(default_factory=UniformTime)
-    corrections: int = 0
+    grid: TimestepSpacing = field(default_factory=LinspaceSpacing)
+    resamples: int = 0
 
     def given_video(self) -> "Sampler":
         """The same run with the video given: z_T holds noise and the clean video."""
-        return replace(self, path=GivenVideo(self.path), solvers=AV(self.solvers.audio, Held()))
+        return replace(
+            self, path=CleanVideo(self.path), solvers=AV(self.solvers.audio, NoOpSolver())
+        )
 
     def given_audio(self) -> "Sampler":
         """The same run with the audio given: z_T holds the clean audio and noise."""
-        return replace(self, path=GivenAudio(self.path), solvers=AV(Held(), self.solvers.video))
+        return replace(
+            self, path=CleanAudio(self.path), solvers=AV(NoOpSolver(), self.solvers.video)
+        )
 
     def initial(self, noise: NoiseSource, shapes: AV[torch.Size]) -> AV[Tensor]:
         """Pure noise in the units of the run's first level; ``shapes`` with the batch in front."""
 
         def scaled(eps: Tensor, levels: NoiseLevel) -> Tensor:
-            return eps * over(levels.at(0).expand(len(eps)).magnitude, eps)
+            return eps * broadcast_like(levels.at(0).expand(len(eps)).magnitude, eps)
 
         return each(scaled, noise.draw(shapes), self._levels())
 
@@ -140,11 +144,11 @@ class Sampler:
             there = each(
                 lambda run, own, i=index: run.arrival(own, i).expand(batch_size), runs, levels
             )
-            for remaining in range(self.corrections, -1, -1):
+            for remaining in range(self.resamples, -1, -1):
                 with torch.no_grad():
                     eps = denoiser.predict_noise(z, here, cond)
                     # a step to be taken again leaves no trace in the solver's history
-                    taken = runs.map(lambda run: run.fork()) if remaining else runs
+                    taken = runs.map(lambda run: run.copy()) if remaining else runs
                     z = _step(taken, index, z, eps, noise)
                     if remaining:
                         z = each(_noise_back, z, there, here, noise.generators)
@@ -161,15 +165,15 @@ class Sampler:
         return deque(self.run(denoiser, z_T, cond, noise), maxlen=1).pop()
 
     def _levels(self) -> AV[NoiseLevel]:
-        if self.corrections < 0:
-            raise UserError(f"{self.corrections} corrections: ask for 0 or more")
+        if self.resamples < 0:
+            raise UserError(f"{self.resamples} corrections: ask for 0 or more")
         return self.path.levels(self.grid.stops(self.path, self.steps))
 
 
 def _step(
-    runs: AV[Run], index: int, z: AV[Tensor], eps: AV[Tensor], noise: NoiseSource
+    runs: AV[SolverState], index: int, z: AV[Tensor], eps: AV[Tensor], noise: NoiseSource
 ) -> AV[Tensor]:
-    def step(run: Run, x_t: Latent, eps: Latent, generators: list[Generator]) -> Latent:
+    def step(run: SolverState, x_t: Latent, eps: Latent, generators: list[Generator]) -> Latent:
         return run.step(index, x_t, eps, generators)
 
     return each(step, runs, z, eps, noise.generators)
@@ -181,5 +185,5 @@ def _noise_back(
     """The forward kernel from level s back to the noisier t: r x_s + √(σ_t² − r² σ_s²) ε."""
     ratio = level_t.alpha / level_s.alpha
     spread = (level_t.sigma.square() - (ratio * level_s.sigma).square()).clamp(min=0).sqrt()
-    eps = draw_normal(x_s.shape, generators, x_s.dtype)
-    return over(ratio, x_s) * x_s + over(spread, x_s) * eps
+    eps = randn_tensor(x_s.shape, generators, x_s.dtype)
+    return broadcast_like(ratio, x_s) * x_s + broadcast_like(spread, x_s) * eps

@@ -38,7 +38,7 @@ from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
 
-class Run(ABC):
+class SolverState(ABC):
     """The solver of one modality in the middle of one run; keeps its multistep history."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Run(ABC):
         return levels.at(index + 1) if index + 1 < len(levels.sigma) else NoiseLevel.clean(1)
 
     @abstractmethod
-    def fork(self) -> "Run":
+    def copy(self) -> "SolverState":
         """A copy of the present state, so that a step can be taken again."""
 
 
@@ -70,15 +70,15 @@ class Solver(ABC):
     """A way to walk the levels of a run: immutable, begins as many runs as wanted."""
 
     @abstractmethod
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """A new run over ``levels``, from the most noise to the least."""
 
 
 @dataclass(frozen=True)
-class Held(Solver, Run):
+class NoOpSolver(Solver, SolverState):
     """Leaves its side as it is: the given side of one-sided generation."""
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """Nothing to prepare."""
         return self
 
@@ -86,7 +86,7 @@ class Held(Solver, Run):
         """``x_t``, unchanged."""
         return x_t
 
-    def fork(self) -> Run:
+    def copy(self) -> SolverState:
         """There is no state to copy."""
         return self
 
@@ -104,7 +104,7 @@ class VPSolver(Solver):
     scheduler: SchedulerMixin
     step_options: tuple[tuple[str, float], ...] = ()
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
         scheduler = _on_table(self.scheduler, levels)
         return _SchedulerRun(
@@ -122,7 +122,7 @@ class VESolver(Solver):
 
     scheduler: SchedulerMixin
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
         scheduler = _on_table(self.scheduler, levels)
         # such schedulers insist that their input was scaled; ours is, by the denoiser's own units
@@ -140,7 +140,7 @@ class FlowSolver(Solver):
 
     scheduler: SchedulerMixin
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """Hand s = σ/(α + σ) of each level to the scheduler."""
         given: Any = self.scheduler
         scheduler = type(given).from_config(
@@ -158,7 +158,7 @@ class FlowSolver(Solver):
         return _SchedulerRun(scheduler, _reciprocal(mixture), velocity, {})
 
 
-class _SchedulerRun(Run):
+class _SchedulerRun(SolverState):
     def __init__(
         self, scheduler: Any, scales: list[float], convert: Any, options: dict[str, float]
     ) -> None:
@@ -179,7 +179,7 @@ class _SchedulerRun(Run):
         # some schedulers compute in float32 or float64 whatever they are given
         return (stepped / self._scales[index + 1]).to(x_t.dtype)
 
-    def fork(self) -> Run:
+    def copy(self) -> SolverState:
         return _SchedulerRun(
             copy.deepcopy(self._scheduler), self._scales, self._convert, self._options
         )

@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler
 from torch import Generator
 
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.core.schedulers import Run, Solver
+from mmdisco.core.schedulers import Solver, SolverState
 from mmdisco.shapes import Latent
 
 
@@ -52,7 +52,7 @@ class StridedDDPM(Solver):
     schedule: NoiseSchedule
     clip_sample: bool = False
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """A new run over ``levels``."""
         return _StridedRun(
             self.schedule, StridedScheduler(self.schedule, levels, clip_sample=self.clip_sample)
@@ -60,7 +60,7 @@ class StridedDDPM(Solver):
 
 
 @dataclass(frozen=True)
-class _StridedRun(Run):
+class _StridedRun(SolverState):
     schedule: NoiseSchedule
     scheduler: StridedScheduler
 
@@ -75,6 +75,6 @@ class _StridedRun(Run):
         t = self.scheduler.previous_timestep(int(self.scheduler.timesteps[index]))
         return self.schedule.levels().at(t) if t >= 0 else NoiseLevel.clean(1)
 
-    def fork(self) -> Run:
+    def copy(self) -> SolverState:
         # a step keeps nothing
         return self

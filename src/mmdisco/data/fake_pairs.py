@@ -24,10 +24,10 @@ from mmdisco.core.pairs import Pairs
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepared import PARTS, Clips
+from mmdisco.data.prepared import PARTS, PreparedClips
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.system import Pair, Sampling
+from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.io.files import (
     MOST_LIST_BYTES,
     read_object,
@@ -91,12 +91,12 @@ def fake_shard(
     return Pairs(sampler.sample(base, sampler.initial(noise, whole), cond, noise), cond)
 
 
-MAKER: Final = "mmdisco fakes"
+MAKER: Final = "mmdisco sample-fakes"
 JUDGES: Final = ("discriminator", "additive")
 
 
 @dataclass(frozen=True)
-class Shard:
+class FakeShard:
     """Fakes that are made in one batch.
 
     Attributes:
@@ -117,7 +117,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Fakes:
+class FakePairs:
     """What is to be made.
 
     Attributes:
@@ -131,9 +131,9 @@ class Fakes:
         most: Fakes of one caption in either part; None has no limit.
     """
 
-    clips: Clips
-    pair: Pair
-    sampling: Sampling
+    clips: PreparedClips
+    pair: JointSystem
+    sampling: SamplingDefaults
     out: Path
     samples: int = 1
     shard: int = 32
@@ -153,16 +153,16 @@ class Fakes:
             raise UserError(f"{self.clips.folder} holds no clips: prepare some first")
 
     @property
-    def shards(self) -> list[Shard]:
+    def shards(self) -> list[FakeShard]:
         """All of them; those of the training part first."""
-        found: list[Shard] = []
+        found: list[FakeShard] = []
         for part in PARTS:
             captions = self.clips.captions[part]
             rows = list(self._rows(captions))
             for place, first in enumerate(range(0, len(rows), self.shard)):
                 own = tuple(rows[first : first + self.shard])
                 texts = tuple(captions[row] for row in own)
-                found.append(Shard(len(found), part, place, first, own, texts))
+                found.append(FakeShard(len(found), part, place, first, own, texts))
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Fakes:
             "preset": self.clips.preset,
             "options": self.clips.options.to_record() | {"device": ""},
             "independent": self.pair.independent,
-            "weights": base_marks(self.pair),
+            "weights": base_weight_hashes(self.pair),
             "clips": self.clips.fingerprint,
             "steps": self.sampling.steps,
             "solver": self.sampling.solver,
@@ -186,7 +186,7 @@ class Fakes:
 
     def make(
         self, rank: int = 0, processes: int = 1, notice: Callable[[str], object] = lambda _: None
-    ) -> Iterator[Shard]:
+    ) -> Iterator[FakeShard]:
         """Make every ``processes``-th shard that is not there yet or is damaged, from ``rank`` on.
 
         Args:
@@ -244,7 +244,7 @@ class Fakes:
     def _manifest(self) -> Path:
         return self.out / "manifest.jsonl"
 
-    def _piece(self, shard: Shard) -> Path:
+    def _piece(self, shard: FakeShard) -> Path:
         return self.out / "pieces" / f"{shard.number:05d}"
 
     def _rows(self, captions: list[str]) -> Iterator[int]:
@@ -255,7 +255,7 @@ class Fakes:
                     made[caption] += 1
                     yield row
 
-    def _is_made(self, shard: Shard, notice: Callable[[str], object]) -> bool:
+    def _is_made(self, shard: FakeShard, notice: Callable[[str], object]) -> bool:
         store, piece = PairStore(self.out / shard.part, "fake"), self._piece(shard)
         if store.is_whole(shard.place) or _is_whole(piece):
             return True
@@ -266,7 +266,7 @@ class Fakes:
             shutil.rmtree(piece)
         return False
 
-    def _sample(self, shard: Shard) -> Pairs:
+    def _sample(self, shard: FakeShard) -> Pairs:
         # any numbers of their own will do, for bases that draw some beside the noise
         seeds = [self.seed * 1_000_003 + shard.number * self.shard + i for i in range(self.shard)]
         model = self.pair.model(seeds[: len(shard.captions)])
@@ -297,9 +297,9 @@ class Fakes:
                 )
 
 
-def base_marks(pair: Pair) -> dict[str, str]:
+def base_weight_hashes(pair: JointSystem) -> dict[str, str]:
     """Checksums of a pair's weights but those of its discriminators."""
-    return {name: mark for name, mark in pair.marks().items() if name not in JUDGES}
+    return {name: mark for name, mark in pair.weight_hashes().items() if name not in JUDGES}
 
 
 def _is_whole(piece: Path) -> bool:
@@ -316,7 +316,7 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _lines(shard: Shard) -> str:
+def _lines(shard: FakeShard) -> str:
     rows = zip(shard.sources, shard.captions, strict=True)
     lines = [
         {"part": shard.part, "index": index, "source": source, "caption": caption}

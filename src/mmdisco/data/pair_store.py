@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.pairs import Pairs, PairSource
-from mmdisco.data.pairing import take
+from mmdisco.data.pairing import select_pairs
 from mmdisco.errors import UserError
 from mmdisco.io.files import (
     read_object,
@@ -160,7 +160,7 @@ class PairStore(PairSource):
         if self._loaded is None:
             self._loaded = self.read()
         index = torch.randint(len(self), (count,), generator=generator)
-        return take(self._loaded, index)
+        return select_pairs(self._loaded, index)
 
 
 def _tensors(pairs: Pairs) -> dict[str, Tensor]:
@@ -170,7 +170,7 @@ def _tensors(pairs: Pairs) -> dict[str, Tensor]:
         tensors[f"{name}.z_0"] = getattr(pairs.z_0, name)
         # two models may share one text encoder, and a file may not hold one tensor twice
         tensors[f"{name}.pooled"] = cond.pooled.clone()
-        tensors |= {f"{name}.native.{i}": one for i, one in enumerate(cond.native)}
+        tensors |= {f"{name}.native.{i}": one for i, one in enumerate(cond.embeds)}
     return tensors
 
 
@@ -178,7 +178,7 @@ def _pairs(tensors: dict[str, Tensor]) -> Pairs:
     def cond(name: str) -> Conditioning:
         prefix = f"{name}.native."
         count = sum(key.startswith(prefix) for key in tensors)
-        native = tuple(tensors[f"{prefix}{i}"] for i in range(count))
-        return Conditioning(tensors[f"{name}.pooled"], native)
+        embeds = tuple(tensors[f"{prefix}{i}"] for i in range(count))
+        return Conditioning(tensors[f"{name}.pooled"], embeds)
 
     return Pairs(AV(tensors["audio.z_0"], tensors["video.z_0"]), AV(cond("audio"), cond("video")))

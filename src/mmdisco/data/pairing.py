@@ -20,7 +20,7 @@ from mmdisco.core.pairs import Pairs, PairSource
 
 
 @dataclass(frozen=True)
-class RepairedWithin(PairSource):
+class RecombinedWithinCaption(PairSource):
     """Sounds and videos of one group put together anew, told by captions of that group.
 
     What two separate bases make of one caption belongs together in every combination, so a handful
@@ -43,9 +43,9 @@ class RepairedWithin(PairSource):
     members: Tensor
 
     @staticmethod
-    def of(pairs: Pairs, keys: Sequence[Hashable]) -> "RepairedWithin":
+    def of(pairs: Pairs, keys: Sequence[Hashable]) -> "RecombinedWithinCaption":
         """Group rows by their keys, one a row, and tell them by their own captions."""
-        return RepairedWithin.told(pairs, rows_by_key(keys), pairs.cond, keys)
+        return RecombinedWithinCaption.told(pairs, rows_by_key(keys), pairs.cond, keys)
 
     @staticmethod
     def told(
@@ -53,7 +53,7 @@ class RepairedWithin(PairSource):
         rows: Mapping[Hashable, Sequence[int]],
         cond: AV[Conditioning],
         keys: Sequence[Hashable],
-    ) -> "RepairedWithin":
+    ) -> "RecombinedWithinCaption":
         """Tell groups of rows by captions from elsewhere.
 
         Args:
@@ -66,7 +66,7 @@ class RepairedWithin(PairSource):
         sizes = torch.tensor([0, *map(len, rows.values())])
         members = torch.tensor([row for group in rows.values() for row in group])
         group = torch.tensor([number[key] for key in keys])
-        return RepairedWithin(pairs, cond, group, sizes.cumsum(0), members)
+        return RecombinedWithinCaption(pairs, cond, group, sizes.cumsum(0), members)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """A caption, and a sound and a video of its group."""
@@ -87,7 +87,7 @@ def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:
 
 
 @dataclass(frozen=True)
-class Mixed(PairSource):
+class MixedPairs(PairSource):
     """A share of every batch from one source, the rest from another."""
 
     first: PairSource
@@ -102,22 +102,22 @@ class Mixed(PairSource):
             for source, number in ((self.first, size), (self.second, count - size))
             if number
         ]
-        return take(joined(parts), torch.randperm(count, generator=generator))
+        return select_pairs(concatenate(parts), torch.randperm(count, generator=generator))
 
 
-def side_by_side(pairs: Pairs, audio: Tensor, video: Tensor) -> Pairs:
+def recombine(pairs: Pairs, audio: Tensor, video: Tensor) -> Pairs:
     """The sounds of some rows beside the videos of others, each with its own caption."""
-    heard, seen = take(pairs, audio), take(pairs, video)
+    heard, seen = select_pairs(pairs, audio), select_pairs(pairs, video)
     return Pairs(AV(heard.z_0.audio, seen.z_0.video), AV(heard.cond.audio, seen.cond.video))
 
 
-def joined(parts: Sequence[Pairs]) -> Pairs:
+def concatenate(parts: Sequence[Pairs]) -> Pairs:
     """Batches one after the other."""
 
     def cond(conds: list[Conditioning]) -> Conditioning:
-        native = zip(*(one.native for one in conds), strict=True)
+        embeds = zip(*(one.embeds for one in conds), strict=True)
         return Conditioning(
-            torch.cat([one.pooled for one in conds]), tuple(torch.cat(one) for one in native)
+            torch.cat([one.pooled for one in conds]), tuple(torch.cat(one) for one in embeds)
         )
 
     return Pairs(
@@ -127,7 +127,7 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
 
 
 @dataclass(frozen=True)
-class Repaired(PairSource):
+class Recombined(PairSource):
     """Halves of a source's pairs put together anew.
 
     Two independent bases without captions make every combination of their samples equally likely,
@@ -142,12 +142,12 @@ class Repaired(PairSource):
         return Pairs(AV(audio.z_0.audio, video.z_0.video), AV(audio.cond.audio, video.cond.video))
 
 
-def spread(count: int, most: int) -> list[int]:
+def evenly_spaced(count: int, most: int) -> list[int]:
     """At most ``most`` of ``count`` positions, evenly spread: neighbours in a store are alike."""
     return [i * count // most for i in range(most)] if most < count else list(range(count))
 
 
-def take(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
+def select_pairs(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
     """The pairs of the given positions."""
     chosen = torch.as_tensor(index)
     return Pairs(pairs.z_0.map(lambda x: x[chosen]), pairs.cond.map(lambda one: one.take(chosen)))

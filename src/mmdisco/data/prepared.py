@@ -12,14 +12,14 @@ from typing import Any, Final
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.run import KIND
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
 
 PARTS: Final = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class Clips:
+class PreparedClips:
     """Prepared clips.
 
     Attributes:
@@ -31,11 +31,11 @@ class Clips:
 
     folder: Path
     preset: str
-    options: Options
+    options: BuildOptions
     captions: Mapping[str, list[str]]
 
     @staticmethod
-    def read(folder: Path, weights: Path | None) -> "Clips":
+    def read(folder: Path, weights: Path | None) -> "PreparedClips":
         """Read all but the latents.
 
         Args:
@@ -47,13 +47,13 @@ class Clips:
         """
         record: Mapping[str, Any] = read_object(folder / "prepared.json")
         try:
-            options = Options.from_record(record["options"], weights)
+            options = BuildOptions.from_record(record["options"], weights)
             preset = str(record["preset"])
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
             ) from error
-        return Clips(folder, preset, options, read_manifest(folder))
+        return PreparedClips(folder, preset, options, read_manifest(folder))
 
     @property
     def fingerprint(self) -> str:
@@ -112,7 +112,7 @@ def read_manifest(folder: Path) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedFolder:
     """A folder that ``mmdisco prepare`` has finished.
 
     Attributes:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Latent
@@ -44,7 +44,7 @@ class Latents(ABC):
         """Whether latents of this shape, without the batch, can be read."""
 
     @abstractmethod
-    def reader(self) -> "Reader":
+    def reader(self) -> "Stem":
         """What stands before a tower: from the latent to what its convolutions take."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class VideoLatents(Latents):
         """(c, f, h, w)."""
         return len(shape) == 4 and shape[0] == self.channels
 
-    def reader(self) -> "Reader":
+    def reader(self) -> "Stem":
         """Nothing."""
         return AsItIs(self.channels)
 
@@ -93,7 +93,7 @@ class SpectrogramLatents(Latents):
         """(c, l, m)."""
         return len(shape) == 3 and shape[0] == self.channels
 
-    def reader(self) -> "Reader":
+    def reader(self) -> "Stem":
         """Nothing."""
         return AsItIs(self.channels)
 
@@ -125,7 +125,7 @@ class WaveformLatents(Latents):
         """(c, l)."""
         return len(shape) == 2 and shape[0] == self.channels
 
-    def reader(self) -> "Reader":
+    def reader(self) -> "Stem":
         """Nothing."""
         return AsItIs(self.channels)
 
@@ -160,9 +160,9 @@ class FlatLatents(Latents):
         """(c, time, *space) of this extent in space."""
         return shape[:1] == (self.channels,) and tuple(shape[2:]) == self.space
 
-    def reader(self) -> "Reader":
+    def reader(self) -> "Stem":
         """Two convolutions, then all that a step holds in one vector."""
-        return FlatReader(self.channels, self.space)
+        return FlattenStem(self.channels, self.space)
 
     def window(self) -> tuple[int, ...]:
         """Nothing is pooled."""
@@ -177,7 +177,7 @@ class FlatLatents(Latents):
         return nn.AvgPool1d(window[0])
 
 
-class Reader(nn.Module, ABC):
+class Stem(nn.Module, ABC):
     """What stands before a tower.
 
     Attributes:
@@ -191,7 +191,7 @@ class Reader(nn.Module, ABC):
         """The latent (b, c, time, *space), in VP units, to (b, values, time, *rest)."""
 
 
-class AsItIs(Reader):
+class AsItIs(Stem):
     """No reader."""
 
     def __init__(self, channels: int) -> None:
@@ -204,7 +204,7 @@ class AsItIs(Reader):
         return x
 
 
-class FlatReader(Reader):
+class FlattenStem(Stem):
     """Convolutions of 3 × 3 taps, the second of every other place; their result beside the latent.
 
     A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
@@ -234,8 +234,11 @@ class FlatReader(Reader):
             )
         batch, steps = x.shape[0], x.shape[2]
         mean = x.mean(2, keepdim=True) * math.sqrt(steps)
-        own_worth, mean_worth = (level.evidence(AGREEING * frames) for frames in (1, steps))
-        x = torch.cat([over(own_worth, x) * x, (over(mean_worth, x) * mean).expand_as(x)], 1)
+        own_worth, mean_worth = (level.wiener_gain(AGREEING * frames) for frames in (1, steps))
+        x = torch.cat(
+            [broadcast_like(own_worth, x) * x, (broadcast_like(mean_worth, x) * mean).expand_as(x)],
+            1,
+        )
         by_step = x.transpose(1, 2)
         by_frame = len(self.space) > 1
         images = by_step.flatten(0, 1) if by_frame else x

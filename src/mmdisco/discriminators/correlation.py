@@ -14,15 +14,15 @@ from torch.nn import functional
 
 from mmdisco.core.av import AV, each
 from mmdisco.discriminators.embeddings import times_of
-from mmdisco.discriminators.fusion import ModulatedNorm, Sources, TimeFusion, TimeFusionConfig
+from mmdisco.discriminators.fusion import AdaLayerNorm, FusionInputs, TimeFusion, TimeFusionConfig
 from mmdisco.shapes import Logit, Vector
 
 _REACH: Final = (0.04, 2.7)  # seconds: from a frame to a clip
 
 
 @dataclass(frozen=True)
-class ProductFusionConfig(TimeFusionConfig):
-    """Shape of a ``ProductFusion``.
+class CorrelationFusionConfig(TimeFusionConfig):
+    """Shape of a ``CorrelationFusion``.
 
     Attributes:
         products: Inner products, each of its own reach in time.
@@ -32,37 +32,37 @@ class ProductFusionConfig(TimeFusionConfig):
     products: int = 8
     product_width: int = 16
 
-    def build(self, sources: Sources) -> "ProductFusion":
-        """A ``ProductFusion``, with new weights."""
-        return ProductFusion(self, sources)
+    def build(self, sources: FusionInputs) -> "CorrelationFusion":
+        """A ``CorrelationFusion``, with new weights."""
+        return CorrelationFusion(self, sources)
 
 
-class ProductFusion(TimeFusion):
+class CorrelationFusion(TimeFusion):
     """The logit of a ``TimeFusion`` and a sum of inner products."""
 
-    def __init__(self, config: ProductFusionConfig, sources: Sources) -> None:
+    def __init__(self, config: CorrelationFusionConfig, sources: FusionInputs) -> None:
         super().__init__(config, sources)
-        self.products = Products(config, sources)
+        self.products = LaggedDotProduct(config, sources)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
         """The logit of each pair; see ``Fusion``."""
         return super().forward(features, condition) + self.products(features, condition)
 
 
-class Products(nn.Module):
+class LaggedDotProduct(nn.Module):
     """Σ_h g_h ⟨k_h(s − s′) a_h(s), v_h(s′)⟩, the mean over all audio steps s and frames s′.
 
     k_h is a Gaussian in seconds of learnt width and lag, of sum 1. The widths begin spread from a
     frame to a clip: events are told by what is simultaneous, what a thing is made of by all.
     """
 
-    def __init__(self, config: ProductFusionConfig, sources: Sources) -> None:
+    def __init__(self, config: CorrelationFusionConfig, sources: FusionInputs) -> None:
         super().__init__()
         self.rates = sources.rates
         self.heads = config.products
         values = config.products * config.product_width
-        self.audio_norm = ModulatedNorm(sources.features, sources.condition)
-        self.video_norm = ModulatedNorm(sources.features, sources.condition)
+        self.audio_norm = AdaLayerNorm(sources.features, sources.condition)
+        self.video_norm = AdaLayerNorm(sources.features, sources.condition)
         self.audio = nn.Linear(sources.features, values)
         self.video = nn.Linear(sources.features, values)
         shortest, longest = torch.tensor(_REACH).log()
@@ -76,7 +76,7 @@ class Products(nn.Module):
         heard, seen = self._sides(features, condition)
         return (heard * seen).flatten(1).sum(1)
 
-    def crosswise(self, features: AV[Tensor], condition: Vector, size: int) -> Tensor:
+    def pairwise_logits(self, features: AV[Tensor], condition: Vector, size: int) -> Tensor:
         """Each product of every sound of a group with every video of it.
 
         Costs little more than the pairs themselves: either side is read once.

@@ -33,7 +33,7 @@ class Fusion(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Sources:
+class FusionInputs:
     """What a fusion is given: all that its configuration cannot know.
 
     Attributes:
@@ -52,7 +52,7 @@ class FusionConfig(ABC):
     """Shape of a ``Fusion``."""
 
     @abstractmethod
-    def build(self, sources: Sources) -> Fusion:
+    def build(self, sources: FusionInputs) -> Fusion:
         """The network, with new weights."""
 
 
@@ -60,7 +60,7 @@ class FusionConfig(ABC):
 class AdditiveFusionConfig(FusionConfig):
     """Shape of an ``AdditiveFusion``: it has no choices."""
 
-    def build(self, sources: Sources) -> Fusion:
+    def build(self, sources: FusionInputs) -> Fusion:
         """An ``AdditiveFusion``, with new weights."""
         return AdditiveFusion(sources)
 
@@ -78,7 +78,7 @@ class PooledFusionConfig(FusionConfig):
     def __post_init__(self) -> None:
         check_sizes(self)
 
-    def build(self, sources: Sources) -> Fusion:
+    def build(self, sources: FusionInputs) -> Fusion:
         """A ``PooledFusion``, with new weights."""
         return PooledFusion(self, sources)
 
@@ -104,7 +104,7 @@ class TimeFusionConfig(FusionConfig):
                 f"fusion width {self.width}: give a multiple of twice its {self.heads} heads"
             )
 
-    def build(self, sources: Sources) -> Fusion:
+    def build(self, sources: FusionInputs) -> Fusion:
         """A ``TimeFusion``, with new weights."""
         return TimeFusion(self, sources)
 
@@ -116,7 +116,7 @@ class AdditiveFusion(Fusion):
     never how the two belong together.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: FusionInputs) -> None:
         super().__init__()
         self.last = _small_linear(2 * sources.features)
 
@@ -132,10 +132,10 @@ class PooledFusion(Fusion):
     It can see whether the two are of one kind, never whether they happen at one time.
     """
 
-    def __init__(self, config: PooledFusionConfig, sources: Sources) -> None:
+    def __init__(self, config: PooledFusionConfig, sources: FusionInputs) -> None:
         super().__init__()
         self.hidden = nn.Linear(2 * sources.features, config.width)
-        self.norm = ModulatedNorm(config.width, sources.condition)
+        self.norm = AdaLayerNorm(config.width, sources.condition)
         self.last = _small_linear(config.width)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
@@ -155,7 +155,7 @@ class TimeFusion(Fusion):
     no second a privilege and either modality half of the say, however many tokens it has.
     """
 
-    def __init__(self, config: TimeFusionConfig, sources: Sources) -> None:
+    def __init__(self, config: TimeFusionConfig, sources: FusionInputs) -> None:
         super().__init__()
         self.rates = sources.rates
         self.head_width = config.width // config.heads
@@ -166,7 +166,7 @@ class TimeFusion(Fusion):
         self.layers = nn.ModuleList(
             TransformerLayer(config, sources.condition) for _ in range(config.layers)
         )
-        self.norm = ModulatedNorm(config.width, sources.condition)
+        self.norm = AdaLayerNorm(config.width, sources.condition)
         self.last = _small_linear(2 * config.width)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
@@ -193,9 +193,9 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, config: TimeFusionConfig, condition: int) -> None:
         super().__init__()
-        self.attention_norm = ModulatedNorm(config.width, condition)
-        self.attention = Attention(config.width, config.heads)
-        self.perceptron_norm = ModulatedNorm(config.width, condition)
+        self.attention_norm = AdaLayerNorm(config.width, condition)
+        self.attention = FusionAttention(config.width, config.heads)
+        self.perceptron_norm = AdaLayerNorm(config.width, condition)
         self.perceptron = nn.Sequential(
             nn.Linear(config.width, 4 * config.width),
             nn.GELU(),
@@ -208,7 +208,7 @@ class TransformerLayer(nn.Module):
         return tokens + self.perceptron(self.perceptron_norm(tokens, condition))
 
 
-class Attention(nn.Module):
+class FusionAttention(nn.Module):
     """Self-attention of all tokens, written out.
 
     Training differentiates the gradient, and PyTorch's fused attention has no second derivative.
@@ -230,7 +230,7 @@ class Attention(nn.Module):
         return self.out((weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
-class ModulatedNorm(nn.Module):
+class AdaLayerNorm(nn.Module):
     """LayerNorm, scaled and shifted by the condition."""
 
     def __init__(self, width: int, condition: int) -> None:

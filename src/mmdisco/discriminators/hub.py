@@ -26,7 +26,7 @@ FILES: Final = ("config.json", WEIGHTS, "README.md", "*.png")
 
 
 @dataclass(frozen=True)
-class DiscriminatorFolder:
+class PretrainedDiscriminator:
     """A network and what is to be known of it.
 
     Attributes:
@@ -57,7 +57,7 @@ class DiscriminatorFolder:
         write_json(folder / "config.json", record)
 
     @staticmethod
-    def load(folder: Path) -> "DiscriminatorFolder":
+    def load(folder: Path) -> "PretrainedDiscriminator":
         """Read what ``save`` wrote.
 
         Raises:
@@ -79,16 +79,16 @@ class DiscriminatorFolder:
         known = ("kind", "preset", "discriminator", "sha256")
         facts = {name: value for name, value in record.items() if name not in known}
         frozen = network.eval().requires_grad_(False)  # noqa: FBT003
-        return DiscriminatorFolder(frozen, str(record["preset"]), facts)
+        return PretrainedDiscriminator(frozen, str(record["preset"]), facts)
 
     @staticmethod
-    def from_pretrained(name: str | Path, revision: str | None = None) -> "DiscriminatorFolder":
+    def from_pretrained(name: str | Path, revision: str | None = None) -> "PretrainedDiscriminator":
         """That of a folder, or of an id on the hub.
 
         Raises:
             UserError: There is neither.
         """
-        return DiscriminatorFolder.load(find_discriminator(name, revision))
+        return PretrainedDiscriminator.load(find_discriminator(name, revision))
 
     @staticmethod
     def push_to_hub(folder: Path, repository: str, *, private: bool = False) -> str:
@@ -105,7 +105,7 @@ class DiscriminatorFolder:
         Raises:
             UserError: The folder holds no discriminator, or the hub refuses.
         """
-        DiscriminatorFolder.load(folder)
+        PretrainedDiscriminator.load(folder)
         api = HfApi()
         try:
             api.create_repo(repository, private=private, exist_ok=True)
@@ -163,7 +163,7 @@ def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
         raise UserError(f"{name} is no folder, and the hub gives none: {_line(error)}") from error
 
 
-def expect_fitting(
+def check_fitting(
     config: AudioVideoConfig, shapes: AV[torch.Size], texts: AV[int], name: str
 ) -> None:
     """Make sure that a discriminator reads what a pair of bases makes.

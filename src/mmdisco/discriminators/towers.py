@@ -38,8 +38,8 @@ class ResBlock(nn.Module):
         window: tuple[int, ...],
     ) -> None:
         super().__init__()
-        self.groups = groups_of(out_channels)
-        self.norm = nn.GroupNorm(groups_of(channels), channels)
+        self.groups = num_groups(out_channels)
+        self.norm = nn.GroupNorm(num_groups(channels), channels)
         self.wide = latents.wide(channels, out_channels, window)
         self.modulation = nn.Linear(embedding, 2 * out_channels)
         self.last = Pointwise(out_channels, out_channels)
@@ -115,7 +115,7 @@ class Tower(nn.Module):
         return positions.reshape(*positions.shape[:2], -1, positions.shape[-1]).mean(2)
 
 
-def groups_of(channels: int) -> int:
+def num_groups(channels: int) -> int:
     """Groups of a GroupNorm: at most 32 and, where they divide, 4 channels or more in each.
 
     From 128 channels on there are 32, as in the release; narrower towers have fewer rather than

@@ -21,13 +21,13 @@ from mmdisco.discriminators.convolutions import (
     VideoLatents,
     WaveformLatents,
 )
-from mmdisco.discriminators.correlation import ProductFusion, ProductFusionConfig
+from mmdisco.discriminators.correlation import CorrelationFusion, CorrelationFusionConfig
 from mmdisco.discriminators.embeddings import LevelEmbedding
 from mmdisco.discriminators.fusion import (
     AdditiveFusionConfig,
     FusionConfig,
+    FusionInputs,
     PooledFusionConfig,
-    Sources,
     TimeFusionConfig,
 )
 from mmdisco.discriminators.towers import Tower
@@ -39,7 +39,7 @@ _AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat"
 _VIDEO = {"video": VideoLatents, "flat": FlatLatents}
 _FUSION = {
     "time": TimeFusionConfig,
-    "products": ProductFusionConfig,
+    "products": CorrelationFusionConfig,
     "pooled": PooledFusionConfig,
     "additive": AdditiveFusionConfig,
 }
@@ -136,7 +136,7 @@ class AudioVideoDiscriminator(Discriminator):
         self.audio = _tower(config.audio, config)
         self.video = _tower(config.video, config)
         self.fusion = config.fusion.build(
-            Sources(self.audio.features, AV(self.audio.rate, self.video.rate), config.width)
+            FusionInputs(self.audio.features, AV(self.audio.rate, self.video.rate), config.width)
         )
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
@@ -147,13 +147,13 @@ class AudioVideoDiscriminator(Discriminator):
         """
         return self.fusion(*self._read(z_t, level, text))
 
-    def crosswise(
+    def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """What the products of a ``ProductFusion`` say; see ``Discriminator``."""
-        if not isinstance(self.fusion, ProductFusion):
-            return super().crosswise(z_t, level, text, size)
-        return self.fusion.products.crosswise(*self._read(z_t, level, text), size)
+        """What the products of a ``CorrelationFusion`` say; see ``Discriminator``."""
+        if not isinstance(self.fusion, CorrelationFusion):
+            return super().pairwise_logits(z_t, level, text, size)
+        return self.fusion.products.pairwise_logits(*self._read(z_t, level, text), size)
 
     def freeze_all_but_transformer(self) -> None:
         """Let training change nothing but the transformer of a fusion that has products too.
@@ -166,7 +166,7 @@ class AudioVideoDiscriminator(Discriminator):
         Raises:
             UserError: It has no products.
         """
-        if not isinstance(self.fusion, ProductFusion):
+        if not isinstance(self.fusion, CorrelationFusion):
             raise UserError("without products the transformer alone has nothing to go on from")
         parts = (self.level, self.audio_text, self.video_text, self.audio, self.video)
         for part in (*parts, self.fusion.products):

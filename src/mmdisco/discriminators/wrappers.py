@@ -11,7 +11,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.shapes import Logit
 
 
-class Indifferent(Discriminator):
+class ZeroLogit(Discriminator):
     """Finds every pair as real as every other: the bases alone."""
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
@@ -19,7 +19,7 @@ class Indifferent(Discriminator):
         return z_t.audio.new_zeros(len(z_t.audio))
 
 
-class Placed(Discriminator):
+class OnDevice(Discriminator):
     """Another discriminator on a device of its own; what goes in and comes out stays outside.
 
     Args:
@@ -37,11 +37,11 @@ class Placed(Discriminator):
         logit = self.discriminator(*self._all_there(z_t, level, text))
         return logit.to(z_t.audio.device)
 
-    def crosswise(
+    def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
         """The other's."""
-        logits = self.discriminator.crosswise(*self._all_there(z_t, level, text), size)
+        logits = self.discriminator.pairwise_logits(*self._all_there(z_t, level, text), size)
         return logits.to(z_t.audio.device)
 
     def _all_there(

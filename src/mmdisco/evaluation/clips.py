@@ -8,7 +8,7 @@ from typing import Final
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import Selection, fit_audio, read_audio, read_video
+from mmdisco.media.read import ReadSpec, fit_audio, read_audio, read_video
 
 PICTURES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 SOUNDS: Final = (".wav", ".flac")
@@ -16,7 +16,7 @@ LONGEST_TAIL: Final = Fraction(15, 100)  # seconds that a codec may add to a sou
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ClipIssue:
     """Something a reader of the figures must know about one clip.
 
     Attributes:
@@ -31,7 +31,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ClipFiles:
     """The files of one clip.
 
     Attributes:
@@ -59,11 +59,11 @@ class Item:
         return prompt if isinstance(prompt, str) else None
 
 
-class Unfit(Exception):
+class UnreadableClip(Exception):
     """A clip that cannot take part, and why."""
 
 
-def items(folder: Path) -> tuple[list[Item], list[Problem]]:
+def items(folder: Path) -> tuple[list[ClipFiles], list[ClipIssue]]:
     """The clips of ``folder`` and below, by name; sounds without a picture are problems.
 
     Raises:
@@ -73,19 +73,21 @@ def items(folder: Path) -> tuple[list[Item], list[Problem]]:
         raise UserError(f"{folder} is no folder: give one with clips")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sounds = {path.with_suffix(""): path for path in files if path.suffix.lower() in SOUNDS}
-    found: list[Item] = []
+    found: list[ClipFiles] = []
     for path in files:
         if path.suffix.lower() in PICTURES:
             stem = path.with_suffix("")
             name = stem.relative_to(folder).as_posix()
-            found.append(Item(name, path, sounds.pop(stem, path)))
+            found.append(ClipFiles(name, path, sounds.pop(stem, path)))
     if not found:
         raise UserError(f"{folder} has no clips: it needs mp4 files, or wav and mp4 of one name")
-    alone = [Problem(str(path), "sound without a picture", kept=False) for path in sounds.values()]
+    alone = [
+        ClipIssue(str(path), "sound without a picture", kept=False) for path in sounds.values()
+    ]
     return found, alone
 
 
-def read_item(item: Item, selection: Selection) -> AudioVideo:
+def read_item(item: ClipFiles, selection: ReadSpec) -> AudioVideo:
     """Picture and sound of a clip, of equal length up to the tail that a codec adds.
 
     Raises:
@@ -95,8 +97,8 @@ def read_item(item: Item, selection: Selection) -> AudioVideo:
         video = read_video(item.picture, selection)
         audio = read_audio(item.sound, selection)
     except UserError as error:
-        raise Unfit(str(error)) from error
+        raise UnreadableClip(str(error)) from error
     if abs(audio.seconds - video.seconds) > LONGEST_TAIL:
         seen, heard = float(video.seconds), float(audio.seconds)
-        raise Unfit(f"the picture lasts {seen:.2f} s, the sound {heard:.2f} s")
+        raise UnreadableClip(f"the picture lasts {seen:.2f} s, the sound {heard:.2f} s")
     return AudioVideo(fit_audio(audio, round(video.seconds * audio.sample_rate)), video)

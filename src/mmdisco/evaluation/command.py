@@ -11,21 +11,21 @@ from typing import Final
 from accelerate import PartialState
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.evaluate import Order, evaluate, read_part
-from mmdisco.evaluation.extract import Plan, Watch, unwatched
+from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate, read_part
+from mmdisco.evaluation.extract import ExtractionPlan, Watch, unwatched
 from mmdisco.evaluation.registry import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.report_html import page
 from mmdisco.evaluation.tables import markdown
 from mmdisco.io.files import expect_writable, read_object, write_json, write_text
 from mmdisco.io.tables import number
-from mmdisco.media.read import Selection
-from mmdisco.training.diagnostics.report import Health
+from mmdisco.media.read import ReadSpec
+from mmdisco.training.diagnostics.report import Diagnostics
 
 _MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluateArgs:
     """The words, as ``mmdisco evaluate --help`` explains them."""
 
     generated: Path
@@ -49,7 +49,7 @@ class Options:
     threads: int = 1
 
 
-def carry_out(options: Options, watch: Watch = unwatched) -> str:
+def carry_out(options: EvaluateArgs, watch: Watch = unwatched) -> str:
     """Evaluate, write the files that were asked for, and return the table.
 
     Raises:
@@ -63,7 +63,7 @@ def carry_out(options: Options, watch: Watch = unwatched) -> str:
             raise UserError(f"{name} must be at least 1, not {value}")
     _expect_effect(options)
     selection = selection_of(options)
-    plan = Plan(
+    plan = ExtractionPlan(
         options.cache or default_cache(),
         options.metrics or DEFAULT_METRICS,
         options.features or DEFAULT_FEATURES,
@@ -71,7 +71,7 @@ def carry_out(options: Options, watch: Watch = unwatched) -> str:
         options.jobs,
         options.threads,
     )
-    order = Order(
+    order = EvaluationConfig(
         options.generated,
         options.reference,
         options.training,
@@ -103,20 +103,20 @@ def _say(line: str) -> None:
     sys.stderr.write(f"mmdisco: {line}\n")
 
 
-def _expect_effect(options: Options) -> None:
+def _expect_effect(options: EvaluateArgs) -> None:
     if options.health is not None and options.report is None:
         raise UserError("--health is for the report: give --report too, or leave it out")
     if options.part is not None and (options.json or options.report):
-        raise UserError("--part measures nothing: leave --json and --report out until all is read")
+        raise UserError("--shard measures nothing: leave --json and --report out until all is read")
 
 
-def selection_of(options: Options) -> Selection:
+def selection_of(options: EvaluateArgs) -> ReadSpec:
     """How clips are read.
 
     Raises:
         UserError: A size or a rate is not understood.
     """
-    return Selection(
+    return ReadSpec(
         seconds=_positive("--seconds", options.seconds),
         fps=_positive("--fps", options.fps),
         size=_size(options.size),
@@ -133,20 +133,20 @@ def part_of(words: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d+)/(\d+)", words)
     if not found or int(found[1]) >= int(found[2]):
-        raise UserError(f"--part must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
+        raise UserError(f"--shard must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
     return int(found[1]), int(found[2])
 
 
-def read_health(path: Path) -> Health:
-    """What ``mmdisco health`` wrote.
+def read_health(path: Path) -> Diagnostics:
+    """What ``mmdisco diagnose`` wrote.
 
     Raises:
         UserError: It is not there, or is something else.
     """
     try:
-        return Health.of_record(read_object(path))
+        return Diagnostics.of_record(read_object(path))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no health.json that `mmdisco health` wrote") from error
+        raise UserError(f"{path} is no health.json that `mmdisco diagnose` wrote") from error
 
 
 def default_cache() -> Path:

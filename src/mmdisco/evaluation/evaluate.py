@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.clips import Item, Problem, items
-from mmdisco.evaluation.extract import Plan, Watch, collect, kept_of, share, unwatched
-from mmdisco.evaluation.feature_cache import Form, Kept, OnDisk, full_name
-from mmdisco.evaluation.metrics.base import Sets
-from mmdisco.evaluation.metrics.result import Figure, Outcome
-from mmdisco.evaluation.registry import Suite, extractors_of, suite
+from mmdisco.evaluation.clips import ClipFiles, ClipIssue, items
+from mmdisco.evaluation.extract import ExtractionPlan, Watch, collect, kept_of, share, unwatched
+from mmdisco.evaluation.feature_cache import CachedFeatures, FeatureCache, FeatureKey, full_name
+from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.result import MetricResult, Outcome
+from mmdisco.evaluation.registry import MetricSuite, extractors_of, suite
 
 BASES: Final = "bases alone"
 PACKAGES: Final = (
@@ -29,7 +29,7 @@ PACKAGES: Final = (
 
 
 @dataclass(frozen=True)
-class Order:
+class EvaluationConfig:
     """What is to be evaluated.
 
     Attributes:
@@ -44,7 +44,7 @@ class Order:
     generated: Path
     reference: Path | None
     training: Path | None
-    plan: Plan
+    plan: ExtractionPlan
     seed: int = 0
     bases: Path | None = None
 
@@ -76,10 +76,10 @@ class Evaluation:
 
     outcomes: list[Outcome]
     beside: list[Outcome]
-    problems: list[Problem]
-    form: Form
-    clips: dict[str, list[Item]]
-    tools: Suite
+    problems: list[ClipIssue]
+    form: FeatureKey
+    clips: dict[str, list[ClipFiles]]
+    tools: MetricSuite
     conditions: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Evaluation:
         }
 
 
-def read_part(order: Order, part: int, parts: int, watch: Watch = unwatched) -> int:
+def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unwatched) -> int:
     """Read one of ``parts`` shares of all folders into the cache; the figures come later.
 
     Returns:
@@ -113,7 +113,7 @@ def read_part(order: Order, part: int, parts: int, watch: Watch = unwatched) -> 
     return count
 
 
-def needs(tools: Suite, order: Order) -> list[str]:
+def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
     """How many clips each metric needs, and how many there are, before any is read."""
     said = [
         f"{metric.name} needs {metric.least} clips"
@@ -131,7 +131,7 @@ def say_nothing(line: str) -> None:
 
 
 def evaluate(
-    order: Order, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
+    order: EvaluationConfig, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
 ) -> Evaluation:
     """Read what is not read yet, then measure.
 
@@ -145,13 +145,13 @@ def evaluate(
     """
     tools = suite(order.plan.metrics, order.plan.features)
     told("; ".join(needs(tools, order)))
-    problems: list[Problem] = []
-    kept: dict[str, list[tuple[Item, Kept]]] = {}
+    problems: list[ClipIssue] = []
+    kept: dict[str, list[tuple[ClipFiles, CachedFeatures]]] = {}
     for name, folder in order.folders.items():
         found, alone = items(folder)
         problems += alone
         failures = collect(found, order.plan, tools.extractors, name, watch)
-        problems += [Problem(str(f.item.picture), f.reason, kept=False) for f in failures]
+        problems += [ClipIssue(str(f.item.picture), f.reason, kept=False) for f in failures]
         kept[name] = list(kept_of(found, order.plan))
         if not kept[name]:
             raise UserError(f"no clip of {folder} can be read; the first: {failures[0].reason}")
@@ -160,37 +160,39 @@ def evaluate(
         problems += [_of_form(item, one, form) for item, one in found if one.form != form]
         kept[name] = [(item, one) for item, one in found if one.form == form]
         silent = [item for item, one in kept[name] if one.silent]
-        problems += [Problem(str(item.sound), "silent", kept=True) for item in silent]
+        problems += [ClipIssue(str(item.sound), "silent", kept=True) for item in silent]
     names = {one.name: full_name(one) for one in tools.extractors}
-    readings = {name: OnDisk(found, names) for name, found in kept.items()}
+    readings = {name: FeatureCache(found, names) for name, found in kept.items()}
     reference, training = readings.get("reference"), readings.get("training")
     measured = {
         name: [
             outcome
             for metric in tools.metrics
-            for outcome in metric.measure(Sets(readings[name], reference, training, order.seed))
+            for outcome in metric.measure(
+                EvaluationData(readings[name], reference, training, order.seed)
+            )
         ]
         for name in ("generated", BASES)
         if name in readings
     }
     beside = measured.get(BASES, [])
-    outcomes = told_beside(measured["generated"], beside)
+    outcomes = with_baseline(measured["generated"], beside)
     clips = {name: [item for item, _ in found] for name, found in kept.items()}
     return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(order))
 
 
-def told_beside(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
+def with_baseline(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
     """``outcomes`` with the values of ``beside`` of the same names among their baselines."""
-    others = {one.name: one for one in beside if isinstance(one, Figure)}
+    others = {one.name: one for one in beside if isinstance(one, MetricResult)}
     return [
         replace(one, baseline={BASES: others[one.name].value, **one.baseline})
-        if isinstance(one, Figure) and one.name in others
+        if isinstance(one, MetricResult) and one.name in others
         else one
         for one in outcomes
     ]
 
 
-def _common(forms: dict[str, list[Form]]) -> Form:
+def _common(forms: dict[str, list[FeatureKey]]) -> FeatureKey:
     """The form of most clips, which must be the same in every folder."""
     most = {name: Counter(found).most_common(1)[0][0] for name, found in forms.items()}
     if len(set(most.values())) > 1:
@@ -202,11 +204,11 @@ def _common(forms: dict[str, list[Form]]) -> Form:
     return most["generated"]
 
 
-def _of_form(item: Item, kept: Kept, form: Form) -> Problem:
-    return Problem(str(item.picture), f"has {kept.form}; the others {form}", kept=False)
+def _of_form(item: ClipFiles, kept: CachedFeatures, form: FeatureKey) -> ClipIssue:
+    return ClipIssue(str(item.picture), f"has {kept.form}; the others {form}", kept=False)
 
 
-def _conditions(order: Order) -> dict[str, Any]:
+def _conditions(order: EvaluationConfig) -> dict[str, Any]:
     return {
         **{name: str(path) for name, path in order.folders.items()},
         "seed": order.seed,

@@ -6,18 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mmdisco.evaluation.clips import Item, Unfit, read_item
-from mmdisco.evaluation.feature_cache import Kept, add, full_name, place
+from mmdisco.evaluation.clips import ClipFiles, UnreadableClip, read_item
+from mmdisco.evaluation.feature_cache import CachedFeatures, cache_path, full_name, update
 from mmdisco.evaluation.metrics.features import Extractor
 from mmdisco.evaluation.registry import extractors_of
 from mmdisco.io.workers import each
-from mmdisco.media.read import Selection
+from mmdisco.media.read import ReadSpec
 
 _AT_ONCE: Final = 8  # clips a process takes at a time
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExtractionPlan:
     """How clips are read.
 
     Attributes:
@@ -32,7 +32,7 @@ class Plan:
     cache: Path
     metrics: tuple[str, ...]
     features: tuple[str, ...]
-    selection: Selection
+    selection: ReadSpec
     jobs: int
     threads: int = 1
 
@@ -46,7 +46,7 @@ class Failure:
         reason: In words.
     """
 
-    item: Item
+    item: ClipFiles
     reason: str
 
 
@@ -59,8 +59,8 @@ def unwatched(*_: object) -> None:
 
 
 def collect(
-    items: Sequence[Item],
-    plan: Plan,
+    items: Sequence[ClipFiles],
+    plan: ExtractionPlan,
     tools: Sequence[Extractor],
     title: str,
     watch: Watch = unwatched,
@@ -80,8 +80,8 @@ def collect(
 
 
 def _readers(
-    plan: Plan, tools: Sequence[Extractor], parts: Sequence[tuple[Item, ...]]
-) -> Iterator[tuple[tuple[Item, ...], list[Failure]]]:
+    plan: ExtractionPlan, tools: Sequence[Extractor], parts: Sequence[tuple[ClipFiles, ...]]
+) -> Iterator[tuple[tuple[ClipFiles, ...], list[Failure]]]:
     """Parts with their failures, read here or in processes of their own."""
     if min(plan.jobs, len(parts)) < 2:
         yield from ((part, _read(part, plan, tools)) for part in parts)
@@ -89,43 +89,47 @@ def _readers(
     yield from each(_read_there, parts, plan.jobs, partial(_begin, plan), threads=plan.threads)
 
 
-def _begin(plan: Plan) -> None:
+def _begin(plan: ExtractionPlan) -> None:
     _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
 
 
 # of a process of the pool: its networks are loaded once, not for every part
-_HERE: list[tuple[Plan, list[Extractor]]] = []
+_HERE: list[tuple[ExtractionPlan, list[Extractor]]] = []
 
 
-def _read_there(part: Sequence[Item]) -> list[Failure]:
+def _read_there(part: Sequence[ClipFiles]) -> list[Failure]:
     return _read(part, *_HERE[0])
 
 
-def _read(part: Sequence[Item], plan: Plan, tools: Sequence[Extractor]) -> list[Failure]:
+def _read(
+    part: Sequence[ClipFiles], plan: ExtractionPlan, tools: Sequence[Extractor]
+) -> list[Failure]:
     failures: list[Failure] = []
     for item in part:
         try:
             clip = read_item(item, plan.selection)
-        except Unfit as error:
+        except UnreadableClip as error:
             failures.append(Failure(item, str(error)))
             continue
-        add(place(plan.cache, item, plan.selection), clip, tools)
+        update(cache_path(plan.cache, item, plan.selection), clip, tools)
     return failures
 
 
-def _complete(item: Item, plan: Plan, wanted: set[str]) -> bool:
-    kept = Kept.load(place(plan.cache, item, plan.selection))
+def _complete(item: ClipFiles, plan: ExtractionPlan, wanted: set[str]) -> bool:
+    kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
     return kept is not None and wanted <= kept.known.keys()
 
 
-def share(items: Sequence[Item], part: int, parts: int) -> list[Item]:
+def share(items: Sequence[ClipFiles], part: int, parts: int) -> list[ClipFiles]:
     """The clips of one of several processes."""
     return list(items[part::parts])
 
 
-def kept_of(items: Sequence[Item], plan: Plan) -> Iterator[tuple[Item, Kept]]:
+def kept_of(
+    items: Sequence[ClipFiles], plan: ExtractionPlan
+) -> Iterator[tuple[ClipFiles, CachedFeatures]]:
     """The clips that have a record."""
     for item in items:
-        kept = Kept.load(place(plan.cache, item, plan.selection))
+        kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
         if kept is not None:
             yield item, kept

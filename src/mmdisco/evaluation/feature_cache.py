@@ -17,15 +17,15 @@ import torch
 from safetensors import safe_open
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.clips import Item
+from mmdisco.evaluation.clips import ClipFiles
 from mmdisco.evaluation.metrics.features import Extractor, Readings, Record
 from mmdisco.io.files import parse_json, read_header, write_tensors
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import Selection
+from mmdisco.media.read import ReadSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FeatureKey:
     """The form of a clip, which all clips of a set must have in common.
 
     Attributes:
@@ -51,7 +51,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedFeatures:
     """What is known of one clip.
 
     Attributes:
@@ -63,18 +63,20 @@ class Kept:
     """
 
     path: Path
-    form: Form
+    form: FeatureKey
     silent: bool
     known: Mapping[str, str | None]
 
     @staticmethod
-    def load(path: Path) -> "Kept | None":
+    def load(path: Path) -> "CachedFeatures | None":
         """From its file; ``None`` if it is not there, or damaged: then it is made again."""
         try:
             if not path.exists():
                 return None
             facts = parse_json(read_header(path).metadata["facts"], str(path))
-            return Kept(path, Form(**facts["form"]), bool(facts["silent"]), dict(facts["known"]))
+            return CachedFeatures(
+                path, FeatureKey(**facts["form"]), bool(facts["silent"]), dict(facts["known"])
+            )
         except (LookupError, TypeError, UserError, ValueError):
             return None
 
@@ -87,7 +89,7 @@ class Kept:
             return {key.removeprefix(f"{extractor}/"): file.get_tensor(key) for key in keys}
 
 
-def place(cache: Path, item: Item, selection: Selection) -> Path:
+def cache_path(cache: Path, item: ClipFiles, selection: ReadSpec) -> Path:
     """Where the record of a clip belongs."""
     marks: list[Any] = [repr(selection)]
     for path in (item.picture, item.sound):
@@ -97,9 +99,9 @@ def place(cache: Path, item: Item, selection: Selection) -> Path:
     return cache / name[:2] / f"{name}.safetensors"
 
 
-def add(path: Path, clip: AudioVideo, extractors: Sequence[Extractor]) -> None:
+def update(path: Path, clip: AudioVideo, extractors: Sequence[Extractor]) -> None:
     """Read ``clip`` with those extractors that have not, and write its file."""
-    before = Kept.load(path)
+    before = CachedFeatures.load(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     known: dict[str, str | None] = dict(before.known) if before else {}
     for name in known:
@@ -117,10 +119,10 @@ def add(path: Path, clip: AudioVideo, extractors: Sequence[Extractor]) -> None:
     write_tensors(path, tensors, {"facts": json.dumps(facts)})
 
 
-def form_of(clip: AudioVideo) -> Form:
+def form_of(clip: AudioVideo) -> FeatureKey:
     """The form of a clip."""
     frames, height, width, _ = clip.video.frames.shape
-    return Form(height, width, frames, str(clip.video.fps), clip.audio.sample_rate)
+    return FeatureKey(height, width, frames, str(clip.video.fps), clip.audio.sample_rate)
 
 
 def full_name(extractor: Extractor) -> str:
@@ -129,7 +131,7 @@ def full_name(extractor: Extractor) -> str:
 
 
 @dataclass(frozen=True)
-class OnDisk(Readings):
+class FeatureCache(Readings):
     """The kept records of a set of clips; nothing is in memory.
 
     Attributes:
@@ -137,7 +139,7 @@ class OnDisk(Readings):
         versions: Full name of each extractor by its name.
     """
 
-    clips: Sequence[tuple[Item, Kept]]
+    clips: Sequence[tuple[ClipFiles, CachedFeatures]]
     versions: Mapping[str, str]
 
     @property

@@ -8,7 +8,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from mmdisco.evaluation.metrics.result import Figure, Outcome
+from mmdisco.evaluation.metrics.result import MetricResult, Outcome
 from mmdisco.io.files import replacing
 
 ACROSS: Final = 4
@@ -66,7 +66,7 @@ def draw_curves(path: Path, sets: Sets) -> None:
     _save(path, canvas)
 
 
-def with_curves(sets: Sets) -> dict[str, dict[str, Figure]]:
+def with_curves(sets: Sets) -> dict[str, dict[str, MetricResult]]:
     """Figures with a curve of two points or more, by name and set of clips."""
     found = {
         name: {
@@ -79,16 +79,16 @@ def with_curves(sets: Sets) -> dict[str, dict[str, Figure]]:
     return {name: own for name, own in found.items() if own}
 
 
-def _by_name(sets: Sets) -> dict[str, dict[str, Figure]]:
-    found: dict[str, dict[str, Figure]] = {}
+def _by_name(sets: Sets) -> dict[str, dict[str, MetricResult]]:
+    found: dict[str, dict[str, MetricResult]] = {}
     for which, outcomes in sets.items():
         for one in outcomes:
-            if isinstance(one, Figure):
+            if isinstance(one, MetricResult):
                 found.setdefault(one.name, {})[which] = one
     return found
 
 
-def _values(panel: Axes, name: str, own: Mapping[str, Figure], order: Sequence[str]) -> None:
+def _values(panel: Axes, name: str, own: Mapping[str, MetricResult], order: Sequence[str]) -> None:
     for place, which in enumerate(order):
         one = own.get(which)
         if one is None or one.interval is None or not isfinite(one.value):

@@ -15,23 +15,28 @@ from mmdisco.evaluation.metrics.base import Metric
 from mmdisco.evaluation.metrics.cross_modal import CrossModal
 from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
-    Judge,
     Objects,
     ObjectsAudio,
     ObjectsVideo,
     Peaks,
+    SyncEmbeddings,
     VideoStatistics,
 )
 from mmdisco.evaluation.metrics.features import Extractor
-from mmdisco.evaluation.metrics.fidelity import Classes, Frechet, Kernel, Neighbourhood
+from mmdisco.evaluation.metrics.fidelity import (
+    PRDC,
+    FrechetDistance,
+    InceptionScore,
+    KernelDistance,
+)
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
-from mmdisco.evaluation.metrics.sync.scorer import load_judge
+from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 from mmdisco.evaluation.metrics.whitening import Whitening
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
 
 def _none() -> list[Metric]:
@@ -39,7 +44,7 @@ def _none() -> list[Metric]:
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSet:
     """What one name of features brings.
 
     Attributes:
@@ -57,7 +62,7 @@ class Features:
     whitening: Whitening | None = None
 
 
-def features_of(name: str) -> Features:
+def features_of(name: str) -> FeatureSet:
     """What a name of features stands for.
 
     Raises:
@@ -70,15 +75,15 @@ def features_of(name: str) -> Features:
     return FEATURES[kind](path)
 
 
-def _statistics(path: str) -> Features:
+def _statistics(path: str) -> FeatureSet:
     del path
-    return Features([AudioStatistics(), VideoStatistics()], whitening=Whitening())
+    return FeatureSet([AudioStatistics(), VideoStatistics()], whitening=Whitening())
 
 
-def _objects(path: str) -> Features:
+def _objects(path: str) -> FeatureSet:
     del path
-    folder = Folder()
-    return Features(
+    folder = MiniatureSystem()
+    return FeatureSet(
         [
             ObjectsAudio(folder.load("audio_features", AudioFeatures)),
             ObjectsVideo(folder.load("video_features", VideoFeatures)),
@@ -89,7 +94,7 @@ def _objects(path: str) -> Features:
 # transformers and what it needs take seconds to import
 
 
-def _clip(path: str) -> Features:
+def _clip(path: str) -> FeatureSet:
     from mmdisco.evaluation.metrics.clip_clap_videomae import ClipFrames
 
     def text() -> list[Metric]:
@@ -98,10 +103,10 @@ def _clip(path: str) -> Features:
 
         return [TextAgreement(ClipFrames.name, TextNetwork.clip(path))]
 
-    return Features([ClipFrames.load(path)], text=text)
+    return FeatureSet([ClipFrames.load(path)], text=text)
 
 
-def _clap(path: str) -> Features:
+def _clap(path: str) -> FeatureSet:
     from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound
 
     def text() -> list[Metric]:
@@ -110,23 +115,23 @@ def _clap(path: str) -> Features:
 
         return [TextAgreement(ClapSound.name, TextNetwork.clap(path))]
 
-    return Features([ClapSound.load(path)], text=text)
+    return FeatureSet([ClapSound.load(path)], text=text)
 
 
-def _videomae(path: str) -> Features:
+def _videomae(path: str) -> FeatureSet:
     from mmdisco.evaluation.metrics.clip_clap_videomae import VideoMae
 
-    return Features([VideoMae.load(path)], (VideoMae.name,))
+    return FeatureSet([VideoMae.load(path)], (VideoMae.name,))
 
 
-def _exported(path: str) -> Features:
+def _exported(path: str) -> FeatureSet:
     from mmdisco.evaluation.metrics.exported import exported, read_form
 
     form = read_form(Path(path))
     found = exported(form)
     classes = tuple(one.name for one in found if one.form.logits is not None)
     across = (CrossModal(found[0].name, found[1].name),) if form.shared else ()
-    return Features([*found], classes, across=across)
+    return FeatureSet([*found], classes, across=across)
 
 
 NETWORKS: Final[Mapping[str, str]] = {
@@ -135,7 +140,7 @@ NETWORKS: Final[Mapping[str, str]] = {
     "videomae": "MODEL",
     "exported": "FILE.json",
 }
-FEATURES: Final[Mapping[str, Callable[[str], Features]]] = {
+FEATURES: Final[Mapping[str, Callable[[str], FeatureSet]]] = {
     "statistics": _statistics,
     "objects": _objects,
     "clip": _clip,
@@ -146,7 +151,7 @@ FEATURES: Final[Mapping[str, Callable[[str], Features]]] = {
 
 
 @dataclass(frozen=True)
-class Suite:
+class MetricSuite:
     """What an evaluation runs.
 
     Attributes:
@@ -158,19 +163,19 @@ class Suite:
     metrics: list[Metric]
 
 
-OVER_FEATURES: Final[Mapping[str, Callable[[str, Features], Metric]]] = {
-    "frechet": lambda name, given: Frechet(name, given.whitening),
-    "kernel": lambda name, _: Kernel(name),
-    "neighbours": lambda name, _: Neighbourhood(name),
+OVER_FEATURES: Final[Mapping[str, Callable[[str, FeatureSet], Metric]]] = {
+    "frechet": lambda name, given: FrechetDistance(name, given.whitening),
+    "kernel": lambda name, _: KernelDistance(name),
+    "neighbours": lambda name, _: PRDC(name),
     "nearest": lambda name, _: NearestTraining(name),
 }
 OTHERS: Final[Mapping[str, tuple[Callable[[], Extractor], Sequence[Metric]]]] = {
     "av-align": (Peaks, (AvAlign(CURRENT),)),
     "av-align-variants": (Peaks, tuple(AvAlign(one) for one in VARIANTS)),
-    "sync": (lambda: Judge(load_judge()), (Synchrony(),)),
+    "sync": (lambda: SyncEmbeddings(load_scorer()), (Synchrony(),)),
     "objects": (Objects, (ObjectsAgreement(),)),
 }
-OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[Features], Sequence[Metric]]]]] = {
+OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[FeatureSet], Sequence[Metric]]]]] = {
     "text": ("clip:MODEL or clap:MODEL", lambda given: given.text()),
     "cross-modal": ("exported:FILE.json of a shared space", lambda given: given.across),
 }
@@ -181,7 +186,7 @@ DEFAULT_METRICS: Final = ("frechet", "neighbours", "nearest", "sync")
 DEFAULT_FEATURES: Final = ("statistics",)
 
 
-def suite(metrics: Sequence[str], features: Sequence[str]) -> Suite:
+def suite(metrics: Sequence[str], features: Sequence[str]) -> MetricSuite:
     """Build what was asked for by name.
 
     Args:
@@ -194,7 +199,7 @@ def suite(metrics: Sequence[str], features: Sequence[str]) -> Suite:
             that it is of.
     """
     given = _given(metrics, features)
-    return Suite(_extractors(metrics, given), _metrics(metrics, given))
+    return MetricSuite(_extractors(metrics, given), _metrics(metrics, given))
 
 
 def extractors_of(metrics: Sequence[str], features: Sequence[str]) -> list[Extractor]:
@@ -202,7 +207,7 @@ def extractors_of(metrics: Sequence[str], features: Sequence[str]) -> list[Extra
     return _extractors(metrics, _given(metrics, features))
 
 
-def _given(metrics: Sequence[str], features: Sequence[str]) -> list[Features]:
+def _given(metrics: Sequence[str], features: Sequence[str]) -> list[FeatureSet]:
     for name in metrics:
         if name not in METRICS:
             raise UserError(f"unknown metric {name!r}: choose of {', '.join(METRICS)}")
@@ -210,7 +215,7 @@ def _given(metrics: Sequence[str], features: Sequence[str]) -> list[Features]:
     return [features_of(name) for name in features] if wanted & set(metrics) else []
 
 
-def _extractors(metrics: Sequence[str], given: Sequence[Features]) -> list[Extractor]:
+def _extractors(metrics: Sequence[str], given: Sequence[FeatureSet]) -> list[Extractor]:
     found = {one.name: one for features in given for one in features.extractors}
     for name in metrics:
         if name in OTHERS:
@@ -219,12 +224,12 @@ def _extractors(metrics: Sequence[str], given: Sequence[Features]) -> list[Extra
     return list(found.values())
 
 
-def _metrics(metrics: Sequence[str], given: Sequence[Features]) -> list[Metric]:
+def _metrics(metrics: Sequence[str], given: Sequence[FeatureSet]) -> list[Metric]:
     over = [OVER_FEATURES[name] for name in metrics if name in OVER_FEATURES]
     chosen: list[Metric] = []
     for one in given:
         chosen += [build(extractor.name, one) for extractor in one.extractors for build in over]
-        chosen += [Classes(name) for name in one.classes if over]
+        chosen += [InceptionScore(name) for name in one.classes if over]
     for name in metrics:
         if name in OF_NETWORKS:
             wanted, build = OF_NETWORKS[name]

@@ -9,24 +9,24 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from mmdisco.evaluation.clips import Item, Unfit, read_item
+from mmdisco.evaluation.clips import ClipFiles, UnreadableClip, read_item
 from mmdisco.evaluation.evaluate import BASES, Evaluation
-from mmdisco.evaluation.metrics.result import Figure
+from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.plots import draw_curves, draw_values, with_curves
 from mmdisco.evaluation.tables import HEADER, number, row
 from mmdisco.io.files import scratch
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.plots import draw_clips
-from mmdisco.media.read import Selection
+from mmdisco.media.read import ReadSpec
 from mmdisco.media.write import write_clip
-from mmdisco.training.diagnostics.report import Health, draw_health
+from mmdisco.training.diagnostics.report import Diagnostics, draw_diagnostics
 
 _WIDE: Final = 256  # pixels; tiny clips are magnified to about this
 _ORDER: Final = ("reference", "bases alone", "generated")
 
 
 def clips_side_by_side(
-    folders: Mapping[str, Sequence[Item]], selection: Selection, shown: int
+    folders: Mapping[str, Sequence[ClipFiles]], selection: ReadSpec, shown: int
 ) -> str:
     """A column for each folder, a row for each of ``shown`` clips.
 
@@ -52,11 +52,11 @@ def clips_side_by_side(
     return f"{said}<div class=wide><div class=clips {grid}>{cells}</div></div>"
 
 
-def clip_figure(item: Item, selection: Selection) -> str:
+def clip_figure(item: ClipFiles, selection: ReadSpec) -> str:
     """One clip, or why there is none."""
     try:
         clip = read_item(item, selection)
-    except Unfit as error:  # it was there a moment ago
+    except UnreadableClip as error:  # it was there a moment ago
         return (
             f"<figure><figcaption>{escape(item.name)}: {escape(str(error))}</figcaption></figure>"
         )
@@ -71,7 +71,7 @@ def clip_figure(item: Item, selection: Selection) -> str:
     )
 
 
-def _common(columns: Mapping[str, Sequence[Item]]) -> set[str]:
+def _common(columns: Mapping[str, Sequence[ClipFiles]]) -> set[str]:
     return set.intersection(*({one.name for one in items} for items in columns.values()))
 
 
@@ -113,8 +113,8 @@ figcaption { font-size: .85rem; overflow-wrap: anywhere; margin-bottom: .4rem; }
 
 def page(
     evaluation: Evaluation,
-    selection: Selection,
-    health: Health | None = None,
+    selection: ReadSpec,
+    health: Diagnostics | None = None,
     shown: int = SHOWN,
 ) -> str:
     """The page, with ``shown`` clips of each folder, read as ``selection`` says.
@@ -160,7 +160,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<div class=wide><table><thead><tr>{head}<tbody>{body}</table></div>"
 
 
-def _pictures(evaluation: Evaluation, health: Health | None) -> list[str]:
+def _pictures(evaluation: Evaluation, health: Diagnostics | None) -> list[str]:
     """Values, curves and health, each as a picture with its heading."""
     sets = {"generated": evaluation.outcomes}
     if evaluation.beside:
@@ -168,7 +168,7 @@ def _pictures(evaluation: Evaluation, health: Health | None) -> list[str]:
     parts: list[str] = []
     with scratch() as folder:
         picture = folder / "picture.png"
-        if any(isinstance(one, Figure) for one in evaluation.outcomes):
+        if any(isinstance(one, MetricResult) for one in evaluation.outcomes):
             draw_values(picture, sets)
             parts.append(_picture(picture, "every figure with its interval"))
             parts.append(
@@ -178,7 +178,7 @@ def _pictures(evaluation: Evaluation, health: Health | None) -> list[str]:
             draw_curves(picture, sets)
             parts += ["<h2>Curves</h2>", _picture(picture, "curves behind the figures")]
         if health is not None:
-            draw_health(picture, health)
+            draw_diagnostics(picture, health)
             parts += ["<h2>Health of the discriminator</h2>"]
             parts.append(_picture(picture, "accuracy, calibration and gain by noise level"))
             rows = [(name, number(value)) for name, value in health.figures().items()]

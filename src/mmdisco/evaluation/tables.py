@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mmdisco.evaluation.evaluate import Evaluation
-from mmdisco.evaluation.metrics.result import Figure, Interval, NotComputed, Outcome
+from mmdisco.evaluation.metrics.result import Interval, MetricResult, Outcome, Skipped
 
 HEADER = ("metric", "better", "value", "95 % interval", "clips", "against", "notes")
 
@@ -39,7 +39,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def row(outcome: Outcome) -> tuple[str, ...]:
     """The cells of one outcome, under ``HEADER``."""
-    if isinstance(outcome, NotComputed):
+    if isinstance(outcome, Skipped):
         return (outcome.name, "", "not computed", "", "", "", f"needs {outcome.needs}")
     return (
         outcome.name,
@@ -52,7 +52,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def against(figure: Figure) -> str:
+def against(figure: MetricResult) -> str:
     """The baselines."""
     return ", ".join(f"{name} {number(value)}" for name, value in figure.baseline.items())
 

@@ -18,14 +18,25 @@ import numpy as np
 from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.guidance import BatchedClassifierFree, ClassifierFree
-from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.core.guidance import BatchedClassifierFreeGuidance, ClassifierFreeGuidance
+from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import Generation, Jointly, SoundFor, Task, VideoFor
+from mmdisco.generation.pipeline import (
+    AudioToVideo,
+    GenerationRun,
+    JointGeneration,
+    Task,
+    VideoToAudio,
+)
 from mmdisco.generation.presets.miniature import folder_of
-from mmdisco.generation.system import Demand, Pair, Sampling
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError
-from mmdisco.media.conditioning_clip import BEGINNING, Form, given_audio, given_video
+from mmdisco.media.conditioning_clip import (
+    BEGINNING,
+    ClipSpec,
+    read_conditioning_audio,
+    read_conditioning_video,
+)
 from mmdisco.media.read import bring_down
 
 MOST_SEED: Final = 2**62  # generators take 64 bits
@@ -58,8 +69,8 @@ class Request:
         steps: Evaluations of the bases.
         scheduler: A name of ``sampling.named``.
         negative_prompt: What classifier-free guidance leads away from; "" for any clip.
-        batched_prompts: Whether both prompts of classifier-free guidance are one batch.
-        corrections: How often each step is taken again from latents noised back by one step.
+        batched_cfg: Whether both prompts of classifier-free guidance are one batch.
+        resamples: How often each step is taken again from latents noised back by one step.
 
     Raises:
         UserError: A value is out of its range, or two of them exclude each other.
@@ -79,8 +90,8 @@ class Request:
     steps: int | None = None
     scheduler: str | None = None
     negative_prompt: str = ""
-    batched_prompts: bool = False
-    corrections: int = 0
+    batched_cfg: bool = False
+    resamples: int = 0
 
     def __post_init__(self) -> None:
         self._check_given()
@@ -97,8 +108,8 @@ class Request:
         if self.joint_levels is not None and not self.joint_levels[0] < self.joint_levels[1]:
             low, high = self.joint_levels
             raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
-        if not 0 <= self.corrections <= MOST_CORRECTIONS:
-            raise UserError(f"{self.corrections} corrections: ask for 0 to {MOST_CORRECTIONS}")
+        if not 0 <= self.resamples <= MOST_CORRECTIONS:
+            raise UserError(f"{self.resamples} corrections: ask for 0 to {MOST_CORRECTIONS}")
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
 
@@ -131,7 +142,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedGeneration:
     """A request with all it needs.
 
     Attributes:
@@ -145,8 +156,8 @@ class Prepared:
     """
 
     request: Request
-    sampling: Sampling
-    generation: Generation
+    sampling: SamplingDefaults
+    generation: GenerationRun
     prompts: list[str]
     seeds: list[int]
     warnings: list[str]
@@ -174,7 +185,7 @@ class Prepared:
         return [AudioVideo(_audible(clip.audio), clip.video) for clip in clips]
 
 
-def prepare(request: Request, pair: Pair) -> Prepared:
+def prepare(request: Request, pair: JointSystem) -> PreparedGeneration:
     """Read the given file and the weights, and choose what the request leaves open.
 
     Raises:
@@ -182,25 +193,25 @@ def prepare(request: Request, pair: Pair) -> Prepared:
             or cannot be used, or the pair cannot do what is asked.
     """
     # what is quick to refuse comes first
-    sampling = chosen(request, pair.sampling())
-    prompts = BatchedClassifierFree if request.batched_prompts else ClassifierFree
-    settings = replace(sampling.settings, classifier_free=prompts, corrections=request.corrections)
+    sampling = resolve(request, pair.sampling())
+    prompts = BatchedClassifierFreeGuidance if request.batched_cfg else ClassifierFreeGuidance
+    settings = replace(sampling.settings, classifier_free=prompts, resamples=request.resamples)
     guided = sampling.joint_scale != AV(0.0, 0.0)
     notices = pair.expect(
-        Demand(request.caption, guided, request.given is not None, request.negative_prompt)
+        Requirements(request.caption, guided, request.given is not None, request.negative_prompt)
     )
     task = _task(request, pair.form)
     seeds = [request.seed + index for index in range(request.samples)]
-    generation = Generation(
+    generation = GenerationRun(
         model=pair.model(seeds),
-        discriminator=pair.discriminator() if guided else Indifferent(),
+        discriminator=pair.discriminator() if guided else ZeroLogit(),
         settings=settings,
         task=task,
         seconds=float(pair.form.seconds),
         negative=request.negative_prompt,
         method=pair.method,
     )
-    return Prepared(
+    return PreparedGeneration(
         request=request,
         sampling=sampling,
         generation=generation,
@@ -210,10 +221,10 @@ def prepare(request: Request, pair: Pair) -> Prepared:
     )
 
 
-def chosen(request: Request, sampling: Sampling) -> Sampling:
+def resolve(request: Request, sampling: SamplingDefaults) -> SamplingDefaults:
     """``sampling`` with the settings of ``request``; its ``joint_scale`` is that of the task."""
     guidance, joint = request.guidance_scale, request.joint_scale
-    best = best_joint_scale(request, sampling)
+    best = default_joint_scale(request, sampling)
     return replace(
         sampling,
         steps=sampling.steps if request.steps is None else request.steps,
@@ -225,7 +236,7 @@ def chosen(request: Request, sampling: Sampling) -> Sampling:
     )
 
 
-def best_joint_scale(request: Request, sampling: Sampling) -> AV[float]:
+def default_joint_scale(request: Request, sampling: SamplingDefaults) -> AV[float]:
     """The pair's own s for the task of ``request``; 0 on a given side."""
     if request.given is None:
         return sampling.joint_scale
@@ -288,14 +299,16 @@ def generate(  # noqa: PLR0913 - the options of the command
     return prepared.clips(deque(prepared.run(), maxlen=1).pop())
 
 
-def _task(request: Request, form: Form) -> Task:
+def _task(request: Request, form: ClipSpec) -> Task:
     if request.video is not None:
-        seen, shown = given_video(request.video, form, start=request.start)
-        return SoundFor([seen] * request.samples, [shown] * request.samples)
+        seen, shown = read_conditioning_video(request.video, form, start=request.start)
+        return VideoToAudio([seen] * request.samples, [shown] * request.samples)
     if request.audio is not None:
-        heard, played = given_audio(request.audio, form, request.start, request.audio_track)
-        return VideoFor([heard] * request.samples, [played] * request.samples)
-    return Jointly()
+        heard, played = read_conditioning_audio(
+            request.audio, form, request.start, request.audio_track
+        )
+        return AudioToVideo([heard] * request.samples, [played] * request.samples)
+    return JointGeneration()
 
 
 def _audible(audio: Audio) -> Audio:

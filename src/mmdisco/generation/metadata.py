@@ -14,12 +14,12 @@ import torch
 from mmdisco.core.av import AV
 from mmdisco.discriminators.hub import find_discriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Prepared, Request
+from mmdisco.generation.generate import PreparedGeneration, Request
 from mmdisco.generation.machine import device_name, libraries
-from mmdisco.generation.presets.discriminators import Judged
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.discriminators import WithDiscriminator
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import DEFAULT, preset
-from mmdisco.generation.system import Pair, levels_of, levels_record
+from mmdisco.generation.system import JointSystem, levels_of, levels_record
 from mmdisco.io.files import read_object, sha256
 
 MAKER: Final = "mmdisco generate"
@@ -27,7 +27,7 @@ LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "s
 
 
 @dataclass(frozen=True)
-class Choice:
+class PresetChoice:
     """Which pair makes a clip.
 
     Attributes:
@@ -38,11 +38,11 @@ class Choice:
     """
 
     preset: str = DEFAULT
-    options: Options = field(default_factory=Options)
+    options: BuildOptions = field(default_factory=BuildOptions)
     as_released: bool = False
     discriminator: str | None = None
 
-    def pair(self) -> Pair:
+    def pair(self) -> JointSystem:
         """The pair, nothing loaded yet.
 
         Raises:
@@ -53,11 +53,11 @@ class Choice:
         pair = chosen.pair(self.options)
         if self.discriminator is None:
             return pair
-        return Judged(pair, find_discriminator(self.discriminator), self.options)
+        return WithDiscriminator(pair, find_discriminator(self.discriminator), self.options)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """All that decides a clip beside its request.
 
     Attributes:
@@ -75,23 +75,23 @@ class Surroundings:
     given: str | None
 
     @staticmethod
-    def of(request: Request, pair: Pair, device: torch.device) -> "Surroundings":
+    def of(request: Request, pair: JointSystem, device: torch.device) -> "Environment":
         """Those of the present.
 
         Raises:
             UserError: The given file cannot be read.
         """
-        return Surroundings(
+        return Environment(
             versions=libraries(*LIBRARIES),
             threads=torch.get_num_threads(),
             machine=device_name(device),
-            weights=pair.marks(),
+            weights=pair.weight_hashes(),
             given=None if request.given is None else sha256(request.given),
         )
 
 
 @dataclass(frozen=True)
-class Record:
+class ClipMetadata:
     """What a record asks for.
 
     Attributes:
@@ -101,12 +101,12 @@ class Record:
         surroundings: As they were.
     """
 
-    choice: Choice
+    choice: PresetChoice
     request: Request
     sample: int
-    surroundings: Surroundings
+    surroundings: Environment
 
-    def changes(self, now: Surroundings) -> str | None:
+    def changes(self, now: Environment) -> str | None:
         """What differs today from when the clip was made, in one line; None if nothing does.
 
         Raises:
@@ -135,8 +135,12 @@ class Record:
         return f"the clip may come out otherwise: {'; '.join(others)}"
 
 
-def describe(
-    prepared: Prepared, choice: Choice, surroundings: Surroundings, sample: int, seconds: float
+def to_metadata(
+    prepared: PreparedGeneration,
+    choice: PresetChoice,
+    surroundings: Environment,
+    sample: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """The record of one sample, for JSON.
 
@@ -160,7 +164,7 @@ def describe(
         "discriminator": choice.discriminator,
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
-        "batched_prompts": request.batched_prompts,
+        "batched_prompts": request.batched_cfg,
         "seed": prepared.seeds[sample],
         "sample": sample,
         "samples": request.samples,
@@ -174,14 +178,14 @@ def describe(
         "joint_scale": _sides(sampling.joint_scale),
         "joint_levels": levels_record(sampling.joint_levels),
         "guidance_every": sampling.guidance_every,
-        "corrections": request.corrections,
+        "corrections": request.resamples,
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
 
 
-def read_record(path: Path, weights: Path | None = None) -> Record:
-    """Read what ``describe`` gave.
+def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
+    """Read what ``to_metadata`` gave.
 
     Args:
         path: The file.
@@ -200,7 +204,7 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
         if sample not in range(samples) or (file is None) != (task == "joint"):
             raise ValueError(task)
         prompt = values["prompt"]
-        return Record(
+        return ClipMetadata(
             choice=_choice(values, weights),
             request=Request(
                 prompt=None if prompt is None else str(prompt),
@@ -217,11 +221,11 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
                 steps=int(values["steps"]),
                 scheduler=str(values["scheduler"]),
                 negative_prompt=str(values.get("negative_prompt", "")),
-                batched_prompts=bool(values.get("batched_prompts", False)),
-                corrections=int(values.get("corrections", 0)),
+                batched_cfg=bool(values.get("batched_prompts", False)),
+                resamples=int(values.get("corrections", 0)),
             ),
             sample=sample,
-            surroundings=Surroundings(
+            surroundings=Environment(
                 versions=dict(values["versions"]),
                 threads=int(values["threads"]),
                 machine=str(values.get("machine", "")),
@@ -235,12 +239,14 @@ def read_record(path: Path, weights: Path | None = None) -> Record:
         ) from error
 
 
-def _choice(values: Mapping[str, Any], weights: Path | None) -> Choice:
+def _choice(values: Mapping[str, Any], weights: Path | None) -> PresetChoice:
     # records of before there were presets say nothing of them
     options = values.get("options")
-    return Choice(
+    return PresetChoice(
         preset=str(values.get("preset", DEFAULT)),
-        options=Options(weights) if options is None else Options.from_record(options, weights),
+        options=BuildOptions(weights)
+        if options is None
+        else BuildOptions.from_record(options, weights),
         as_released=bool(values.get("as_released", False)),
         discriminator=values.get("discriminator"),
     )

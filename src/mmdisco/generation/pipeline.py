@@ -1,7 +1,7 @@
 """From prompts to clips: what a command, a test and a benchmark all call.
 
-A ``Generation`` is a value: models, settings and a task, where the task says which side is given.
-Writes no files and shows no progress; whoever calls it walks through its steps.
+A ``GenerationRun`` is a value: models, settings and a task, where the task says which side is
+given. Writes no files and shows no progress; whoever calls it walks through its steps.
 """
 
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ClassifierFree, JointGuidance, JointScale
-from mmdisco.core.log_ratio import Asking, EveryTime
+from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance, JointScale
+from mmdisco.core.log_ratio import GradientReuse, NoReuse
 from mmdisco.core.rng import NoiseSource
-from mmdisco.core.sampler import Grid, Sampler, UniformTime
+from mmdisco.core.sampler import LinspaceSpacing, Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Video
@@ -30,7 +30,7 @@ PromptGuidance = Callable[[JointDenoiser, AV[Conditioning], AV[float]], JointDen
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplerConfig:
     """How to sample.
 
     Attributes:
@@ -39,8 +39,8 @@ class Settings:
         guidance_scale: w of classifier-free guidance; 1 is off.
         joint_scale: s of the discriminator's gradient; 0 is the bases alone.
         grid: Where on the path the steps lie.
-        classifier_free: How prompts guide: ``ClassifierFree``, or its batched form.
-        corrections: How often each step is taken again from latents noised back by one step.
+        classifier_free: How prompts guide: ``ClassifierFreeGuidance``, or its batched form.
+        resamples: How often each step is taken again from latents noised back by one step.
         asking: How often the discriminator is asked.
     """
 
@@ -48,17 +48,17 @@ class Settings:
     solvers: AV[Solver]
     guidance_scale: AV[float]
     joint_scale: AV[JointScale]
-    grid: Grid = field(default_factory=UniformTime)
-    classifier_free: PromptGuidance = ClassifierFree
-    corrections: int = 0
-    asking: Asking = field(default_factory=EveryTime)
+    grid: TimestepSpacing = field(default_factory=LinspaceSpacing)
+    classifier_free: PromptGuidance = ClassifierFreeGuidance
+    resamples: int = 0
+    asking: GradientReuse = field(default_factory=NoReuse)
 
 
-class Method(ABC):
+class GuidanceOrder(ABC):
     """How bases, discriminator and sampler are put together."""
 
     @abstractmethod
-    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
         """The sampler of a joint run."""
 
     @abstractmethod
@@ -66,7 +66,7 @@ class Method(ABC):
         self,
         model: JointModel,
         discriminator: Discriminator,
-        settings: Settings,
+        settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """The bases with both kinds of guidance, for one run.
@@ -76,22 +76,22 @@ class Method(ABC):
 
 
 @dataclass(frozen=True)
-class AroundPrompts(Method):
+class JointOutsideCFG(GuidanceOrder):
     """Joint guidance around classifier-free guidance, both schedules walked by their index.
 
     The discriminator is trained against what the guided bases make, and is run once a step.
     """
 
-    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
-        """Along an ``IndexPath``."""
-        path = IndexPath(model.schedules)
-        return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.corrections)
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
+        """Along an ``SameTimestep``."""
+        path = SameTimestep(model.schedules)
+        return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.resamples)
 
     def denoiser(
         self,
         model: JointModel,
         discriminator: Discriminator,
-        settings: Settings,
+        settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """The discriminator sees the captions alone."""
@@ -115,7 +115,7 @@ class Task(ABC):
         """Clips of clean latents; the given side is shown as it was given."""
 
 
-class Jointly(Task):
+class JointGeneration(Task):
     """Sound and picture are both made."""
 
     def sampler(self, sampler: Sampler) -> Sampler:
@@ -132,7 +132,7 @@ class Jointly(Task):
 
 
 @dataclass(frozen=True)
-class SoundFor(Task):
+class VideoToAudio(Task):
     """Sound is made for videos.
 
     Attributes:
@@ -158,7 +158,7 @@ class SoundFor(Task):
 
 
 @dataclass(frozen=True)
-class VideoFor(Task):
+class AudioToVideo(Task):
     """Video is made for sounds.
 
     Attributes:
@@ -184,7 +184,7 @@ class VideoFor(Task):
 
 
 @dataclass(frozen=True)
-class Generation:
+class GenerationRun:
     """Everything a run needs but prompts and seeds.
 
     Attributes:
@@ -199,11 +199,11 @@ class Generation:
 
     model: JointModel
     discriminator: Discriminator
-    settings: Settings
+    settings: SamplerConfig
     task: Task
     seconds: float
     negative: str = ""
-    method: Method = field(default_factory=AroundPrompts)
+    method: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
     def run(self, prompts: Sequence[str], seeds: Sequence[int]) -> Iterator[AV[Tensor]]:
         """Sample latents, a batch of one clip per prompt.
@@ -243,11 +243,11 @@ class Generation:
 
 def guided_base(model: JointModel, guidance_scale: AV[float]) -> JointDenoiser:
     """The bases with classifier-free guidance, as fakes are made and joint guidance is trained."""
-    return ClassifierFree(model, model.encode_prompts([""]), guidance_scale)
+    return ClassifierFreeGuidance(model, model.encode_prompts([""]), guidance_scale)
 
 
 def generate(
-    generation: Generation, prompts: Sequence[str], seeds: Sequence[int]
+    generation: GenerationRun, prompts: Sequence[str], seeds: Sequence[int]
 ) -> list[AudioVideo]:
     """Clips of ``prompts``, all in one batch."""
     return generation.clips(deque(generation.run(prompts, seeds), maxlen=1).pop())

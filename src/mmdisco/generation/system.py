@@ -13,18 +13,18 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import IntervalScale
-from mmdisco.core.log_ratio import EveryKth, EveryTime
+from mmdisco.core.log_ratio import NoReuse, ReuseEvery
 from mmdisco.core.schedulers import solver
-from mmdisco.discriminators.hub import expect_fitting
+from mmdisco.discriminators.hub import check_fitting
 from mmdisco.discriminators.two_tower import AudioVideoConfig
-from mmdisco.generation.pipeline import Method, Settings
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
+from mmdisco.media.conditioning_clip import ClipSpec
 
 EVERY_LEVEL: Final = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingDefaults:
     """The settings that generation begins with, by name.
 
     Attributes:
@@ -50,14 +50,14 @@ class Sampling:
     guidance_every: int = 1
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> SamplerConfig:
         """The settings of joint generation."""
-        return Settings(
+        return SamplerConfig(
             self.steps,
             AV(solver(self.solver), solver(self.solver)),
             self.guidance_scale,
             self.joint_scale.map(lambda scale: IntervalScale(scale, *self.joint_levels)),
-            asking=EveryTime() if self.guidance_every == 1 else EveryKth(self.guidance_every),
+            asking=NoReuse() if self.guidance_every == 1 else ReuseEvery(self.guidance_every),
         )
 
 
@@ -73,7 +73,7 @@ def levels_record(levels: tuple[float, float]) -> list[float | None]:
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirements:
     """What a request asks of a pair.
 
     Attributes:
@@ -89,7 +89,7 @@ class Demand:
     negative: str = ""
 
 
-class Pair(ABC):
+class JointSystem(ABC):
     """Two bases and their discriminator, ready to be loaded."""
 
     @property
@@ -104,20 +104,20 @@ class Pair(ABC):
 
     @property
     @abstractmethod
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """The clips they make."""
 
     @property
     @abstractmethod
-    def method(self) -> Method:
+    def method(self) -> GuidanceOrder:
         """How they are put together."""
 
     @abstractmethod
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """The settings that generation begins with."""
 
     @abstractmethod
-    def expect(self, demand: Demand) -> list[str]:
+    def expect(self, demand: Requirements) -> list[str]:
         """Make sure, before anything is loaded, that a demand can be met.
 
         Returns:
@@ -151,7 +151,7 @@ class Pair(ABC):
         model = self.model()
         shapes = model.latent_shapes(float(self.form.seconds))
         texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
-        expect_fitting(config, shapes, texts, name)
+        check_fitting(config, shapes, texts, name)
 
     @abstractmethod
     def discriminator(self) -> Discriminator:
@@ -162,5 +162,5 @@ class Pair(ABC):
         """
 
     @abstractmethod
-    def marks(self) -> Mapping[str, str]:
+    def weight_hashes(self) -> Mapping[str, str]:
         """A checksum of the weights by name, by which other ones are told apart."""

@@ -18,7 +18,7 @@ from mmdisco.media.clock import clock_of
 from mmdisco.media.copying import FALLBACK_RATE, SOUND_RATES
 from mmdisco.media.opening import MOST_BYTES, opened
 from mmdisco.media.read import (
-    Selection,
+    ReadSpec,
     fit_audio,
     fit_video,
     frame_rate,
@@ -33,7 +33,7 @@ MOST_FPS: Final = Fraction(60)
 
 
 @dataclass(frozen=True)
-class Form:
+class ClipSpec:
     """The clips that models make and take.
 
     Attributes:
@@ -69,8 +69,8 @@ def share(path: Path, start: Fraction, seconds: Fraction) -> str:
     return f"{path}: {float(start):g} to {float(end):.4g} s of {float(lasts):.4g} s are used"
 
 
-def given_video(
-    path: Path, form: Form, most_pixels: int = MOST_PIXELS, start: Fraction = BEGINNING
+def read_conditioning_video(
+    path: Path, form: ClipSpec, most_pixels: int = MOST_PIXELS, start: Fraction = BEGINNING
 ) -> tuple[Video, Video]:
     """The picture of a file from ``start`` on as models take it, and at its own rate and size.
 
@@ -81,17 +81,17 @@ def given_video(
     Raises:
         UserError: The file has no picture track or no frames, or cannot be read.
     """
-    selection = Selection(start, form.seconds, fps=form.fps, size=form.size)
+    selection = ReadSpec(start, form.seconds, fps=form.fps, size=form.size)
     seen = read_video(path, selection)
     fps = min(max(frame_rate(path), form.fps), max(MOST_FPS, form.fps))
     room = MOST_BYTES // (12 * max(1, round(form.seconds * fps)))
     size = _shown_size(path, min(most_pixels, room))
-    shown = read_video(path, Selection(start, form.seconds, fps=fps, size=size))
+    shown = read_video(path, ReadSpec(start, form.seconds, fps=fps, size=size))
     return fit_video(seen, form.frames), fit_video(shown, round(form.seconds * fps))
 
 
-def given_audio(
-    path: Path, form: Form, start: Fraction = BEGINNING, audio_track: int | None = None
+def read_conditioning_audio(
+    path: Path, form: ClipSpec, start: Fraction = BEGINNING, audio_track: int | None = None
 ) -> tuple[Audio, Audio]:
     """The sound of a file from ``start`` on as models take it, and at the file's own rate.
 
@@ -104,7 +104,7 @@ def given_audio(
     Raises:
         UserError: The file has no sound track or no samples, or cannot be read.
     """
-    selection = Selection(start, form.seconds, audio_track=audio_track)
+    selection = ReadSpec(start, form.seconds, audio_track=audio_track)
     played = read_audio(path, selection)
     heard = resampled(played, form.sample_rate)
     if played.sample_rate not in SOUND_RATES:
@@ -117,7 +117,7 @@ def given_audio(
 
 def _shown_size(path: Path, most_pixels: int) -> tuple[int, int] | None:
     # the first frame, for only a decoded one knows its rotation
-    first = read_video(path, Selection(seconds=Fraction(1), fps=Fraction(1)))
+    first = read_video(path, ReadSpec(seconds=Fraction(1), fps=Fraction(1)))
     height, width = first.frames.shape[1:3]
     if height * width <= most_pixels:
         return None

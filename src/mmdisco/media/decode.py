@@ -35,7 +35,7 @@ _JITTER: Final = Fraction(1, 50)  # seconds; stamps of sound are rounded, but so
 
 
 @dataclass
-class Damage:
+class DecodeErrors:
     """Where a track could not be decoded, filled while it is read.
 
     Attributes:
@@ -49,11 +49,11 @@ class Damage:
         return any(first < end and last >= start for first, last in self.spans)
 
 
-def on_screen(
+def frames_at(
     container: InputContainer,
     times: Iterable[Fraction],
     step: Fraction,
-    damage: Damage | None = None,
+    damage: DecodeErrors | None = None,
 ) -> Iterator[VideoFrame]:
     """The frame that is on screen at each of ``times``, for as long as the picture lasts.
 
@@ -99,7 +99,7 @@ def sound(
     container: InputContainer,
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
-    damage: Damage | None = None,
+    damage: DecodeErrors | None = None,
     number: int | None = None,
 ) -> tuple[Waveform, int]:
     """The sound from ``start`` on as one channel, with its rate; shorter where the track ends.
@@ -110,11 +110,11 @@ def sound(
         container: An opened file with a sound track.
         start: Seconds after time 0.
         seconds: At most so many.
-        damage: As for ``on_screen``.
+        damage: As for ``frames_at``.
         number: Of the sound track, from 1; None is the one that a player plays.
 
     Raises:
-        UserError: As for ``on_screen``, or it does not fit into memory.
+        UserError: As for ``frames_at``, or it does not fit into memory.
         ValueError: A sample is not a number.
     """
     rate = sound_track(container, number).rate
@@ -127,7 +127,7 @@ def channels(
     rate: int,
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
-    damage: Damage | None = None,
+    damage: DecodeErrors | None = None,
     number: int | None = None,
 ) -> Channels:
     """As ``sound``, with the channels and the rate of a mixer."""
@@ -168,7 +168,7 @@ class _Track:
     container: InputContainer
     stream: VideoStream | AudioStream
     clock: Clock
-    damage: Damage | None
+    damage: DecodeErrors | None
     repeated: Fraction = Fraction(0)
 
 

@@ -36,7 +36,7 @@ _TRUSTED: Final = ("mp4", "matroska", "avi")  # formats that state a length and 
 
 
 @dataclass(frozen=True)
-class Fault:
+class SkipReason:
     """Why a file or a clip is left out.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoInfo:
     """A file with picture and sound.
 
     Attributes:
@@ -61,7 +61,7 @@ class Film:
     bytes: int
 
 
-def probe(path: Path, audio_track: int | None = None) -> Film | Fault:
+def probe(path: Path, audio_track: int | None = None) -> VideoInfo | SkipReason:
     """Look at a file.
 
     Args:
@@ -75,51 +75,55 @@ def probe(path: Path, audio_track: int | None = None) -> Film | Fault:
         status = path.stat()
     except OSError as error:
         broken = path.is_symlink()
-        return Fault("broken link" if broken else "unreadable", error.strerror or str(error))
+        return SkipReason("broken link" if broken else "unreadable", error.strerror or str(error))
     if not stat.S_ISREG(status.st_mode):
-        return Fault("not a file")
+        return SkipReason("not a file")
     if not status.st_size:
-        return Fault("empty file")
+        return SkipReason("empty file")
     try:
         with path.open("rb"):
             pass
     except OSError as error:
-        return Fault("unreadable", error.strerror or str(error))
+        return SkipReason("unreadable", error.strerror or str(error))
     try:
         with opened(path) as container:
             return _judged(container, status.st_size, audio_track)
     except UserError as error:
-        return Fault("undecodable", without_path(path, str(error)))
+        return SkipReason("undecodable", without_path(path, str(error)))
 
 
-def _judged(container: InputContainer, size: int, audio_track: int | None) -> Film | Fault:
+def _judged(
+    container: InputContainer, size: int, audio_track: int | None
+) -> VideoInfo | SkipReason:
     if not pictures(container):
-        return Fault("no picture track")
+        return SkipReason("no picture track")
     if not container.streams.audio:
-        return Fault("no sound track")
+        return SkipReason("no sound track")
     first = pictures(container)[0]
     if max(first.width, first.height) > MOST_SIDE or first.width * first.height > MOST_PIXELS:
-        return Fault("picture too large", f"{first.width}x{first.height}")
+        return SkipReason("picture too large", f"{first.width}x{first.height}")
     picture, sound = picture_track(container), sound_track(container, audio_track)
     if min(picture.width, picture.height) < LEAST_SIDE:
-        return Fault("picture too small", f"{picture.width}x{picture.height}")
+        return SkipReason("picture too small", f"{picture.width}x{picture.height}")
     kind = stated_hdr(picture)
     if kind is not None:
-        return Fault("HDR picture", f"{kind}; bring it to BT.709 first")
+        return SkipReason("HDR picture", f"{kind}; bring it to BT.709 first")
     film = _Look(container, picture, sound, clock_of(container, audio_track))
     picture_end, end, sounds = _ends(film)
     if not sounds:
-        return Fault("empty sound track")
+        return SkipReason("empty sound track")
     stated = _stated(film)
     trusted = any(name in container.format.name for name in _TRUSTED)
     # Matroska may state when the last stamp is, not how long the file lasts
     last = max(end, end + film.clock.zero)
     if trusted and stated is not None and last < stated - _TOLERANCE:
         told = f"ends at {float(end):.1f} s of {float(stated):.1f} s"
-        return Fault("cut short", told)
+        return SkipReason("cut short", told)
     if picture_end > _LONGEST:
-        return Fault("undecodable", f"its stamps tell of {float(picture_end / 3600):.0f} hours")
-    return Film(picture_end, size)
+        return SkipReason(
+            "undecodable", f"its stamps tell of {float(picture_end / 3600):.0f} hours"
+        )
+    return VideoInfo(picture_end, size)
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ from scipy.signal import resample_poly
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, samples_for
 from mmdisco.media.clock import rate_of
-from mmdisco.media.decode import on_screen, sound
+from mmdisco.media.decode import frames_at, sound
 from mmdisco.media.geometry import pixel_shape, upright
 from mmdisco.media.opening import expect_room, opened, picture_track, pictures
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ReadSpec:
     """Which part of a file to read, and at which rates and size.
 
     Attributes:
@@ -53,21 +53,21 @@ class Selection:
     audio_track: int | None = None
 
 
-WHOLE = Selection()
+WHOLE = ReadSpec()
 
 
 @dataclass(frozen=True, slots=True)
-class Tracks:
+class MediaTracks:
     """Which tracks a file has; a silent one counts."""
 
     audio: bool
     video: bool
 
 
-def tracks(path: Path) -> Tracks:
+def tracks(path: Path) -> MediaTracks:
     """Say which tracks the file at ``path`` has."""
     with opened(path) as container:
-        return Tracks(bool(container.streams.audio), bool(pictures(container)))
+        return MediaTracks(bool(container.streams.audio), bool(pictures(container)))
 
 
 def frame_rate(path: Path) -> Fraction:
@@ -80,7 +80,7 @@ def frame_rate(path: Path) -> Fraction:
         return rate_of(container)
 
 
-def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
+def read_clip(path: Path, selection: ReadSpec = WHOLE) -> AudioVideo:
     """Read picture and sound; the sound is cut or padded with silence to the picture's length.
 
     Raises:
@@ -95,7 +95,7 @@ def read_clip(path: Path, selection: Selection = WHOLE) -> AudioVideo:
     return AudioVideo(audio=Audio(waveform, audio.sample_rate), video=video)
 
 
-def read_video(path: Path, selection: Selection = WHOLE) -> Video:
+def read_video(path: Path, selection: ReadSpec = WHOLE) -> Video:
     """Read the picture track.
 
     Raises:
@@ -111,7 +111,7 @@ def read_video(path: Path, selection: Selection = WHOLE) -> Video:
         lasts = selection.seconds or _stated(container, stream)
         expect_room(path, round(lasts * fps), each, f"frames of {height}x{width}")
         frames: list[npt.NDArray[np.uint8]] = []
-        for frame in on_screen(container, _times(selection, fps), 1 / fps):
+        for frame in frames_at(container, _times(selection, fps), 1 / fps):
             frames.append(upright(frame, selection.size, pixel))
             if frames[-1].shape != frames[0].shape:
                 before, after = ("{}x{}".format(*one.shape) for one in (frames[0], frames[-1]))
@@ -125,7 +125,7 @@ def read_video(path: Path, selection: Selection = WHOLE) -> Video:
         return Video(_in_floats(frames), fps)
 
 
-def read_audio(path: Path, selection: Selection = WHOLE) -> Audio:
+def read_audio(path: Path, selection: ReadSpec = WHOLE) -> Audio:
     """Read a sound track, all channels mixed into one.
 
     Raises:
@@ -166,11 +166,11 @@ def _stated(container: InputContainer, stream: VideoStream) -> Fraction:
     return Fraction(container.duration or 0, av.time_base)
 
 
-def _where(selection: Selection) -> str:
+def _where(selection: ReadSpec) -> str:
     return f" after {float(selection.start):g} s" if selection.start else ""
 
 
-def _times(selection: Selection, fps: Fraction) -> Iterator[Fraction]:
+def _times(selection: ReadSpec, fps: Fraction) -> Iterator[Fraction]:
     steps = count() if selection.seconds is None else range(round(selection.seconds * fps))
     return (selection.start + step / fps for step in steps)
 

@@ -10,14 +10,14 @@ import av
 import av.error
 from av.filter import Graph
 
-from mmdisco.media.decode import Damage, on_screen
+from mmdisco.media.decode import DecodeErrors, frames_at
 from mmdisco.media.opening import opened
 
 _RATE: Final = Fraction(12)  # looks a second; a cut is found to 1/12 s
 _CHANGE: Final = 0.3  # of FFmpeg's scene score in [0, 1]
 
 
-def cuts(path: Path) -> Iterator[Fraction]:
+def scene_cuts(path: Path) -> Iterator[Fraction]:
     """Seconds after time 0 at which a new shot is seen first, in order; the film is decoded once.
 
     Raises:
@@ -26,7 +26,7 @@ def cuts(path: Path) -> Iterator[Fraction]:
     with opened(path) as container:
         graph: Graph | None = None
         endless = (step / _RATE for step in count())
-        for index, frame in enumerate(on_screen(container, endless, 1 / _RATE, Damage())):
+        for index, frame in enumerate(frames_at(container, endless, 1 / _RATE, DecodeErrors())):
             small = frame.reformat(64, 36, "rgb24", interpolation="AREA", threads=1)
             if graph is None:
                 graph = _graph()

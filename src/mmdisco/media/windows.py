@@ -9,19 +9,19 @@ import numpy as np
 
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.decode import Damage, on_screen, sound
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.decode import DecodeErrors, frames_at, sound
 from mmdisco.media.geometry import pixel_shape, pixels
 from mmdisco.media.opening import opened, picture_track
-from mmdisco.media.probe import Fault, without_path
+from mmdisco.media.probe import SkipReason, without_path
 from mmdisco.media.read import fit_video, resampled
 
 _MARGIN: Final = Fraction(1, 4)  # seconds of sound on either side, that a filter may ring in
 
 
-def windows(
-    path: Path, starts: Sequence[Fraction], form: Form, audio_track: int | None = None
-) -> Iterator[AudioVideo | Fault]:
+def read_clips(
+    path: Path, starts: Sequence[Fraction], form: ClipSpec, audio_track: int | None = None
+) -> Iterator[AudioVideo | SkipReason]:
     """A clip from each of ``starts`` on, or why there is none.
 
     The picture is decoded as clips are asked for, the sound of the whole stretch at once; so a
@@ -43,21 +43,21 @@ def windows(
             yield one
             done += 1
     except UserError as error:
-        fault = Fault("undecodable", without_path(path, str(error)))
+        fault = SkipReason("undecodable", without_path(path, str(error)))
         for _ in starts[done:]:
             yield fault
 
 
 def _taken(
-    path: Path, starts: Sequence[Fraction], form: Form, audio_track: int | None
-) -> Iterator[AudioVideo | Fault]:
-    heard = Damage()
+    path: Path, starts: Sequence[Fraction], form: ClipSpec, audio_track: int | None
+) -> Iterator[AudioVideo | SkipReason]:
+    heard = DecodeErrors()
     waveform, before = _heard(path, starts, form, heard, audio_track)
-    seen = Damage()
+    seen = DecodeErrors()
     with opened(path) as container:
         pixel = pixel_shape(picture_track(container))
         times = sorted({time for start in starts for time in _times(start, form)})
-        shown = zip(times, on_screen(container, times, 1 / form.fps, seen), strict=False)
+        shown = zip(times, frames_at(container, times, 1 / form.fps, seen), strict=False)
         kept: dict[Fraction, Frames] = {}
         for start in starts:
             own = _times(start, form)
@@ -70,11 +70,13 @@ def _taken(
             frames = [kept[time] for time in own if time in kept]
             end = start + form.seconds
             if seen.within(start, end) or heard.within(start, end):
-                yield Fault("undecodable", f"damaged within {float(start):g} to {float(end):g} s")
+                yield SkipReason(
+                    "undecodable", f"damaged within {float(start):g} to {float(end):g} s"
+                )
                 continue
             if len(frames) < form.frames - 1 or not frames:
                 lasts = f"{len(frames)} of {form.frames} frames"
-                yield Fault("too short", lasts)
+                yield SkipReason("too short", lasts)
                 continue
             first = round((start - before) * form.sample_rate)
             samples = round(form.seconds * form.sample_rate)
@@ -84,12 +86,16 @@ def _taken(
             yield AudioVideo(Audio(part, form.sample_rate), video)
 
 
-def _times(start: Fraction, form: Form) -> list[Fraction]:
+def _times(start: Fraction, form: ClipSpec) -> list[Fraction]:
     return [start + step / form.fps for step in range(form.frames)]
 
 
 def _heard(
-    path: Path, starts: Sequence[Fraction], form: Form, damage: Damage, audio_track: int | None
+    path: Path,
+    starts: Sequence[Fraction],
+    form: ClipSpec,
+    damage: DecodeErrors,
+    audio_track: int | None,
 ) -> tuple[Waveform, Fraction]:
     """The sound around all clips at the form's rate, and when it begins."""
     before = max(Fraction(0), starts[0] - _MARGIN)

@@ -9,10 +9,10 @@ from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.losses import NoisedPairs
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.noise_levels import LevelDraw, LevelLaw
+from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import PairSource
-from mmdisco.core.rng import generator_of
-from mmdisco.training.config import TrainConfig
+from mmdisco.core.rng import seeded_generator
+from mmdisco.training.config import TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,21 @@ class Batches:
         null: The encoded empty caption, batch size 1.
     """
 
-    levels: LevelLaw
-    config: TrainConfig
+    levels: NoiseLevelSampler
+    config: TrainerConfig
     null: AV[Conditioning]
 
-    def real(self, step: int, source: PairSource) -> tuple[LevelDraw, NoisedPairs]:
+    def real(self, step: int, source: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
         """Noised real pairs of a step, and how their levels were drawn."""
         period = self.config.period
-        generator = generator_of(self.config.seed, step % period if period else step)
+        generator = seeded_generator(self.config.seed, step % period if period else step)
         draw = self.levels.draw(self.config.batch_size, generator)
         return draw, self._noised(source, draw.levels, generator)
 
     def fake(self, step: int, source: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
         """Fake pairs of a step at the levels of the real ones."""
         # streams that no real batch draws from
-        generator = generator_of(self.config.seed, self.config.steps + step)
+        generator = seeded_generator(self.config.seed, self.config.steps + step)
         return self._noised(source, levels, generator)
 
     def _noised(
@@ -48,25 +48,25 @@ class Batches:
         pairs = source.draw(self.config.batch_size, generator)
         eps = pairs.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
         dropped = torch.rand(len(pairs), generator=generator) < self.config.caption_dropout
-        cond = each(lambda own, null: without(own, null, dropped), pairs.cond, self.null)
+        cond = each(lambda own, null: drop_captions(own, null, dropped), pairs.cond, self.null)
         return NoisedPairs(replace(pairs, cond=cond), eps, level)
 
 
-def without(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditioning:
+def drop_captions(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditioning:
     """The caption of each pair, the empty one where ``dropped``."""
 
     def mixed(own: Tensor, empty: Tensor) -> Tensor:
         return torch.where(dropped.reshape(-1, *[1] * (own.ndim - 1)), empty, own)
 
-    native = tuple(mixed(own, empty) for own, empty in zip(cond.native, null.native, strict=True))
-    return Conditioning(mixed(cond.pooled, null.pooled), native)
+    embeds = tuple(mixed(own, empty) for own, empty in zip(cond.embeds, null.embeds, strict=True))
+    return Conditioning(mixed(cond.pooled, null.pooled), embeds)
 
 
 def rows_of(noised: NoisedPairs, rows: slice) -> NoisedPairs:
     """Some rows of a noised batch, as views."""
 
     def cond(one: Conditioning) -> Conditioning:
-        return Conditioning(one.pooled[rows], tuple(native[rows] for native in one.native))
+        return Conditioning(one.pooled[rows], tuple(embeds[rows] for embeds in one.embeds))
 
     pairs = replace(
         noised.pairs, z_0=noised.pairs.z_0.map(lambda x: x[rows]), cond=noised.pairs.cond.map(cond)

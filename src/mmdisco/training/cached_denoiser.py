@@ -20,7 +20,7 @@ from mmdisco.io.files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
-class RememberedBase(JointDenoiser):
+class CachedDenoiser(JointDenoiser):
     """A base whose predictions are kept in files named by the hash of what it was asked.
 
     They are kept in half precision, whose error, 5e-4 of a prediction, is far below the spread of
@@ -59,7 +59,7 @@ def _digest(z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]) -> s
         (z_t.audio, level.audio, cond.audio),
         (z_t.video, level.video, cond.video),
     ):
-        for tensor in (x_t, at.t, at.alpha, at.sigma, caption.pooled, *caption.native):
+        for tensor in (x_t, at.t, at.alpha, at.sigma, caption.pooled, *caption.embeds):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             # as bytes: numpy has no bfloat16
             digest.update(

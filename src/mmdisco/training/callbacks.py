@@ -19,25 +19,25 @@ import torch
 from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import spread, take
-from mmdisco.discriminators.wrappers import Indifferent
-from mmdisco.generation.pipeline import Generation, Jointly, generate
-from mmdisco.generation.system import Pair, Sampling
+from mmdisco.data.pairing import evenly_spaced, select_pairs
+from mmdisco.discriminators.wrappers import ZeroLogit
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
+from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.media.write import write_clip
-from mmdisco.training.config import Course
-from mmdisco.training.datasets import Inputs
+from mmdisco.training.config import TrainingConfig
+from mmdisco.training.datasets import TrainingData
 from mmdisco.training.diagnostics.measure import logits
 from mmdisco.training.diagnostics.scores import accuracy, ranking
-from mmdisco.training.diagnostics.shuffled_pairs import Exchange, exchange
-from mmdisco.training.trainer import Observer, Trainer
+from mmdisco.training.diagnostics.shuffled_pairs import ShuffledPairs, shuffle_pairs
+from mmdisco.training.trainer import Callback, Trainer
 
 
-class Pace(Observer):
+class Throughput(Callback):
     """Pairs a second, wherever the log has a line.
 
     Args:
@@ -61,12 +61,12 @@ class Pace(Observer):
         self._steps, self._since = 0, now
         return {"samples_per_second": round(pace, 3)}
 
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """Nothing to do."""
 
 
 @dataclass(frozen=True)
-class Auditions(Observer):
+class SampleClips(Callback):
     """Clips of held-out captions, made with the discriminator as it is; always the same noise.
 
     The first time the bases make them alone too, for comparison.
@@ -80,9 +80,9 @@ class Auditions(Observer):
         every: Steps between them.
     """
 
-    pair: Pair
+    pair: JointSystem
     model: JointModel
-    sampling: Sampling
+    sampling: SamplingDefaults
     captions: Sequence[str]
     folder: Path
     every: int
@@ -94,19 +94,19 @@ class Auditions(Observer):
         names: list[str] = []
         # the first time also where a stopped run made them: the log is the same
         if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
-            names += self._make("bases", Indifferent(), 0.0)
+            names += self._make("bases", ZeroLogit(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
 
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """Nothing to do."""
 
     def _make(self, stem: str, network: Discriminator, scale: float) -> list[str]:
         both = AV(ConstantScale(scale), ConstantScale(scale))
-        generation = Generation(
+        generation = GenerationRun(
             model=self.model,
             discriminator=network,
             settings=replace(self.sampling.settings, joint_scale=both),
-            task=Jointly(),
+            task=JointGeneration(),
             seconds=float(self.pair.form.seconds),
             method=self.pair.method,
         )
@@ -120,7 +120,7 @@ class Auditions(Observer):
         return self.folder / f"{stem}-{index}.mp4"
 
 
-class Board(Observer):
+class TensorBoardLogger(Callback):
     """TensorBoard: every number of every line of the log.
 
     Args:
@@ -141,7 +141,7 @@ class Board(Observer):
         """Nothing to add."""
         return {}
 
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """Write the numbers; what an earlier run wrote from this step on is dropped."""
         step = int(line["step"])
         if self._writer is None:
@@ -163,13 +163,13 @@ def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 
 @dataclass(frozen=True)
-class HeldOut(Observer):
+class ValidationCallback(Callback):
     """Measures every so many steps, always with the same noise.
 
     Attributes:
         real: Held-out real pairs.
         fake: The bases' own for the captions of held-out clips.
-        exchanged: Rows of ``real`` whose sounds are exchanged; see ``exchange``.
+        exchanged: Rows of ``real`` whose sounds are exchanged; see ``shuffle_pairs``.
         null: The encoded empty caption, batch size 1.
         path: That of training.
         levels: How many levels, at equal steps of u.
@@ -179,9 +179,9 @@ class HeldOut(Observer):
 
     real: Pairs
     fake: Pairs
-    exchanged: Exchange
+    exchanged: ShuffledPairs
     null: AV[Conditioning]
-    path: NoisePath
+    path: LevelCoupling
     levels: int
     every: int
     seed: int
@@ -190,7 +190,7 @@ class HeldOut(Observer):
         """The measure, at its steps."""
         return {} if step % self.every else {"held_out": self.measure(network)}
 
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """Nothing to do."""
 
     def measure(self, network: Discriminator) -> dict[str, Any]:
@@ -221,14 +221,14 @@ class HeldOut(Observer):
         return first, second
 
 
-def observers_of(
-    course: Course,
-    inputs: Inputs,
-    pair: Pair,
+def build_callbacks(
+    course: TrainingConfig,
+    inputs: TrainingData,
+    pair: JointSystem,
     trainer: Trainer,
     model: JointModel,
-    sampling: Sampling,
-) -> tuple[Observer, ...]:
+    sampling: SamplingDefaults,
+) -> tuple[Callback, ...]:
     """Those that a course asks for.
 
     Args:
@@ -240,17 +240,17 @@ def observers_of(
         sampling: How clips are made on the way.
     """
     run_dir, plan = course.out / "training", course.validation
-    found: list[Observer] = []
+    found: list[Callback] = []
     whole = inputs.clips.captions["validation"]
-    rows = spread(len(whole), plan.pairs)
+    rows = evenly_spaced(len(whole), plan.pairs)
     captions = [whole[row] for row in rows]
     if plan.every and len(captions) > 1:
         real, fake = inputs.clips.store("validation"), inputs.fake("validation")
         found.append(
-            HeldOut(
-                real=take(real.read(), rows),
-                fake=take(fake.read(), spread(len(fake), plan.pairs)),
-                exchanged=exchange(captions),
+            ValidationCallback(
+                real=select_pairs(real.read(), rows),
+                fake=select_pairs(fake.read(), evenly_spaced(len(fake), plan.pairs)),
+                exchanged=shuffle_pairs(captions),
                 null=trainer.null,
                 path=trainer.levels.path,
                 levels=plan.levels,
@@ -263,9 +263,9 @@ def observers_of(
         different = list(dict.fromkeys(own))
         texts = [different[index % len(different)] for index in range(plan.clips)]
         asked = sampling if plan.clip_steps is None else replace(sampling, steps=plan.clip_steps)
-        found.append(Auditions(pair, model, asked, texts, run_dir / "samples", plan.clips_every))
-    found.append(Pace(course.training.batch_size, course.training.log_every))
+        found.append(SampleClips(pair, model, asked, texts, run_dir / "samples", plan.clips_every))
+    found.append(Throughput(course.training.batch_size, course.training.log_every))
     # of an extra; the log has the same numbers
     with suppress(ImportError):
-        found.append(Board(run_dir / "tensorboard"))
+        found.append(TensorBoardLogger(run_dir / "tensorboard"))
     return tuple(found)

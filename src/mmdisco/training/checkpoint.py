@@ -14,7 +14,7 @@ from mmdisco.io.files import parse_json, read_header, read_tensors, write_tensor
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """Everything a run needs to go on as if it had never stopped.
 
     Attributes:
@@ -35,7 +35,7 @@ class Checkpoint:
         write_tensors(path, self.tensors, {"run": run})
 
     @staticmethod
-    def load(path: Path) -> "Checkpoint":
+    def load(path: Path) -> "TrainingCheckpoint":
         """Read a checkpoint.
 
         Raises:
@@ -56,7 +56,7 @@ class Checkpoint:
                 f"{path} is damaged, its checksum is another: delete it to start anew, or put a "
                 "copy in its place"
             )
-        return Checkpoint(run["step"], run["settings"], tensors)
+        return TrainingCheckpoint(run["step"], run["settings"], tensors)
 
     def group(self, name: str) -> dict[str, Tensor]:
         """The tensors of one group, without the prefix."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from mmdisco.core.losses import Objective
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.errors import UserError
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainerConfig:
     """Settings of a run.
 
     Attributes:
@@ -26,7 +26,7 @@ class TrainConfig:
         ema: Decay of the averaged weights, which are the result.
         caption_dropout: Share of pairs, real and fake alike, that see the empty caption.
         seed: Of every random number: step k draws from (seed, k) alone.
-        period: After so many steps the same noised real pairs come again, for a ``RememberedBase``;
+        period: After so many steps the same noised real pairs come again, for a ``CachedDenoiser``;
             0 is never. Fake pairs are always new.
         log_every: Steps a line of the log sums up.
         checkpoint_every: Steps between checkpoints; one more is written at the end.
@@ -71,7 +71,7 @@ PRECISIONS: Final = {"fp32": "no", "bf16": "bf16"}  # YAML reads a bare no as fa
 
 
 @dataclass(frozen=True)
-class Shape:
+class DiscriminatorConfig:
     """The discriminator. What is null follows from the size of the preset's latents.
 
     Attributes:
@@ -97,7 +97,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Levels:
+class NoiseLevelConfig:
     """Which noise levels are seen.
 
     Attributes:
@@ -116,7 +116,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Fakery:
+class NegativesConfig:
     """What real pairs are told apart from.
 
     Attributes:
@@ -135,7 +135,7 @@ class Fakery:
 
 
 @dataclass(frozen=True)
-class First:
+class ContrastiveConfig:
     """Contrast within a batch before the training: pairs of clips, no fakes, no bases.
 
     With ``discriminator.interaction`` products; see ``mmdisco.training.contrastive``.
@@ -165,7 +165,7 @@ class First:
 
 
 @dataclass(frozen=True)
-class Work:
+class ComputeConfig:
     """How a step is carried out.
 
     Attributes:
@@ -186,7 +186,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Validation:
+class ValidationConfig:
     """What is looked at on the way.
 
     Attributes:
@@ -213,8 +213,8 @@ class Validation:
             raise UserError(f"validation.clips_every {self.clips_every}: give at least 1")
 
 
-def _training() -> TrainConfig:
-    return TrainConfig(
+def _training() -> TrainerConfig:
+    return TrainerConfig(
         steps=5000,
         batch_size=32,
         learning_rate=2e-3,
@@ -228,12 +228,12 @@ def _training() -> TrainConfig:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """A training.
 
     Attributes:
         data: Folder that ``mmdisco prepare`` made.
-        fakes: Folder that ``mmdisco fakes`` made of it.
+        fakes: Folder that ``mmdisco sample-fakes`` made of it.
         out: Folder of the trained discriminator.
         weights: Folder of weights of the preset; null looks where ``generate`` does.
         start: A trained discriminator to go on from: a folder, an id on the hub, or ``preset`` for
@@ -253,11 +253,11 @@ class Course:
     out: Path
     weights: Path | None = None
     start: str | None = None
-    discriminator: Shape = field(default_factory=Shape)
-    levels: Levels = field(default_factory=Levels)
-    loss: Objective = field(default_factory=lambda: Objective(1.0, 1000.0))
-    fakery: Fakery = field(default_factory=Fakery)
-    training: TrainConfig = field(default_factory=_training)
-    first: First = field(default_factory=First)
-    work: Work = field(default_factory=Work)
-    validation: Validation = field(default_factory=Validation)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    levels: NoiseLevelConfig = field(default_factory=NoiseLevelConfig)
+    loss: MMDisCoLoss = field(default_factory=lambda: MMDisCoLoss(1.0, 1000.0))
+    fakery: NegativesConfig = field(default_factory=NegativesConfig)
+    training: TrainerConfig = field(default_factory=_training)
+    first: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    work: ComputeConfig = field(default_factory=ComputeConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)

@@ -1,4 +1,4 @@
-"""YAML to a ``Course`` and back. A mistake is one line that names the key."""
+"""YAML to a ``TrainingConfig`` and back. A mistake is one line that names the key."""
 
 import dataclasses
 import difflib
@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from mmdisco.errors import UserError
 from mmdisco.io.files import expect_modest, read_text, write_text
-from mmdisco.training.config import Course
+from mmdisco.training.config import TrainingConfig
 
 Tree = dict[str, Any]
 
 _MOST_BYTES: Final = 2**16  # ten times what all settings with long comments take
 
 
-def read_course(
+def read_config(
     path: Path | None, given: Mapping[str, object], changes: Sequence[str] = ()
-) -> Course:
+) -> TrainingConfig:
     """The course of a file, with changes.
 
     Args:
@@ -44,16 +44,16 @@ def read_course(
     missing = [name for name in ("data", "fakes", "out") if tree.get(name) is None]
     if missing:
         raise UserError(f"{source} lack {', '.join(missing)}: give --{missing[0]} FOLDER")
-    defaults = course_tree(Course(Path(), Path(), Path()))
+    defaults = config_tree(TrainingConfig(Path(), Path(), Path()))
     return _typed(_over(defaults, tree), source)
 
 
-def write_course(path: Path, course: Course) -> None:
+def write_config(path: Path, course: TrainingConfig) -> None:
     """Every setting, defaults too, as YAML."""
-    write_text(path, yaml.safe_dump(course_tree(course), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(config_tree(course), sort_keys=False, allow_unicode=True))
 
 
-def course_tree(course: Course) -> Tree:
+def config_tree(course: TrainingConfig) -> Tree:
     """Every setting in YAML's types."""
     return json.loads(json.dumps(dataclasses.asdict(course), default=str))
 
@@ -109,7 +109,7 @@ def _put(tree: Tree, key: str, value: object) -> None:
 
 
 def _expect_known(tree: Tree, source: str) -> None:
-    known = dict(_keys(course_tree(Course(Path(), Path(), Path()))))
+    known = dict(_keys(config_tree(TrainingConfig(Path(), Path(), Path()))))
     for key, inner in _keys(tree):
         if key not in known:
             near = _nearest(key, list(known))
@@ -151,10 +151,10 @@ def _over(defaults: Tree, tree: Tree) -> Tree:
     return merged
 
 
-def _typed(tree: Tree, source: str) -> Course:
+def _typed(tree: Tree, source: str) -> TrainingConfig:
     try:
         # as JSON: strict, and yet a list may become a tuple and a string a path
-        return TypeAdapter(Course).validate_json(json.dumps(tree, default=str), strict=True)
+        return TypeAdapter(TrainingConfig).validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(part for part in map(str, first["loc"]) if part.isidentifier())

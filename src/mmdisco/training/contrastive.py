@@ -18,18 +18,18 @@ from torch.nn.functional import softplus
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import Criterion, Losses, NoisedPairs
+from mmdisco.core.losses import Loss, Losses, NoisedPairs
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.noise_levels import LevelDraw, LevelLaw
+from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import Pairs, PairSource
-from mmdisco.data.pairing import rows_by_key, take
+from mmdisco.data.pairing import rows_by_key, select_pairs
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
-from mmdisco.training.batches import without
+from mmdisco.training.batches import drop_captions
 
 
 @dataclass(frozen=True)
-class Contrast(Criterion):
+class ContrastiveLoss(Loss):
     """Cross-entropy of each true pair of a group against the wrong ones of its sound.
 
     Attributes:
@@ -64,7 +64,7 @@ class Contrast(Criterion):
                 "over processes and parts, that is a multiple of the group"
             )
         text = real.pairs.cond.map(lambda one: one.pooled)
-        products = discriminator.crosswise(real.z_t, real.level, text, self.group)
+        products = discriminator.pairwise_logits(real.z_t, real.level, text, self.group)
         loss, correct = _told_apart(products.sum(1))
         alone, _ = _told_apart(products)
         zeros = torch.zeros(len(real.pairs))
@@ -95,7 +95,7 @@ def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Groups(PairSource):
+class CaptionGroups(PairSource):
     """Real pairs in groups that nothing but the pairing tells from pairs put together anew.
 
     Attributes:
@@ -120,7 +120,7 @@ class Groups(PairSource):
         null: AV[Conditioning],
         size: int,
         strangers: float,
-    ) -> "Groups":
+    ) -> "CaptionGroups":
         """Group rows by what their captions say; what too few captions say is left out.
 
         Raises:
@@ -132,7 +132,7 @@ class Groups(PairSource):
                 f"no {size} pairs have captions of one meaning: give smaller groups, or strangers "
                 "alone (1)"
             )
-        return Groups(pairs, rows, null, size, strangers)
+        return CaptionGroups(pairs, rows, null, size, strangers)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """``count`` pairs, a multiple of ``size``, group by group; strangers come first."""
@@ -143,13 +143,13 @@ class Groups(PairSource):
             for _ in range(strange)
         ]
         members += [self._of_one_meaning(generator) for _ in range(groups - strange)]
-        drawn = take(self.pairs, torch.cat(members))
+        drawn = select_pairs(self.pairs, torch.cat(members))
         # one wording for all of a group: the pairing alone may tell
         first = torch.arange(groups).repeat_interleave(self.size) * self.size
         told = drawn.cond.map(lambda one: one.take(first))
         nameless = torch.arange(len(drawn)) < strange * self.size
         return Pairs(
-            drawn.z_0, each(lambda own, null: without(own, null, nameless), told, self.null)
+            drawn.z_0, each(lambda own, null: drop_captions(own, null, nameless), told, self.null)
         )
 
     @cached_property
@@ -162,7 +162,7 @@ class Groups(PairSource):
 
 
 @dataclass(frozen=True)
-class GroupedLevels(LevelLaw):
+class GroupedNoiseLevels(NoiseLevelSampler):
     """A law whose draws are the same for all pairs of a group.
 
     Attributes:
@@ -171,10 +171,10 @@ class GroupedLevels(LevelLaw):
 
     group: int = 1
 
-    def draw(self, count: int, generator: Generator) -> LevelDraw:
+    def draw(self, count: int, generator: Generator) -> NoiseLevelDraw:
         """``count``, a multiple of ``group``; each of a group's own, repeated."""
         drawn = super().draw(count // self.group, generator)
-        return LevelDraw(
+        return NoiseLevelDraw(
             drawn.levels.map(self._repeated),
             drawn.u.repeat_interleave(self.group),
             drawn.weight.repeat_interleave(self.group),

@@ -8,21 +8,21 @@ from typing import Any
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.pairs import PairSource
-from mmdisco.data.fake_pairs import base_marks
+from mmdisco.data.fake_pairs import base_weight_hashes
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import Mixed, RepairedWithin
-from mmdisco.data.prepared import Clips, read_manifest, store_of
+from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
+from mmdisco.data.prepared import PreparedClips, read_manifest, store_of
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import preset
-from mmdisco.generation.system import Pair
+from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object
-from mmdisco.training.config import Course, Fakery, First
-from mmdisco.training.contrastive import Groups
+from mmdisco.training.config import ContrastiveConfig, NegativesConfig, TrainingConfig
+from mmdisco.training.contrastive import CaptionGroups
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TrainingData:
     """What a training reads.
 
     Attributes:
@@ -32,42 +32,45 @@ class Inputs:
         folder: Of the fakes.
     """
 
-    clips: Clips
+    clips: PreparedClips
     made: Mapping[str, Any]
     captions: Mapping[str, list[str]]
     folder: Path
 
     @staticmethod
-    def read(course: Course) -> "Inputs":
+    def read(course: TrainingConfig) -> "TrainingData":
         """Read all but latents.
 
         Raises:
             UserError: Something is missing, unfinished, or of other clips.
         """
-        clips = Clips.read(course.data, course.weights)
+        clips = PreparedClips.read(course.data, course.weights)
         made = read_object(course.fakes / "fakes.json")
         if not (course.fakes / "manifest.jsonl").exists():
-            raise UserError(f"{course.fakes} is not finished: run `mmdisco fakes` again first")
+            raise UserError(
+                f"{course.fakes} is not finished: run `mmdisco sample-fakes` again first"
+            )
         if made.get("clips") != clips.fingerprint:
             raise UserError(
-                f"{course.fakes} was made of other clips than {course.data}: run `mmdisco fakes` "
+                f"{course.fakes} was made of other clips than {course.data}: run `mmdisco "
+                f"sample-fakes` "
                 "for these"
             )
         if not clips.captions["train"]:
             raise UserError(f"{course.data} has no clips to train on: prepare more")
-        return Inputs(clips, made, read_manifest(course.fakes), course.fakes)
+        return TrainingData(clips, made, read_manifest(course.fakes), course.fakes)
 
-    def pair(self, options: Options) -> Pair:
+    def pair(self, options: BuildOptions) -> JointSystem:
         """The pair whose bases made the fakes.
 
         Raises:
             UserError: The weights that are here are others.
         """
         found = preset(self.clips.preset).pair(options)
-        if base_marks(found) != self.made.get("weights"):
+        if base_weight_hashes(found) != self.made.get("weights"):
             raise UserError(
                 f"{self.folder} was made by other weights of {self.clips.preset}: run "
-                "`mmdisco fakes` again, into another folder"
+                "`mmdisco sample-fakes` again, into another folder"
             )
         return found
 
@@ -75,7 +78,7 @@ class Inputs:
         """The fakes of a part."""
         return store_of(self.folder, part, "fake", self.captions[part])
 
-    def told_from(self, fakery: Fakery) -> PairSource:
+    def told_from(self, fakery: NegativesConfig) -> PairSource:
         """What real pairs are told from in training.
 
         Raises:
@@ -84,18 +87,20 @@ class Inputs:
         fake = self.fake("train")
         source: PairSource = fake
         if fakery.repaired:
-            source = RepairedWithin.of(fake.read(), self.captions["train"])
+            source = RecombinedWithinCaption.of(fake.read(), self.captions["train"])
         if fakery.shuffled:
             real = self.clips.store("train").read()
-            shuffled = RepairedWithin.of(real, self.clips.captions["train"])
-            source = Mixed(shuffled, source, fakery.shuffled)
+            shuffled = RecombinedWithinCaption.of(real, self.clips.captions["train"])
+            source = MixedPairs(shuffled, source, fakery.shuffled)
         return source
 
-    def groups(self, first: First, null: AV[Conditioning]) -> Groups:
+    def groups(self, first: ContrastiveConfig, null: AV[Conditioning]) -> CaptionGroups:
         """What is contrasted before the training.
 
         Raises:
             UserError: As for ``told_from``, or too few clips share a caption.
         """
         real = self.clips.store("train").read()
-        return Groups.of(real, self.clips.captions["train"], null, first.group, first.strangers)
+        return CaptionGroups.of(
+            real, self.clips.captions["train"], null, first.group, first.strangers
+        )

@@ -12,7 +12,7 @@ from mmdisco.discriminators.convolutions import (
     VideoLatents,
     WaveformLatents,
 )
-from mmdisco.discriminators.correlation import ProductFusionConfig
+from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.fusion import (
     AdditiveFusionConfig,
     FusionConfig,
@@ -21,14 +21,14 @@ from mmdisco.discriminators.fusion import (
 )
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.errors import UserError
-from mmdisco.training.config import Shape
+from mmdisco.training.config import DiscriminatorConfig
 
 SMALL: Final = 512  # values a step up to which a step is best read as one vector
 SAMPLES: Final = 1000.0  # steps a second from which latents are samples of sound
 
 
-def shape_of(
-    shape: Shape, latents: AV[torch.Size], texts: AV[int], seconds: float
+def build_discriminator_config(
+    shape: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], seconds: float
 ) -> AudioVideoConfig:
     """The configuration of a discriminator.
 
@@ -65,7 +65,7 @@ def shape_of(
     fusions: dict[str, FusionConfig] = {
         "additive": AdditiveFusionConfig(),
         "time": TimeFusionConfig(**sizes),
-        "products": ProductFusionConfig(**sizes),
+        "products": CorrelationFusionConfig(**sizes),
         "pooled": PooledFusionConfig(sizes["width"]),
     }
     return AudioVideoConfig(

@@ -20,14 +20,14 @@ from torch import Tensor
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.discriminators.wrappers import Placed
+from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.shapes import Logit
 
 Network = TypeVar("Network", bound=Discriminator)
 
 
-class Strategy(ABC):
+class Distributed(ABC):
     """Processes that work on one run together."""
 
     @property
@@ -46,15 +46,15 @@ class Strategy(ABC):
         """In how many parts a process takes its rows, one after the other."""
 
     @abstractmethod
-    def moved(self, network: Network) -> Network:
+    def to_device(self, network: Network) -> Network:
         """The network where this process computes."""
 
     @abstractmethod
-    def computing(self, network: Discriminator) -> Discriminator:
+    def wrap(self, network: Discriminator) -> Discriminator:
         """A moved network in the strategy's precision; latents and logits as everywhere."""
 
     @abstractmethod
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the processes."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Strategy(ABC):
         ]
 
 
-class Alone(Strategy):
+class SingleProcess(Distributed):
     """One process on the CPU in single precision.
 
     Args:
@@ -118,15 +118,15 @@ class Alone(Strategy):
         """As given."""
         return self._accumulation
 
-    def moved(self, network: Network) -> Network:
+    def to_device(self, network: Network) -> Network:
         """Where it is."""
         return network
 
-    def computing(self, network: Discriminator) -> Discriminator:
+    def wrap(self, network: Discriminator) -> Discriminator:
         """As it is."""
         return network
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Nothing to add."""
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ PRECISIONS: Final = ("no", "bf16")
 PATIENCE: Final = timedelta(hours=6)  # others wait while the main process samples clips
 
 
-class Accelerated(Strategy):
+class Accelerated(Distributed):
     """Processes as ``accelerate launch`` started them; one without it.
 
     Args:
@@ -192,16 +192,16 @@ class Accelerated(Strategy):
         # several processes on the CPU are given cpu:0, which is no other device
         return torch.device("cpu") if found.type == "cpu" else found
 
-    def moved(self, network: Network) -> Network:
+    def to_device(self, network: Network) -> Network:
         """On the device of this process."""
         return network.to(self.device)
 
-    def computing(self, network: Discriminator) -> Discriminator:
+    def wrap(self, network: Discriminator) -> Discriminator:
         """Behind a move to the device, and under autocast if precision is mixed."""
-        own = Mixed(network, self._accelerator) if self._mixed else network
-        return own if self.device.type == "cpu" else Placed(own, self.device)
+        own = MixedPrecisionNetwork(network, self._accelerator) if self._mixed else network
+        return own if self.device.type == "cpu" else OnDevice(own, self.device)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """As one message."""
         if self.processes == 1 or not tensors:
             return
@@ -223,7 +223,7 @@ class Accelerated(Strategy):
         self._accelerator.wait_for_everyone()
 
 
-class Mixed(Discriminator):
+class MixedPrecisionNetwork(Discriminator):
     """Another discriminator whose forward pass is in mixed precision; the logit is single."""
 
     def __init__(self, discriminator: Discriminator, accelerator: Accelerator) -> None:

@@ -12,34 +12,47 @@ from typing import Any, Final
 import torch
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.denoiser import JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.noise_levels import ImportanceLaw, LevelLaw, PowerLaw, TimeLaw
-from mmdisco.discriminators.correlation import ProductFusionConfig
-from mmdisco.discriminators.hub import DiscriminatorFolder, find_discriminator, read_config
+from mmdisco.core.noise_levels import (
+    LossSecondMomentSampler,
+    NoiseLevelSampler,
+    PowerSampler,
+    TimestepSampler,
+)
+from mmdisco.discriminators.correlation import CorrelationFusionConfig
+from mmdisco.discriminators.hub import PretrainedDiscriminator, find_discriminator, read_config
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.system import Pair
+from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import expect_writable, read_object, remove_leftovers, write_json
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.callbacks import observers_of
-from mmdisco.training.config import INDEPENDENT, ONE_SIDED, PRECISIONS, Course, First, Levels, Shape
-from mmdisco.training.config_io import course_tree, write_course
-from mmdisco.training.contrastive import Contrast, GroupedLevels
-from mmdisco.training.datasets import Inputs
-from mmdisco.training.discriminator_config import shape_of
-from mmdisco.training.distributed import Accelerated, Strategy
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.callbacks import build_callbacks
+from mmdisco.training.config import (
+    INDEPENDENT,
+    ONE_SIDED,
+    PRECISIONS,
+    ContrastiveConfig,
+    DiscriminatorConfig,
+    NoiseLevelConfig,
+    TrainingConfig,
+)
+from mmdisco.training.config_io import config_tree, write_config
+from mmdisco.training.contrastive import ContrastiveLoss, GroupedNoiseLevels
+from mmdisco.training.datasets import TrainingData
+from mmdisco.training.discriminator_config import build_discriminator_config
+from mmdisco.training.distributed import Accelerated, Distributed
 from mmdisco.training.model_card import last_measure, read_log, write_card
-from mmdisco.training.trainer import Observer, Trainer
+from mmdisco.training.trainer import Callback, Trainer
 
 OWN: Final = "preset"
 """The name of the discriminator that a preset brings along."""
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialWeights:
     """A network before its first step.
 
     Attributes:
@@ -51,9 +64,12 @@ class Beginning:
     mark: str | None = None
 
 
-def begin(
-    course: Course, pair: Pair, preset: str, shape: Callable[[Shape], AudioVideoConfig]
-) -> Beginning:
+def initialize(
+    course: TrainingConfig,
+    pair: JointSystem,
+    preset: str,
+    shape: Callable[[DiscriminatorConfig], AudioVideoConfig],
+) -> InitialWeights:
     """The network of a course.
 
     Args:
@@ -69,24 +85,24 @@ def begin(
     if course.start is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(course.training.seed)
-            return Beginning(AudioVideoDiscriminator(shape(course.discriminator)))
-    if course.discriminator != Shape():
+            return InitialWeights(AudioVideoDiscriminator(shape(course.discriminator)))
+    if course.discriminator != DiscriminatorConfig():
         raise UserError("start brings its own shape: leave discriminator.* and --interaction out")
     if course.start == OWN:
-        trained, mark = pair.discriminator(), pair.marks()["discriminator"]
+        trained, mark = pair.discriminator(), pair.weight_hashes()["discriminator"]
     else:
         folder = find_discriminator(course.start)
-        trained, mark = DiscriminatorFolder.load(folder).network, read_config(folder)["sha256"]
+        trained, mark = PretrainedDiscriminator.load(folder).network, read_config(folder)["sha256"]
     if not isinstance(trained, AudioVideoDiscriminator):
         raise UserError(f"the discriminator of {preset} cannot be trained on: leave start out")
     pair.expect_fitting(trained.config, preset)
     network = AudioVideoDiscriminator(trained.config)
     network.load_state_dict(trained.state_dict())
-    return Beginning(network, mark)
+    return InitialWeights(network, mark)
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """A course with all it needs.
 
     Attributes:
@@ -99,11 +115,11 @@ class Training:
         first: That of the contrast before it, if there is to be one.
     """
 
-    course: Course
-    inputs: Inputs
-    pair: Pair
-    strategy: Strategy
-    beginning: Beginning
+    course: TrainingConfig
+    inputs: TrainingData
+    pair: JointSystem
+    strategy: Distributed
+    beginning: InitialWeights
     trainer: Trainer
     first: Trainer | None
 
@@ -157,11 +173,11 @@ class Training:
         if self.strategy.main:
             remove_leftovers(self.course.out)
             expect_writable(settings)
-            write_course(settings, self.course)
+            write_config(settings, self.course)
             write_json(inputs, wanted)
 
     def _deciding(self) -> dict[str, Any]:
-        tree = course_tree(self.course)
+        tree = config_tree(self.course)
         wanted = {
             **{key: tree[key] for key in ("levels", "loss", "fakery", "first", "training")},
             "discriminator": self.beginning.network.config.to_record(),
@@ -183,17 +199,17 @@ class Training:
                 "sha256": self.inputs.clips.fingerprint,
             },
             "bases": dict(self.inputs.made),
-            "training": course_tree(self.course),
+            "training": config_tree(self.course),
             "held_out": last_measure(lines),
         }
         name = self.inputs.clips.preset
         write_card(self.course.out, {"preset": name, **facts}, lines)
-        DiscriminatorFolder(result, name, facts).save(self.course.out)
+        PretrainedDiscriminator(result, name, facts).save(self.course.out)
 
 
-def prepare_training(
-    course: Course, observers: Sequence[Observer] = (), before: Sequence[Observer] = ()
-) -> Training:
+def build(
+    course: TrainingConfig, observers: Sequence[Callback] = (), before: Sequence[Callback] = ()
+) -> TrainingRun:
     """Load and check what a course names.
 
     Args:
@@ -204,7 +220,7 @@ def prepare_training(
     Raises:
         UserError: Something is missing or does not fit.
     """
-    inputs = Inputs.read(course)
+    inputs = TrainingData.read(course)
     work = course.work
     precision = work.precision and PRECISIONS[work.precision]
     strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
@@ -216,50 +232,54 @@ def prepare_training(
     null = model.encode_prompts([""])
     seconds = float(pair.form.seconds)
     texts = null.map(lambda one: one.pooled.shape[1])
-    beginning = begin(
+    beginning = initialize(
         course,
         pair,
         inputs.clips.preset,
-        lambda wish: shape_of(wish, model.latent_shapes(seconds), texts, seconds),
+        lambda wish: build_discriminator_config(wish, model.latent_shapes(seconds), texts, seconds),
     )
     scale = AV(*map(float, inputs.made["guidance_scale"]))
     base: JointDenoiser = guided_base(model, scale)
     if course.work.remember:
-        base = RememberedBase(base, course.out / "training" / "bases")
+        base = CachedDenoiser(base, course.out / "training" / "bases")
     sampling = replace(pair.sampling(), guidance_scale=scale)
     path = pair.method.sampler(model, sampling.settings).path
-    law = law_of(course.levels, path)
+    law = build_level_sampler(course.levels, path)
     trainer = Trainer(base, law, course.loss, course.training, null, strategy)
-    watching = observers_of(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
+    watching = (
+        build_callbacks(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
+    )
     first = None
     if course.first.steps:
         _expect_products(beginning.network.config)
         first = _first(course, trainer, tuple(before))
     trainer = replace(trainer, observers=(*watching, *observers))
-    return Training(course, inputs, pair, strategy, beginning, trainer, first)
+    return TrainingRun(course, inputs, pair, strategy, beginning, trainer, first)
 
 
 def _expect_products(config: AudioVideoConfig) -> None:
-    if not isinstance(config.fusion, ProductFusionConfig):
+    if not isinstance(config.fusion, CorrelationFusionConfig):
         raise UserError(
             "first.steps wants a discriminator with products: give "
             "discriminator.interaction=products"
         )
 
 
-def _first(course: Course, trainer: Trainer, observers: tuple[Observer, ...]) -> Trainer:
+def _first(course: TrainingConfig, trainer: Trainer, observers: tuple[Callback, ...]) -> Trainer:
     trainer.strategy.expect(course.first.groups * course.first.group)
-    return replace(contrast_of(course.first, trainer), observers=observers)
+    return replace(contrastive_trainer(course.first, trainer), observers=observers)
 
 
-def contrast_of(wish: First, trainer: Trainer) -> Trainer:
+def contrastive_trainer(wish: ContrastiveConfig, trainer: Trainer) -> Trainer:
     """The contrast before a training, of the same levels."""
     levels = trainer.levels
-    low = PowerLaw(wish.power)
+    low = PowerSampler(wish.power)
     return replace(
         trainer,
-        levels=GroupedLevels(levels.path, low, levels.independent, levels.one_sided, wish.group),
-        criterion=Contrast(wish.group),
+        levels=GroupedNoiseLevels(
+            levels.path, low, levels.independent, levels.one_sided, wish.group
+        ),
+        criterion=ContrastiveLoss(wish.group),
         config=replace(
             trainer.config,
             steps=wish.steps,
@@ -277,16 +297,18 @@ def _counted(steps: Iterator[Discriminator]) -> Iterator[int]:
         yield done
 
 
-def law_of(levels: Levels, path: NoisePath) -> LevelLaw:
+def build_level_sampler(levels: NoiseLevelConfig, path: LevelCoupling) -> NoiseLevelSampler:
     """The law of noise levels on a path; shares left open are 0."""
-    laws: dict[str, TimeLaw] = {
-        "power": PowerLaw(levels.power),
-        "importance": ImportanceLaw(),
+    laws: dict[str, TimestepSampler] = {
+        "power": PowerSampler(levels.power),
+        "importance": LossSecondMomentSampler(),
     }
-    return LevelLaw(path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0)
+    return NoiseLevelSampler(
+        path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0
+    )
 
 
-def _resolved(course: Course, pair: Pair) -> Course:
+def _resolved(course: TrainingConfig, pair: JointSystem) -> TrainingConfig:
     """Nothing left open."""
     levels, apart = course.levels, pair.independent
     independent = INDEPENDENT if levels.independent is None else levels.independent

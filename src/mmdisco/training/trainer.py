@@ -27,25 +27,25 @@ from torch.profiler import record_function
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import Criterion, Losses, NoisedPairs
+from mmdisco.core.losses import Loss, Losses, NoisedPairs
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.noise_levels import LevelDraw, LevelLaw
+from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import PairSource
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
 from mmdisco.training.batches import Batches, rows_of
 from mmdisco.training.checkpoint import (
-    Checkpoint,
+    TrainingCheckpoint,
     grouped,
     load_weights,
     optimizer_tensors,
     restore_optimizer,
 )
-from mmdisco.training.config import TrainConfig
-from mmdisco.training.distributed import Alone, Strategy
+from mmdisco.training.config import TrainerConfig
+from mmdisco.training.distributed import Distributed, SingleProcess
 
 
-class Observer(ABC):
+class Callback(ABC):
     """Looks at a run after each step, before the step is kept in a checkpoint."""
 
     @abstractmethod
@@ -58,14 +58,14 @@ class Observer(ABC):
         """
 
     @abstractmethod
-    def note(self, line: Mapping[str, Any]) -> None:
+    def on_log(self, line: Mapping[str, Any]) -> None:
         """A line that was added to the log; ``line["step"]`` says when."""
 
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class MovingAverage(Generic[Module]):
+class EMA(Generic[Module]):
     """A copy of a network whose weights trail behind.
 
     Args:
@@ -88,7 +88,7 @@ class MovingAverage(Generic[Module]):
 BINS = 8
 
 
-class Meter:
+class LossAverages:
     """Sums of the losses, by eighths of the noise angle of the noisier side."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ DATA, NETWORKS, OPTIMISER = "step: data", "step: networks", "step: optimiser"
 
 
 @dataclass
-class Running:
+class TrainerState:
     """One run on its way.
 
     Attributes:
@@ -154,20 +154,20 @@ class Running:
 
     base: JointDenoiser
     batches: Batches
-    criterion: Criterion
-    strategy: Strategy
-    observers: tuple[Observer, ...]
+    criterion: Loss
+    strategy: Distributed
+    observers: tuple[Callback, ...]
     network: Discriminator
     run_dir: Path
-    meter: Meter = field(default_factory=Meter)
+    meter: LossAverages = field(default_factory=LossAverages)
     lines: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         config = self.batches.config
         self.network.train()
-        self.average = MovingAverage(self.network, config.ema)
-        self.computing = self.strategy.computing(self.network)
-        self.judge = self.strategy.computing(self.average.network)
+        self.average = EMA(self.network, config.ema)
+        self.wrap = self.strategy.wrap(self.network)
+        self.judge = self.strategy.wrap(self.average.network)
         self.optimizer = AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -194,7 +194,7 @@ class Running:
         return start
 
     def _restore(self) -> int:
-        kept = Checkpoint.load(self.checkpoint)
+        kept = TrainingCheckpoint.load(self.checkpoint)
         load_weights(self.network, kept.group("network"), self.checkpoint)
         load_weights(self.average.network, kept.group("average"), self.checkpoint)
         for name, value in self.settings.items():
@@ -228,7 +228,7 @@ class Running:
         )
         # the log first: on resumption lines beyond the checkpoint are dropped, but none is missed
         write_text(self.log, "".join(f"{line}\n" for line in self.lines))
-        Checkpoint(step, self.settings, tensors).save(self.checkpoint)
+        TrainingCheckpoint(step, self.settings, tensors).save(self.checkpoint)
 
     def update(self, step: int, real: PairSource, fake: PairSource) -> None:
         """One step.
@@ -253,7 +253,7 @@ class Running:
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate(step)
             gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
-            self.strategy.add_up(gradients)
+            self.strategy.all_reduce(gradients)
             norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
             self.optimizer.step()
             self.average.update(self.network, step)
@@ -265,7 +265,7 @@ class Running:
         line: dict[str, Any] = {}
         if done % self.batches.config.log_every == 0:
             line |= self.meter.summary()
-            self.meter = Meter()
+            self.meter = LossAverages()
         if not self.strategy.main:
             return
         for observer in self.observers:
@@ -275,15 +275,15 @@ class Running:
         line = {"step": done, **line}
         self.lines.append(json.dumps(line))
         for observer in self.observers:
-            observer.note(line)
+            observer.on_log(line)
 
-    def _differentiate(self, draw: LevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
+    def _differentiate(self, draw: NoiseLevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
         """Backward passes of this process's rows; the losses of all rows."""
         size = self.batches.config.batch_size
         own: list[Losses] = []
         for rows in self.strategy.parts(size):
             losses = self.criterion.losses(
-                self.computing, self.base, rows_of(real, rows), rows_of(fake, rows)
+                self.wrap, self.base, rows_of(real, rows), rows_of(fake, rows)
             )
             per_sample = self.criterion.total(losses)
             # the mean over the whole batch: sums over parts and processes are what is left to do
@@ -302,7 +302,7 @@ class Running:
         return self.strategy.gather(torch.cat([one.detach() for one in parts]))
 
 
-__all__ = ["TrainConfig", "Trainer"]
+__all__ = ["Trainer", "TrainerConfig"]
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ class Trainer:
     Attributes:
         base: The frozen base.
         levels: Law of the noise levels, on the sampler's path.
-        criterion: What is minimised: the paper's ``Objective``, or ``Contrast`` before it.
+        criterion: What is minimised: the paper's ``MMDisCoLoss``, or ``ContrastiveLoss`` before it.
         config: Settings of the run.
         null: The encoded empty caption, batch size 1, for caption dropout.
         strategy: Over which processes, in how many parts and in which precision a step is worked.
@@ -320,12 +320,12 @@ class Trainer:
     """
 
     base: JointDenoiser
-    levels: LevelLaw
-    criterion: Criterion
-    config: TrainConfig
+    levels: NoiseLevelSampler
+    criterion: Loss
+    config: TrainerConfig
     null: AV[Conditioning]
-    strategy: Strategy = field(default_factory=Alone)
-    observers: tuple[Observer, ...] = ()
+    strategy: Distributed = field(default_factory=SingleProcess)
+    observers: tuple[Callback, ...] = ()
 
     def fit(
         self, discriminator: Discriminator, real: PairSource, fake: PairSource, run_dir: Path
@@ -358,13 +358,13 @@ class Trainer:
         """
         config = self.config
         self.strategy.expect(config.batch_size)
-        run = Running(
+        run = TrainerState(
             base=self.base,
             batches=self.batches,
             criterion=self.criterion,
             strategy=self.strategy,
             observers=self.observers,
-            network=self.strategy.moved(discriminator),
+            network=self.strategy.to_device(discriminator),
             run_dir=run_dir,
         )
         start = run.resume()
@@ -383,7 +383,7 @@ class Trainer:
         """The noised batches of the run."""
         return Batches(self.levels, self.config, self.null)
 
-    def real_batch(self, step: int, real: PairSource) -> tuple[LevelDraw, NoisedPairs]:
+    def real_batch(self, step: int, real: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
         """Noised real pairs of a step, and how their levels were drawn."""
         return self.batches.real(step, real)
 

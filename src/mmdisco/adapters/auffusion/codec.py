@@ -29,7 +29,7 @@ LONGEST: Final = COLUMNS * SAMPLES
 _SLACK: Final = 1e-4
 
 
-class Codec:
+class AuffusionCodec:
     """Sounds of 16 kHz ↔ (b, 4, l, 32), l columns of 0.08 s, at most 128.
 
     Args:

@@ -16,7 +16,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, SpeechT5HifiGan
 
-from mmdisco.adapters.auffusion.codec import NAME, Codec
+from mmdisco.adapters.auffusion.codec import NAME, AuffusionCodec
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter, PromptEncoder
 from mmdisco.adapters.auffusion.weights import (
@@ -33,7 +33,7 @@ from mmdisco.adapters.auffusion.weights import (
 )
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_latents, expect_text
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
@@ -83,8 +83,8 @@ class Auffusion(BaseModel[Audio]):
         expect_latents(parts.unet, parts.vae, NAME)
         reads: int = parts.unet.config["cross_attention_dim"]
         expect_text(reads, parts.adapter.proj.out_features, NAME)
-        self._parameterisation = Parameterisation.of(parts.scheduler)
-        self._codec = Codec(parts.vae, parts.vocoder, runtime.device)
+        self._parameterisation = SchedulerConfig.of(parts.scheduler)
+        self._codec = AuffusionCodec(parts.vae, parts.vocoder, runtime.device)
         self._text = PromptEncoder(
             parts.tokenizer, parts.text_encoder, parts.adapter, runtime.device
         )
@@ -141,7 +141,7 @@ class Auffusion(BaseModel[Audio]):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε̂ of each sound, (b, 4, l, 32), of at most 128 columns l."""
         unet: Any = self.parts.unet
-        (tokens,) = cond.native
+        (tokens,) = cond.embeds
         columns = x_t.shape[2]
 
         def network(latent: Tensor, t: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from transformers import SpeechT5HifiGan
 
 from mmdisco.adapters.auffusion.prompts import LENGTH, ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
-from mmdisco.adapters.checkpoint import Network, empty, fill
-from mmdisco.adapters.components import AUFFUSION, Part
+from mmdisco.adapters.checkpoint import Network, load_into, materialize
+from mmdisco.adapters.components import AUFFUSION, ComponentFiles
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_json, read_tensors, write_tensors
 from mmdisco.io.pickles import read_pickle, state_dict
@@ -56,7 +56,7 @@ def load_vocoder(folder: Path, dtype: torch.dtype = torch.float32) -> SpeechT5Hi
     """
     path = folder / VOCODER.name / "config.json"
     config: Any = read_json(path)
-    network = empty(lambda: new_vocoder(config, path))
+    network = materialize(lambda: new_vocoder(config, path))
     return _load(network, path.parent, VOCODER, translate, dtype)
 
 
@@ -73,14 +73,14 @@ def load_adapter(folder: Path, dtype: torch.dtype = torch.float32) -> ConditionA
         widths = (int(config["condition_dim"]), int(config["cross_attention_dim"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no configuration of an adapter: get it again") from error
-    network = empty(lambda: ConditionAdapter(*widths))
+    network = materialize(lambda: ConditionAdapter(*widths))
     return _load(network, path.parent, ADAPTER, state_dict, dtype)
 
 
 def _load(
     network: Network,
     folder: Path,
-    part: Part,
+    part: ComponentFiles,
     translate_pickle: Callable[[Any, Path], dict[str, Tensor]],
     dtype: torch.dtype,
 ) -> Network:
@@ -88,8 +88,8 @@ def _load(
     (pickled,), (converted,) = part.choices
     path, advice = folder / converted, f"take {pickled} of {SOURCE}"
     if path.is_file():
-        return fill(network, read_tensors(path), path, f"delete it, and {advice}").to(dtype)
+        return load_into(network, read_tensors(path), path, f"delete it, and {advice}").to(dtype)
     weights = translate_pickle(read_pickle(folder / pickled), folder / pickled)
-    filled = fill(network, weights, folder / pickled, advice)
+    filled = load_into(network, weights, folder / pickled, advice)
     write_tensors(path, weights, {"source": pickled})
     return filled.to(dtype)

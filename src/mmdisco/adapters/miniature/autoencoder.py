@@ -54,7 +54,7 @@ def build_audio_autoencoder() -> AutoencoderKL:
     return build_autoencoder(1, (24, 48))
 
 
-class Standardised(nn.Module):
+class NormalizedVAE(nn.Module):
     """An autoencoder with the mean and the standard deviation of each channel of its latents.
 
     Args:
@@ -83,14 +83,14 @@ class Standardised(nn.Module):
         return pixel_shuffle(decoded.sample, SQUARE)
 
 
-def encode_frames(autoencoder: Standardised, frames: Clips) -> Latent:
+def encode_frames(autoencoder: NormalizedVAE, frames: Clips) -> Latent:
     """Frames (b, f, h, w, 3) in [0, 1] to latents (b, c, f, h, w)."""
     images = frames.flatten(0, 1).movedim(3, 1) * 2 - 1
     parts = [autoencoder.encode(part) for part in images.split(FRAMES_AT_ONCE)]
     return torch.cat(parts).unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
-def decode_frames(autoencoder: Standardised, latents: Latent) -> Clips:
+def decode_frames(autoencoder: NormalizedVAE, latents: Latent) -> Clips:
     """Latents (b, c, f, h, w) to frames (b, f, h, w, 3) in [0, 1]."""
     flat = latents.transpose(1, 2).flatten(0, 1)
     images = torch.cat([autoencoder.decode(part) for part in flat.split(FRAMES_AT_ONCE)])
@@ -98,11 +98,11 @@ def decode_frames(autoencoder: Standardised, latents: Latent) -> Clips:
     return frames.unflatten(0, (latents.shape[0], latents.shape[2]))
 
 
-def encode_mel(autoencoder: Standardised, mel: AudioLatent) -> Latent:
+def encode_mel(autoencoder: NormalizedVAE, mel: AudioLatent) -> Latent:
     """Log-mel spectrograms (b, 1, l, m) to latents (b, c, l/4, m/4)."""
     return autoencoder.encode(mel)
 
 
-def decode_mel(autoencoder: Standardised, latents: Latent) -> AudioLatent:
+def decode_mel(autoencoder: NormalizedVAE, latents: Latent) -> AudioLatent:
     """Undo ``encode_mel``."""
     return autoencoder.decode(latents)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.core.denoiser import Conditioning, Denoiser
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule, over
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule, broadcast_like
 from mmdisco.core.parameterization import VPrediction
 from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Latent, PerSample, Text, Tokens, Vector
@@ -33,7 +33,7 @@ WIDE: Final = 64
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """Shape of a ``ConvolutionTransformer``.
+    """Shape of a ``ConvTransformer``.
 
     Attributes:
         shape: Of one latent: (c, f, h, w) of a video, (c, l, m) of a sound; even after c.
@@ -67,7 +67,7 @@ class DenoiserConfig:
         return DenoiserConfig(**values)
 
 
-class Layout(ABC):
+class Patchify(ABC):
     """How latents become images for the convolutions, and images tokens.
 
     Attributes:
@@ -107,7 +107,7 @@ class Layout(ABC):
         """Tokens (b, steps, d) to one vector for each row of the images, or one for all."""
 
 
-class FrameLayout(Layout):
+class PatchifyFrames(Patchify):
     """An image and a token a frame of a video (b, c, f, h, w).
 
     Beside its own channels an image has those of the mean over all frames, scaled to the same
@@ -115,7 +115,7 @@ class FrameLayout(Layout):
     the network is slow to find that one thing has one colour. In the same way half of what is
     painted is the frame's own, and of the other half the mean over all frames is added to each.
 
-    Everything seen is scaled by its ``evidence``, or a network paints a green bell red at high
+    Everything seen is scaled by its ``wiener_gain``, or a network paints a green bell red at high
     noise. Each is there twice: as a single value, and as one of a thing that covers many.
     """
 
@@ -133,7 +133,7 @@ class FrameLayout(Layout):
         own = level.to_vp(x_t)
         mean = (own.mean(2, keepdim=True) * math.sqrt(self.steps)).expand_as(own)
         seen = [
-            over(level.evidence(frames * number), own) * one
+            broadcast_like(level.wiener_gain(frames * number), own) * one
             for frames, one in ((1, own), (self.steps, mean))
             for number in self.agreeing
         ]
@@ -154,14 +154,14 @@ class FrameLayout(Layout):
 
     def through_time(self, channels: int) -> nn.Module:
         """Of every place by itself."""
-        return Tracks(self.steps, channels)
+        return TemporalConv(self.steps, channels)
 
     def rows(self, tokens: Tensor) -> Tensor:
         """One vector a frame, (b · f, 1, d)."""
         return tokens.flatten(0, 1)[:, None]
 
 
-class SpectrogramLayout(Layout):
+class PatchifySpectrogram(Patchify):
     """One image a sound (b, c, l, m), a token for two of its columns in time."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -197,10 +197,10 @@ class SpectrogramLayout(Layout):
         return tokens.repeat_interleave(2, 1)
 
 
-LAYOUTS: Final = {4: FrameLayout, 3: SpectrogramLayout}  # by the axes of one latent
+LAYOUTS: Final = {4: PatchifyFrames, 3: PatchifySpectrogram}  # by the axes of one latent
 
 
-class ConvolutionTransformer(nn.Module):
+class ConvTransformer(nn.Module):
     """Noisy latent, its level and caption in, v out."""
 
     def __init__(self, config: DenoiserConfig) -> None:
@@ -212,7 +212,7 @@ class ConvolutionTransformer(nn.Module):
         self.text = nn.Linear(config.text_width, CONDITION)
         self.condition = nn.Linear(CONDITION, CONDITION)
         self.first = nn.Conv2d(self.layout.channels, channels, 3, padding=1)
-        self.seen = Block(self.layout, channels, channels, CONDITION)
+        self.seen = MiniatureBlock(self.layout, channels, channels, CONDITION)
         self.shrink = nn.Conv2d(channels, WIDE, 3, stride=2, padding=1)
         self.small_time = self.layout.through_time(WIDE)
         self.into = nn.Linear(self.layout.values, width)
@@ -221,7 +221,7 @@ class ConvolutionTransformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.out = nn.Linear(width, self.layout.values)
         self.grow = nn.Conv2d(WIDE, channels, 3, padding=1)
-        self.painted = Block(self.layout, 2 * channels, channels, width + CONDITION)
+        self.painted = MiniatureBlock(self.layout, 2 * channels, channels, width + CONDITION)
         self.last = nn.Conv2d(channels, self.layout.painted, 3, padding=1)
         _zero(self.modulation)
         _zero(self.last)
@@ -246,7 +246,7 @@ class ConvolutionTransformer(nn.Module):
         return self.layout.latents(self.last(functional.silu(painted)))
 
 
-class Tracks(nn.Module):
+class TemporalConv(nn.Module):
     """A convolution of 3 taps through the frames of a video, at every place, added to its input.
 
     A thing moves by about one place of the latent a frame, so with the 3 × 3 taps before it this
@@ -267,10 +267,10 @@ class Tracks(nn.Module):
         return x + moved.reshape(-1, height, width, channels).movedim(-1, 1)
 
 
-class Block(nn.Module):
+class MiniatureBlock(nn.Module):
     """Two convolutions, and one through time, beside a skip; scaled and shifted in between."""
 
-    def __init__(self, layout: Layout, channels: int, out_channels: int, condition: int) -> None:
+    def __init__(self, layout: Patchify, channels: int, out_channels: int, condition: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.wide = nn.Conv2d(channels, out_channels, 3, padding=1)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.adapters.miniature.autoencoder import (
-    Standardised,
+    NormalizedVAE,
     decode_frames,
     decode_mel,
     encode_frames,
@@ -35,7 +35,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
 from mmdisco.media import conditioning_clip
 from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 from mmdisco.media.mel import MelScale
 from mmdisco.media.read import bring_down
 from mmdisco.shapes import Latent
@@ -65,7 +65,7 @@ def video_schedule() -> NoiseSchedule:
     return cosine(shift=0.15)
 
 
-class Codec(ABC, Generic[Medium]):
+class MiniatureCodec(ABC, Generic[Medium]):
     """Media of one modality to latents and back.
 
     Attributes:
@@ -83,7 +83,7 @@ class Codec(ABC, Generic[Medium]):
         """See ``BaseModel.decode``."""
 
 
-class EmbeddedModel(BaseModel[Medium]):
+class MiniatureModel(BaseModel[Medium]):
     """Either model of the embedded pair: only their codecs differ.
 
     Args:
@@ -92,7 +92,9 @@ class EmbeddedModel(BaseModel[Medium]):
         text: Shared by both.
     """
 
-    def __init__(self, denoiser: Denoiser, codec: Codec[Medium], text: TextEncoder) -> None:
+    def __init__(
+        self, denoiser: Denoiser, codec: MiniatureCodec[Medium], text: TextEncoder
+    ) -> None:
         self._denoiser = denoiser
         self._codec = codec
         self._text = text
@@ -135,12 +137,12 @@ class EmbeddedModel(BaseModel[Medium]):
             return self._codec.decode(x_0)
 
 
-class AudioCodec(Codec[Audio]):
+class MiniatureAudioCodec(MiniatureCodec[Audio]):
     """Sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
 
     shape = AUDIO_SHAPE
 
-    def __init__(self, autoencoder: Standardised) -> None:
+    def __init__(self, autoencoder: NormalizedVAE) -> None:
         self._autoencoder = autoencoder
         self._scale = MelScale()
 
@@ -161,12 +163,12 @@ class AudioCodec(Codec[Audio]):
         return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
 
 
-class VideoCodec(Codec[Video]):
+class MiniatureVideoCodec(MiniatureCodec[Video]):
     """16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
 
     shape = VIDEO_SHAPE
 
-    def __init__(self, autoencoder: Standardised) -> None:
+    def __init__(self, autoencoder: NormalizedVAE) -> None:
         self._autoencoder = autoencoder
 
     def encode(self, media: Sequence[Video]) -> Latent:
@@ -195,7 +197,7 @@ def _arrays(batch: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(one) for one in batch.numpy()]
 
 
-FORM: Final = Form(FRAMES / FPS, FPS, (SIDE, SIDE), SAMPLE_RATE)
+FORM: Final = ClipSpec(FRAMES / FPS, FPS, (SIDE, SIDE), SAMPLE_RATE)
 MOST_PIXELS: Final = conditioning_clip.MOST_PIXELS
 
 
@@ -205,7 +207,7 @@ def read_given_video(path: Path) -> tuple[Video, Video]:
     Raises:
         UserError: The file has no picture track or no frames, or cannot be read.
     """
-    return conditioning_clip.given_video(path, FORM, MOST_PIXELS)
+    return conditioning_clip.read_conditioning_video(path, FORM, MOST_PIXELS)
 
 
 def read_given_audio(path: Path) -> tuple[Audio, Audio]:
@@ -214,7 +216,7 @@ def read_given_audio(path: Path) -> tuple[Audio, Audio]:
     Raises:
         UserError: The file has no sound track or no samples, or cannot be read.
     """
-    return conditioning_clip.given_audio(path, FORM)
+    return conditioning_clip.read_conditioning_audio(path, FORM)
 
 
 PACKAGED: Final = Path(__file__).parent / "weights"

@@ -9,7 +9,7 @@ from mmdisco.adapters.mmdiffusion.layers import GroupNorm
 HEADS = 4
 
 
-class SelfAttention(nn.Module):
+class MMDiffusionSelfAttention(nn.Module):
     """What every token takes from all tokens of its row.
 
     Args:
@@ -37,7 +37,7 @@ class OverSound(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.attention = SelfAttention(channels)
+        self.attention = MMDiffusionSelfAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, l, c)."""
@@ -49,7 +49,7 @@ class OverSpace(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.attention = SelfAttention(channels)
+        self.attention = MMDiffusionSelfAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, f, h, w, c)."""
@@ -61,7 +61,7 @@ class OverTime(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.attention = SelfAttention(channels)
+        self.attention = MMDiffusionSelfAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, f, h, w, c)."""

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.adapters.mmdiffusion.attention import OverSound, OverSpace, OverTime, Side, look
-from mmdisco.adapters.mmdiffusion.config import Level
+from mmdisco.adapters.mmdiffusion.config import UNetLevel
 from mmdisco.adapters.mmdiffusion.layers import (
     DilatedConvolution,
+    FactorizedConvolution,
     GroupNorm,
-    SpaceTimeConvolution,
     average,
     double,
     halve,
@@ -51,7 +51,7 @@ class Context:
     shifts: WindowShifts
 
 
-class Part(nn.Module, ABC):
+class ModalityBranch(nn.Module, ABC):
     """One step of the network."""
 
     @abstractmethod
@@ -59,13 +59,13 @@ class Part(nn.Module, ABC):
         """The pair after this step."""
 
 
-class Entry(Part):
+class Entry(ModalityBranch):
     """From samples and pixels to channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.audio = DilatedConvolution(1, channels)
-        self.video = SpaceTimeConvolution(3, channels)
+        self.video = FactorizedConvolution(3, channels)
 
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
         """(b, l, 1) and (b, f, h, w, 3) to the same positions with channels."""
@@ -112,7 +112,7 @@ class Branch(nn.Module):
         return self.attention(self.spread(branch + self.skip(self.pool(x))))
 
 
-class ResBlock(Part):
+class MMDiffusionResBlock(ModalityBranch):
     """A residual block of both modalities, scaled and shifted by one embedding.
 
     Args:
@@ -133,7 +133,7 @@ class ResBlock(Part):
         return AV(self.audio(z.audio, modulation), self.video(z.video, modulation))
 
 
-def keeping(channels: int, level: Level, embedding: int, dilation: int) -> ResBlock:
+def keeping(channels: int, level: UNetLevel, embedding: int, dilation: int) -> MMDiffusionResBlock:
     """A block of a level, with the level's channels and attention.
 
     Args:
@@ -149,32 +149,32 @@ def keeping(channels: int, level: Level, embedding: int, dilation: int) -> ResBl
         attention=[OverSound(out)] if level.audio_attention else [],
     )
     video = Branch(
-        SpaceTimeConvolution(channels, out),
+        FactorizedConvolution(channels, out),
         (channels, out),
         attention=[OverSpace(out), OverTime(out)] if level.video_attention else [],
     )
-    return ResBlock(AV(audio, video), out, embedding)
+    return MMDiffusionResBlock(AV(audio, video), out, embedding)
 
 
-def shrinking(channels: int, embedding: int, dilation: int) -> ResBlock:
+def shrinking(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
     """A block that quarters the sound, and halves height and width of the video."""
     sound = DilatedConvolution(channels, channels, dilation, SOUND_POOL)
     audio = Branch(sound, (channels, channels), pool=_quarter)
-    picture = SpaceTimeConvolution(channels, channels, 2)
+    picture = FactorizedConvolution(channels, channels, 2)
     video = Branch(picture, (channels, channels), pool=halve)
-    return ResBlock(AV(audio, video), channels, embedding)
+    return MMDiffusionResBlock(AV(audio, video), channels, embedding)
 
 
-def growing(channels: int, embedding: int, dilation: int) -> ResBlock:
+def growing(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
     """A block that undoes ``shrinking`` by repetition."""
     sound = DilatedConvolution(channels, channels, dilation)
     audio = Branch(sound, (channels, channels), spread=quadruple)
-    picture = SpaceTimeConvolution(channels, channels)
+    picture = FactorizedConvolution(channels, channels)
     video = Branch(picture, (channels, channels), spread=double)
-    return ResBlock(AV(audio, video), channels, embedding)
+    return MMDiffusionResBlock(AV(audio, video), channels, embedding)
 
 
-class Cross(Part):
+class Cross(ModalityBranch):
     """Either modality attends to windows of the other.
 
     Args:

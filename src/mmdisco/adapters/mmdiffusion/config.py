@@ -11,7 +11,7 @@ FPS = 10
 
 
 @dataclass(frozen=True)
-class Level:
+class UNetLevel:
     """One resolution of the joint U-Net.
 
     Attributes:
@@ -47,7 +47,7 @@ class JointConfig:
     """
 
     width: int
-    levels: tuple[Level, ...]
+    levels: tuple[UNetLevel, ...]
     depth: int
     crosses_middle: bool
     head_channels: int
@@ -66,7 +66,7 @@ class JointConfig:
     def from_record(record: Mapping[str, Any]) -> "JointConfig":
         """The inverse of ``to_record``."""
         fields = dict(record)
-        fields["levels"] = tuple(Level(**level) for level in record["levels"])
+        fields["levels"] = tuple(UNetLevel(**level) for level in record["levels"])
         return JointConfig(**fields)
 
 
@@ -107,10 +107,10 @@ class UpscalerConfig:
 JOINT = JointConfig(
     width=128,
     levels=(
-        Level(128),
-        Level(256, window=1, video_attention=True),
-        Level(384, window=4, video_attention=True),
-        Level(512, window=8, video_attention=True),
+        UNetLevel(128),
+        UNetLevel(256, window=1, video_attention=True),
+        UNetLevel(384, window=4, video_attention=True),
+        UNetLevel(512, window=8, video_attention=True),
     ),
     depth=2,
     crosses_middle=True,

@@ -32,7 +32,7 @@ def time_features(t: PerSample, width: int) -> Vector:
     return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
-class TimeEmbedding(nn.Module):
+class MMDiffusionTimeEmbedding(nn.Module):
     """From a timestep to what every residual block reads.
 
     Args:
@@ -122,7 +122,7 @@ class Convolution(nn.Module):
         return convolve(images, self.weight, self.bias, padding=(1, 1))
 
 
-class SpaceTimeConvolution(nn.Module):
+class FactorizedConvolution(nn.Module):
     """3 × 3 taps in space, then 3 in time.
 
     Args:

@@ -15,7 +15,7 @@ from mmdisco.adapters.mmdiffusion.super_resolution import AsTheyAre, Frames, to_
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, linear
-from mmdisco.core.replacement import Alongside
+from mmdisco.core.replacement import Replacement
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
 from mmdisco.shapes import Latent
@@ -57,7 +57,7 @@ class MMDiffusion(JointModel):
         Raises:
             UserError: The levels differ.
         """
-        noised = Alongside(self.schedules).noised(z_t, level)
+        noised = Replacement(self.schedules).noised(z_t, level)
         t = noised.level.audio.t
         if noised.level.audio.is_clean or not torch.equal(t, noised.level.video.t):
             raise UserError(

@@ -13,14 +13,18 @@ from mmdisco.adapters.mmdiffusion.blocks import (
     Context,
     Cross,
     Entry,
-    Part,
+    ModalityBranch,
     dilation_of,
     growing,
     keeping,
     shrinking,
 )
-from mmdisco.adapters.mmdiffusion.config import JointConfig, Level
-from mmdisco.adapters.mmdiffusion.layers import DilatedConvolution, GroupNorm, TimeEmbedding
+from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
+from mmdisco.adapters.mmdiffusion.layers import (
+    DilatedConvolution,
+    GroupNorm,
+    MMDiffusionTimeEmbedding,
+)
 from mmdisco.adapters.mmdiffusion.shifts import WindowShifts
 from mmdisco.core.av import AV, each
 from mmdisco.errors import UserError
@@ -64,7 +68,7 @@ class JointNetwork(nn.Module):
         super().__init__()
         self.config = config
         builder = _Builder(config)
-        self.time = TimeEmbedding(config.width, config.width)
+        self.time = MMDiffusionTimeEmbedding(config.width, config.width)
         self.encoder = nn.ModuleList(builder.encoder())
         self.middle = nn.ModuleList(builder.middle())
         self.decoder = nn.ModuleList(builder.decoder())
@@ -108,10 +112,10 @@ class JointNetwork(nn.Module):
             raise UserError(f"{frames} frames: MM-Diffusion's widest window is of {widest}")
 
 
-class Stage(Part):
+class Stage(ModalityBranch):
     """Steps between two skips."""
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[ModalityBranch]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
@@ -147,9 +151,9 @@ class _Builder:
                 self._widths.append(level.channels)
         return stages
 
-    def middle(self) -> list[Part]:
+    def middle(self) -> list[ModalityBranch]:
         channels = self._config.levels[-1].channels
-        level = Level(channels, video_attention=True, audio_attention=True)
+        level = UNetLevel(channels, video_attention=True, audio_attention=True)
         dilation = dilation_of(self._block + 1)
         blocks = [keeping(channels, level, self._config.width, dilation) for _ in range(2)]
         if not self._config.crosses_middle:
@@ -171,8 +175,10 @@ class _Builder:
                 stages.append(Stage(parts))
         return stages
 
-    def _at(self, level: Level, channels: int, block: int) -> list[Part]:
-        parts: list[Part] = [keeping(channels, level, self._config.width, dilation_of(block))]
+    def _at(self, level: UNetLevel, channels: int, block: int) -> list[ModalityBranch]:
+        parts: list[ModalityBranch] = [
+            keeping(channels, level, self._config.width, dilation_of(block))
+        ]
         if level.window:
             parts.append(self._cross(level.channels, level.window))
         return parts

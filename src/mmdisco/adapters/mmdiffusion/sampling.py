@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from mmdisco.adapters.mmdiffusion.solver import SinglestepDPMSolver
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample, Table
 
@@ -23,7 +23,7 @@ EVALUATIONS = 20
 
 
 @dataclass(frozen=True)
-class ContinuousPath(NoisePath):
+class ContinuousPath(LevelCoupling):
     """Equal log-SNR for equal u, between rows of VP tables too.
 
     ln α is linear in t between rows, as DPM-Solver has it, so a time of the path need not be whole.
@@ -56,10 +56,10 @@ def _row(schedule: NoiseSchedule, level: NoiseLevel) -> NoiseLevel:
 
 
 @dataclass(frozen=True)
-class TrailingTime(Grid):
+class MMDiffusionSpacing(TimestepSpacing):
     """Equal steps of u that leave the bottom out: u = k/N for k = N, …, 1."""
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """From u = 1 to u = 1/N."""
         if steps < 1:
             raise UserError(f"{steps} sampling steps: ask for at least 1")
@@ -102,4 +102,4 @@ def released_sampler(schedules: AV[NoiseSchedule], evaluations: int = EVALUATION
     """
     path = ContinuousPath(schedules)
     ends = path.levels(torch.zeros(1, dtype=torch.float64))
-    return Sampler(path, ends.map(SinglestepDPMSolver), evaluations, TrailingTime())
+    return Sampler(path, ends.map(SinglestepDPMSolver), evaluations, MMDiffusionSpacing())

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.schedulers import Run, Solver
+from mmdisco.core.schedulers import Solver, SolverState
 from mmdisco.shapes import Latent
 
 
@@ -36,7 +36,7 @@ class SinglestepDPMSolver(Solver):
     end: NoiseLevel
     quantile: float = 0.995
 
-    def begin(self, levels: NoiseLevel) -> Run:
+    def begin(self, levels: NoiseLevel) -> SolverState:
         """Cut the levels into steps of order 3, and what is left into lower ones."""
         alphas = [*levels.alpha.tolist(), *self.end.alpha.tolist()]
         sigmas = [*levels.sigma.tolist(), *self.end.sigma.tolist()]
@@ -66,7 +66,7 @@ class _Stop:
 
 
 @dataclass
-class _Run(Run):
+class _Run(SolverState):
     stops: list[_Stop]
     orders: list[int]
     quantile: float
@@ -87,7 +87,7 @@ class _Run(Run):
             self.start, self.x, self.seen = index + 1, None, []
         return reached
 
-    def fork(self) -> Run:
+    def copy(self) -> SolverState:
         # tensors are never written into, so the lists alone are copied
         forked = copy.copy(self)
         forked.seen = [*self.seen]

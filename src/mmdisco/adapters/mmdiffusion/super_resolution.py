@@ -18,7 +18,7 @@ from torch import Tensor
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, linear
-from mmdisco.core.rng import generator_of
+from mmdisco.core.rng import seeded_generator
 from mmdisco.core.schedulers import Solver, VPSolver
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
@@ -53,7 +53,7 @@ STEPS = 25
 
 @dataclass(frozen=True)
 class FrameDenoiser(Denoiser):
-    """ε of large frames (n, 3, h, w); ``native`` of the conditioning holds their small forms.
+    """ε of large frames (n, 3, h, w); ``embeds`` of the conditioning holds their small forms.
 
     Attributes:
         network: With its weights.
@@ -69,7 +69,7 @@ class FrameDenoiser(Denoiser):
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
         """ε of each frame."""
         weight = self.network.head_norm.weight
-        (small,) = cond.native
+        (small,) = cond.embeds
         out = self.network(x_t.to(weight), level.t.to(weight.device), small.to(weight))
         return out[:, :3].to(x_t)
 
@@ -104,7 +104,7 @@ class Upscaler:
             UserError: The settings cannot be run.
         """
         side = self.denoiser.network.config.side
-        noise = torch.randn(1, 3, side, side, generator=generator_of(seed, 0))
+        noise = torch.randn(1, 3, side, side, generator=seeded_generator(seed, 0))
         small = torch.from_numpy(np.ascontiguousarray(video.frames)).movedim(-1, 0)[None]
         (large,) = to_videos(self.sample(small * 2 - 1, noise), video.fps)
         return large

@@ -12,7 +12,7 @@ from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
 from mmdisco.adapters.mmdiffusion.layers import (
     Convolution,
     GroupNorm,
-    TimeEmbedding,
+    MMDiffusionTimeEmbedding,
     double,
     halve,
     scale_and_shift,
@@ -36,7 +36,7 @@ class UpscalerNetwork(nn.Module):
         self.config = config
         width = config.levels[0]
         builder = _Builder(config, EMBEDDING * width)
-        self.time = TimeEmbedding(width, EMBEDDING * width)
+        self.time = MMDiffusionTimeEmbedding(width, EMBEDDING * width)
         self.entry = Convolution(6, width)
         self.encoder = nn.ModuleDict(builder.encoder())
         self.middle = nn.ModuleList(builder.middle())
@@ -106,7 +106,7 @@ class ImageBlock(nn.Module):
         return self.second(functional.silu(branch, inplace=True)) + self.skip(self.resize(x))
 
 
-class Halve(nn.Module):
+class UpscalerDownsample(nn.Module):
     """The average over 2 × 2 places."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class _Builder:
                 stages.append(self._stage(index, self._widths[-1]))
                 self._widths.append(channels)
             if index < len(levels) - 1:
-                stages.append(ImageStage([self._block(channels, channels, Halve())]))
+                stages.append(ImageStage([self._block(channels, channels, UpscalerDownsample())]))
                 self._widths.append(channels)
         # numbered as published, where 0 is the entry
         return {str(number): stage for number, stage in enumerate(stages, start=1)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmdisco.adapters.videocrafter2.layers import GROUPS, Enlarge
+from mmdisco.adapters.videocrafter2.layers import GROUPS, Upsample
 from mmdisco.io.bounds import check_sizes
 
 
@@ -50,7 +50,7 @@ class Autoencoder(nn.Module):
     def __init__(self, shape: AutoencoderShape) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder = Encoder(shape)
+        self.encoder = VAEEncoder(shape)
         self.moments = nn.Conv2d(2 * shape.latent, 2 * shape.latent, 1)
         self.unpack = nn.Conv2d(shape.latent, shape.latent, 1)
         self.decoder = Decoder(shape)
@@ -64,7 +64,7 @@ class Autoencoder(nn.Module):
         return self.decoder(self.unpack(latents))
 
 
-class Encoder(nn.Module):
+class VAEEncoder(nn.Module):
     """Pictures to what the moments are read from."""
 
     def __init__(self, shape: AutoencoderShape) -> None:
@@ -102,7 +102,7 @@ class Decoder(nn.Module):
         return self.last(x)
 
 
-class Level(nn.Module):
+class VAELevel(nn.Module):
     """Residual blocks of one width, then a change of size."""
 
     def __init__(self, width_in: int, width: int, blocks: int, resample: nn.Module | None) -> None:
@@ -135,7 +135,7 @@ class Residual(nn.Module):
         return self.skip(x) + self.conv2(functional.silu(self.norm2(h)))
 
 
-class Halve(nn.Module):
+class VAEDownsample(nn.Module):
     """Half the height and width; the picture is padded below and on the right alone."""
 
     def __init__(self, channels: int) -> None:
@@ -173,16 +173,16 @@ def sample_mean(moments: Tensor) -> Tensor:
     return torch.chunk(moments, 2, dim=1)[0]
 
 
-def _down(first: int, widths: Sequence[int], blocks: int) -> Iterator[Level]:
+def _down(first: int, widths: Sequence[int], blocks: int) -> Iterator[VAELevel]:
     for index, width in enumerate(widths):
-        resample = Halve(width) if index + 1 < len(widths) else None
-        yield Level(widths[index - 1] if index else first, width, blocks, resample)
+        resample = VAEDownsample(width) if index + 1 < len(widths) else None
+        yield VAELevel(widths[index - 1] if index else first, width, blocks, resample)
 
 
-def _up(widths: Sequence[int], blocks: int) -> Iterator[Level]:
+def _up(widths: Sequence[int], blocks: int) -> Iterator[VAELevel]:
     for index, width in enumerate(widths):
-        resample = Enlarge(width) if index + 1 < len(widths) else None
-        yield Level(widths[max(index - 1, 0)], width, blocks, resample)
+        resample = Upsample(width) if index + 1 < len(widths) else None
+        yield VAELevel(widths[max(index - 1, 0)], width, blocks, resample)
 
 
 def _middle(width: int) -> nn.Sequential:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.adapters.vae import whole_steps
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, sample_mean
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
@@ -22,7 +22,7 @@ NAME: Final = "VideoCrafter2"
 SCALE: Final = 0.18215
 
 
-class Codec:
+class VideoCrafter2Codec:
     """Videos ↔ (b, 4, f, height/8, width/8).
 
     Args:
@@ -30,7 +30,7 @@ class Codec:
         picture: Size and rate of the videos.
     """
 
-    def __init__(self, autoencoder: Autoencoder, picture: Picture) -> None:
+    def __init__(self, autoencoder: Autoencoder, picture: VideoSpec) -> None:
         self._autoencoder = autoencoder
         self._picture = picture
 

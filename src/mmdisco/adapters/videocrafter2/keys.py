@@ -11,7 +11,7 @@ Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
 
 @dataclass(frozen=True)
-class Part:
+class KeyGroup:
     """One network of the checkpoint.
 
     Attributes:
@@ -66,7 +66,7 @@ _TOKENS: Sequence[Rule] = (
     (r"\.ff\.net\.2\.", ".narrow."),
 )
 
-UNET = Part(
+UNET = KeyGroup(
     "model.diffusion_model.",
     (
         (r"^time_embed\.", "level_embedding."),
@@ -117,18 +117,18 @@ _PICTURE: Sequence[Rule] = (
 )
 
 
-def autoencoder(levels: int) -> Part:
+def autoencoder(levels: int) -> KeyGroup:
     """The autoencoder: the checkpoint counts the levels of its decoder from the picture inwards."""
 
     def turned(match: re.Match[str]) -> str:
         return f"decoder.up.{levels - 1 - int(match[1])}."
 
-    return Part("first_stage_model.", (*_PICTURE, (r"^decoder\.up\.(\d)\.", turned)))
+    return KeyGroup("first_stage_model.", (*_PICTURE, (r"^decoder\.up\.(\d)\.", turned)))
 
 
-def tower(layers: int) -> Part:
+def tower(layers: int) -> KeyGroup:
     """The text tower; the names of what is not run become those of no weight of ours."""
-    return Part(
+    return KeyGroup(
         "cond_stage_model.model.",
         (
             (rf"^transformer\.resblocks\.{layers - 1}\.", "last_block."),

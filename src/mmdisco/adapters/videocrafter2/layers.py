@@ -15,7 +15,7 @@ GROUPS: Final = 32
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class BlockContext:
     """What every block is told beside the pixels.
 
     Attributes:
@@ -29,7 +29,7 @@ class Circumstances:
     frames: int
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A residual block and, where the map is small enough, attention in space and through time.
 
     Args:
@@ -55,9 +55,9 @@ class Block(nn.Module):
         self.temporal = (
             None if attention is None else TemporalTransformer(channels_out, attention.inside)
         )
-        self.resample = Enlarge(channels_out) if enlarges else None
+        self.resample = Upsample(channels_out) if enlarges else None
 
-    def forward(self, x: Tensor, at: Circumstances) -> Tensor:
+    def forward(self, x: Tensor, at: BlockContext) -> Tensor:
         """(b·f, c, h, w) to (b·f, c′, h′, w′)."""
         x = self.residual(x, at)
         if self.spatial is not None and self.temporal is not None:
@@ -65,19 +65,19 @@ class Block(nn.Module):
         return x if self.resample is None else self.resample(x)
 
 
-class Shrink(nn.Module):
+class Downsample(nn.Module):
     """Half the height and width, by a convolution of stride 2."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.resample = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor, at: Circumstances) -> Tensor:
+    def forward(self, x: Tensor, at: BlockContext) -> Tensor:
         """(b·f, c, h, w) to (b·f, c, h/2, w/2); the circumstances do not matter."""
         return self.resample(x)
 
 
-class Enlarge(nn.Module):
+class Upsample(nn.Module):
     """Twice the height and width: every pixel four times, then a convolution."""
 
     def __init__(self, channels: int) -> None:
@@ -109,7 +109,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
         self.through_time = nn.Sequential(*(_through_time(channels_out) for _ in range(4)))
 
-    def forward(self, x: Tensor, at: Circumstances) -> Tensor:
+    def forward(self, x: Tensor, at: BlockContext) -> Tensor:
         """(b·f, c, h, w) to (b·f, c′, h, w)."""
         h = self.before(x) + self.level(at.level)[..., None, None]
         clips = unfold(self.skip(x) + self.after(h), at.frames)
@@ -157,7 +157,7 @@ class SpatialTransformer(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
         self.tokens = TokenTransformer(channels, shape)
 
-    def forward(self, x: Tensor, at: Circumstances) -> Tensor:
+    def forward(self, x: Tensor, at: BlockContext) -> Tensor:
         """(b·f, c, h, w), unchanged in shape."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         return x + self.tokens(tokens, at.context).transpose(1, 2).reshape(x.shape)
@@ -171,7 +171,7 @@ class TemporalTransformer(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
         self.tokens = TokenTransformer(channels, shape)
 
-    def forward(self, x: Tensor, at: Circumstances) -> Tensor:
+    def forward(self, x: Tensor, at: BlockContext) -> Tensor:
         """(b·f, c, h, w), unchanged in shape."""
         clips = self.norm(unfold(x, at.frames))
         b, c, f, h, w = clips.shape
@@ -189,8 +189,8 @@ class TokenTransformer(nn.Module):
         self.norm1 = nn.LayerNorm(shape.width)
         self.norm2 = nn.LayerNorm(shape.width)
         self.norm3 = nn.LayerNorm(shape.width)
-        self.attention1 = Attention(shape.inside)
-        self.attention2 = Attention(shape)
+        self.attention1 = MultiHeadAttention(shape.inside)
+        self.attention2 = MultiHeadAttention(shape)
         self.gate = nn.Linear(shape.width, 8 * shape.width)
         self.narrow = nn.Linear(4 * shape.width, shape.width)
         self.leave = nn.Linear(shape.width, channels)
@@ -212,7 +212,7 @@ class TokenTransformer(nn.Module):
         return self.leave(x)
 
 
-class Attention(nn.Module):
+class MultiHeadAttention(nn.Module):
     """Scaled dot products of several heads (Vaswani et al. 2017)."""
 
     def __init__(self, shape: AttentionShape) -> None:

@@ -15,11 +15,11 @@ from transformers import CLIPTokenizer
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import CLIP_TOKENIZER, VIDEOCRAFTER2
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.video_vae import Picture
+from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder
-from mmdisco.adapters.videocrafter2.codec import NAME, Codec
+from mmdisco.adapters.videocrafter2.codec import NAME, VideoCrafter2Codec
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
-from mmdisco.adapters.videocrafter2.text import TextEncoder, TextTower
+from mmdisco.adapters.videocrafter2.text import OpenCLIPText, OpenCLIPTextEncoder
 from mmdisco.adapters.videocrafter2.unet import UNet
 from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.core.denoiser import BaseModel, Conditioning
@@ -29,7 +29,7 @@ from mmdisco.media.clip import Video
 from mmdisco.shapes import Latent
 
 TOKENIZER_SOURCE: Final = "openai/clip-vit-large-patch14"
-USUAL: Final = Picture(320, 512)
+USUAL: Final = VideoSpec(320, 512)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class VideoCrafter2Parts:
 
     unet: UNet
     autoencoder: Autoencoder
-    tower: TextTower
+    tower: OpenCLIPText
     tokenizer: CLIPTokenizer
 
 
@@ -67,7 +67,7 @@ class VideoCrafter2(BaseModel[Video]):
     def __init__(
         self,
         parts: VideoCrafter2Parts,
-        picture: Picture = USUAL,
+        picture: VideoSpec = USUAL,
         runtime: Runtime = CPU,
         schedule: NoiseSchedule | None = None,
     ) -> None:
@@ -80,15 +80,15 @@ class VideoCrafter2(BaseModel[Video]):
         self.parts = parts
         self._picture = picture
         self._schedule = schedule or training_schedule()
-        self._codec = Codec(parts.autoencoder, picture)
-        self._text = TextEncoder(parts.tokenizer, parts.tower)
+        self._codec = VideoCrafter2Codec(parts.autoencoder, picture)
+        self._text = OpenCLIPTextEncoder(parts.tokenizer, parts.tower)
 
     @classmethod
     def from_pretrained(
         cls,
         source: str | Path = SOURCE,
         tokenizer: str | Path = TOKENIZER_SOURCE,
-        picture: Picture = USUAL,
+        picture: VideoSpec = USUAL,
         dtype: torch.dtype = torch.float32,
         runtime: Runtime = CPU,
     ) -> "VideoCrafter2":
@@ -127,7 +127,7 @@ class VideoCrafter2(BaseModel[Video]):
         """ε̂ of each video, (b, 4, f, h, w)."""
         unet = self.parts.unet
         weight = unet.first.weight
-        (tokens,) = cond.native
+        (tokens,) = cond.embeds
         t = level.t.to(weight.device, torch.float32)
         with torch.no_grad():
             eps = unet(
@@ -175,7 +175,7 @@ def _expect_matching(parts: VideoCrafter2Parts) -> None:
         )
 
 
-def _expect_size(parts: VideoCrafter2Parts, picture: Picture) -> None:
+def _expect_size(parts: VideoCrafter2Parts, picture: VideoSpec) -> None:
     factor = parts.autoencoder.shape.factor * parts.unet.shape.factor
     sides = (picture.height, picture.width)
     if min(sides) < 1 or any(side % factor for side in sides):

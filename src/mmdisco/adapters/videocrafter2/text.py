@@ -23,7 +23,7 @@ PADDING: Final = 0
 
 @dataclass(frozen=True)
 class TowerShape:
-    """Sizes of a ``TextTower``; the defaults are those of the published weights.
+    """Sizes of a ``OpenCLIPText``; the defaults are those of the published weights.
 
     Attributes:
         vocabulary: Number of tokens.
@@ -43,7 +43,7 @@ class TowerShape:
         check_sizes(self)
 
 
-class TextTower(nn.Module):
+class OpenCLIPText(nn.Module):
     """Tokens in, vectors out; see ``TowerShape`` for the sizes."""
 
     def __init__(self, shape: TowerShape) -> None:
@@ -83,7 +83,7 @@ class TowerBlock(nn.Module):
         return x + self.narrow(functional.gelu(self.widen(self.norm2(x))))
 
 
-class TextEncoder:
+class OpenCLIPTextEncoder:
     """Prompts to the tokens that the U-Net reads.
 
     Args:
@@ -91,7 +91,7 @@ class TextEncoder:
         tower: The frozen tower.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, tower: TextTower) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, tower: OpenCLIPText) -> None:
         self._tokenizer = tokenizer
         self.tower = tower
 

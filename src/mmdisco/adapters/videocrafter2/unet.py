@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from mmdisco.adapters.videocrafter2.layers import (
     GROUPS,
     AttentionShape,
-    Block,
-    Circumstances,
-    Shrink,
+    BlockContext,
+    Downsample,
     TemporalTransformer,
+    TransformerBlock,
     fold,
     unfold,
 )
@@ -87,8 +87,8 @@ class UNet(nn.Module):
         within = AttentionShape(deepest // shape.head_width, shape.head_width, shape.context)
         self.middle = nn.ModuleList(
             [
-                Block(deepest, deepest, shape.embedding, within),
-                Block(deepest, deepest, shape.embedding, None),
+                TransformerBlock(deepest, deepest, shape.embedding, within),
+                TransformerBlock(deepest, deepest, shape.embedding, None),
             ]
         )
         self.up = nn.ModuleList(_up(shape, skips))
@@ -109,7 +109,7 @@ class UNet(nn.Module):
         """
         frames = x.shape[2]
         level = self.level_embedding(self._waves(t)) + self.rate_embedding(self._waves(fps))
-        at = Circumstances(
+        at = BlockContext(
             level.repeat_interleave(frames, 0), tokens.repeat_interleave(frames, 0), frames
         )
         h = self.first_temporal(self.first(fold(x)), at)
@@ -143,11 +143,11 @@ def _down(shape: UNetShape, skips: list[int]) -> Iterator[nn.Module]:
     for level, multiplier in enumerate(shape.multipliers):
         channels = multiplier * shape.channels
         if level:
-            yield Shrink(skips[-1])
+            yield Downsample(skips[-1])
             skips.append(skips[-1])
         for _ in range(shape.blocks):
             attention = shape.attention(channels, 2**level)
-            yield Block(skips[-1], channels, shape.embedding, attention)
+            yield TransformerBlock(skips[-1], channels, shape.embedding, attention)
             skips.append(channels)
 
 
@@ -157,7 +157,7 @@ def _up(shape: UNetShape, skips: list[int]) -> Iterator[nn.Module]:
     for level, multiplier in reversed(list(enumerate(shape.multipliers))):
         channels = multiplier * shape.channels
         for block in range(shape.blocks + 1):
-            yield Block(
+            yield TransformerBlock(
                 width + left.pop(),
                 channels,
                 shape.embedding,

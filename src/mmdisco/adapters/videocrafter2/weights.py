@@ -15,12 +15,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mmdisco.adapters.checkpoint import Network, empty, fill, summary
+from mmdisco.adapters.checkpoint import Network, load_into, materialize, summary
 from mmdisco.adapters.components import VIDEOCRAFTER2
 from mmdisco.adapters.videocrafter2 import keys
 from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
-from mmdisco.adapters.videocrafter2.text import TextTower, TowerShape
+from mmdisco.adapters.videocrafter2.text import OpenCLIPText, TowerShape
 from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.errors import UserError
 from mmdisco.io.files import expect_writable, read_object, read_tensors, write_json, write_tensors
@@ -45,7 +45,7 @@ class Architecture:
     text: TowerShape = field(default_factory=TowerShape)
 
     @property
-    def networks(self) -> dict[str, tuple[Callable[[], nn.Module], keys.Part]]:
+    def networks(self) -> dict[str, tuple[Callable[[], nn.Module], keys.KeyGroup]]:
         """By name: how to make each network, without values, and its part of the checkpoint."""
         return {
             "unet": (lambda: UNet(self.unet), keys.UNET),
@@ -53,7 +53,7 @@ class Architecture:
                 lambda: Autoencoder(self.autoencoder),
                 keys.autoencoder(len(self.autoencoder.multipliers)),
             ),
-            "text": (lambda: TextTower(self.text), keys.tower(self.text.layers)),
+            "text": (lambda: OpenCLIPText(self.text), keys.tower(self.text.layers)),
         }
 
     @staticmethod
@@ -72,7 +72,7 @@ class Networks:
 
     unet: UNet
     autoencoder: Autoencoder
-    text: TextTower
+    text: OpenCLIPText
 
 
 PUBLISHED: Final = Architecture()
@@ -99,7 +99,7 @@ def load_networks(folder: Path, architecture: Architecture = PUBLISHED) -> Netwo
     return Networks(
         unet=_load(folder, "unet", lambda: UNet(stored.unet)),
         autoencoder=_load(folder, "autoencoder", lambda: Autoencoder(stored.autoencoder)),
-        text=_load(folder, "text", lambda: TextTower(stored.text)),
+        text=_load(folder, "text", lambda: OpenCLIPText(stored.text)),
     )
 
 
@@ -124,7 +124,7 @@ def convert(checkpoint: Path, architecture: Architecture = PUBLISHED) -> None:
     if strange:
         raise UserError(f"{checkpoint} holds more, {summary(strange)}: {ADVICE}")
     for name, (make, _) in architecture.networks.items():
-        fill(empty(make), parts[name], checkpoint, ADVICE)
+        load_into(materialize(make), parts[name], checkpoint, ADVICE)
     folder = checkpoint.parent
     expect_writable(folder / CONFIG)
     # its presence says that the others are whole
@@ -153,7 +153,7 @@ def _mark(checkpoint: Path) -> str:
 def _load(folder: Path, name: str, make: Callable[[], Network]) -> Network:
     path = folder / f"{name}.safetensors"
     advice = f"delete it, and give {CHECKPOINT} again"
-    return fill(empty(make), read_tensors(path), path, advice)
+    return load_into(materialize(make), read_tensors(path), path, advice)
 
 
 def _published(record: Any, path: Path) -> dict[str, Tensor]:
@@ -166,7 +166,7 @@ def _published(record: Any, path: Path) -> dict[str, Tensor]:
     return state_dict(record, path)
 
 
-def _part(weights: Mapping[str, Tensor], part: keys.Part, path: Path) -> dict[str, Tensor]:
+def _part(weights: Mapping[str, Tensor], part: keys.KeyGroup, path: Path) -> dict[str, Tensor]:
     theirs = {key: value for key, value in weights.items() if key.startswith(part.prefix)}
     named = {part.rename(key.removeprefix(part.prefix)): one for key, one in theirs.items()}
     if len(named) < len(theirs):

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.cli.inspection.kind import MOST_CLIPS, Kind
+from mmdisco.cli.inspection.kind import MOST_CLIPS, FileKind
 from mmdisco.cli.inspection.tensors import decoded, figures
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import take
-from mmdisco.data.prepare.report import in_words
+from mmdisco.data.pairing import select_pairs
+from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.sources import PARTS
-from mmdisco.data.prepared import Prepared
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_header, read_object
 from mmdisco.media.clip import AudioVideo
@@ -19,7 +19,7 @@ from mmdisco.media.clip import AudioVideo
 _MOST_CAPTIONS: Final = 10
 
 
-class PreparedFolder(Kind):
+class PreparedKind(FileKind):
     """What ``mmdisco prepare`` made."""
 
     def fits(self, path: Path) -> bool:
@@ -28,13 +28,13 @@ class PreparedFolder(Kind):
 
     def words(self, path: Path) -> list[str]:
         """For which pair, how many clips, what of, and what was left out."""
-        prepared = Prepared(path)
+        prepared = PreparedFolder(path)
         about, manifest = prepared.about, prepared.manifest
         height, width = about["size"]
         lines = [
             f"prepared for {about['preset']}: clips of {about['seconds']:g} s, {height}x{width} at "
             f"{about['fps']:g} fps, sound at {about['sample_rate']} Hz",
-            *in_words(read_object(path / "report.json")),
+            *summary_lines(read_object(path / "report.json")),
         ]
         for part in PARTS:
             store, clips = prepared.store(part), [one for one in manifest if one["part"] == part]
@@ -51,16 +51,16 @@ class PreparedFolder(Kind):
 
     def clips(self, path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
         """Some of the training clips, spread over all, decoded."""
-        prepared = Prepared(path)
+        prepared = PreparedFolder(path)
         clips = [one for one in prepared.manifest if one["part"] == PARTS[0]]
         count = min(MOST_CLIPS, len(clips))
         chosen = [clips[i * len(clips) // count] for i in range(count)]
-        pairs = take(prepared.store(PARTS[0]).read(), [one["index"] for one in chosen])
+        pairs = select_pairs(prepared.store(PARTS[0]).read(), [one["index"] for one in chosen])
         titles = [f"{one['source']} at {one['start']:g} s: {one['caption']}" for one in chosen]
         return decoded(path, pairs.z_0.audio, pairs.z_0.video, _distinct(titles), weights)
 
 
-class Store(Kind):
+class Store(FileKind):
     """Pairs in shards."""
 
     def fits(self, path: Path) -> bool:
@@ -83,12 +83,12 @@ class Store(Kind):
         """The first ones, decoded."""
         store = _open(path)
         rows = list(range(min(MOST_CLIPS, len(store))))
-        pairs = take(store.read(), rows)
+        pairs = select_pairs(store.read(), rows)
         titles = [f"row {row}" for row in rows]
         return decoded(path.parent, pairs.z_0.audio, pairs.z_0.video, titles, weights)
 
 
-class WeightsFolder(Kind):
+class WeightsFolder(FileKind):
     """Weights with their configuration."""
 
     def fits(self, path: Path) -> bool:

@@ -11,7 +11,7 @@ from mmdisco.media.clip import AudioVideo
 MOST_CLIPS: Final = 8  # in a picture
 
 
-class Kind(ABC):
+class FileKind(ABC):
     """One kind."""
 
     @abstractmethod

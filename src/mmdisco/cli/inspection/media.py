@@ -5,14 +5,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from mmdisco.cli.inspection.kind import Kind
-from mmdisco.data.prepare.filter import judge, statistics
+from mmdisco.cli.inspection.kind import FileKind
+from mmdisco.data.prepare.filter import skip_reason, statistics
 from mmdisco.errors import UserError
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.clock import rate_of
 from mmdisco.media.geometry import pixel_shape
 from mmdisco.media.opening import opened, picture_track, pictures
-from mmdisco.media.read import Selection, read_clip
+from mmdisco.media.read import ReadSpec, read_clip
 
 _SECONDS: Final = Fraction(10)  # that are looked at
 _FPS: Final = Fraction(8)
@@ -23,7 +23,7 @@ _TEXTS: Final = frozenset(
 _HEIGHT: Final = 144  # pixels; a large film at its own size would fill the memory
 
 
-class FilmFile(Kind):
+class FilmFile(FileKind):
     """Anything with pictures or sound that FFmpeg may read."""
 
     def fits(self, path: Path) -> bool:
@@ -48,7 +48,7 @@ class FilmFile(Kind):
             clip = _beginning(path)
             said = ", ".join(f"{name} {value:g}" for name, value in statistics(clip).items())
             lines.append(f"the first {float(clip.video.seconds):g} s: {said}")
-            fault = judge(clip)
+            fault = skip_reason(clip)
             if fault is not None:
                 lines.append(f"of no use for training: {fault.reason}")
         return lines
@@ -63,4 +63,4 @@ def _beginning(path: Path) -> AudioVideo:
         picture = picture_track(container)
         aspect = float(picture.width * pixel_shape(picture) / max(1, picture.height))
     width = min(4 * _HEIGHT, max(_HEIGHT // 4, round(_HEIGHT * aspect)))
-    return read_clip(path, Selection(seconds=_SECONDS, fps=_FPS, size=(_HEIGHT, width)))
+    return read_clip(path, ReadSpec(seconds=_SECONDS, fps=_FPS, size=(_HEIGHT, width)))

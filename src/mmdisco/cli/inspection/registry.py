@@ -3,29 +3,29 @@
 from pathlib import Path
 from typing import Final
 
-from mmdisco.cli.inspection.folders import PreparedFolder, Store, WeightsFolder
-from mmdisco.cli.inspection.kind import Kind
+from mmdisco.cli.inspection.folders import PreparedKind, Store, WeightsFolder
+from mmdisco.cli.inspection.kind import FileKind
 from mmdisco.cli.inspection.media import FilmFile
 from mmdisco.cli.inspection.runs import FakesFolder, TrainedFolder
-from mmdisco.cli.inspection.tensors import Shard, TrainingCheckpoint, Weights
+from mmdisco.cli.inspection.tensors import CheckpointFile, ShardFile, WeightsFile
 from mmdisco.errors import UserError
 from mmdisco.io.files import expect_file
 
-KINDS: Final[tuple[Kind, ...]] = (
-    PreparedFolder(),
+KINDS: Final[tuple[FileKind, ...]] = (
+    PreparedKind(),
     FakesFolder(),
     TrainedFolder(),
     Store(),
     WeightsFolder(),
-    Shard(),
-    TrainingCheckpoint(),
-    Weights(),
+    ShardFile(),
+    CheckpointFile(),
+    WeightsFile(),
     FilmFile(),
 )
 """The first that fits is meant."""
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> FileKind:
     """The kind of a file or a folder.
 
     Raises:

@@ -1,14 +1,14 @@
-"""Folders of a training: what ``mmdisco fakes`` and ``mmdisco train`` made."""
+"""Folders of a training: what ``mmdisco sample-fakes`` and ``mmdisco train`` made."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.cli.inspection.folders import Store, counted
-from mmdisco.cli.inspection.kind import Kind
+from mmdisco.cli.inspection.kind import FileKind
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.sources import PARTS
-from mmdisco.discriminators.hub import KIND, DiscriminatorFolder
+from mmdisco.discriminators.hub import KIND, PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text
@@ -17,8 +17,8 @@ from mmdisco.media.clip import AudioVideo
 _TOLD: Final = ("steps", "solver", "guidance_scale", "seed", "samples", "most")
 
 
-class FakesFolder(Kind):
-    """What ``mmdisco fakes`` made, or is making."""
+class FakesFolder(FileKind):
+    """What ``mmdisco sample-fakes`` made, or is making."""
 
     def fits(self, path: Path) -> bool:
         """It has their settings."""
@@ -35,7 +35,7 @@ class FakesFolder(Kind):
                 store.read()
             lines.append(f"{part}: {counted(store)}")
         if not (path / "manifest.jsonl").is_file():
-            lines.append("not finished: give mmdisco fakes once more")
+            lines.append("not finished: give mmdisco sample-fakes once more")
         return lines
 
     def clips(self, path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
@@ -43,7 +43,7 @@ class FakesFolder(Kind):
         return Store().clips(path / PARTS[0], weights)
 
 
-class TrainedFolder(Kind):
+class TrainedFolder(FileKind):
     """What ``mmdisco train`` made, or is making."""
 
     def fits(self, path: Path) -> bool:
@@ -54,7 +54,7 @@ class TrainedFolder(Kind):
         """For which pair, of what, and how well it tells held-out pairs apart."""
         if not _is_discriminator(path):
             return ["a training that is not finished: give mmdisco train once more", *_stages(path)]
-        found = DiscriminatorFolder.load(path)
+        found = PretrainedDiscriminator.load(path)
         config = found.network.config
         lines = [
             f"a discriminator for {found.preset}: {_numbers(found.network):,} numbers, width "

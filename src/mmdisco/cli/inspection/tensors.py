@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdisco.cli.inspection.kind import MOST_CLIPS, Kind
-from mmdisco.data.prepared import Prepared
+from mmdisco.cli.inspection.kind import MOST_CLIPS, FileKind
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import Options
+from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import preset
 from mmdisco.io.files import read_header, read_object, read_tensors
 from mmdisco.media.clip import AudioVideo
-from mmdisco.training.checkpoint import Checkpoint
+from mmdisco.training.checkpoint import TrainingCheckpoint
 
 
 def decoded(
@@ -36,11 +36,11 @@ def decoded(
     Raises:
         UserError: The folder says nothing of models, or they are not here.
     """
-    about, told, marks = _makers(folder)
+    about, told, weight_hashes = _makers(folder)
     chosen = weights or (None if told is None else Path(told))
-    options = Options.from_record(about["options"], chosen)
+    options = BuildOptions.from_record(about["options"], chosen)
     pair = preset(about["preset"]).pair(options)
-    if not marks.items() <= dict(pair.marks()).items():
+    if not weight_hashes.items() <= dict(pair.weight_hashes()).items():
         raise UserError(
             f"{folder} was made with other weights of {about['preset']}: name them with --weights"
         )
@@ -58,7 +58,7 @@ def _makers(folder: Path) -> tuple[Mapping[str, Any], str | None, Mapping[str, s
         # of a device it says nothing: fakes are the same wherever they are made
         options = {**record["options"], "device": "cpu"}
         return {**record, "options": options}, None, record["weights"]
-    about = Prepared(folder).about
+    about = PreparedFolder(folder).about
     return about, about["weights"], about["marks"]
 
 
@@ -70,7 +70,7 @@ def is_tensors(path: Path) -> bool:
     return path.is_file() and path.suffix == ".safetensors"
 
 
-class Shard(Kind):
+class ShardFile(FileKind):
     """Pairs of latents."""
 
     def fits(self, path: Path) -> bool:
@@ -94,7 +94,7 @@ class Shard(Kind):
         return decoded(path.parent.parent, *both, titles, weights)
 
 
-class TrainingCheckpoint(Kind):
+class CheckpointFile(FileKind):
     """The state of a training run."""
 
     def fits(self, path: Path) -> bool:
@@ -103,7 +103,7 @@ class TrainingCheckpoint(Kind):
 
     def words(self, path: Path) -> list[str]:
         """Steps, settings, and how many numbers each group has."""
-        checkpoint = Checkpoint.load(path)
+        checkpoint = TrainingCheckpoint.load(path)
         groups: Counter[str] = Counter()
         for name, tensor in checkpoint.tensors.items():
             groups[name.split(".", 1)[0]] += tensor.numel()
@@ -112,7 +112,7 @@ class TrainingCheckpoint(Kind):
         return lines + [f"{name}: {count:,} numbers" for name, count in groups.items()]
 
 
-class Weights(Kind):
+class WeightsFile(FileKind):
     """Any other tensors."""
 
     def fits(self, path: Path) -> bool:

@@ -20,7 +20,7 @@ _END: Final = Column("end", ("end_seconds", "end_time"))
 
 
 @dataclass(frozen=True)
-class Stretch:
+class CaptionSpan:
     """What is said of a film, or of a part of it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Captions(ABC):
     """What is said of films."""
 
     @abstractmethod
-    def of(self, path: Path, root: Path) -> list[Stretch]:
+    def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """The stretches of a film that clips are taken from, at least one."""
 
     def unused(self) -> list[str]:
@@ -49,21 +49,21 @@ class Captions(ABC):
 class NoCaptions(Captions):
     """Nothing is said."""
 
-    def of(self, path: Path, root: Path) -> list[Stretch]:
+    def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """The whole film without a caption."""
-        return [Stretch("")]
+        return [CaptionSpan("")]
 
 
 class FolderNames(Captions):
     """The name of the folder that a film lies in, underscores and hyphens read as spaces."""
 
-    def of(self, path: Path, root: Path) -> list[Stretch]:
+    def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """The whole film; nothing is said of one that lies at the top."""
         folder = path.parent
         if folder == root:
-            return [Stretch("")]
+            return [CaptionSpan("")]
         name = folder.name.encode("utf-8", "replace").decode()
-        return [Stretch(" ".join(name.replace("_", " ").replace("-", " ").split()))]
+        return [CaptionSpan(" ".join(name.replace("_", " ").replace("-", " ").split()))]
 
 
 class ListedCaptions(Captions):
@@ -74,18 +74,20 @@ class ListedCaptions(Captions):
         unread: Columns of the list that say nothing here.
     """
 
-    def __init__(self, stretches: Mapping[str, list[Stretch]], unread: Sequence[str] = ()) -> None:
+    def __init__(
+        self, stretches: Mapping[str, list[CaptionSpan]], unread: Sequence[str] = ()
+    ) -> None:
         self._stretches = dict(stretches)
         self.unread = tuple(unread)
         self._used: set[str] = set()
 
-    def of(self, path: Path, root: Path) -> list[Stretch]:
+    def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """What the list says; a film that is not in it has no caption."""
         for name in (relative(path, root), path.name, path.stem):
             if name in self._stretches:
                 self._used.add(name)
                 return self._stretches[name]
-        return [Stretch("")]
+        return [CaptionSpan("")]
 
     def unused(self) -> list[str]:
         """Names in the list that no film bears."""
@@ -104,7 +106,7 @@ def read_captions(path: Path) -> ListedCaptions:
     """
     table = read_table(path, (_FILE, _TEXT, _START, _END), "captions")
     _expect_captions(path, table)
-    stretches: dict[str, list[Stretch]] = {}
+    stretches: dict[str, list[CaptionSpan]] = {}
     for row in table.rows:
         name, stretch = _stretch(row)
         stretches.setdefault(name.removeprefix("./"), []).append(stretch)
@@ -120,7 +122,7 @@ def _expect_captions(path: Path, table: Table) -> None:
         )
 
 
-def _stretch(row: Row) -> tuple[str, Stretch]:
+def _stretch(row: Row) -> tuple[str, CaptionSpan]:
     name, caption = row.get(_FILE.name), row.get(_TEXT.name)
     if not isinstance(name, str):
         raise UserError(f"{row.place}, names no file: give a column or a key named path")
@@ -130,7 +132,7 @@ def _stretch(row: Row) -> tuple[str, Stretch]:
     end = _seconds(row, _END.name)
     if end is not None and end <= start:
         raise UserError(f"{row.place}: it ends before it begins")
-    return name.strip(), Stretch(" ".join((caption or "").split()), start, end)
+    return name.strip(), CaptionSpan(" ".join((caption or "").split()), start, end)
 
 
 def _seconds(row: Row, name: str) -> Fraction | None:

@@ -19,30 +19,30 @@ from torch import Tensor
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.prepare.filter import judge, statistics
-from mmdisco.data.prepare.plan import Block, Piece
+from mmdisco.data.prepare.filter import skip_reason, statistics
+from mmdisco.data.prepare.plan import ClipGroup, ShardPlan
 from mmdisco.errors import UserError
-from mmdisco.generation.system import Demand, Pair
+from mmdisco.generation.system import JointSystem, Requirements
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.probe import Fault
-from mmdisco.media.windows import windows
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.probe import SkipReason
+from mmdisco.media.windows import read_clips
 
 
-class Encoder:
+class ShardEncoder:
     """The encoders of a pair, loaded at the first use.
 
     Args:
         pair: Whose.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: JointSystem) -> None:
         self._pair = pair
         self._model: JointModel | None = None
         self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """The clips it takes."""
         return self._pair.form
 
@@ -52,7 +52,7 @@ class Encoder:
         Raises:
             UserError: Files are missing.
         """
-        self._pair.expect(Demand("", guided=False, one_sided=False))
+        self._pair.expect(Requirements("", guided=False, one_sided=False))
 
     def prompt(self, caption: str) -> str:
         """What is encoded for a caption: nothing where the pair understands no word of it."""
@@ -78,8 +78,8 @@ class Encoder:
         rows = torch.tensor([different.index(prompt) for prompt in prompts])
 
         def of(cond: Conditioning) -> Conditioning:
-            native = tuple(one.cpu()[rows].contiguous() for one in cond.native)
-            return Conditioning(cond.pooled.float().cpu()[rows].contiguous(), native)
+            embeds = tuple(one.cpu()[rows].contiguous() for one in cond.embeds)
+            return Conditioning(cond.pooled.float().cpu()[rows].contiguous(), embeds)
 
         z_0 = AV(
             torch.stack([one.audio for one in latents]), torch.stack([one.video for one in latents])
@@ -102,7 +102,7 @@ class Encoder:
         if not caption.strip() or not self._pair.prompted:
             return "", ()
         try:
-            notices = self._pair.expect(Demand(caption, guided=False, one_sided=False))
+            notices = self._pair.expect(Requirements(caption, guided=False, one_sided=False))
         except UserError:
             return "", ()
         return caption, tuple(notices)
@@ -114,7 +114,7 @@ _COLUMNS: Final = 96  # of the outline
 _QUALITY: Final = 70  # of JPEG
 
 
-def glimpse(clip: AudioVideo) -> dict[str, Any]:
+def thumbnail(clip: AudioVideo) -> dict[str, Any]:
     """Frames side by side and the loudest sample of every column.
 
     Returns:
@@ -136,7 +136,7 @@ def glimpse(clip: AudioVideo) -> dict[str, Any]:
 _SHOWN: Final = 8  # clips of a block that are kept at a glance, and as many of each reason
 
 
-class Maker:
+class BlockEncoder:
     """Makes blocks.
 
     Args:
@@ -145,33 +145,33 @@ class Maker:
         audio_track: Number of the sound track, from 1; None is the one that a player plays.
     """
 
-    def __init__(self, encoder: Encoder, batch: int, audio_track: int | None = None) -> None:
+    def __init__(self, encoder: ShardEncoder, batch: int, audio_track: int | None = None) -> None:
         self._encoder = encoder
         self._batch = batch
         self._audio_track = audio_track
 
-    def make(self, block: Block) -> tuple[Pairs | None, list[dict[str, Any]]]:
+    def make(self, block: ShardPlan) -> tuple[Pairs | None, list[dict[str, Any]]]:
         """The pairs of the clips that are kept, None without any, and a record of every clip."""
         records: list[dict[str, Any]] = []
         latents: list[AV[Tensor]] = []
         waiting: list[tuple[dict[str, Any], AudioVideo]] = []
-        for piece, start, found in taken(block, self._encoder.form, self._audio_track):
+        for piece, start, found in decode_clips(block, self._encoder.form, self._audio_track):
             record = self._record(piece, start)
             records.append(record)
-            if isinstance(found, Fault):
+            if isinstance(found, SkipReason):
                 _drop(record, found)
                 continue
             record["statistics"] = statistics(found)
-            fault = judge(found)
+            fault = skip_reason(found)
             if fault is not None:
                 _drop(record, fault)
                 alike = [one for one in records if one.get("reason") == fault.reason]
                 if len(alike) <= _SHOWN:
-                    record["glimpse"] = glimpse(found)
+                    record["glimpse"] = thumbnail(found)
                 continue
             waiting.append((record, found))
             if (len(records) - 1) % -(-len(block) // _SHOWN) == 0:
-                record["glimpse"] = glimpse(found)
+                record["glimpse"] = thumbnail(found)
             if len(waiting) == self._batch:
                 latents += self._encoded(waiting)
                 waiting = []
@@ -180,7 +180,7 @@ class Maker:
         captions = [record["said"] for record in records if record["kept"]]
         return self._encoder.pairs(latents, captions) if latents else None, records
 
-    def _record(self, piece: Piece, start: Fraction) -> dict[str, Any]:
+    def _record(self, piece: ClipGroup, start: Fraction) -> dict[str, Any]:
         return {
             "kept": True,
             "source": piece.name,
@@ -199,32 +199,34 @@ class Maker:
             if all(bool(torch.isfinite(side).all()) for side in (one.audio, one.video)):
                 found.append(one)
             else:
-                _drop(record, Fault("not finite", "the models make no numbers of it"))
+                _drop(record, SkipReason("not finite", "the models make no numbers of it"))
         return found
 
 
-def taken(
-    block: Block, form: Form, audio_track: int | None = None
-) -> Iterator[tuple[Piece, Fraction, AudioVideo | Fault]]:
+def decode_clips(
+    block: ShardPlan, form: ClipSpec, audio_track: int | None = None
+) -> Iterator[tuple[ClipGroup, Fraction, AudioVideo | SkipReason]]:
     """Every clip of a block in order, or why there is none."""
     for run in block.runs:
         fault = _changed(run.piece)
         if fault is not None:
             yield from ((run.piece, start, fault) for start in run.starts)
             continue
-        clips = windows(run.piece.path, run.starts, form, audio_track)
+        clips = read_clips(run.piece.path, run.starts, form, audio_track)
         for start, found in zip(run.starts, clips, strict=True):
             yield run.piece, start, found
 
 
-def _changed(piece: Piece) -> Fault | None:
+def _changed(piece: ClipGroup) -> SkipReason | None:
     try:
         size = piece.path.stat().st_size
     except OSError as error:
-        return Fault("unreadable", error.strerror or str(error))
-    return None if size == piece.bytes else Fault("changed", "it has another size than at first")
+        return SkipReason("unreadable", error.strerror or str(error))
+    return (
+        None if size == piece.bytes else SkipReason("changed", "it has another size than at first")
+    )
 
 
-def _drop(record: dict[str, Any], fault: Fault) -> None:
+def _drop(record: dict[str, Any], fault: SkipReason) -> None:
     record["kept"] = False
     record["reason"], record["detail"] = fault.reason, fault.detail

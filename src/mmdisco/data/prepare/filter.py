@@ -5,23 +5,23 @@ from typing import Any, Final
 import numpy as np
 
 from mmdisco.media.clip import AudioVideo, Frames
-from mmdisco.media.probe import Fault
+from mmdisco.media.probe import SkipReason
 
 _CHANGE: Final = 10 / 255  # of a pixel's value, that compression alone seldom makes
 _SIDE: Final = 64  # pixels of the shorter side that are looked at, at least
 _PIXELS: Final = 1e-3  # share of the picture that must change at some time
 
 
-def judge(clip: AudioVideo) -> Fault | None:
+def skip_reason(clip: AudioVideo) -> SkipReason | None:
     """Why a clip is of no use; None if it is of use.
 
     It is not where every sample is 0 to 16 bits, or where fewer than one pixel in a thousand ever
     differs from the first frame by more than 10 of 255.
     """
     if clip.audio.is_silent:
-        return Fault("digital silence")
+        return SkipReason("digital silence")
     if _changing(_looked(clip.video.frames)) < _PIXELS:
-        return Fault("frozen picture")
+        return SkipReason("frozen picture")
     return None
 
 

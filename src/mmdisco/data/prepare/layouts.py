@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mmdisco.data.prepare.captions import Captions, NoCaptions, Stretch
-from mmdisco.data.prepare.sources import TRAIN, VALIDATION, Item, Refused, Source, films, relative
+from mmdisco.data.prepare.captions import Captions, CaptionSpan, NoCaptions
+from mmdisco.data.prepare.sources import (
+    TRAIN,
+    VALIDATION,
+    SkippedFile,
+    Source,
+    SourceVideo,
+    find_videos,
+    relative,
+)
 from mmdisco.errors import UserError
 from mmdisco.io.tables import read_rows, whole_number
-from mmdisco.media.probe import Fault
+from mmdisco.media.probe import SkipReason
 
 _PART_NAMES: Final = {
     "train": TRAIN,
@@ -79,16 +87,16 @@ class OneFilm(Source):
     path: Path
     captions: Captions
 
-    def items(self) -> Iterator[Item | Refused]:
+    def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """The film, or the stretches that captions name."""
         for said in self.captions.of(self.path, self.path.parent):
-            yield Item(
+            yield SourceVideo(
                 self.path, self.path.name, said.caption, self.path.name, said.start, said.end
             )
 
 
 @dataclass(frozen=True)
-class Clips(Source):
+class ClipList(Source):
     """A folder of films, at any depth.
 
     Attributes:
@@ -104,10 +112,10 @@ class Clips(Source):
     grouping: Grouping
     split_by_folder: bool = False
 
-    def items(self) -> Iterator[Item | Refused]:
+    def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """Sorted by name; then the names that only captions know."""
-        for path in films(self.root):
-            if isinstance(path, Refused):
+        for path in find_videos(self.root):
+            if isinstance(path, SkippedFile):
                 yield path
                 continue
             name = relative(path, self.root)
@@ -115,14 +123,14 @@ class Clips(Source):
             part = _PART_NAMES.get(top) if self.split_by_folder and "/" in name else None
             group = self.grouping.of(path, self.root)
             for said in self.captions.of(path, self.root):
-                yield Item(path, name, said.caption, group, said.start, said.end, part)
+                yield SourceVideo(path, name, said.caption, group, said.start, said.end, part)
         for name in self.captions.unused():
-            yield Refused(name, Fault("not found", "only the captions know it"))
+            yield SkippedFile(name, SkipReason("not found", "only the captions know it"))
 
 
 def landscape(root: Path, captions: Captions) -> Source:
     """Landscape: folders train and test; pieces of one film differ in a last number."""
-    return Clips(root, captions, ByStem(), split_by_folder=True)
+    return ClipList(root, captions, ByStem(), split_by_folder=True)
 
 
 class ByDance(Grouping):
@@ -138,10 +146,10 @@ class ByDance(Grouping):
 class Genres(Captions):
     """AIST++: the genre in the name of the file."""
 
-    def of(self, path: Path, root: Path) -> list[Stretch]:
+    def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """A dance of the genre."""
         genre = _GENRES.get(path.stem[:3])
-        return [Stretch(f"a person dancing {genre}" if genre else "")]
+        return [CaptionSpan(f"a person dancing {genre}" if genre else "")]
 
 
 def aist(root: Path, captions: Captions) -> Source:
@@ -152,7 +160,7 @@ def aist(root: Path, captions: Captions) -> Source:
         captions: Others; without any the genre is told.
     """
     said = Genres() if isinstance(captions, NoCaptions) else captions
-    return Clips(root, said, ByDance(), split_by_folder=True)
+    return ClipList(root, said, ByDance(), split_by_folder=True)
 
 
 @dataclass(frozen=True)
@@ -167,32 +175,32 @@ class VGGSound(Source):
     root: Path
     table: Path
 
-    def items(self) -> Iterator[Item | Refused]:
+    def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """In the order of the table; rows without a file, and files without a row, are refused."""
         here: dict[tuple[str, int], Path] = {}
-        for path in films(self.root):
-            if isinstance(path, Refused):
+        for path in find_videos(self.root):
+            if isinstance(path, SkippedFile):
                 yield path
                 continue
             found = re.fullmatch(r"(.{11})_(\d+)", path.stem)
             name = relative(path, self.root)
             if found is None:
-                yield Refused(name, Fault("not named by id and second"))
+                yield SkippedFile(name, SkipReason("not named by id and second"))
             elif path is not here.setdefault((found[1], int(found[2])), path):
-                yield Refused(name, Fault("there twice", "another has its id and second"))
+                yield SkippedFile(name, SkipReason("there twice", "another has its id and second"))
         listed: set[tuple[str, int]] = set()
         for key, label, part in self._rows():
             path = here.get(key)
             listed.add(key)
             if path is None:
-                yield Refused(
-                    f"{key[0]}_{key[1]:06d}", Fault("not found", "only the table knows it")
+                yield SkippedFile(
+                    f"{key[0]}_{key[1]:06d}", SkipReason("not found", "only the table knows it")
                 )
             else:
-                yield Item(path, relative(path, self.root), label, key[0], part=part)
+                yield SourceVideo(path, relative(path, self.root), label, key[0], part=part)
         for key, path in here.items():
             if key not in listed:
-                yield Refused(relative(path, self.root), Fault("not in the table"))
+                yield SkippedFile(relative(path, self.root), SkipReason("not in the table"))
 
     def _rows(self) -> Iterator[tuple[tuple[str, int], str, str]]:
         for place, row in read_rows(self.table):

@@ -11,7 +11,7 @@ from mmdisco.io.files import json_text, parse_json, read_text, write_text
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ShardOutcome:
     """What became of a block.
 
     Attributes:
@@ -44,14 +44,14 @@ class Records:
         """Where the outcome of a block is."""
         return self._folder / f"block-{number:05d}.json"
 
-    def write(self, number: int, outcome: Outcome) -> None:
+    def write(self, number: int, outcome: ShardOutcome) -> None:
         """Write one, whole."""
         body = json_text(
             {"part": outcome.part, "shard": outcome.shard, "clips": list(outcome.clips)}
         )
         write_text(self.path(number), f"{_sum(body)}\n{body}\n")
 
-    def read(self, number: int) -> Outcome | None:
+    def read(self, number: int) -> ShardOutcome | None:
         """One that is whole; None if there is none or it has changed since it was written."""
         path = self.path(number)
         if not path.exists():
@@ -62,7 +62,7 @@ class Records:
             if checksum != _sum(body):
                 return None
             record = parse_json(body, str(path))
-            return Outcome(record["part"], record["shard"], tuple(record["clips"]))
+            return ShardOutcome(record["part"], record["shard"], tuple(record["clips"]))
         except (LookupError, TypeError, UserError):
             return None
 

@@ -11,16 +11,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.data.prepare.sources import Refused
+from mmdisco.data.prepare.sources import SkippedFile
 from mmdisco.io.files import MOST_LIST_BYTES, json_text, parse_json, read_text, write_text
 from mmdisco.io.tables import number
-from mmdisco.media.probe import Fault
+from mmdisco.media.probe import SkipReason
 
 _GAP: Final = Fraction(30)  # seconds without a clip after which a film is opened anew
 
 
 @dataclass(frozen=True)
-class Piece:
+class ClipGroup:
     """Clips of one film for one part.
 
     Attributes:
@@ -43,15 +43,15 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Run:
+class Pass:
     """Clips of a film that are taken in one pass."""
 
-    piece: Piece
+    piece: ClipGroup
     starts: tuple[Fraction, ...]
 
 
 @dataclass(frozen=True)
-class Block:
+class ShardPlan:
     """What becomes one shard.
 
     Attributes:
@@ -62,14 +62,14 @@ class Block:
 
     number: int
     part: str
-    runs: tuple[Run, ...]
+    runs: tuple[Pass, ...]
 
     def __len__(self) -> int:
         return sum(len(run.starts) for run in self.runs)
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparePlan:
     """All of a source.
 
     Attributes:
@@ -78,26 +78,26 @@ class Plan:
         left_out: Clips between two parts of one film, which are in neither.
     """
 
-    pieces: tuple[Piece, ...]
-    refused: tuple[Refused, ...]
+    pieces: tuple[ClipGroup, ...]
+    refused: tuple[SkippedFile, ...]
     left_out: int = 0
 
-    def blocks(self, size: int) -> list[Block]:
+    def blocks(self, size: int) -> list[ShardPlan]:
         """Blocks of ``size`` clips, the last one of a part smaller."""
-        blocks: list[Block] = []
-        open_runs: dict[str, list[Run]] = {}
+        blocks: list[ShardPlan] = []
+        open_runs: dict[str, list[Pass]] = {}
         for piece in self.pieces:
             part = str(piece.part)
             rest = piece.starts
             while rest:
                 runs = open_runs.setdefault(part, [])
                 room = size - sum(len(run.starts) for run in runs)
-                runs.extend(Run(piece, starts) for starts in _passes(rest[:room]))
+                runs.extend(Pass(piece, starts) for starts in _passes(rest[:room]))
                 rest = rest[room:]
                 if sum(len(run.starts) for run in runs) == size:
-                    blocks.append(Block(len(blocks), part, tuple(open_runs.pop(part))))
+                    blocks.append(ShardPlan(len(blocks), part, tuple(open_runs.pop(part))))
         for part, runs in sorted(open_runs.items()):
-            blocks.append(Block(len(blocks), part, tuple(runs)))
+            blocks.append(ShardPlan(len(blocks), part, tuple(runs)))
         return blocks
 
     def write(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ class Plan:
         write_text(path, "".join(f"{line}\n" for line in (json_text(head), *lines)))
 
     @staticmethod
-    def read(path: Path) -> "tuple[Plan, dict[str, Any]] | None":
+    def read(path: Path) -> "tuple[PreparePlan, dict[str, Any]] | None":
         """A plan and its settings; None if there is none, or it is damaged and must be made again.
 
         Raises:
@@ -127,11 +127,11 @@ class Plan:
             records = [parse_json(line, str(path)) for line in lines]
             pieces = tuple(_piece(record) for record in records if "starts" in record)
             refused = tuple(
-                Refused(record["name"], Fault(record["reason"], record["detail"]))
+                SkippedFile(record["name"], SkipReason(record["reason"], record["detail"]))
                 for record in records
                 if "reason" in record
             )
-            return Plan(pieces, refused, int(head["left_out"])), dict(head["settings"])
+            return PreparePlan(pieces, refused, int(head["left_out"])), dict(head["settings"])
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None
 
@@ -150,7 +150,7 @@ def _sum(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _piece_record(piece: Piece) -> dict[str, Any]:
+def _piece_record(piece: ClipGroup) -> dict[str, Any]:
     return {
         "path": str(piece.path),
         "name": piece.name,
@@ -162,8 +162,8 @@ def _piece_record(piece: Piece) -> dict[str, Any]:
     }
 
 
-def _piece(record: Mapping[str, Any]) -> Piece:
-    return Piece(
+def _piece(record: Mapping[str, Any]) -> ClipGroup:
+    return ClipGroup(
         path=Path(record["path"]),
         name=record["name"],
         caption=record["caption"],

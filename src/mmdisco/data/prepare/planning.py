@@ -13,20 +13,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from mmdisco.data.prepare.plan import Piece, Plan
-from mmdisco.data.prepare.sources import TRAIN, VALIDATION, Item, Refused, Source
+from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
+from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source, SourceVideo
 from mmdisco.errors import UserError
-from mmdisco.media.conditioning_clip import Form
-from mmdisco.media.probe import Fault, Film, probe
-from mmdisco.media.scene_cuts import cuts
+from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.probe import SkipReason, VideoInfo, probe
+from mmdisco.media.scene_cuts import scene_cuts
 
 SHARE: Final = 0.1  # of the groups, unless another one is asked for
 STRETCH: Final = Fraction(60)  # seconds, unless another length is asked for
 
 
 def split(
-    pieces: Sequence[Piece], share: float, seconds: Fraction, stretch: Fraction = STRETCH
-) -> tuple[list[Piece], int]:
+    pieces: Sequence[ClipGroup], share: float, seconds: Fraction, stretch: Fraction = STRETCH
+) -> tuple[list[ClipGroup], int]:
     """Pieces with their part, and how many clips were left out between two parts of one film.
 
     A part that is given stays. Where chance gives validation no group, or training none, the group
@@ -53,7 +53,7 @@ def split(
     return _joined(split, seconds) if alone else (split, 0)
 
 
-def is_alone(pieces: Sequence[Piece]) -> bool:
+def is_alone(pieces: Sequence[ClipGroup]) -> bool:
     """Whether all are of one group whose part is open, so that it is what is split."""
     return len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
 
@@ -74,7 +74,7 @@ def _chosen(groups: Iterable[str], share: float) -> set[str]:
     return set(ordered[:count])
 
 
-def _stretches(piece: Piece, stretch: Fraction) -> list[Piece]:
+def _stretches(piece: ClipGroup, stretch: Fraction) -> list[ClipGroup]:
     found: dict[int, list[Fraction]] = {}
     for start in piece.starts:
         found.setdefault(int(start // stretch), []).append(start)
@@ -84,9 +84,9 @@ def _stretches(piece: Piece, stretch: Fraction) -> list[Piece]:
     ]
 
 
-def _joined(pieces: list[Piece], seconds: Fraction) -> tuple[list[Piece], int]:
+def _joined(pieces: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipGroup], int]:
     """Neighbours of one part become one piece; between two parts a clip's length is left out."""
-    joined: list[Piece] = []
+    joined: list[ClipGroup] = []
     left_out = 0
     for piece in pieces:
         before = joined[-1] if joined else None
@@ -107,7 +107,7 @@ _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than i
 
 
 @dataclass(frozen=True)
-class Rule:
+class SplitConfig:
     """How clips are laid out.
 
     Attributes:
@@ -128,7 +128,7 @@ class Rule:
     audio_track: int | None = None
 
 
-def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
+def make_plan(source: Source, form: ClipSpec, rule: SplitConfig) -> Iterator[str | PreparePlan]:
     """Look at all files of a source.
 
     Yields:
@@ -138,12 +138,12 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
         UserError: The source is not there or is not what it should be, or it leaves a part of the
             rule without effect.
     """
-    looked: dict[Path, Film | Fault] = {}
-    pieces: list[Piece] = []
-    refused: list[Refused] = []
+    looked: dict[Path, VideoInfo | SkipReason] = {}
+    pieces: list[ClipGroup] = []
+    refused: list[SkippedFile] = []
     for item in source.items():
-        found = item if isinstance(item, Refused) else _piece(item, form, rule, looked)
-        if isinstance(found, Refused):
+        found = item if isinstance(item, SkippedFile) else _piece(item, form, rule, looked)
+        if isinstance(found, SkippedFile):
             refused.append(found)
         else:
             pieces.append(found)
@@ -152,10 +152,10 @@ def make_plan(source: Source, form: Form, rule: Rule) -> Iterator[str | Plan]:
     _expect_effect(rule, pieces, share)
     stretch = rule.stretch or STRETCH
     whole, left_out = split(pieces, share, form.seconds, stretch) if pieces else ([], 0)
-    yield Plan(tuple(whole), tuple(refused), left_out)
+    yield PreparePlan(tuple(whole), tuple(refused), left_out)
 
 
-def _expect_effect(rule: Rule, pieces: Sequence[Piece], share: float) -> None:
+def _expect_effect(rule: SplitConfig, pieces: Sequence[ClipGroup], share: float) -> None:
     if not pieces:
         return
     if rule.share is not None and all(one.part for one in pieces):
@@ -166,38 +166,44 @@ def _expect_effect(rule: Rule, pieces: Sequence[Piece], share: float) -> None:
     if rule.stretch is not None and not (share > 0 and is_alone(pieces)):
         raise UserError(
             "a length of stretches has no effect, for it is of a film that is alone and split: "
-            "leave --stretch out"
+            "leave --split-block out"
         )
 
 
-def _piece(item: Item, form: Form, rule: Rule, looked: dict[Path, Film | Fault]) -> Piece | Refused:
+def _piece(
+    item: SourceVideo, form: ClipSpec, rule: SplitConfig, looked: dict[Path, VideoInfo | SkipReason]
+) -> ClipGroup | SkippedFile:
     if item.path not in looked:
         looked[item.path] = probe(item.path, rule.audio_track)
     film = looked[item.path]
-    if isinstance(film, Fault):
-        return Refused(item.name, film)
+    if isinstance(film, SkipReason):
+        return SkippedFile(item.name, film)
     # a clip may lack half a frame at its end: files are cut where frames are, not where clips are
     end = film.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:
         starts = _starts(item, end, form.seconds, rule)
     except UserError as error:
-        return Refused(item.name, Fault("undecodable", str(error)))
+        return SkippedFile(item.name, SkipReason("undecodable", str(error)))
     if not starts:
         lasts = f"{max(0.0, float(min(end, film.seconds) - item.start)):.2f} s"
-        return Refused(item.name, Fault("too short", f"{lasts} of {float(form.seconds):g} s"))
+        return SkippedFile(
+            item.name, SkipReason("too short", f"{lasts} of {float(form.seconds):g} s")
+        )
     if rule.most is not None and len(starts) > rule.most:
         starts = [starts[i * len(starts) // rule.most] for i in range(rule.most)]
-    return Piece(
+    return ClipGroup(
         item.path, item.name, item.caption, item.group, item.part, film.bytes, tuple(starts)
     )
 
 
-def _starts(item: Item, end: Fraction, seconds: Fraction, rule: Rule) -> Sequence[Fraction]:
+def _starts(
+    item: SourceVideo, end: Fraction, seconds: Fraction, rule: SplitConfig
+) -> Sequence[Fraction]:
     hop = rule.hop or seconds
     bounds = [(item.start, end)]
     if rule.shots:
-        seen = [time for time in cuts(item.path) if item.start < time < end]
+        seen = [time for time in scene_cuts(item.path) if item.start < time < end]
         edges = list(pairwise([item.start, *seen, end]))
         bounds = [(a, b - _DOUBT) for a, b in edges[:-1]] + edges[-1:]
     return [

@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.data.prepare.outcomes import Outcome
-from mmdisco.data.prepare.plan import Plan
+from mmdisco.data.prepare.outcomes import ShardOutcome
+from mmdisco.data.prepare.plan import PreparePlan
 from mmdisco.data.prepare.sources import PARTS
 from mmdisco.io.files import write_text
 
@@ -18,7 +18,7 @@ _FIGURES: Final = ("loudness", "peak", "motion", "brightness")
 
 
 def report(
-    plan: Plan, outcomes: Sequence[Outcome], notices: Callable[[str], Sequence[str]]
+    plan: PreparePlan, outcomes: Sequence[ShardOutcome], notices: Callable[[str], Sequence[str]]
 ) -> dict[str, Any]:
     """Counts, figures, and every file and clip that was left out, with the reason.
 
@@ -61,7 +61,7 @@ def report(
     }
 
 
-def in_words(summary: Mapping[str, Any]) -> list[str]:
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """The counts of a report, a line each."""
     kept = summary["kept"]
     lines = [f"kept {kept['train']} clips for training, {kept['validation']} for validation"]
@@ -112,12 +112,15 @@ table { border-collapse: collapse; } td { padding: .1em 1.2em .1em 0; overflow-w
 """
 
 
-def write_page(path: Path, summary: Mapping[str, Any], outcomes: Sequence[Outcome]) -> None:
+def write_page(path: Path, summary: Mapping[str, Any], outcomes: Sequence[ShardOutcome]) -> None:
     """Write HTML that needs no other file."""
     shown = [(one.part, clip) for one in outcomes for clip in one.clips if "glimpse" in clip]
     kept = [(part, clip) for part, clip in shown if clip["kept"]]
     step = max(1, -(-len(kept) // _MOST_KEPT))
-    body = ["<h1>Prepared clips</h1>", *(f"<p>{_text(line)}</p>" for line in in_words(summary))]
+    body = [
+        "<h1>Prepared clips</h1>",
+        *(f"<p>{_text(line)}</p>" for line in summary_lines(summary)),
+    ]
     body += _section("Kept", kept[::step])
     for reason in summary["dropped_clips"]:
         dropped = [(part, clip) for part, clip in shown if clip.get("reason") == reason]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepare.encode import Encoder, Maker
-from mmdisco.data.prepare.outcomes import Outcome, Records
-from mmdisco.data.prepare.plan import Block, Plan
-from mmdisco.data.prepare.planning import Rule, make_plan
+from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
+from mmdisco.data.prepare.outcomes import Records, ShardOutcome
+from mmdisco.data.prepare.plan import PreparePlan, ShardPlan
+from mmdisco.data.prepare.planning import SplitConfig, make_plan
 from mmdisco.data.prepare.report import report, write_page
 from mmdisco.data.prepare.sources import PARTS, Source
 from mmdisco.errors import UserError
@@ -27,7 +27,7 @@ _TOLD: Final = ("source", "start", "end", "caption", "said", "group", "statistic
 
 
 @dataclass(frozen=True)
-class Order:
+class PrepareConfig:
     """What is to be prepared.
 
     Attributes:
@@ -42,9 +42,9 @@ class Order:
     """
 
     source: Source
-    encoder: Encoder
+    encoder: ShardEncoder
     out: Path
-    rule: Rule
+    rule: SplitConfig
     shard: int
     batch: int
     about: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Step:
     notice: str = ""
 
 
-def prepare(order: Order) -> Iterator[Step]:
+def prepare(order: PrepareConfig) -> Iterator[Step]:
     """Fill the folder.
 
     Raises:
@@ -81,7 +81,7 @@ def prepare(order: Order) -> Iterator[Step]:
     blocks = plan.blocks(order.shard)
     total, done = sum(map(len, blocks)), 0
     work = _Work(order)
-    outcomes: list[Outcome] = []
+    outcomes: list[ShardOutcome] = []
     for block in blocks:
         yield Step(block.runs[0].piece.name, done, total, work.complaint(block))
         outcomes.append(work.outcome(block))
@@ -93,16 +93,16 @@ def prepare(order: Order) -> Iterator[Step]:
 class _Work:
     """Blocks in order, each with the next shard of its part."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: PrepareConfig) -> None:
         self._order = order
         self._records = Records(order.out / "blocks")
-        self._maker = Maker(order.encoder, order.batch, order.rule.audio_track)
+        self._maker = BlockEncoder(order.encoder, order.batch, order.rule.audio_track)
         self._stores: dict[str, PairStore] = {
             part: PairStore.restored(order.out / part, KIND) for part in PARTS
         }
         self._next: dict[str, int] = {part: 0 for part in PARTS}
 
-    def complaint(self, block: Block) -> str:
+    def complaint(self, block: ShardPlan) -> str:
         """What is damaged of a block that was made once; nothing if all is well or to come."""
         record = self._records.path(block.number)
         outcome = self._records.read(block.number)
@@ -113,7 +113,7 @@ class _Work:
         shard = self._stores[block.part].path(outcome.shard or 0)
         return f"{shard} is damaged, not there or not listed: made again"
 
-    def outcome(self, block: Block) -> Outcome:
+    def outcome(self, block: ShardPlan) -> ShardOutcome:
         """What became of a block; it is made unless that was done."""
         outcome = self._records.read(block.number)
         if outcome is None or not self._is_whole(outcome):
@@ -122,7 +122,7 @@ class _Work:
             self._next[block.part] += 1
         return outcome
 
-    def _made(self, block: Block, before: Outcome | None) -> Outcome:
+    def _made(self, block: ShardPlan, before: ShardOutcome | None) -> ShardOutcome:
         shard = self._next[block.part]
         pairs, clips = self._maker.make(block)
         if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
@@ -132,29 +132,29 @@ class _Work:
             )
         if pairs is not None:
             self._stores[block.part].put(shard, pairs)
-        outcome = Outcome(block.part, None if pairs is None else shard, tuple(clips))
+        outcome = ShardOutcome(block.part, None if pairs is None else shard, tuple(clips))
         self._records.write(block.number, outcome)
         return outcome
 
-    def _is_whole(self, outcome: Outcome) -> bool:
+    def _is_whole(self, outcome: ShardOutcome) -> bool:
         store, shard = self._stores[outcome.part], outcome.shard
         if shard is None:
             return True
         return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
 
 
-def _planned(order: Order) -> Generator[Step, None, Plan]:
+def _planned(order: PrepareConfig) -> Generator[Step, None, PreparePlan]:
     path = order.out / "blocks" / "plan.jsonl"
     settings = {**order.about, **order.arguments}
-    kept = Plan.read(path)
+    kept = PreparePlan.read(path)
     if kept is not None:
         _expect_same(kept[1], settings, order.out)
         return kept[0]
     if path.exists():
         yield Step("plan", notice=f"{path} is damaged: made again")
-    plan = Plan((), ())
+    plan = PreparePlan((), ())
     for step in make_plan(order.source, order.encoder.form, order.rule):
-        if isinstance(step, Plan):
+        if isinstance(step, PreparePlan):
             plan = step
         else:
             yield Step(step)
@@ -171,7 +171,7 @@ def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
             )
 
 
-def _finish(order: Order, plan: Plan, outcomes: list[Outcome]) -> None:
+def _finish(order: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcome]) -> None:
     """Manifest, report, and last of all what says that the folder is complete."""
     out = order.out
     index: dict[str, int] = {part: 0 for part in PARTS}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.errors import UserError
-from mmdisco.media.probe import Fault
+from mmdisco.media.probe import SkipReason
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -20,7 +20,7 @@ PARTS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
 
 
 @dataclass(frozen=True)
-class Item:
+class SourceVideo:
     """A film, or a stretch of one, that clips are taken from.
 
     Attributes:
@@ -43,23 +43,23 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Refused:
+class SkippedFile:
     """What was named or found and is of no use.
 
     Attributes:
-        name: As of an ``Item``.
+        name: As of an ``SourceVideo``.
         fault: Why.
     """
 
     name: str
-    fault: Fault
+    fault: SkipReason
 
 
 class Source(ABC):
     """Films with their captions."""
 
     @abstractmethod
-    def items(self) -> Iterator[Item | Refused]:
+    def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """All, one after another, always in the same order.
 
         Raises:
@@ -74,7 +74,7 @@ _NAMES: Final = (
 SUFFIXES: Final = frozenset(f".{name}" for names in _NAMES for name in names)
 
 
-def films(folder: Path) -> Iterator[Path | Refused]:
+def find_videos(folder: Path) -> Iterator[Path | SkippedFile]:
     """Files named like films, at any depth, sorted by name; all else is refused by name.
 
     Links to files are followed. Links to folders are not, for they may lead in circles; hidden
@@ -95,24 +95,28 @@ def relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _within(folder: Path, root: Path) -> Iterator[Path | Refused]:
+def _within(folder: Path, root: Path) -> Iterator[Path | SkippedFile]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        yield Refused(relative(folder, root), Fault("unreadable", error.strerror or str(error)))
+        yield SkippedFile(
+            relative(folder, root), SkipReason("unreadable", error.strerror or str(error))
+        )
         return
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith("."):
-            yield Refused(relative(path, root), Fault("hidden"))
+            yield SkippedFile(relative(path, root), SkipReason("hidden"))
         elif entry.is_dir(follow_symlinks=False):
             yield from _within(path, root)
         elif path.suffix.lower() in SUFFIXES:
             yield path
         elif entry.is_symlink() and _is_folder(path):
-            yield Refused(relative(path, root), Fault("link to a folder"))
+            yield SkippedFile(relative(path, root), SkipReason("link to a folder"))
         else:
-            yield Refused(relative(path, root), Fault("not named like a film", path.suffix))
+            yield SkippedFile(
+                relative(path, root), SkipReason("not named like a film", path.suffix)
+            )
 
 
 def _is_folder(path: Path) -> bool:

@@ -16,7 +16,7 @@ from mmdisco.shapes import Latent, Tokens
 GROUPS: Final = 32
 
 
-class Attention(nn.Module, ABC):
+class OfficialAttention(nn.Module, ABC):
     """Attention at the end of a residual block; adds to what it is given."""
 
     @abstractmethod
@@ -24,7 +24,7 @@ class Attention(nn.Module, ABC):
         """(b, c, time, *space), nothing but the values changed."""
 
 
-class NoAttention(Attention):
+class NoAttention(OfficialAttention):
     """The end of a block as it is published."""
 
     def forward(self, x: Latent) -> Latent:
@@ -32,19 +32,19 @@ class NoAttention(Attention):
         return x
 
 
-class AttentionEverywhere(Attention):
+class AttentionEverywhere(OfficialAttention):
     """Every position of a sound to all."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.over_all = SelfAttention(channels, heads)
+        self.over_all = OfficialSelfAttention(channels, heads)
 
     def forward(self, x: Latent) -> Latent:
         """(b, c, l) or (b, c, l, m), nothing but the values changed."""
         return from_tokens(self.over_all(to_tokens(x)), x)
 
 
-class AttentionInSpaceAndTime(Attention):
+class AttentionInSpaceAndTime(OfficialAttention):
     """Every place of a frame to all of that frame, then every frame to all at each place.
 
     What is normalised is what attends: one frame at a time, then one place at a time.
@@ -52,8 +52,8 @@ class AttentionInSpaceAndTime(Attention):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.over_space = SelfAttention(channels, heads)
-        self.over_time = SelfAttention(channels, heads)
+        self.over_space = OfficialSelfAttention(channels, heads)
+        self.over_time = OfficialSelfAttention(channels, heads)
 
     def forward(self, x: Latent) -> Latent:
         """(b, c, f, h, w), nothing but the values changed."""
@@ -85,7 +85,7 @@ class Projections(nn.Module):
         ]
 
 
-class SelfAttention(nn.Module):
+class OfficialSelfAttention(nn.Module):
     """All tokens to all of the same sequence."""
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -99,7 +99,7 @@ class SelfAttention(nn.Module):
         return tokens + self.projections.out(attend(query, key, value))
 
 
-class Exchange(nn.Module, ABC):
+class CrossExchange(nn.Module, ABC):
     """What passes from one tower to the other at the end of a block."""
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Exchange(nn.Module, ABC):
         """Both latents, nothing but the values changed."""
 
 
-class NoExchange(Exchange):
+class NoExchange(CrossExchange):
     """Nothing, as in all that is published."""
 
     def forward(self, z: AV[Tensor]) -> AV[Tensor]:
@@ -115,7 +115,7 @@ class NoExchange(Exchange):
         return z
 
 
-class CrossAttention(Exchange):
+class CrossAttention(CrossExchange):
     """Every position of either latent to all of the other."""
 
     def __init__(self, channels: int, heads: int) -> None:

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from mmdisco.core.av import AV, each
 from mmdisco.discriminators.convolutions import Pointwise
-from mmdisco.discriminators.official.attention import GROUPS, Attention, Exchange
-from mmdisco.discriminators.official.latents import Kind
+from mmdisco.discriminators.official.attention import GROUPS, CrossExchange, OfficialAttention
+from mmdisco.discriminators.official.latents import LatentKind
 from mmdisco.shapes import Latent, Vector
 
 
@@ -156,7 +156,7 @@ class ModulatedInputNormConfig(InputNormConfig):
 class FirstHalf(Half):
     """The convolution that the latent meets first."""
 
-    def __init__(self, kind: Kind, out_channels: int, norm: Half) -> None:
+    def __init__(self, kind: LatentKind, out_channels: int, norm: Half) -> None:
         super().__init__()
         self.norm = norm
         self.wide = kind.wide(kind.channels, out_channels, (1,) * len(kind.window), 1)
@@ -182,12 +182,12 @@ class ResHalf(Half):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: LatentKind,
         channels: tuple[int, int],
         modulation: Modulation,
         window: tuple[int, ...],
         dilation: int,
-        attention: Attention,
+        attention: OfficialAttention,
     ) -> None:
         super().__init__()
         before, after = channels
@@ -207,10 +207,10 @@ class ResHalf(Half):
         return self.attention(self.last(functional.silu(branch)) + self.skip(self.pool(x)))
 
 
-class Block(nn.Module):
+class OfficialBlock(nn.Module):
     """Both halves, and what passes between them afterwards."""
 
-    def __init__(self, audio: Half, video: Half, exchange: Exchange) -> None:
+    def __init__(self, audio: Half, video: Half, exchange: CrossExchange) -> None:
         super().__init__()
         self.audio = audio
         self.video = video

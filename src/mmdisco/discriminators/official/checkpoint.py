@@ -14,7 +14,7 @@ checksums do not fit, which is never loaded.
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.keys import empty, translate
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
@@ -33,7 +33,7 @@ WEIGHTS: Final = "discriminator.safetensors"
 CONFIG: Final = "config.json"
 
 
-def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscriminator:
+def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscriminator:
     """The discriminator of a published file, converted at the first use.
 
     The folder of the converted weights stands beside the file, named like it with ``.converted``
@@ -63,7 +63,7 @@ def load_checkpoint(checkpoint: Path, config: ReleasedConfig) -> ReleasedDiscrim
     return load(folder)
 
 
-def convert(checkpoint: Path, folder: Path, config: ReleasedConfig) -> None:
+def convert(checkpoint: Path, folder: Path, config: OfficialConfig) -> None:
     """Write the weights of a published file as a folder of safetensors and JSON.
 
     Args:
@@ -102,7 +102,7 @@ def load(folder: Path) -> ReleasedDiscriminator:
         raise UserError(f"{path} is damaged: delete {folder} and convert the published file again")
     weights = read_tensors(path)
     with understood(folder / CONFIG):
-        network = empty(ReleasedConfig.from_record(record["config"]))
+        network = empty(OfficialConfig.from_record(record["config"]))
     own = network.state_dict()
     if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
         raise UserError(
@@ -113,10 +113,10 @@ def load(folder: Path) -> ReleasedDiscriminator:
     return network.eval().requires_grad_(False)  # noqa: FBT003
 
 
-def _is_of(record: dict[str, Any], config: ReleasedConfig) -> bool:
+def _is_of(record: dict[str, Any], config: OfficialConfig) -> bool:
     """Whether a folder's record is of this shape; one of fewer settings means the usual ones."""
     try:
-        return ReleasedConfig.from_record(record["config"]) == config
+        return OfficialConfig.from_record(record["config"]) == config
     except UserError:
         return False
 

@@ -22,11 +22,11 @@ from mmdisco.discriminators.official.blocks import (
 )
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
-    FusionConfig,
     MeanFusionConfig,
+    OfficialFusionConfig,
     SequenceFusionConfig,
 )
-from mmdisco.discriminators.official.latents import Spectrogram, Video, Waveform
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.transformer import (
     ClassTokenConfig,
     MeanOfTokensConfig,
@@ -81,7 +81,7 @@ def _refusal(reason: str) -> UserError:
 _KINDS: Final[dict[str, type]] = {
     "spectrogram": Spectrogram,
     "waveform": Waveform,
-    "video": Video,
+    "video": OfficialVideo,
     "mean": MeanFusionConfig,
     "sequence": SequenceFusionConfig,
     "channels": ChannelFusionConfig,
@@ -96,7 +96,7 @@ _KINDS: Final[dict[str, type]] = {
 
 
 @dataclass(frozen=True)
-class ReleasedConfig:
+class OfficialConfig:
     """Shape of a ``ReleasedDiscriminator``.
 
     Attributes:
@@ -119,8 +119,8 @@ class ReleasedConfig:
     """
 
     audio: Spectrogram | Waveform
-    video: Video
-    fusion: FusionConfig
+    video: OfficialVideo
+    fusion: OfficialFusionConfig
     width: int = 128
     depth: int = 4
     multipliers: tuple[int | float, ...] = (1, 2, 4)
@@ -173,26 +173,26 @@ class ReleasedConfig:
         return to_record(self, _ALL_KINDS)
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "ReleasedConfig":
+    def from_record(record: Mapping[str, Any]) -> "OfficialConfig":
         """Undo ``to_record``.
 
         Raises:
             UserError: The record describes no such configuration.
         """
         config = from_record(dict(record), _ALL_KINDS)
-        if not isinstance(config, ReleasedConfig):
+        if not isinstance(config, OfficialConfig):
             raise UserError(
                 "a part of the configuration of a released discriminator: give the whole of it"
             )
         return config
 
 
-_ALL_KINDS: Final[dict[str, type]] = {"released discriminator": ReleasedConfig, **_KINDS}
+_ALL_KINDS: Final[dict[str, type]] = {"released discriminator": OfficialConfig, **_KINDS}
 
 
-AUDIOLDM_ANIMATEDIFF_VGGSOUND: Final = ReleasedConfig(
+AUDIOLDM_ANIMATEDIFF_VGGSOUND: Final = OfficialConfig(
     audio=Spectrogram(channels=8, text_width=512),
-    video=Video(channels=4, text_width=768),
+    video=OfficialVideo(channels=4, text_width=768),
     fusion=MeanFusionConfig(),
 )
 """AudioLDM with AnimateDiff, VGGSound: 33,261,313 weights.
@@ -201,9 +201,9 @@ Sound (b, 8, l, 16) at 25 steps a second; video (b, 4, f, h/8, w/8). Captions: C
 the mean of the 77 vectors of CLIP.
 """
 
-AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = ReleasedConfig(
+AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = OfficialConfig(
     audio=Spectrogram(channels=4, text_width=768),
-    video=Video(channels=4, text_width=1024),
+    video=OfficialVideo(channels=4, text_width=1024),
     fusion=SequenceFusionConfig(
         TransformerConfig(width=256, layers=5, features=256, readout=ClassTokenConfig())
     ),
@@ -214,9 +214,9 @@ Sound (b, 4, l, 32) at 12.5 steps a second; video (b, 4, f, h/8, w/8). Captions:
 vectors of Auffusion's adapter and of OpenCLIP. Video frames and audio steps together at most 126.
 """
 
-MMDIFFUSION_AIST: Final = ReleasedConfig(
+MMDIFFUSION_AIST: Final = OfficialConfig(
     audio=Waveform(channels=1),
-    video=Video(channels=3),
+    video=OfficialVideo(channels=3),
     fusion=MeanFusionConfig(),
     depth=2,
     dilations=10,
@@ -229,7 +229,7 @@ Samples (b, 1, l) at 16 kHz; pixels (b, 3, f, 64, 64) in [-1, 1] at 10 frames a 
 MMDIFFUSION_LANDSCAPE: Final = MMDIFFUSION_AIST
 """MM-Diffusion, Landscape: the same shape as for AIST++, with weights of its own."""
 
-PUBLISHED: Final[dict[str, ReleasedConfig]] = {
+PUBLISHED: Final[dict[str, OfficialConfig]] = {
     "audioldm_animediff_vggsound": AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     "auffusion_videocrafter2_vggsound": AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
     "mmdiffusion_aist++": MMDIFFUSION_AIST,

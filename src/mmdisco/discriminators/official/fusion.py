@@ -15,7 +15,7 @@ from mmdisco.discriminators.official.transformer import Transformer, Transformer
 from mmdisco.shapes import Tokens, Vector
 
 
-class Fusion(nn.Module, ABC):
+class OfficialFusion(nn.Module, ABC):
     """The head of the released network, but for its last linear layer.
 
     Attributes:
@@ -38,11 +38,11 @@ class Fusion(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class FusionConfig(ABC):
-    """Shape of a ``Fusion``."""
+class OfficialFusionConfig(ABC):
+    """Shape of a ``OfficialFusion``."""
 
     @abstractmethod
-    def build(self, features: int, embedding: int) -> Fusion:
+    def build(self, features: int, embedding: int) -> OfficialFusion:
         """The network, with new weights.
 
         Args:
@@ -52,16 +52,16 @@ class FusionConfig(ABC):
 
 
 @dataclass(frozen=True)
-class MeanFusionConfig(FusionConfig):
+class MeanFusionConfig(OfficialFusionConfig):
     """Shape of a ``MeanFusion``: it has no choices."""
 
-    def build(self, features: int, embedding: int) -> Fusion:
+    def build(self, features: int, embedding: int) -> OfficialFusion:
         """A ``MeanFusion``."""
         return MeanFusion(features)
 
 
 @dataclass(frozen=True)
-class SequenceFusionConfig(FusionConfig):
+class SequenceFusionConfig(OfficialFusionConfig):
     """Shape of a ``SequenceFusion``.
 
     Attributes:
@@ -70,13 +70,13 @@ class SequenceFusionConfig(FusionConfig):
 
     transformer: TransformerConfig
 
-    def build(self, features: int, embedding: int) -> Fusion:
+    def build(self, features: int, embedding: int) -> OfficialFusion:
         """A ``SequenceFusion``, with new weights."""
         return SequenceFusion(self.transformer, features, embedding)
 
 
 @dataclass(frozen=True)
-class ChannelFusionConfig(FusionConfig):
+class ChannelFusionConfig(OfficialFusionConfig):
     """Shape of a ``ChannelFusion``.
 
     Attributes:
@@ -85,12 +85,12 @@ class ChannelFusionConfig(FusionConfig):
 
     transformer: TransformerConfig
 
-    def build(self, features: int, embedding: int) -> Fusion:
+    def build(self, features: int, embedding: int) -> OfficialFusion:
         """A ``ChannelFusion``, with new weights."""
         return ChannelFusion(self.transformer, features, embedding)
 
 
-class MeanFusion(Fusion):
+class MeanFusion(OfficialFusion):
     """Means over time, side by side.
 
     With the linear layer after it, the logit is a sum of a function of the sound and a function of
@@ -106,7 +106,7 @@ class MeanFusion(Fusion):
         return torch.cat([features.video.mean(1), features.audio.mean(1)], dim=1)
 
 
-class SequenceFusion(Fusion):
+class SequenceFusion(OfficialFusion):
     """Noise level, video frames and audio steps as one sequence of tokens."""
 
     def __init__(self, config: TransformerConfig, features: int, embedding: int) -> None:
@@ -118,7 +118,7 @@ class SequenceFusion(Fusion):
         self.transformer = Transformer(config)
 
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """One vector for each pair; see ``Fusion``."""
+        """One vector for each pair; see ``OfficialFusion``."""
         tokens = torch.cat(
             [
                 self.time_in(time)[:, None],
@@ -130,7 +130,7 @@ class SequenceFusion(Fusion):
         return self.transformer(tokens)
 
 
-class ChannelFusion(Fusion):
+class ChannelFusion(OfficialFusion):
     """Noise level, then tokens of a frame and an audio step each, half the channels from either.
 
     The shorter of the two is stretched to the length of the longer by repeating its steps.
@@ -145,7 +145,7 @@ class ChannelFusion(Fusion):
         self.transformer = Transformer(config)
 
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """One vector for each pair; see ``Fusion``."""
+        """One vector for each pair; see ``OfficialFusion``."""
         count = max(features.audio.shape[1], features.video.shape[1])
         pairs = [
             stretch(self.video_in(features.video), count),

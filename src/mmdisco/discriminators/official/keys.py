@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mmdisco.discriminators.official.config import PUBLISHED, ReleasedConfig
+from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
 
@@ -83,14 +83,14 @@ def released_name(name: str) -> str:
     return name
 
 
-def empty(config: ReleasedConfig) -> ReleasedDiscriminator:
+def empty(config: OfficialConfig) -> ReleasedDiscriminator:
     """The network without memory for its weights, on the meta device."""
     with torch.device("meta"):
         return ReleasedDiscriminator(config)
 
 
 def translate(
-    weights: Mapping[str, Tensor], config: ReleasedConfig, source: str
+    weights: Mapping[str, Tensor], config: OfficialConfig, source: str
 ) -> dict[str, Tensor]:
     """The release's state dict as that of a ``ReleasedDiscriminator``, in single precision.
 
@@ -121,7 +121,7 @@ def translate(
     return translated
 
 
-def _misfit(weights: Mapping[str, Tensor], config: ReleasedConfig) -> str:
+def _misfit(weights: Mapping[str, Tensor], config: OfficialConfig) -> str:
     """What tells the weights from those of the configuration, in few words; "" for nothing."""
     wanted = _wanted(config)
     missing = [name for name in wanted if name not in weights]
@@ -137,7 +137,7 @@ def _misfit(weights: Mapping[str, Tensor], config: ReleasedConfig) -> str:
 
 
 @functools.cache
-def _wanted(config: ReleasedConfig) -> dict[str, list[int]]:
+def _wanted(config: OfficialConfig) -> dict[str, list[int]]:
     """The sizes of every weight, by the release's names."""
     weights = empty(config).state_dict()
     return {released_name(name): _without_ones(own) for name, own in weights.items()}

@@ -20,9 +20,9 @@ from mmdisco.discriminators.convolutions import (
     channels_last,
 )
 from mmdisco.discriminators.official.attention import (
-    Attention,
     AttentionEverywhere,
     AttentionInSpaceAndTime,
+    OfficialAttention,
 )
 from mmdisco.io.bounds import check_sizes
 
@@ -30,7 +30,7 @@ WAVEFORM_POOL: Final = 4
 
 
 @dataclass(frozen=True)
-class Kind(ABC):
+class LatentKind(ABC):
     """One modality's latents.
 
     Attributes:
@@ -70,12 +70,12 @@ class Kind(ABC):
         """The average over ``window`` alone; what is left over at the end is dropped."""
 
     @abstractmethod
-    def attend(self, channels: int, heads: int) -> Attention:
+    def attend(self, channels: int, heads: int) -> OfficialAttention:
         """The attention at the end of a block."""
 
 
 @dataclass(frozen=True)
-class Video(Kind):
+class OfficialVideo(LatentKind):
     """Latents or pixels (b, c, f, h, w). Time is never pooled, and nothing is dilated."""
 
     @property
@@ -93,13 +93,13 @@ class Video(Kind):
         """Frame by frame."""
         return FramePool(window)
 
-    def attend(self, channels: int, heads: int) -> Attention:
+    def attend(self, channels: int, heads: int) -> OfficialAttention:
         """Within each frame, then along time at each place."""
         return AttentionInSpaceAndTime(channels, heads)
 
 
 @dataclass(frozen=True)
-class Spectrogram(Kind):
+class Spectrogram(LatentKind):
     """Latents (b, c, l, m). Time is never pooled."""
 
     @property
@@ -119,13 +119,13 @@ class Spectrogram(Kind):
         """Of time and mel."""
         return nn.AvgPool2d((window[0], window[1]))
 
-    def attend(self, channels: int, heads: int) -> Attention:
+    def attend(self, channels: int, heads: int) -> OfficialAttention:
         """Of every bin of every step to all."""
         return AttentionEverywhere(channels, heads)
 
 
 @dataclass(frozen=True)
-class Waveform(Kind):
+class Waveform(LatentKind):
     """Samples (b, c, l)."""
 
     @property
@@ -145,7 +145,7 @@ class Waveform(Kind):
         """Of time."""
         return nn.AvgPool1d(window[0])
 
-    def attend(self, channels: int, heads: int) -> Attention:
+    def attend(self, channels: int, heads: int) -> OfficialAttention:
         """Of every step to all."""
         return AttentionEverywhere(channels, heads)
 

@@ -19,18 +19,18 @@ from torch.nn import functional
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.replacement import Alongside
+from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.convolutions import channels_last
 from mmdisco.discriminators.official.attention import (
     GROUPS,
-    Attention,
     CrossAttention,
     NoAttention,
     NoExchange,
+    OfficialAttention,
 )
-from mmdisco.discriminators.official.blocks import Block, FirstHalf, ResHalf
-from mmdisco.discriminators.official.config import ReleasedConfig
-from mmdisco.discriminators.official.latents import Kind
+from mmdisco.discriminators.official.blocks import FirstHalf, OfficialBlock, ResHalf
+from mmdisco.discriminators.official.config import OfficialConfig
+from mmdisco.discriminators.official.latents import LatentKind
 from mmdisco.discriminators.two_tower import NoText
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent, Logit, PerSample, Vector
@@ -45,11 +45,11 @@ class ReleasedDiscriminator(Discriminator):
     that the pools leave something of, and that the fusion has positions for.
     """
 
-    def __init__(self, config: ReleasedConfig) -> None:
+    def __init__(self, config: OfficialConfig) -> None:
         super().__init__()
         self.config = config
         self.pools = len(config.multipliers) - 1
-        self.time = TimeEmbedding(config.embedding)
+        self.time = OfficialTimeEmbedding(config.embedding)
         self.audio_text = _text_embedding(config.audio, config.embedding)
         self.video_text = _text_embedding(config.video, config.embedding)
         self.blocks = nn.ModuleList(_blocks(config))
@@ -80,7 +80,7 @@ class ReleasedDiscriminator(Discriminator):
         return self.last(self.fusion(z.map(_mean_over_space), time))[:, 0]
 
 
-class TimeEmbedding(nn.Module):
+class OfficialTimeEmbedding(nn.Module):
     """Sinusoids of the timestep through a perceptron."""
 
     def __init__(self, width: int) -> None:
@@ -104,14 +104,14 @@ class TimeEmbedding(nn.Module):
         return self.second(functional.silu(self.first(features)))
 
 
-def _blocks(config: ReleasedConfig) -> list[Block]:
+def _blocks(config: OfficialConfig) -> list[OfficialBlock]:
     channels = config.channels[0]
 
-    def first(kind: Kind) -> FirstHalf:
+    def first(kind: LatentKind) -> FirstHalf:
         norm = config.input_norm.build(kind.channels, config.embedding, config.modulation)
         return FirstHalf(kind, channels, norm)
 
-    blocks = [Block(first(config.audio), first(config.video), NoExchange())]
+    blocks = [OfficialBlock(first(config.audio), first(config.video), NoExchange())]
     for index, wanted in enumerate(config.channels):
         if index > 0:
             blocks.append(_block(config, len(blocks), (channels, channels), None))
@@ -122,13 +122,13 @@ def _blocks(config: ReleasedConfig) -> list[Block]:
 
 
 def _block(
-    config: ReleasedConfig, number: int, channels: tuple[int, int], level: int | None
-) -> Block:
+    config: OfficialConfig, number: int, channels: tuple[int, int], level: int | None
+) -> OfficialBlock:
     """The block of a number, counted from 0; one between two levels has no level, and pools."""
 
-    def half(kind: Kind) -> ResHalf:
+    def half(kind: LatentKind) -> ResHalf:
         window = kind.window if level is None else (1,) * len(kind.window)
-        attention: Attention = NoAttention()
+        attention: OfficialAttention = NoAttention()
         if level in kind.attention:
             attention = kind.attend(channels[1], config.heads)
         dilation = 2 ** (number % config.dilations)
@@ -140,10 +140,10 @@ def _block(
         if level in config.cross_attention
         else NoExchange()
     )
-    return Block(half(config.audio), half(config.video), exchange)
+    return OfficialBlock(half(config.audio), half(config.video), exchange)
 
 
-def _text_embedding(kind: Kind, embedding: int) -> nn.Module:
+def _text_embedding(kind: LatentKind, embedding: int) -> nn.Module:
     return nn.Linear(kind.text_width, embedding) if kind.text_width > 0 else NoText(embedding)
 
 
@@ -164,7 +164,7 @@ def _common_time(level: AV[NoiseLevel]) -> PerSample:
     return audio
 
 
-def _check(modality: str, kind: Kind, x: Latent, text: Tensor, pools: int) -> None:
+def _check(modality: str, kind: LatentKind, x: Latent, text: Tensor, pools: int) -> None:
     axes = 2 + len(kind.window)
     if x.ndim != axes or x.shape[1] != kind.channels:
         raise UserError(
@@ -192,7 +192,7 @@ class NoisedAlong(Discriminator):
         alongside: Noises the given side.
     """
 
-    def __init__(self, discriminator: Discriminator, alongside: Alongside) -> None:
+    def __init__(self, discriminator: Discriminator, alongside: Replacement) -> None:
         super().__init__()
         self.discriminator = discriminator
         self.alongside = alongside

@@ -120,7 +120,9 @@ class Transformer(nn.Module):
         self.readout = config.readout.build(width)
         self.positions = nn.Parameter(torch.zeros(POSITIONS, width))
         self.blocks = nn.ModuleList(
-            block(width) for _ in range(config.layers) for block in (SelfAttention, Perceptron)
+            block(width)
+            for _ in range(config.layers)
+            for block in (TransformerSelfAttention, Perceptron)
         )
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, config.features)
@@ -144,7 +146,7 @@ class Transformer(nn.Module):
         return self.readout.end(self.out(self.norm(tokens)))
 
 
-class SelfAttention(nn.Module):
+class TransformerSelfAttention(nn.Module):
     """Eight heads of 64 each, whatever the width of the tokens."""
 
     def __init__(self, width: int) -> None:

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 
 from mmdisco.evaluation.metrics.av_align import Variant
-from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.features import Readings, Record
 from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
-from mmdisco.evaluation.metrics.result import Curve, Figure, NotComputed, Outcome, mean_figure
-from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles, exchanges
+from mmdisco.evaluation.metrics.result import Curve, MetricResult, Outcome, Skipped, mean_figure
+from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles, derangements
 from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT
 from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
 from mmdisco.evaluation.metrics.sync.network import RATE
@@ -40,7 +40,7 @@ class AvAlign(Metric):
         """With the variant, for absolute values of different ones cannot be compared."""
         return f"AV-Align ({self.variant.name})"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """One figure."""
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
 
@@ -65,10 +65,10 @@ class Synchrony(Metric):
     compares = False
     least = 2 * GROUPS
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """AUC, mean lag and mean size of the lag."""
         found = self._of(sets.generated, sets.seed)
-        if isinstance(found, NotComputed):
+        if isinstance(found, Skipped):
             return [found]
         baseline = {"shuffled against shuffled": found.honest}
         lags = {}
@@ -79,7 +79,7 @@ class Synchrony(Metric):
                 lags = {"reference": float(np.abs(real.lags).mean())}
         value = found.auc
         return [
-            Figure(
+            MetricResult(
                 "synchrony, AUC paired against shuffled",
                 value.value,
                 value.interval,
@@ -103,10 +103,10 @@ class Synchrony(Metric):
             ),
         ]
 
-    def _of(self, readings: Readings, seed: int) -> "_Judged | NotComputed":
+    def _of(self, readings: Readings, seed: int) -> "_Judged | Skipped":
         records = [one for _, one in readings.chosen(self.extractor, MOST, seed)]
         if len(records) < self.least:
-            return NotComputed(self.name, f"{self.least} clips, not {len(records)}")
+            return Skipped(self.name, f"{self.least} clips, not {len(records)}")
         steps = min(len(one["heard"]) for one in records)
         heard = [one["heard"][:steps] for one in records]
         seen = [one["seen"][:steps] for one in records]
@@ -127,7 +127,7 @@ def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
     others = np.array(
         [
             [_score(heard[sound], seen[picture]) for picture, sound in enumerate(sounds)]
-            for sounds in exchanges(len(own), seed, _SHUFFLES)
+            for sounds in derangements(len(own), seed, _SHUFFLES)
         ]
     )
     groups = np.array([group_of(k) for k in range(len(own))])
@@ -151,7 +151,7 @@ class ObjectsAgreement(Metric):
     compares = False
     least = 10
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """Events, material, size and kind."""
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
         scores: dict[str, Callable[[Record, Record], float]] = {
@@ -161,7 +161,7 @@ class ObjectsAgreement(Metric):
             "same size": lambda a, v: _same(a, v, 2),
         }
 
-        def figure(name: str, one: Callable[[Record, Record], float]) -> Figure:
+        def figure(name: str, one: Callable[[Record, Record], float]) -> MetricResult:
             def score(sound: int, picture: int) -> float:
                 return one(records[sound], records[picture])
 

@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from mmdisco.evaluation.metrics.features import Readings
-from mmdisco.evaluation.metrics.result import NotComputed, Outcome
+from mmdisco.evaluation.metrics.result import Outcome, Skipped
 
 
 @dataclass(frozen=True, slots=True)
-class Sets:
+class EvaluationData:
     """The clips of an evaluation, as read.
 
     Attributes:
@@ -42,20 +42,20 @@ class Metric(ABC):
     more: str = ""
 
     @abstractmethod
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """The figures of ``sets`` that have enough clips; ``measure`` sees to that."""
 
-    def measure(self, sets: Sets) -> list[Outcome]:
+    def measure(self, sets: EvaluationData) -> list[Outcome]:
         """The figures, or what is missing for them."""
         generated = sets.generated.count(self.extractor)
         if generated < self.least:
-            return [NotComputed(self.name, f"{self.least} clips that it can read, not {generated}")]
+            return [Skipped(self.name, f"{self.least} clips that it can read, not {generated}")]
         if not self.compares:
             return self.figures(sets)
         if sets.reference is None:
-            return [NotComputed(self.name, "reference clips: give --reference")]
+            return [Skipped(self.name, "reference clips: give --reference")]
         reference = sets.reference.count(self.extractor)
         if reference < self.least:
             needs = f"{self.least} reference clips that it can read, not {reference}"
-            return [NotComputed(self.name, needs)]
+            return [Skipped(self.name, needs)]
         return self.figures(sets)

@@ -32,7 +32,7 @@ from transformers.models.videomae.image_processing_pil_videomae import VideoMAEI
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.extractors import digest
 from mmdisco.evaluation.metrics.features import Extractor, Record
-from mmdisco.evaluation.metrics.text_alignment import DIRECTION, Directions, TextTower
+from mmdisco.evaluation.metrics.text_alignment import DIRECTION, Directions, TextScorer
 from mmdisco.media.clip import AudioVideo, Frames, Video
 from mmdisco.media.read import resampled
 
@@ -191,7 +191,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class TextNetwork(TextTower):
+class TextNetwork(TextScorer):
     """A network with projected text features, and its tokenizer; long texts are cut.
 
     Attributes:

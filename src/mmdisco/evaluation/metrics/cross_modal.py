@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.metrics.base import Metric, Sets
-from mmdisco.evaluation.metrics.result import NotComputed, Outcome
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
+from mmdisco.evaluation.metrics.result import Outcome, Skipped
 from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles
 
 MOST = 2000
@@ -35,7 +35,7 @@ class CrossModal(Metric):
         """For reports."""
         return f"cross-modal agreement, {self.extractor} and {self.hears}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """One figure.
 
         Raises:
@@ -48,7 +48,7 @@ class CrossModal(Metric):
             if (heard := found.record(self.hears, index)) is not None
         ]
         if len(both) < self.least:
-            return [NotComputed(self.name, f"{self.least} clips, not {len(both)}")]
+            return [Skipped(self.name, f"{self.least} clips, not {len(both)}")]
         heard, seen = (
             np.stack([_direction(one[side][FEATURES]) for one in both]) for side in (0, 1)
         )

@@ -55,7 +55,7 @@ class Network(BaseModel):
     logits: Part = None
 
 
-class Sees(Network):
+class VideoNetwork(Network):
     """A network of pictures, which gets (value − mean) / std of frames in [0, 1].
 
     Attributes:
@@ -75,7 +75,7 @@ class Sees(Network):
     layout: Literal["bcthw", "btchw", "bthwc", "tchw"] = "bcthw"
 
 
-class Hears(Network):
+class AudioNetwork(Network):
     """A network of sounds.
 
     Attributes:
@@ -90,7 +90,7 @@ class Hears(Network):
     seconds: float | None = Field(default=None, gt=0, le=600)
 
 
-class ExportedForm(BaseModel):
+class ExportedConfig(BaseModel):
     """One network, or one of each side.
 
     Attributes:
@@ -103,12 +103,12 @@ class ExportedForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    sees: Sees | None = None
-    hears: Hears | None = None
+    sees: VideoNetwork | None = None
+    hears: AudioNetwork | None = None
     shared: bool = False
 
     @model_validator(mode="after")
-    def _whole(self) -> "ExportedForm":
+    def _whole(self) -> "ExportedConfig":
         if self.sees is None and self.hears is None:
             raise ValueError("give sees, hears or both")
         if self.shared and (self.sees is None or self.hears is None):
@@ -116,7 +116,7 @@ class ExportedForm(BaseModel):
         return self
 
 
-def read_form(path: Path) -> ExportedForm:
+def read_form(path: Path) -> ExportedConfig:
     """Read one; files come back with their whole paths.
 
     Raises:
@@ -124,7 +124,7 @@ def read_form(path: Path) -> ExportedForm:
     """
     values = read_json(path)
     try:
-        form = ExportedForm.model_validate(values)
+        form = ExportedConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -182,7 +182,7 @@ class _Exported(Extractor):
 class ExportedPicture(_Exported):
     """An exported network of pictures."""
 
-    form: Sees  # pyright: ignore[reportIncompatibleVariableOverride]
+    form: VideoNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def needs(self, clip: AudioVideo) -> str | None:
         """Any clip will do."""
@@ -197,7 +197,7 @@ class ExportedPicture(_Exported):
 class ExportedSound(_Exported):
     """An exported network of sounds."""
 
-    form: Hears  # pyright: ignore[reportIncompatibleVariableOverride]
+    form: AudioNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def needs(self, clip: AudioVideo) -> str | None:
         """Of VGGish's patches at least one."""
@@ -211,7 +211,7 @@ class ExportedSound(_Exported):
         return self._record(sound_for(self.form, clip.audio))
 
 
-def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
+def exported(form: ExportedConfig) -> list[ExportedPicture | ExportedSound]:
     """The networks of one or both sides.
 
     Raises:
@@ -228,7 +228,7 @@ def exported(form: ExportedForm) -> list[ExportedPicture | ExportedSound]:
     return found
 
 
-def picture_for(form: Sees, video: Video) -> Tensor:
+def picture_for(form: VideoNetwork, video: Video) -> Tensor:
     """Frames as the network takes them.
 
     Raises:
@@ -252,7 +252,7 @@ def picture_for(form: Sees, video: Video) -> Tensor:
     return laid[None] if form.layout.startswith("b") else laid
 
 
-def sound_for(form: Hears, audio: Audio) -> Tensor:
+def sound_for(form: AudioNetwork, audio: Audio) -> Tensor:
     """A waveform, or patches, as the network takes them."""
     heard = resampled(audio, form.rate).waveform
     if form.seconds is not None:

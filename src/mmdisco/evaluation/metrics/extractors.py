@@ -14,8 +14,8 @@ from torch import nn
 from mmdisco.evaluation.metrics.av_align import audio_onsets, motion
 from mmdisco.evaluation.metrics.features import Extractor, Record
 from mmdisco.evaluation.metrics.low_level_features import audio_statistics, video_statistics
-from mmdisco.evaluation.metrics.sounding_objects.detect_audio import listen
-from mmdisco.evaluation.metrics.sounding_objects.detect_video import look
+from mmdisco.evaluation.metrics.sounding_objects.detect_audio import detect_audio
+from mmdisco.evaluation.metrics.sounding_objects.detect_video import detect_video
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
@@ -23,7 +23,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     video_features,
 )
 from mmdisco.evaluation.metrics.sync.network import RATE
-from mmdisco.evaluation.metrics.sync.scorer import LEAST_STEPS, SyncJudge, embed
+from mmdisco.evaluation.metrics.sync.scorer import LEAST_STEPS, SyncScorer, embed
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.scene import (
     FRAME_RATE,
@@ -32,7 +32,7 @@ from mmdisco.media.sounding_objects.scene import (
     SAMPLES,
     SIDE,
     Colour,
-    Kind,
+    ObjectKind,
     Size,
 )
 
@@ -101,14 +101,14 @@ class Peaks(Extractor):
 
 
 @dataclass(frozen=True)
-class Judge(Extractor):
+class SyncEmbeddings(Extractor):
     """The vectors of the judge of synchrony.
 
     Attributes:
         judge: The network.
     """
 
-    judge: SyncJudge
+    judge: SyncScorer
     name = "sync-judge"
     preprocessing = "frames at 10 fps averaged to 32×32; 16 kHz, 64 mel bins every 12.5 ms"
 
@@ -190,7 +190,7 @@ class Objects(Extractor):
 
     def read(self, clip: AudioVideo) -> Record:
         """``seen``, ``heard`` (3,), ``seen_events``, ``heard_events`` in seconds."""
-        sight, hearing = look(clip.video), listen(clip.audio)
+        sight, hearing = detect_video(clip.video), detect_audio(clip.audio)
         return {
             "seen": _places(sight.kind, sight.colour, sight.size),
             "seen_events": np.asarray(sight.events, np.float64),
@@ -211,8 +211,8 @@ def digest(network: nn.Module, settings: str = "") -> str:
     return sum_.hexdigest()[:12]
 
 
-def _places(kind: Kind | None, colour: Colour | None, size: Size | None) -> np.ndarray:
-    pairs = ((Kind, kind), (Colour, colour), (Size, size))
+def _places(kind: ObjectKind | None, colour: Colour | None, size: Size | None) -> np.ndarray:
+    pairs = ((ObjectKind, kind), (Colour, colour), (Size, size))
     return np.array([-1 if one is None else list(all_).index(one) for all_, one in pairs])  # pyright: ignore[reportArgumentType]
 
 

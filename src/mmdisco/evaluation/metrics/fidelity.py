@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.features import Readings
 from mmdisco.evaluation.metrics.frechet import Features, FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.inception_score import (
@@ -22,7 +22,7 @@ from mmdisco.evaluation.metrics.inception_score import (
 from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
 from mmdisco.evaluation.metrics.kid import kernel_jackknife
 from mmdisco.evaluation.metrics.prdc import NEIGHBOURS, manifold
-from mmdisco.evaluation.metrics.result import Curve, Figure, NotComputed, Outcome, mean_figure
+from mmdisco.evaluation.metrics.result import Curve, MetricResult, Outcome, Skipped, mean_figure
 from mmdisco.evaluation.metrics.whitening import Whitening
 
 MOST: Final = 4000
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True)
-class Frechet(Metric):
+class FrechetDistance(Metric):
     """Fréchet distance over an extractor's features, plain and extrapolated.
 
     Attributes:
@@ -51,7 +51,7 @@ class Frechet(Metric):
         how = "" if self.whitening is None else ", whitened"
         return f"Fréchet distance, {self.extractor}{how}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """Two figures: the distance, and the same without its first-order bias."""
         assert sets.reference is not None
         pair = [grouped(one, self.extractor) for one in (sets.generated, sets.reference)]
@@ -61,7 +61,7 @@ class Frechet(Metric):
         needed = (dimensions + 1) * GROUPS // (GROUPS - 1) + 2
         if fewest < needed:
             needs = f"{needed} clips in each folder for {dimensions} features, not {fewest}"
-            return [NotComputed(self.name, needs)]
+            return [Skipped(self.name, needs)]
         notes = "biased upwards with few clips: compare sets of equal size only"
         if self.whitening is not None:
             # once and for all groups: the coordinates belong to the question, not to the answer
@@ -71,7 +71,7 @@ class Frechet(Metric):
         result = frechet_jackknife(*pair)
         count = sum(one.count for one in pair[0])
         sizes = {"reference clips": float(sum(one.count for one in pair[1]))}
-        plain = Figure(
+        plain = MetricResult(
             self.name,
             result.value,
             result.interval,
@@ -81,7 +81,7 @@ class Frechet(Metric):
             notes=notes,
             curve=Curve("generated clips", by_size(*pair)),
         )
-        extrapolated = Figure(
+        extrapolated = MetricResult(
             f"{self.name}, extrapolated",
             result.extrapolated,
             result.extrapolated_interval,
@@ -94,7 +94,7 @@ class Frechet(Metric):
 
 
 @dataclass(frozen=True)
-class Kernel(Metric):
+class KernelDistance(Metric):
     """Kernel distance over an extractor's features.
 
     Attributes:
@@ -110,12 +110,12 @@ class Kernel(Metric):
         """For reports."""
         return f"kernel distance, {self.extractor}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """MMD² of the features in units of the reference's spread."""
         generated, reference = scaled(sets, self.extractor)
         result = kernel_jackknife(generated, reference)
         return [
-            Figure(
+            MetricResult(
                 self.name,
                 result.value,
                 result.interval,
@@ -128,7 +128,7 @@ class Kernel(Metric):
 
 
 @dataclass(frozen=True)
-class Neighbourhood(Metric):
+class PRDC(Metric):
     """Precision, recall, density and coverage over an extractor's features.
 
     Attributes:
@@ -144,7 +144,7 @@ class Neighbourhood(Metric):
         """For reports."""
         return f"precision and coverage, {self.extractor}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """Four figures."""
         generated, reference = scaled(sets, self.extractor)
         found = manifold(generated, reference)
@@ -169,7 +169,7 @@ class Neighbourhood(Metric):
 
 
 @dataclass(frozen=True)
-class Classes(Metric):
+class InceptionScore(Metric):
     """Inception score, and divergences from the reference, over a classifier's ``logits``.
 
     Attributes:
@@ -185,14 +185,14 @@ class Classes(Metric):
         """For reports."""
         return f"inception score, {self.extractor}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """The score; with reference clips also both divergences."""
         own = softmax(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
         groups = np.array([group_of(k) for k in range(len(own))])
         left = [inception_score(own[groups != k]) for k in range(GROUPS)]
         score = Jackknife.of(inception_score(own), left)
         found: list[Outcome] = [
-            Figure(self.name, score.value, score.interval, len(own), higher_is_better=True)
+            MetricResult(self.name, score.value, score.interval, len(own), higher_is_better=True)
         ]
         if sets.reference is None:
             return found
@@ -203,10 +203,12 @@ class Classes(Metric):
             divergence = Jackknife.of(set_divergence(real, own), left)
             name = f"KL of mean classes, {self.extractor}"
             interval = divergence.interval
-            found.append(Figure(name, divergence.value, interval, len(own), higher_is_better=False))
+            found.append(
+                MetricResult(name, divergence.value, interval, len(own), higher_is_better=False)
+            )
         return [*found, self._paired(sets)]
 
-    def _paired(self, sets: Sets) -> Outcome:
+    def _paired(self, sets: EvaluationData) -> Outcome:
         assert sets.reference is not None
         name = f"KL of pairs, {self.extractor}"
         places = {one: k for k, one in enumerate(sets.reference.names)}
@@ -217,12 +219,12 @@ class Classes(Metric):
             if other is not None:
                 pairs.append((other["logits"], record["logits"]))
         if not pairs:
-            return NotComputed(name, "generated and reference clips of the same names")
+            return Skipped(name, "generated and reference clips of the same names")
         real, own = (softmax(np.stack(side)) for side in zip(*pairs, strict=True))
         return mean_figure(name, paired_divergences(real, own), higher_is_better=False)
 
 
-def scaled(sets: Sets, extractor: str) -> tuple[Features, Features]:
+def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:
     """Features of generated and reference clips in standard deviations of the reference."""
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)

@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 
-from mmdisco.evaluation.metrics.base import Metric, Sets
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.fidelity import FEATURES, MOST, spread_of
 from mmdisco.evaluation.metrics.prdc import Nearest, nearest
-from mmdisco.evaluation.metrics.result import NotComputed, Outcome, mean_figure
+from mmdisco.evaluation.metrics.result import Outcome, Skipped, mean_figure
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close
 ENOUGH: Final = 100  # held-out clips, or the limit of what is close is chance
@@ -35,13 +35,13 @@ class NearestTraining(Metric):
         """For reports."""
         return f"nearest training clip, {self.extractor}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """The mean distance, and the share closer than 95 % of held-out clips are."""
         assert sets.reference is not None
         given = sets.training is not None
         training = sets.training or sets.reference
         if training.count(self.extractor) < 2:
-            return [NotComputed(self.name, "two training clips that it can read")]
+            return [Skipped(self.name, "two training clips that it can read")]
         rows = {
             name: one.chosen(self.extractor, MOST, sets.seed)
             for name, one in (
@@ -75,7 +75,7 @@ class NearestTraining(Metric):
     def _share(self, near: Nearest, others: Nearest, against: str) -> Outcome:
         name = f"{self.name}, share that is close"
         if len(others.distance) < ENOUGH:
-            return NotComputed(name, f"{ENOUGH} reference clips, not {len(others.distance)}")
+            return Skipped(name, f"{ENOUGH} reference clips, not {len(others.distance)}")
         limit = float(np.quantile(others.distance, CLOSE))
         close = (near.distance < limit).astype(np.float64)
         return mean_figure(

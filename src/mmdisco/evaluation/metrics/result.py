@@ -42,7 +42,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricResult:
     """One number of an evaluation.
 
     Attributes:
@@ -85,7 +85,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class NotComputed:
+class Skipped:
     """A metric without a number.
 
     Attributes:
@@ -101,7 +101,7 @@ class NotComputed:
         return {"metric": self.name, "value": None, "not computed": f"needs {self.needs}"}
 
 
-Outcome = Figure | NotComputed
+Outcome = MetricResult | Skipped
 
 
 def mean_figure(
@@ -113,7 +113,7 @@ def mean_figure(
     notes: str = "",
     count: int | None = None,
     curve: Curve | None = None,
-) -> Figure:
+) -> MetricResult:
     """The mean of one score a clip, with the standard error of a mean; of at least one clip.
 
     ``count`` says how many generated clips there are where the scores are of other ones.
@@ -124,7 +124,9 @@ def mean_figure(
     if interval and scores.min() >= 0 and scores.max() <= 1:  # a share
         interval = Interval(max(interval.low, 0.0), min(interval.high, 1.0))
     clips = len(scores) if count is None else count
-    return Figure(name, value, interval, clips, higher_is_better, baseline or {}, notes, curve)
+    return MetricResult(
+        name, value, interval, clips, higher_is_better, baseline or {}, notes, curve
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmdisco.evaluation.metrics.result import Figure, mean_figure
+from mmdisco.evaluation.metrics.result import MetricResult, mean_figure
 
 SHUFFLES: Final = 29
 
@@ -14,7 +14,7 @@ Score = Callable[[int, int], float]  # of the sound of one clip with the picture
 Places = npt.NDArray[np.intp]
 
 
-def exchanges(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places]:
+def derangements(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places]:
     """For each picture the clip whose sound it gets, never its own; each exchange another one."""
     order = np.random.default_rng(seed).permutation(clips)
     back = np.argsort(order)
@@ -22,7 +22,9 @@ def exchanges(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places]:
         yield np.roll(order, shift)[back]
 
 
-def against_shuffles(name: str, clips: int, score: Score, seed: int, notes: str = "") -> Figure:
+def against_shuffles(
+    name: str, clips: int, score: Score, seed: int, notes: str = ""
+) -> MetricResult:
     """The mean score of true pairs, with that of exchanged pairs and the distance in their spreads.
 
     Args:
@@ -35,7 +37,7 @@ def against_shuffles(name: str, clips: int, score: Score, seed: int, notes: str 
     own = np.array([score(k, k) for k in range(clips)], np.float64)
     means = [
         float(np.mean([score(int(sound), picture) for picture, sound in enumerate(sounds)]))
-        for sounds in exchanges(clips, seed)
+        for sounds in derangements(clips, seed)
     ]
     spread = float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
     gap = float(own.mean()) - float(np.mean(means))

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmdisco.evaluation.metrics.base import Metric, Sets
-from mmdisco.evaluation.metrics.result import NotComputed, Outcome
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric
+from mmdisco.evaluation.metrics.result import Outcome, Skipped
 from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles
 
 MOST: Final = 2000
@@ -21,7 +21,7 @@ DIRECTION: Final = "direction"  # what extractors call the vector that stands be
 Directions = npt.NDArray[np.floating]  # (texts, dimensions)
 
 
-class TextTower(ABC):
+class TextScorer(ABC):
     """Texts to vectors of length 1, in the space of an extractor's ``direction``."""
 
     @abstractmethod
@@ -39,7 +39,7 @@ class TextAgreement(Metric):
     """
 
     extractor: str
-    tower: TextTower
+    tower: TextScorer
     compares = False
     least = 10
 
@@ -48,7 +48,7 @@ class TextAgreement(Metric):
         """For reports."""
         return f"text agreement, {self.extractor}"
 
-    def figures(self, sets: Sets) -> list[Outcome]:
+    def figures(self, sets: EvaluationData) -> list[Outcome]:
         """One figure, over the clips that have a prompt."""
         chosen = sets.generated.chosen(self.extractor, MOST, sets.seed)
         pairs = [
@@ -58,7 +58,7 @@ class TextAgreement(Metric):
         ]
         if len(pairs) < self.least:
             needs = f"{self.least} clips with a prompt in the JSON beside them, not {len(pairs)}"
-            return [NotComputed(self.name, needs)]
+            return [Skipped(self.name, needs)]
         texts = sorted({prompt for prompt, _ in pairs})
         rows = {text: row for row, text in enumerate(texts)}
         own = np.array([rows[prompt] for prompt, _ in pairs])

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdisco.experiments.ablation.setting import Place
-from mmdisco.experiments.ablation.study import Arm, Recipe
+from mmdisco.experiments.ablation.setting import ExperimentSetting
+from mmdisco.experiments.ablation.study import Arm, TrainingRecipe
 from mmdisco.io.files import plain, read_object, write_json
 from mmdisco.io.locking import alone
 from mmdisco.io.workers import each
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedNetwork:
     """A discriminator to be trained.
 
     Attributes:
@@ -25,14 +25,14 @@ class Training:
         seed: Of every random number.
     """
 
-    place: Place
-    recipe: Recipe
+    place: ExperimentSetting
+    recipe: TrainingRecipe
     seed: int
 
     @property
     def folder(self) -> Path:
         """Of the result; named by all that decides it."""
-        key = _key([self.place.marks(), asdict(self.recipe), self.seed])
+        key = _key([self.place.weight_hashes(), asdict(self.recipe), self.seed])
         return self.place.root / "trainings" / key
 
     @property
@@ -48,7 +48,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Cell:
+class AblationCell:
     """An arm with one seed.
 
     Attributes:
@@ -57,15 +57,15 @@ class Cell:
         seed: Of training and sampling.
     """
 
-    place: Place
+    place: ExperimentSetting
     arm: Arm
     seed: int
 
     @property
-    def training(self) -> Training | None:
+    def training(self) -> TrainedNetwork | None:
         """That of its discriminator."""
         recipe = self.arm.recipe
-        return None if recipe is None else Training(self.place, recipe, self.seed)
+        return None if recipe is None else TrainedNetwork(self.place, recipe, self.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Cell:
         place, recipe = self.place, self.arm.recipe
         return plain(
             {
-                "marks": place.marks(),
+                "marks": place.weight_hashes(),
                 "recipe": None if recipe is None else asdict(recipe),
                 "way": asdict(self.arm.way),
                 "seed": self.seed,
@@ -112,11 +112,11 @@ class Cell:
         write_json(self.file, {"settings": self.settings, "figures": plain(found)})
 
 
-Job = Training | Cell
+Job = TrainedNetwork | AblationCell
 
 
 def run(
-    place: Place, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
+    place: ExperimentSetting, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
 ) -> Iterator[tuple[str, int, int]]:
     """Do all that is not done, trainings first.
 
@@ -141,9 +141,9 @@ def run(
             yield name, done, len(todo)
 
 
-def cells_of(place: Place, arms: Sequence[Arm], seeds: int) -> list[Cell]:
+def cells_of(place: ExperimentSetting, arms: Sequence[Arm], seeds: int) -> list[AblationCell]:
     """Every arm with every seed."""
-    return [Cell(place, arm, seed) for arm in arms for seed in range(seeds)]
+    return [AblationCell(place, arm, seed) for arm in arms for seed in range(seeds)]
 
 
 def _each(todo: Sequence[Job], jobs: int, threads: int) -> Iterator[None]:

@@ -10,43 +10,43 @@ from torch import Tensor
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import Objective
-from mmdisco.data.prepared import Clips
-from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.core.losses import MMDisCoLoss
+from mmdisco.data.prepared import PreparedClips
+from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
-from mmdisco.evaluation.evaluate import Order, evaluate
-from mmdisco.evaluation.extract import Plan
-from mmdisco.evaluation.metrics.result import Figure
+from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
+from mmdisco.evaluation.extract import ExtractionPlan
+from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import DEFAULT_FEATURES
-from mmdisco.experiments.ablation.setting import Place
-from mmdisco.experiments.ablation.study import Arm, Recipe, Usual, Way
-from mmdisco.generation.pipeline import Generation, Jointly, generate
+from mmdisco.experiments.ablation.setting import ExperimentSetting
+from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant, TrainingRecipe
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.io.files import read_object
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import Selection
+from mmdisco.media.read import ReadSpec
 from mmdisco.media.write import write_clip
 from mmdisco.training.config import (
-    Course,
-    Fakery,
-    First,
-    Levels,
-    Shape,
-    TrainConfig,
-    Validation,
-    Work,
+    ComputeConfig,
+    ContrastiveConfig,
+    DiscriminatorConfig,
+    NegativesConfig,
+    NoiseLevelConfig,
+    TrainerConfig,
+    TrainingConfig,
+    ValidationConfig,
 )
 from mmdisco.training.diagnostics.held_out import HeldOutClips
-from mmdisco.training.run import prepare_training
+from mmdisco.training.run import build
 
 BATCH: Final = 8
 METRICS: Final = ("frechet", "kernel", "av-align", "sync")
 
-RECIPE: Final = Recipe(
-    shape=Shape(),
-    levels=Levels(),
-    loss=Objective(1.0, 1000.0),
-    fakery=Fakery(),
-    training=TrainConfig(
+RECIPE: Final = TrainingRecipe(
+    shape=DiscriminatorConfig(),
+    levels=NoiseLevelConfig(),
+    loss=MMDisCoLoss(1.0, 1000.0),
+    fakery=NegativesConfig(),
+    training=TrainerConfig(
         steps=600,
         batch_size=32,
         learning_rate=2e-3,
@@ -56,14 +56,14 @@ RECIPE: Final = Recipe(
         ema=0.995,
         checkpoint_every=100,
     ),
-    first=First(),  # contrast wants many clips of one caption
+    first=ContrastiveConfig(),  # contrast wants many clips of one caption
     kept=False,
 )
 
 
 @dataclass(frozen=True)
-class OnClips(Place):
-    """A folder that ``mmdisco prepare`` made and one that ``mmdisco fakes`` made of it.
+class OnClips(ExperimentSetting):
+    """A folder that ``mmdisco prepare`` made and one that ``mmdisco sample-fakes`` made of it.
 
     Attributes:
         data: The clips.
@@ -76,10 +76,10 @@ class OnClips(Place):
     data: Path
     fakes: Path
     weights: Path | None
-    recipe: Recipe
+    recipe: TrainingRecipe
     steps: int | None = None
 
-    def usual(self) -> Usual:
+    def usual(self) -> Baseline:
         """The preset's sampling, with the guidance that the fakes were made with and scales of 1.
 
         A discriminator that was trained for nothing else tunes no scale.
@@ -89,7 +89,7 @@ class OnClips(Place):
         sampling = replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)
-        return Usual(self.recipe, Way(sampling))
+        return Baseline(self.recipe, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
         """There is a discriminator or clips to be made, for arms that train none."""
@@ -112,14 +112,14 @@ class OnClips(Place):
             if len(list(self._clips("real").glob("*.mp4"))) < len(latents):
                 _write(self._clips("real"), self._decoded(held, latents.z_0))
 
-    def marks(self) -> Mapping[str, Any]:
+    def weight_hashes(self) -> Mapping[str, Any]:
         """Clips and fakes."""
-        clips = Clips.read(self.data, self.weights)
+        clips = PreparedClips.read(self.data, self.weights)
         return {"clips": clips.fingerprint, "fakes": dict(self._made())}
 
-    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
+    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
         """As ``mmdisco train`` does."""
-        course = Course(
+        course = TrainingConfig(
             data=self.data,
             fakes=self.fakes,
             out=folder,
@@ -130,16 +130,16 @@ class OnClips(Place):
             fakery=recipe.fakery,
             first=recipe.first,
             training=replace(recipe.training, seed=seed),
-            work=Work(cpu=True),
-            validation=Validation(every=0, clips=0),
+            work=ComputeConfig(cpu=True),
+            validation=ValidationConfig(every=0, clips=0),
         )
-        for _ in prepare_training(course).steps():
+        for _ in build(course).steps():
             pass
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
         """Health of what was trained, and metrics of clips if any are made."""
         held, found = self._held(), dict[str, float]()
-        discriminator: Discriminator = Indifferent()
+        discriminator: Discriminator = ZeroLogit()
         source = self.discriminator if trained is None else str(trained)
         if arm.way.guided and source is not None:
             network = held.discriminator(source)
@@ -191,15 +191,15 @@ class OnClips(Place):
             yield from (AudioVideo(*both) for both in zip(sounds, videos, strict=True))
 
     def _generated(
-        self, held: HeldOutClips, discriminator: Discriminator, way: Way, seed: int
+        self, held: HeldOutClips, discriminator: Discriminator, way: SamplingVariant, seed: int
     ) -> Iterator[AudioVideo]:
         captions = held.inputs.clips.captions["validation"]
         texts = [captions[index % len(captions)] for index in range(self.clips)]
-        generation = Generation(
+        generation = GenerationRun(
             model=held.model,
             discriminator=discriminator,
-            settings=replace(way.sampling.settings, corrections=way.corrections),
-            task=Jointly(),
+            settings=replace(way.sampling.settings, resamples=way.resamples),
+            task=JointGeneration(),
             seconds=float(held.pair.form.seconds),
             method=held.pair.method,
         )
@@ -209,11 +209,11 @@ class OnClips(Place):
             yield from generate(generation, own, seeds)
 
     def _metrics(self, folder: Path, seed: int) -> dict[str, float]:
-        plan = Plan(self.root / "readings", METRICS, DEFAULT_FEATURES, Selection(), 1)
-        result = evaluate(Order(folder, self._clips("real"), None, plan, seed))
+        plan = ExtractionPlan(self.root / "readings", METRICS, DEFAULT_FEATURES, ReadSpec(), 1)
+        result = evaluate(EvaluationConfig(folder, self._clips("real"), None, plan, seed))
         found: dict[str, float] = {}
         for one in result.outcomes:
-            if isinstance(one, Figure):
+            if isinstance(one, MetricResult):
                 found[one.name] = one.value
                 found |= {f"{one.name}: {key}": value for key, value in one.baseline.items()}
         return found

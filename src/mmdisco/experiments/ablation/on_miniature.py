@@ -11,48 +11,54 @@ from typing import Any, Final
 import torch
 
 from mmdisco.adapters.miniature.model import SECONDS
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import Objective
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import Mixed, RepairedWithin
-from mmdisco.discriminators.correlation import ProductFusion
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
+from mmdisco.discriminators.correlation import CorrelationFusion
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
-from mmdisco.discriminators.wrappers import Indifferent
+from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
-from mmdisco.experiments.ablation.setting import Place
-from mmdisco.experiments.ablation.study import Arm, Recipe, Usual, Way
+from mmdisco.experiments.ablation.setting import ExperimentSetting
+from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant, TrainingRecipe
 from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real, rows_of_fakes
 from mmdisco.experiments.miniature.evaluation import Bench, joined
 from mmdisco.experiments.miniature.grid import reference_of
 from mmdisco.experiments.miniature.held_out import examiner_of, fitting
 from mmdisco.experiments.miniature.tables import figures_of
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
-from mmdisco.media.sounding_objects.scene import Wish
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.config import Fakery, First, Levels, Shape, TrainConfig
-from mmdisco.training.contrastive import Groups
-from mmdisco.training.diagnostics.measure import Examiner
-from mmdisco.training.discriminator_config import shape_of
-from mmdisco.training.run import contrast_of, law_of
+from mmdisco.media.sounding_objects.scene import SceneWish
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.config import (
+    ContrastiveConfig,
+    DiscriminatorConfig,
+    NegativesConfig,
+    NoiseLevelConfig,
+    TrainerConfig,
+)
+from mmdisco.training.contrastive import CaptionGroups
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner
+from mmdisco.training.discriminator_config import build_discriminator_config
+from mmdisco.training.run import build_level_sampler, contrastive_trainer
 from mmdisco.training.trainer import Trainer
 
 DATA_SEED: Final = 0
 LEAST_CLIPS: Final = 16  # two captions of eight, to be re-paired
 
-RECIPE: Final = Recipe(
-    shape=Shape(interaction="products"),
-    levels=Levels(independent=0.35, one_sided=0.3),
-    loss=Objective(1.0, 1000.0),
-    fakery=Fakery(repaired=True, shuffled=0.5),
-    training=TrainConfig(
+RECIPE: Final = TrainingRecipe(
+    shape=DiscriminatorConfig(interaction="products"),
+    levels=NoiseLevelConfig(independent=0.35, one_sided=0.3),
+    loss=MMDisCoLoss(1.0, 1000.0),
+    fakery=NegativesConfig(repaired=True, shuffled=0.5),
+    training=TrainerConfig(
         steps=600,
         batch_size=32,
         learning_rate=1e-3,
@@ -63,13 +69,13 @@ RECIPE: Final = Recipe(
         caption_dropout=0.0,
         checkpoint_every=100,
     ),
-    first=First(steps=600),
+    first=ContrastiveConfig(steps=600),
     kept=False,
 )
 
 
 @dataclass(frozen=True)
-class OnEmbedded(Place):
+class OnMiniature(ExperimentSetting):
     """The embedded pair and its data.
 
     Attributes:
@@ -83,13 +89,13 @@ class OnEmbedded(Place):
     weights: Path
     stores: Path | None
     counts: tuple[int, int]
-    recipe: Recipe
+    recipe: TrainingRecipe
     steps: int | None = None
 
     @property
-    def folder(self) -> Folder:
+    def folder(self) -> MiniatureSystem:
         """The pair."""
-        return Folder(self.weights)
+        return MiniatureSystem(self.weights)
 
     @property
     def data(self) -> Path:
@@ -98,12 +104,12 @@ class OnEmbedded(Place):
             return self.stores
         return self.root / "data" / f"{_key(self.folder, *self.counts)}"
 
-    def usual(self) -> Usual:
+    def usual(self) -> Baseline:
         """The pair's own sampling."""
         sampling = self.folder.sampling()
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)
-        return Usual(self.recipe, Way(sampling))
+        return Baseline(self.recipe, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
         """The discriminator is there, if one is needed, and so are the stores."""
@@ -135,7 +141,7 @@ class OnEmbedded(Place):
             cell = joined(list(bench.read(bench.reconstructed(self.clips))))
             write_json(self._real, plain(cell.record(None, 0)))
 
-    def marks(self) -> Mapping[str, Any]:
+    def weight_hashes(self) -> Mapping[str, Any]:
         """The weights, the sampling that fakes are made with, and the data."""
         config = self.folder.config
         stores: Any = list(self.counts)
@@ -143,7 +149,7 @@ class OnEmbedded(Place):
             stores = [sha256(self.stores / kind / "store.json") for kind in ("real", "fake")]
         return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
 
-    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
+    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
         """As the recipe of the embedded pair does, in little."""
         pair = self.folder
         model, scale = pair.model(), pair.sampling().guidance_scale
@@ -151,16 +157,16 @@ class OnEmbedded(Place):
         pairs = real.read()
         meanings = [caption_of(DATA_SEED, row).named for row in range(len(real))]
         null = model.encode_prompts([""])
-        path = IndexPath(model.schedules)
+        path = SameTimestep(model.schedules)
         trainer = Trainer(
             # every arm with the same seed asks the bases the same
-            base=RememberedBase(guided_base(model, scale), self.root / "bases" / _key(pair)),
-            levels=law_of(recipe.levels, path),
+            base=CachedDenoiser(guided_base(model, scale), self.root / "bases" / _key(pair)),
+            levels=build_level_sampler(recipe.levels, path),
             criterion=recipe.loss,
             config=replace(recipe.training, seed=seed),
             null=null,
         )
-        config = shape_of(
+        config = build_discriminator_config(
             recipe.shape,
             model.latent_shapes(SECONDS),
             null.map(lambda one: one.pooled.shape[1]),
@@ -169,14 +175,19 @@ class OnEmbedded(Place):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = AudioVideoDiscriminator(config)
-        if recipe.first.steps and isinstance(network.fusion, ProductFusion):
+        if recipe.first.steps and isinstance(network.fusion, CorrelationFusion):
             first = _first_of(recipe.first, meanings)
-            contrast = contrast_of(first, trainer)
+            contrast = contrastive_trainer(first, trainer)
             # arms that differ in what comes after have it in common
-            told = [self.marks(), asdict(recipe.shape), asdict(recipe.levels), asdict(first)]
+            told = [
+                self.weight_hashes(),
+                asdict(recipe.shape),
+                asdict(recipe.levels),
+                asdict(first),
+            ]
             key = hashlib.sha256(repr([*told, asdict(contrast.config)]).encode()).hexdigest()[:12]
             place = self.root / "firsts" / key
-            groups = Groups.of(pairs, meanings, null, first.group, first.strangers)
+            groups = CaptionGroups.of(pairs, meanings, null, first.group, first.strangers)
             with alone(place / ".lock"):
                 contrast.fit(network, groups, groups, place)
             if recipe.kept:
@@ -186,20 +197,20 @@ class OnEmbedded(Place):
         result = AudioVideoDiscriminator(config)
         result.load_state_dict(average.state_dict())
         facts = {"recipe": plain(asdict(recipe)), "seed": seed}
-        DiscriminatorFolder(result, "embedded", facts).save(folder)
+        PretrainedDiscriminator(result, "embedded", facts).save(folder)
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
         """Agreement and faithfulness of clips; health of what was trained."""
         folder, found = self.folder, dict[str, float]()
-        discriminator: Discriminator = Indifferent()
+        discriminator: Discriminator = ZeroLogit()
         if trained is not None:
-            network = DiscriminatorFolder.load(trained).network
+            network = PretrainedDiscriminator.load(trained).network
             found |= self._examiner().examine(network).figures()
             discriminator = network
         elif arm.way.guided:
             discriminator = fitting(folder, self.discriminator)
         bench = Bench.load(folder)
-        settings = replace(arm.way.sampling.settings, corrections=arm.way.corrections)
+        settings = replace(arm.way.sampling.settings, resamples=arm.way.resamples)
         began = time.process_time()
         made = list(bench.guided(discriminator, settings, "nothing", seed, self.clips))
         found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
@@ -232,7 +243,7 @@ class OnEmbedded(Place):
     def _real(self) -> Path:
         return self.root / "real" / f"{_key(self.folder, self.clips)}.json"
 
-    def _examiner(self) -> Examiner:
+    def _examiner(self) -> DiagnosticsRunner:
         return examiner_of(
             self.folder,
             self.root / "held-out",
@@ -245,27 +256,31 @@ class OnEmbedded(Place):
         real, fake = PairStore(self.data / "real", "real"), PairStore(self.data / "fake", "fake")
         for store, kind in ((real, "real"), (fake, "fake")):
             if not len(store):
-                raise UserError(f"{self.data} has no store of {kind} pairs: leave --stores out")
+                raise UserError(
+                    f"{self.data} has no store of {kind} pairs: leave --pair-stores out"
+                )
         return real, fake
 
 
-def _first_of(wish: First, meanings: list[Wish]) -> First:
+def _first_of(wish: ContrastiveConfig, meanings: list[SceneWish]) -> ContrastiveConfig:
     """With groups no larger than the pairs of one meaning."""
     return replace(wish, group=min(wish.group, max(Counter(meanings).values())))
 
 
-def _told_from(fakery: Fakery, pairs: Pairs, fake: PairStore, meanings: list[Wish]) -> PairSource:
+def _told_from(
+    fakery: NegativesConfig, pairs: Pairs, fake: PairStore, meanings: list[SceneWish]
+) -> PairSource:
     rows = rows_of_fakes(meanings, len(fake))
-    fakes = RepairedWithin.told(fake.read(), rows, pairs.cond, meanings)
+    fakes = RecombinedWithinCaption.told(fake.read(), rows, pairs.cond, meanings)
     if not fakery.shuffled:
         return fakes
-    return Mixed(RepairedWithin.of(pairs, meanings), fakes, fakery.shuffled)
+    return MixedPairs(RecombinedWithinCaption.of(pairs, meanings), fakes, fakery.shuffled)
 
 
 def _clip(row: int) -> Example:
     return example(DATA_SEED, row)
 
 
-def _key(folder: Folder, *more: object) -> str:
+def _key(folder: MiniatureSystem, *more: object) -> str:
     told = [sorted(folder.config["sha256"].items()), folder.config["sampling"], *more]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]

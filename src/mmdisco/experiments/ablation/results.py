@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.experiments.ablation.grid import cells_of
-from mmdisco.experiments.ablation.setting import Place
-from mmdisco.experiments.ablation.study import Arm, Study
+from mmdisco.experiments.ablation.setting import ExperimentSetting
+from mmdisco.experiments.ablation.study import AblationStudy, Arm
 from mmdisco.experiments.miniature.tables import Spread
 from mmdisco.io.files import plain, write_json, write_text
 
@@ -32,14 +32,16 @@ class Results:
     """
 
     name: str
-    study: Study
+    study: AblationStudy
     arms: Sequence[Arm]
     cells: Mapping[str, Sequence[Mapping[str, float]]]
     columns: Mapping[str, str]
     conditions: Mapping[str, Any]
 
     @staticmethod
-    def read(name: str, study: Study, place: Place, arms: Sequence[Arm], seeds: int) -> "Results":
+    def read(
+        name: str, study: AblationStudy, place: ExperimentSetting, arms: Sequence[Arm], seeds: int
+    ) -> "Results":
         """Of finished cells."""
         found: dict[str, list[Mapping[str, float]]] = {}
         for cell in cells_of(place, arms, seeds):
@@ -80,7 +82,10 @@ class Results:
     def rows(self) -> list[list[str]]:
         """A row of text an arm, under the headings of ``columns``."""
         return [
-            [arm, *(said(figures[key]) if key in figures else "" for key in self.columns)]
+            [
+                arm,
+                *(format_mean_std(figures[key]) if key in figures else "" for key in self.columns),
+            ]
             for arm, figures in self.figures.items()
         ]
 
@@ -133,7 +138,7 @@ class Results:
         return text.getvalue()
 
 
-def said(spread: Spread) -> str:
+def format_mean_std(spread: Spread) -> str:
     """A figure with its deviation."""
     if spread.mean != spread.mean:
         return "–"

@@ -13,7 +13,14 @@ from dataclasses import replace
 from typing import Final
 
 from mmdisco.core.av import AV
-from mmdisco.experiments.ablation.study import BASES, Arm, More, NoMore, Study, Usual
+from mmdisco.experiments.ablation.study import (
+    BASES,
+    AblationStudy,
+    Arm,
+    Baseline,
+    Greater,
+    NotGreater,
+)
 from mmdisco.generation.system import EVERY_LEVEL
 
 STEPS_OF: Final = {
@@ -25,7 +32,7 @@ STEPS_OF: Final = {
 }
 
 
-def _arms(usual: Usual) -> list[Arm]:
+def _arms(usual: Baseline) -> list[Arm]:
     def arm(solver: str, steps: int) -> Arm:
         sampling = replace(usual.way.sampling, solver=solver, steps=steps)
         way = replace(usual.way, sampling=sampling)
@@ -34,18 +41,18 @@ def _arms(usual: Usual) -> list[Arm]:
     return [arm(solver, steps) for solver, own in STEPS_OF.items() for steps in own]
 
 
-SAMPLERS: Final = Study("Sampler and steps", _arms, axis="evaluations of the bases")
+SAMPLERS: Final = AblationStudy("Sampler and steps", _arms, axis="evaluations of the bases")
 
 
 CORRECTIONS_TRIED: Final = (0, 1, 2)
 
 
-def _corrections_arms(usual: Usual) -> list[Arm]:
+def _corrections_arms(usual: Baseline) -> list[Arm]:
     sampling = usual.way.sampling
 
-    def arm(steps: int, corrections: int, series: str) -> Arm:
-        way = replace(usual.way, sampling=replace(sampling, steps=steps), corrections=corrections)
-        name = f"{steps} steps, {corrections} corrections"
+    def arm(steps: int, resamples: int, series: str) -> Arm:
+        way = replace(usual.way, sampling=replace(sampling, steps=steps), resamples=resamples)
+        name = f"{steps} steps, {resamples} corrections"
         return Arm(name, way, None, float(way.evaluations), series)
 
     again = [arm(sampling.steps, count, "corrections") for count in CORRECTIONS_TRIED]
@@ -53,7 +60,9 @@ def _corrections_arms(usual: Usual) -> list[Arm]:
     return [*again, *more]
 
 
-CORRECTIONS: Final = Study("Corrector steps", _corrections_arms, axis="evaluations of the bases")
+CORRECTIONS: Final = AblationStudy(
+    "Corrector steps", _corrections_arms, axis="evaluations of the bases"
+)
 
 
 INF: Final = float("inf")
@@ -66,7 +75,7 @@ INTERVALS_OF_LOG_SNR: Final = {
 }
 
 
-def _intervals_arms(usual: Usual) -> list[Arm]:
+def _intervals_arms(usual: Baseline) -> list[Arm]:
     def arm(name: str, levels: tuple[float, float]) -> Arm:
         sampling = replace(usual.way.sampling, joint_levels=levels)
         return Arm(name, replace(usual.way, sampling=sampling))
@@ -74,11 +83,11 @@ def _intervals_arms(usual: Usual) -> list[Arm]:
     return [arm(name, levels) for name, levels in INTERVALS_OF_LOG_SNR.items()]
 
 
-INTERVALS: Final = Study(
+INTERVALS: Final = AblationStudy(
     "Guidance intervals",
     _intervals_arms,
     (
-        NoMore(
+        NotGreater(
             "the ends are not needed: every level is no better than −4 to 4",
             "gap event_f1",
             "every level",
@@ -98,7 +107,7 @@ TRIED: Final = {
 }
 
 
-def _reuse_arms(usual: Usual) -> list[Arm]:
+def _reuse_arms(usual: Baseline) -> list[Arm]:
     def arm(name: str, every: int, levels: tuple[float, float]) -> Arm:
         sampling = replace(usual.way.sampling, guidance_every=every, joint_levels=levels)
         return Arm(name, replace(usual.way, sampling=sampling))
@@ -106,23 +115,23 @@ def _reuse_arms(usual: Usual) -> list[Arm]:
     return [arm(name, *tried) for name, tried in TRIED.items()]
 
 
-REUSE: Final = Study(
+REUSE: Final = AblationStudy(
     "A gradient for more than one evaluation",
     _reuse_arms,
     (
-        NoMore(
+        NotGreater(
             "a gradient serves two evaluations: every one is no better than every 2nd",
             "gap event_f1",
             "every evaluation",
             "every 2nd",
         ),
-        NoMore(
+        NotGreater(
             "a gradient serves three evaluations: every one is no better than every 3rd",
             "gap event_f1",
             "every evaluation",
             "every 3rd",
         ),
-        NoMore(
+        NotGreater(
             "the ends are not needed: every level is no better than −4 to 4",
             "gap event_f1",
             "every evaluation",
@@ -136,7 +145,7 @@ SCALES_OF_BOTH: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 SCALES_OF_ONE: Final = (1.0, 4.0)
 
 
-def _scales_arms(usual: Usual) -> list[Arm]:
+def _scales_arms(usual: Baseline) -> list[Arm]:
     def arm(audio: float, video: float, series: str) -> Arm:
         sampling = replace(usual.way.sampling, joint_scale=AV(audio, video))
         name = f"audio {audio:g}, video {video:g}"
@@ -149,9 +158,9 @@ def _scales_arms(usual: Usual) -> list[Arm]:
     ]
 
 
-SCALES: Final = Study(
+SCALES: Final = AblationStudy(
     "Joint scales",
     _scales_arms,
-    (More("guided beats the bases alone", "gap event_f1", "audio 1, video 1", BASES),),
+    (Greater("guided beats the bases alone", "gap event_f1", "audio 1, video 1", BASES),),
     axis="joint scale",
 )

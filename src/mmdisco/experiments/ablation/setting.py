@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.discriminators.hub import find_discriminator, read_config
-from mmdisco.experiments.ablation.study import Arm, Recipe, Usual
+from mmdisco.experiments.ablation.study import Arm, Baseline, TrainingRecipe
 
 
 @dataclass(frozen=True)
-class Place(ABC):
+class ExperimentSetting(ABC):
     """Values alone, so that it can be sent to other processes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Place(ABC):
         return str(read_config(find_discriminator(self.discriminator))["sha256"])
 
     @abstractmethod
-    def usual(self) -> Usual:
+    def usual(self) -> Baseline:
         """What arms are changes of.
 
         Raises:
@@ -60,12 +60,12 @@ class Place(ABC):
         """Make what all of them need and is not there yet."""
 
     @abstractmethod
-    def marks(self) -> Mapping[str, Any]:
+    def weight_hashes(self) -> Mapping[str, Any]:
         """What trainings and measures depend on beside an arm and its seed, in JSON's types."""
 
     @abstractmethod
-    def train(self, recipe: Recipe, seed: int, folder: Path) -> None:
-        """Train into a folder, going on where it is, and write a ``DiscriminatorFolder`` there."""
+    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
+        """Train into a folder, going on where it is; it becomes a ``PretrainedDiscriminator``."""
 
     @abstractmethod
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from mmdisco.experiments.ablation.sampling_studies import (
     SAMPLERS,
     SCALES,
 )
-from mmdisco.experiments.ablation.study import Study
+from mmdisco.experiments.ablation.study import AblationStudy
 from mmdisco.experiments.ablation.training_studies import (
     CENTRAL,
     FAKES,
@@ -21,7 +21,7 @@ from mmdisco.experiments.ablation.training_studies import (
     STEPS,
 )
 
-STUDIES: Final[dict[str, Study]] = {
+STUDIES: Final[dict[str, AblationStudy]] = {
     "central": CENTRAL,
     "loss": LOSS,
     "interaction": INTERACTION,
@@ -37,7 +37,7 @@ STUDIES: Final[dict[str, Study]] = {
 }
 
 
-def study(name: str) -> Study:
+def study(name: str) -> AblationStudy:
     """The study of a name.
 
     Raises:

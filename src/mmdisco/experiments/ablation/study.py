@@ -12,16 +12,22 @@ import numpy as np
 from scipy.stats import t
 
 from mmdisco.core.av import AV
-from mmdisco.core.losses import Objective
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.errors import UserError
-from mmdisco.generation.system import Sampling
-from mmdisco.training.config import Fakery, First, Levels, Shape, TrainConfig
+from mmdisco.generation.system import SamplingDefaults
+from mmdisco.training.config import (
+    ContrastiveConfig,
+    DiscriminatorConfig,
+    NegativesConfig,
+    NoiseLevelConfig,
+    TrainerConfig,
+)
 
 BASES: Final = "bases alone"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How a discriminator is trained.
 
     Attributes:
@@ -34,26 +40,26 @@ class Recipe:
         kept: Whether the transformer alone is trained after it.
     """
 
-    shape: Shape
-    levels: Levels
-    loss: Objective
-    fakery: Fakery
-    training: TrainConfig
-    first: First
+    shape: DiscriminatorConfig
+    levels: NoiseLevelConfig
+    loss: MMDisCoLoss
+    fakery: NegativesConfig
+    training: TrainerConfig
+    first: ContrastiveConfig
     kept: bool
 
 
 @dataclass(frozen=True)
-class Way:
+class SamplingVariant:
     """How clips are made.
 
     Attributes:
         sampling: By name.
-        corrections: How often each step is taken again.
+        resamples: How often each step is taken again.
     """
 
-    sampling: Sampling
-    corrections: int = 0
+    sampling: SamplingDefaults
+    resamples: int = 0
 
     @property
     def guided(self) -> bool:
@@ -63,20 +69,20 @@ class Way:
     @property
     def evaluations(self) -> int:
         """Of the bases, for one clip."""
-        return self.sampling.steps * (1 + self.corrections)
+        return self.sampling.steps * (1 + self.resamples)
 
     @property
-    def alone(self) -> "Way":
+    def alone(self) -> "SamplingVariant":
         """The same without the discriminator."""
         return replace(self, sampling=replace(self.sampling, joint_scale=AV(0.0, 0.0)))
 
 
 @dataclass(frozen=True)
-class Usual:
+class Baseline:
     """What arms are changes of."""
 
-    recipe: Recipe
-    way: Way
+    recipe: TrainingRecipe
+    way: SamplingVariant
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ class Arm:
     """
 
     name: str
-    way: Way
-    recipe: Recipe | None = None
+    way: SamplingVariant
+    recipe: TrainingRecipe | None = None
     x: float | None = None
     series: str = ""
 
@@ -148,7 +154,7 @@ class Claim(ABC):
         """The verdict on a difference with its interval."""
 
 
-class More(Claim):
+class Greater(Claim):
     """The figure of the one is larger."""
 
     def _said(self, low: float, high: float) -> str:
@@ -157,7 +163,7 @@ class More(Claim):
         return "FAILS" if high < 0 else "not decided"
 
 
-class NoMore(Claim):
+class NotGreater(Claim):
     """The figure of the one is not larger."""
 
     def _said(self, low: float, high: float) -> str:
@@ -166,7 +172,7 @@ class NoMore(Claim):
 
 
 @dataclass(frozen=True)
-class Study:
+class AblationStudy:
     """A question and the arms that answer it.
 
     Attributes:
@@ -177,15 +183,15 @@ class Study:
     """
 
     title: str
-    arms: Callable[[Usual], Sequence[Arm]]
+    arms: Callable[[Baseline], Sequence[Arm]]
     claims: tuple[Claim, ...] = ()
     axis: str = ""
 
-    def cells(self, usual: Usual) -> list[Arm]:
+    def cells(self, usual: Baseline) -> list[Arm]:
         """All arms, the bases alone first."""
         return [Arm(BASES, usual.way.alone), *self.arms(usual)]
 
-    def chosen(self, usual: Usual, names: Sequence[str]) -> list[Arm]:
+    def chosen(self, usual: Baseline, names: Sequence[str]) -> list[Arm]:
         """The arms of these names, the bases alone first; all if there are no names.
 
         Raises:

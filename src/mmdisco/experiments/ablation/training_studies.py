@@ -17,34 +17,41 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from mmdisco.core.losses import Objective
-from mmdisco.experiments.ablation.study import BASES, Arm, More, NoMore, Study, Usual
-from mmdisco.training.config import First
+from mmdisco.core.losses import MMDisCoLoss
+from mmdisco.experiments.ablation.study import (
+    BASES,
+    AblationStudy,
+    Arm,
+    Baseline,
+    Greater,
+    NotGreater,
+)
+from mmdisco.training.config import ContrastiveConfig
 
 LAMBDAS: Final = (10.0, 100.0, 1000.0, 10_000.0)
 
 
-def losing(usual: Usual, name: str, loss: Objective) -> Arm:
+def with_loss(usual: Baseline, name: str, loss: MMDisCoLoss) -> Arm:
     """The usual training with another loss."""
     return Arm(name, usual.way, replace(usual.recipe, loss=loss))
 
 
-def _arms(usual: Usual) -> list[Arm]:
+def _arms(usual: Baseline) -> list[Arm]:
     losses = {
-        "cross-entropy": Objective(1.0, 0.0),
-        "denoising": Objective(0.0, 1000.0),
-        **{f"both, λ = {weight:g}": Objective(1.0, weight) for weight in LAMBDAS},
+        "cross-entropy": MMDisCoLoss(1.0, 0.0),
+        "denoising": MMDisCoLoss(0.0, 1000.0),
+        **{f"both, λ = {weight:g}": MMDisCoLoss(1.0, weight) for weight in LAMBDAS},
     }
-    return [losing(usual, name, loss) for name, loss in losses.items()]
+    return [with_loss(usual, name, loss) for name, loss in losses.items()]
 
 
-LOSS: Final = Study(
+LOSS: Final = AblationStudy(
     "Loss function",
     _arms,
     (
-        More("guided beats the bases alone", "gap event_f1", "both, λ = 1000", BASES),
-        More("both beat cross-entropy", "gap event_f1", "both, λ = 1000", "cross-entropy"),
-        More("both beat the denoising loss", "gap event_f1", "both, λ = 1000", "denoising"),
+        Greater("guided beats the bases alone", "gap event_f1", "both, λ = 1000", BASES),
+        Greater("both beat cross-entropy", "gap event_f1", "both, λ = 1000", "cross-entropy"),
+        Greater("both beat the denoising loss", "gap event_f1", "both, λ = 1000", "denoising"),
     ),
 )
 
@@ -52,11 +59,11 @@ LOSS: Final = Study(
 Interaction = Literal["time", "products", "pooled", "additive"]
 
 
-def meeting(
-    usual: Usual,
+def with_fusion(
+    usual: Baseline,
     name: str,
     interaction: Interaction,
-    first: First | None = None,
+    first: ContrastiveConfig | None = None,
     *,
     kept: bool = False,
 ) -> Arm:
@@ -67,76 +74,76 @@ def meeting(
     return Arm(name, usual.way, replace(recipe, shape=shape, first=before, kept=kept))
 
 
-def _interaction_arms(usual: Usual) -> list[Arm]:
+def _interaction_arms(usual: Baseline) -> list[Arm]:
     names: tuple[Interaction, ...] = ("additive", "pooled", "time", "products")
-    arms = [meeting(usual, name, name) for name in names]
+    arms = [with_fusion(usual, name, name) for name in names]
     before = usual.recipe.first
     if before.steps:
         first = "products, contrast first"
-        arms.append(meeting(usual, first, "products", before))
-        arms.append(meeting(usual, f"{first}, then kept", "products", before, kept=True))
+        arms.append(with_fusion(usual, first, "products", before))
+        arms.append(with_fusion(usual, f"{first}, then kept", "products", before, kept=True))
     return arms
 
 
-INTERACTION: Final = Study(
+INTERACTION: Final = AblationStudy(
     "Interaction of the two sides",
     _interaction_arms,
     (
-        NoMore("the additive head aligns nothing", "gap event_f1", "additive", BASES),
-        More("in time beats additive", "gap event_f1", "time", "additive"),
-        More("in time beats pooled", "gap event_f1", "time", "pooled"),
-        More("products beat attention alone", "gap event_f1", "products", "time"),
-        More("contrast first helps", "gap event_f1", "products, contrast first", "products"),
+        NotGreater("the additive head aligns nothing", "gap event_f1", "additive", BASES),
+        Greater("in time beats additive", "gap event_f1", "time", "additive"),
+        Greater("in time beats pooled", "gap event_f1", "time", "pooled"),
+        Greater("products beat attention alone", "gap event_f1", "products", "time"),
+        Greater("contrast first helps", "gap event_f1", "products, contrast first", "products"),
     ),
 )
 
 
-def _central_arms(usual: Usual) -> list[Arm]:
+def _central_arms(usual: Baseline) -> list[Arm]:
     recipe = usual.recipe
     # what has no products has no contrast before, and gets its steps too
     longer = replace(recipe.training, steps=recipe.training.steps + recipe.first.steps)
     as_long = replace(usual, recipe=replace(recipe, training=longer))
     return [
         Arm("both losses", usual.way, recipe),
-        losing(usual, "cross-entropy", Objective(1.0, 0.0)),
-        losing(usual, "denoising", Objective(0.0, 1000.0)),
-        meeting(as_long, "attention in time", "time"),
-        meeting(as_long, "additive", "additive"),
+        with_loss(usual, "cross-entropy", MMDisCoLoss(1.0, 0.0)),
+        with_loss(usual, "denoising", MMDisCoLoss(0.0, 1000.0)),
+        with_fusion(as_long, "attention in time", "time"),
+        with_fusion(as_long, "additive", "additive"),
     ]
 
 
-CENTRAL: Final = Study(
+CENTRAL: Final = AblationStudy(
     "The central claims",
     _central_arms,
     (
-        More("guided beats the bases alone", "gap event_f1", "both losses", BASES),
-        More("both losses beat cross-entropy", "gap event_f1", "both losses", "cross-entropy"),
-        More("both losses beat the denoising loss", "gap event_f1", "both losses", "denoising"),
-        More(
+        Greater("guided beats the bases alone", "gap event_f1", "both losses", BASES),
+        Greater("both losses beat cross-entropy", "gap event_f1", "both losses", "cross-entropy"),
+        Greater("both losses beat the denoising loss", "gap event_f1", "both losses", "denoising"),
+        Greater(
             "both losses learn more of what a sound tells than cross-entropy",
             "joint: nats audio",
             "both losses",
             "cross-entropy",
         ),
-        More(
+        Greater(
             "both losses learn more of what a sound tells than the denoising loss",
             "joint: nats audio",
             "both losses",
             "denoising",
         ),
-        More("products in time beat additive", "gap event_f1", "both losses", "additive"),
-        More(
+        Greater("products in time beat additive", "gap event_f1", "both losses", "additive"),
+        Greater(
             "attention in time, without products, beats additive",
             "gap event_f1",
             "attention in time",
             "additive",
         ),
-        NoMore("the additive head aligns nothing", "gap event_f1", "additive", BASES),
+        NotGreater("the additive head aligns nothing", "gap event_f1", "additive", BASES),
     ),
 )
 
 
-def _fakes_arms(usual: Usual) -> list[Arm]:
+def _fakes_arms(usual: Baseline) -> list[Arm]:
     shares = {"generated": 0.0, "mixed": 0.5, "shuffled reals": 1.0}
 
     def arm(name: str, share: float) -> Arm:
@@ -146,12 +153,12 @@ def _fakes_arms(usual: Usual) -> list[Arm]:
     return [arm(name, share) for name, share in shares.items()]
 
 
-FAKES: Final = Study(
+FAKES: Final = AblationStudy(
     "Fake pairs",
     _fakes_arms,
     (
-        More("mixed beats generated", "gap event_f1", "mixed", "generated"),
-        More("mixed beats shuffled reals", "gap event_f1", "mixed", "shuffled reals"),
+        Greater("mixed beats generated", "gap event_f1", "mixed", "generated"),
+        Greater("mixed beats shuffled reals", "gap event_f1", "mixed", "shuffled reals"),
     ),
     axis="share of shuffled reals",
 )
@@ -166,7 +173,7 @@ LEVELS_SHARES: Final = {
 }
 
 
-def _levels_arms(usual: Usual) -> list[Arm]:
+def _levels_arms(usual: Baseline) -> list[Arm]:
     def arm(name: str, independent: float, one_sided: float) -> Arm:
         levels = replace(usual.recipe.levels, independent=independent, one_sided=one_sided)
         return Arm(name, usual.way, replace(usual.recipe, levels=levels))
@@ -174,11 +181,11 @@ def _levels_arms(usual: Usual) -> list[Arm]:
     return [arm(name, *shares) for name, shares in LEVELS_SHARES.items()]
 
 
-LEVELS: Final = Study(
+LEVELS: Final = AblationStudy(
     "Pairing of noise levels",
     _levels_arms,
     (
-        More(
+        Greater(
             "one-sided levels teach sound for a given video",
             "given video: nats audio",
             "one-sided 0.3",
@@ -192,7 +199,7 @@ WIDTHS: Final = (32, 64, 128, 256)
 DEPTHS: Final = (1, 2, 4)
 
 
-def _size_arms(usual: Usual) -> list[Arm]:
+def _size_arms(usual: Baseline) -> list[Arm]:
     def arm(width: int, depth: int) -> Arm:
         shape = replace(usual.recipe.shape, width=width, depth=depth)
         recipe = replace(usual.recipe, shape=shape)
@@ -202,12 +209,12 @@ def _size_arms(usual: Usual) -> list[Arm]:
     return [*wide, *(arm(128, depth) for depth in DEPTHS[1:])]
 
 
-SIZE: Final = Study(
+SIZE: Final = AblationStudy(
     "Width and depth",
     _size_arms,
     (
-        More("wider is better", "gap event_f1", "C = 128, L = 1", "C = 32, L = 1"),
-        More("deeper is better", "gap event_f1", "C = 128, L = 4", "C = 128, L = 1"),
+        Greater("wider is better", "gap event_f1", "C = 128, L = 1", "C = 32, L = 1"),
+        Greater("deeper is better", "gap event_f1", "C = 128, L = 4", "C = 128, L = 1"),
     ),
     axis="width C",
 )
@@ -216,7 +223,7 @@ SIZE: Final = Study(
 STEPS_SHARES: Final = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
 
 
-def _steps_arms(usual: Usual) -> list[Arm]:
+def _steps_arms(usual: Baseline) -> list[Arm]:
     training = usual.recipe.training
 
     def arm(share: Fraction) -> Arm:
@@ -228,4 +235,4 @@ def _steps_arms(usual: Usual) -> list[Arm]:
     return [arm(share) for share in STEPS_SHARES]
 
 
-STEPS: Final = Study("Training steps", _steps_arms, axis="training steps")
+STEPS: Final = AblationStudy("Training steps", _steps_arms, axis="training steps")

@@ -20,13 +20,13 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
 
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
-from mmdisco.adapters.scheduler_config import Parameterisation
+from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
 from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, scaled_linear
 from mmdisco.core.parameterization import Epsilon
-from mmdisco.experiments.benchmark.subject import Setting
+from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 from mmdisco.io.files import read_json
 from mmdisco.shapes import Latent
 
@@ -78,7 +78,7 @@ Call = Callable[[Tensor, Tensor, NoiseLevel, Conditioning], Tensor]
 
 
 @dataclass(frozen=True)
-class Base(Denoiser):
+class BenchmarkModel(Denoiser):
     """A network as a denoiser.
 
     Attributes:
@@ -104,34 +104,34 @@ class Base(Denoiser):
         def network(latent: Tensor, t: Tensor) -> Tensor:
             return self.call(latent, t, level, cond)
 
-        trained = Parameterisation(self.levels, Epsilon())
+        trained = SchedulerConfig(self.levels, Epsilon())
         return trained.predict_noise(network, x_t, level, self.device)
 
 
-def audioldm(config: Mapping[str, Any], setting: Setting) -> Base:
+def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
     """AudioLDM, as ``mmdisco.adapters.audioldm`` runs it."""
     unet = _diffusers(UNet2DConditionModel, config, setting)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        labels = cond.native[0].to(setting.device, setting.dtype)
+        labels = cond.embeds[0].to(setting.device, setting.dtype)
         return unet(latent.to(setting.dtype), t, None, class_labels=labels).sample
 
-    return Base(unet, call, scaled_linear(start=0.0015, end=0.0195), setting.device)
+    return BenchmarkModel(unet, call, scaled_linear(start=0.0015, end=0.0195), setting.device)
 
 
-def animatediff(config: Mapping[str, Any], setting: Setting) -> Base:
+def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
     """AnimateDiff, as ``mmdisco.adapters.animatediff`` runs it."""
     unet = _diffusers(UNetMotionModel, config, setting)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        tokens = cond.native[0].to(setting.device, setting.dtype)
+        tokens = cond.embeds[0].to(setting.device, setting.dtype)
         each_frame = tokens.repeat_interleave(latent.shape[2], 0)
         return unet(latent.to(setting.dtype), t, each_frame).sample
 
-    return Base(unet, call, scaled_linear(), setting.device)
+    return BenchmarkModel(unet, call, scaled_linear(), setting.device)
 
 
-def auffusion(config: Mapping[str, Any], setting: Setting, bins: int) -> Base:
+def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig, bins: int) -> BenchmarkModel:
     """Auffusion, as ``mmdisco.adapters.auffusion`` runs it: always on 10.24 s.
 
     Args:
@@ -145,25 +145,25 @@ def auffusion(config: Mapping[str, Any], setting: Setting, bins: int) -> Base:
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
         columns = latent.shape[2]
         whole = padding.extend(latent, level) if columns < COLUMNS else latent
-        tokens = cond.native[0].to(setting.device, setting.dtype)
+        tokens = cond.embeds[0].to(setting.device, setting.dtype)
         noise = unet(whole.transpose(2, 3).to(setting.dtype), t, tokens).sample
         return noise.transpose(2, 3)[:, :, :columns]
 
-    return Base(unet, call, scaled_linear(), setting.device)
+    return BenchmarkModel(unet, call, scaled_linear(), setting.device)
 
 
-def videocrafter2(shape: UNetShape, setting: Setting) -> Base:
+def videocrafter2(shape: UNetShape, setting: BenchmarkConfig) -> BenchmarkModel:
     """VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
     unet = random_network(lambda: UNet(shape), setting.device, setting.dtype, setting.seed)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        tokens = cond.native[0].to(setting.device, setting.dtype)
+        tokens = cond.embeds[0].to(setting.device, setting.dtype)
         return unet(latent.to(setting.dtype), t, torch.full_like(t, FPS), tokens)
 
-    return Base(unet, call, training_schedule(), setting.device)
+    return BenchmarkModel(unet, call, training_schedule(), setting.device)
 
 
-def _diffusers(kind: Any, config: Mapping[str, Any], setting: Setting) -> Any:
+def _diffusers(kind: Any, config: Mapping[str, Any], setting: BenchmarkConfig) -> Any:
     def make() -> nn.Module:
         return kind.from_config(dict(config))
 

@@ -10,7 +10,7 @@ import torch
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.report import document, record_of, table
-from mmdisco.experiments.benchmark.subject import Setting
+from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 from mmdisco.experiments.benchmark.systems import PAIRS
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
 
@@ -23,7 +23,7 @@ EVERY: Final = ", a gradient for "
 
 
 @dataclass(frozen=True)
-class Order:
+class BenchmarkArgs:
     """What to measure, and where to write it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Order:
     """
 
     pair: str
-    setting: Setting
+    setting: BenchmarkConfig
     dtype: str = "float32"
     device: str = "cpu"
     repeats: int = 3
@@ -48,7 +48,7 @@ class Order:
     out: Path | None = None
 
 
-def carry_out(order: Order, watch: Callable[[int], object] = lambda _: None) -> str:
+def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: None) -> str:
     """Measure and write.
 
     Args:
@@ -98,7 +98,7 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     write_text(out.with_suffix(".md"), document(in_order))
 
 
-def _title(order: Order) -> str:
+def _title(order: BenchmarkArgs) -> str:
     every = order.setting.guidance_every
     return order.pair if every == 1 else f"{order.pair}{EVERY}{every}"
 

@@ -19,9 +19,9 @@ from mmdisco.experiments.benchmark.profiler import (
     SCHEDULER,
     VIDEO,
     Cost,
-    Ledger,
+    Profiler,
 )
-from mmdisco.experiments.benchmark.subject import Pair, Setting
+from mmdisco.experiments.benchmark.subject import BenchmarkConfig, BenchmarkPair
 
 PARTS: Final = (AUDIO, VIDEO, JOINT, DISCRIMINATOR, SCHEDULER)
 BASES: Final = (AUDIO, VIDEO, JOINT)
@@ -86,7 +86,7 @@ class Measured:
 
 
 def measure(
-    pair: Pair, setting: Setting, repeats: int, *, warm_up: bool = True
+    pair: BenchmarkPair, setting: BenchmarkConfig, repeats: int, *, warm_up: bool = True
 ) -> Iterator[Measured]:
     """Take guided steps and time them by rounds.
 
@@ -106,7 +106,7 @@ def measure(
         UserError: The pair cannot be had in these sizes, or the numbers ran over.
     """
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    ledger = Ledger(setting.device, counter.get_total_flops)
+    ledger = Profiler(setting.device, counter.get_total_flops)
     subject = pair.set_up(setting, ledger)
     most = subject.sampler.steps // setting.guidance_every - int(warm_up)
     if most < 1:
@@ -127,13 +127,13 @@ def measure(
         yield measured
 
 
-def _round(run: Iterator[AV[Tensor]], ledger: Ledger, steps: int) -> Accounts:
+def _round(run: Iterator[AV[Tensor]], ledger: Profiler, steps: int) -> Accounts:
     for _ in range(steps):
         _step(run, ledger)
     return ledger.close()
 
 
-def _step(run: Iterator[AV[Tensor]], ledger: Ledger) -> None:
+def _step(run: Iterator[AV[Tensor]], ledger: Profiler) -> None:
     with ledger.part(SCHEDULER):
         z = next(run)
     if not (z.audio.isfinite().all() and z.video.isfinite().all()):

@@ -99,7 +99,7 @@ class ResidentMemory(Memory):
         return int(marks[0]) * 1024 if marks else 0
 
 
-class Ledger:
+class Profiler:
     """The accounts of the parts of a step.
 
     Args:
@@ -152,11 +152,11 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Metered(Denoiser):
+class Profiled(Denoiser):
     """A denoiser of one modality on an account of its own."""
 
     denoiser: Denoiser
-    ledger: Ledger
+    ledger: Profiler
     name: str
 
     @property
@@ -171,7 +171,7 @@ class Metered(Denoiser):
 
 
 @dataclass(frozen=True)
-class MeteredJoint(JointDenoiser):
+class ProfiledJoint(JointDenoiser):
     """A joint denoiser on an account of its own.
 
     Around ``JointGuidance`` it is the discriminator's: its bases are metered themselves, and the
@@ -179,7 +179,7 @@ class MeteredJoint(JointDenoiser):
     """
 
     denoiser: JointDenoiser
-    ledger: Ledger
+    ledger: Profiler
     name: str
 
     def predict_noise(

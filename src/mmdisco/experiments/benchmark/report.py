@@ -9,7 +9,7 @@ import torch
 
 from mmdisco.experiments.benchmark.measure import Measured
 from mmdisco.experiments.benchmark.profiler import Cost
-from mmdisco.experiments.benchmark.subject import Setting
+from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 
 PACKAGES: Final = ("mmdisco", "torch", "diffusers", "transformers")
 GIB: Final = 2**30
@@ -31,7 +31,7 @@ Written by `mmdisco bench`: networks of the published sizes with random weights 
 with its own), parts of the very step that `mmdisco generate` takes, or takes `--as-released`, which
 asks the discriminator with the caption and without. The discriminator includes its gradient; what
 is left over is the scheduler's, classifier-free guidance included. Where one gradient serves
-several steps (`--guidance-every`), figures are of as many steps.
+several steps (`--joint-every`), figures are of as many steps.
 
 - Times are medians of the steps that were timed. CPU seconds are of all threads.
 - Peaks are of the whole process while the part ran, all weights included.
@@ -40,7 +40,7 @@ several steps (`--guidance-every`), figures are of as many steps.
 """
 
 
-def record_of(measured: Measured, setting: Setting) -> dict[str, Any]:
+def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
     """Costs and conditions in JSON's types."""
     parts = {part: _part(measured, part) for part in measured.parts}
     return {

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ClassifierFree, ConstantScale, JointGuidance, JointScale
-from mmdisco.core.log_ratio import EveryKth
+from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, JointGuidance, JointScale
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import solver
-from mmdisco.discriminators.wrappers import Placed
+from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
-from mmdisco.experiments.benchmark.profiler import DISCRIMINATOR, Ledger, MeteredJoint
+from mmdisco.experiments.benchmark.profiler import DISCRIMINATOR, ProfiledJoint, Profiler
 
 STEPS: Final = 50
 THEORY: Final[AV[JointScale]] = AV(ConstantScale(1.0), ConstantScale(1.0))
@@ -30,7 +30,7 @@ Guide = Callable[[JointDenoiser], JointDenoiser]
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchmarkConfig:
     """What is measured with.
 
     Attributes:
@@ -76,7 +76,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkCase:
     """A pair that is ready to take steps.
 
     Attributes:
@@ -94,11 +94,11 @@ class Subject:
     weights: Mapping[str, int]
 
 
-class Pair(ABC):
+class BenchmarkPair(ABC):
     """Two bases, or a joint one, and a discriminator."""
 
     @abstractmethod
-    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Make the networks.
 
         Raises:
@@ -127,11 +127,11 @@ class Text:
         return Conditioning(tokens.mean(dim=1), (tokens,))
 
 
-class Captions(ABC):
+class PromptGuidance(ABC):
     """How joint guidance and classifier-free guidance go together."""
 
     @abstractmethod
-    def expect(self, setting: Setting) -> None:
+    def expect(self, setting: BenchmarkConfig) -> None:
         """Refuse what cannot be had so.
 
         Raises:
@@ -144,47 +144,47 @@ class Captions(ABC):
 
 
 @dataclass(frozen=True)
-class AroundCaptions(Captions):
+class GuidanceOutsidePrompts(PromptGuidance):
     """The discriminator once a step, as ``mmdisco generate`` has it."""
 
-    def expect(self, setting: Setting) -> None:
+    def expect(self, setting: BenchmarkConfig) -> None:
         """All can be had."""
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
         """Joint guidance outside."""
-        return guide(ClassifierFree(base, null, CAPTIONS))
+        return guide(ClassifierFreeGuidance(base, null, CAPTIONS))
 
 
 @dataclass(frozen=True)
-class InsideCaptions(Captions):
+class GuidanceInsidePrompts(PromptGuidance):
     """The discriminator with the caption and without, as it was released."""
 
-    def expect(self, setting: Setting) -> None:
+    def expect(self, setting: BenchmarkConfig) -> None:
         """Both are asked at every step.
 
         Raises:
             UserError: A gradient is to serve several steps.
         """
         if setting.guidance_every > 1:
-            raise UserError("the released way asks at every step: leave --guidance-every out")
+            raise UserError("the released way asks at every step: leave --joint-every out")
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
         """Classifier-free guidance outside: all that is inside runs twice a step."""
-        return ClassifierFree(guide(base), null, CAPTIONS)
+        return ClassifierFreeGuidance(guide(base), null, CAPTIONS)
 
 
-def guide_of(discriminator: Discriminator, setting: Setting, ledger: Ledger) -> Guide:
+def guide_of(discriminator: Discriminator, setting: BenchmarkConfig, ledger: Profiler) -> Guide:
     """Joint guidance, on the discriminator's account."""
-    placed = Placed(discriminator, setting.device)
+    placed = OnDevice(discriminator, setting.device)
 
     def guide(base: JointDenoiser) -> JointDenoiser:
-        held = EveryKth(setting.guidance_every).begin()
-        return MeteredJoint(JointGuidance(base, placed, THEORY, held), ledger, DISCRIMINATOR)
+        held = ReuseEvery(setting.guidance_every).begin()
+        return ProfiledJoint(JointGuidance(base, placed, THEORY, held), ledger, DISCRIMINATOR)
 
     return guide
 
 
-def captions(text: AV[Text], setting: Setting) -> tuple[AV[Conditioning], AV[Conditioning]]:
+def captions(text: AV[Text], setting: BenchmarkConfig) -> tuple[AV[Conditioning], AV[Conditioning]]:
     """Random captions of a batch, and the empty one."""
     generator = torch.Generator().manual_seed(setting.seed)
     cond = text.map(lambda one: one.draw(setting.batch, generator))
@@ -193,7 +193,7 @@ def captions(text: AV[Text], setting: Setting) -> tuple[AV[Conditioning], AV[Con
 
 def ddim(schedules: AV[NoiseSchedule]) -> Sampler:
     """Fifty steps of DDIM."""
-    return Sampler(IndexPath(schedules), AV(solver("ddim"), solver("ddim")), STEPS)
+    return Sampler(SameTimestep(schedules), AV(solver("ddim"), solver("ddim")), STEPS)
 
 
 def count(network: nn.Module) -> int:

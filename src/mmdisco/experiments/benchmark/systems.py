@@ -20,19 +20,19 @@ from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampl
 from mmdisco.adapters.vae import whole_steps
 from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import Conditioning, IndependentPair
-from mmdisco.core.guidance import ClassifierFree
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
-    ReleasedConfig,
+    OfficialConfig,
 )
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import POSITIONS
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import (
-    Base,
+    BenchmarkModel,
     animatediff,
     audioldm,
     auffusion,
@@ -45,24 +45,24 @@ from mmdisco.experiments.benchmark.profiler import (
     DISCRIMINATOR,
     JOINT,
     VIDEO,
-    Ledger,
-    Metered,
-    MeteredJoint,
+    Profiled,
+    ProfiledJoint,
+    Profiler,
 )
 from mmdisco.experiments.benchmark.subject import (
-    AroundCaptions,
-    Captions,
-    InsideCaptions,
-    Pair,
-    Setting,
-    Subject,
+    BenchmarkCase,
+    BenchmarkConfig,
+    BenchmarkPair,
+    GuidanceInsidePrompts,
+    GuidanceOutsidePrompts,
+    PromptGuidance,
     Text,
     captions,
     count,
     ddim,
     guide_of,
 )
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
 SIDE: Final = 256
 FRAMES: Final = 16
@@ -74,7 +74,7 @@ PROMPT: Final = "a red ball bouncing"
 
 
 @dataclass(frozen=True)
-class AudioLDMAnimateDiff(Pair):
+class AudioLDMAnimateDiff(BenchmarkPair):
     """AudioLDM (m-full) with AnimateDiff (Stable Diffusion 1.5 and motion modules v1-5-2).
 
     Attributes:
@@ -87,11 +87,11 @@ class AudioLDMAnimateDiff(Pair):
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("audioldm_unet"))
     video: Mapping[str, Any] = field(default_factory=lambda: configuration("animatediff_unet"))
-    discriminator: ReleasedConfig = AUDIOLDM_ANIMATEDIFF_VGGSOUND
+    discriminator: OfficialConfig = AUDIOLDM_ANIMATEDIFF_VGGSOUND
     bins: int = 16
-    captions: Captions = field(default_factory=AroundCaptions)
+    captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
 
-    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Two evaluations of each base a step: with captions and without."""
         steps = whole_steps(setting.seconds or LENGTH, Fraction(25), "AudioLDM", "latent step")
         most = int(self.video["motion_max_seq_length"])
@@ -108,7 +108,7 @@ class AudioLDMAnimateDiff(Pair):
 
 
 @dataclass(frozen=True)
-class AuffusionVideoCrafter2(Pair):
+class AuffusionVideoCrafter2(BenchmarkPair):
     """Auffusion with VideoCrafter2.
 
     Attributes:
@@ -121,11 +121,11 @@ class AuffusionVideoCrafter2(Pair):
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
     video: UNetShape = field(default_factory=UNetShape)
-    discriminator: ReleasedConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
+    discriminator: OfficialConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
     bins: int = 32
-    captions: Captions = field(default_factory=AroundCaptions)
+    captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
 
-    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Two evaluations of each base a step: with captions and without."""
         columns = whole_steps(setting.seconds or LENGTH, Fraction(25, 2), "Auffusion", "column")
         frames = setting.frames or FRAMES
@@ -147,7 +147,7 @@ class AuffusionVideoCrafter2(Pair):
 
 
 @dataclass(frozen=True)
-class Joint(Pair):
+class JointBenchmark(BenchmarkPair):
     """MM-Diffusion, one network for both, without captions.
 
     Attributes:
@@ -156,9 +156,9 @@ class Joint(Pair):
     """
 
     network: JointConfig = PUBLISHED
-    discriminator: ReleasedConfig = MMDIFFUSION_LANDSCAPE
+    discriminator: OfficialConfig = MMDIFFUSION_LANDSCAPE
 
-    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """One evaluation a step of the released sampler."""
         setting.expect_usual("mmdiffusion")
         network = random_network(
@@ -166,10 +166,10 @@ class Joint(Pair):
         )
         model = MMDiffusion(network)
         discriminator = _discriminator(self.discriminator, setting)
-        base = MeteredJoint(model, ledger, JOINT)
+        base = ProfiledJoint(model, ledger, JOINT)
         shapes = model.latent_shapes(self.network.frames / FPS)
         nothing = Conditioning.none(setting.batch)
-        return Subject(
+        return BenchmarkCase(
             AtTrainedTimes(guide_of(discriminator, setting, ledger)(base), model.schedules),
             released_sampler(model.schedules),
             shapes.map(lambda one: torch.Size([setting.batch, *one])),
@@ -179,7 +179,7 @@ class Joint(Pair):
 
 
 @dataclass(frozen=True)
-class Embedded(Pair):
+class Embedded(BenchmarkPair):
     """The embedded pair, with its own weights.
 
     Attributes:
@@ -188,20 +188,20 @@ class Embedded(Pair):
 
     weights: Path = PACKAGED
 
-    def set_up(self, setting: Setting, ledger: Ledger) -> Subject:
+    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Two evaluations of each base and one of the discriminator a step, as it is sampled."""
         setting.expect_usual("embedded")
         if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
             raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
-        folder = Folder(self.weights)
+        folder = MiniatureSystem(self.weights)
         model, discriminator = folder.model(), folder.discriminator()
         settings = folder.sampling().settings
-        metered = IndependentPair(
-            AV(Metered(model.audio, ledger, AUDIO), Metered(model.video, ledger, VIDEO))
+        metered = IndependentDenoisers(
+            AV(Profiled(model.audio, ledger, AUDIO), Profiled(model.video, ledger, VIDEO))
         )
-        base = ClassifierFree(metered, model.encode_prompts([""]), settings.guidance_scale)
+        base = ClassifierFreeGuidance(metered, model.encode_prompts([""]), settings.guidance_scale)
         shapes = model.latent_shapes(SECONDS)
-        return Subject(
+        return BenchmarkCase(
             guide_of(discriminator, setting, ledger)(base),
             ddim(model.schedules),
             shapes.map(lambda one: torch.Size([setting.batch, *one])),
@@ -210,14 +210,16 @@ class Embedded(Pair):
         )
 
 
-PAIRS: Final[dict[str, Callable[[], Pair]]] = {
+PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
     "audioldm-animatediff": AudioLDMAnimateDiff,
-    "audioldm-animatediff-as-released": lambda: AudioLDMAnimateDiff(captions=InsideCaptions()),
+    "audioldm-animatediff-as-released": lambda: AudioLDMAnimateDiff(
+        captions=GuidanceInsidePrompts()
+    ),
     "auffusion-videocrafter2": AuffusionVideoCrafter2,
     "auffusion-videocrafter2-as-released": lambda: AuffusionVideoCrafter2(
-        captions=InsideCaptions()
+        captions=GuidanceInsidePrompts()
     ),
-    "mmdiffusion": Joint,
+    "mmdiffusion": JointBenchmark,
     "embedded": Embedded,
 }
 """By the names that a command line can give."""
@@ -234,12 +236,14 @@ class Independent:
         captions: How both kinds of guidance go together.
     """
 
-    bases: AV[Base]
-    config: ReleasedConfig
+    bases: AV[BenchmarkModel]
+    config: OfficialConfig
     tokens: AV[int]
-    captions: Captions
+    captions: PromptGuidance
 
-    def subject(self, shapes: AV[torch.Size], setting: Setting, ledger: Ledger) -> Subject:
+    def subject(
+        self, shapes: AV[torch.Size], setting: BenchmarkConfig, ledger: Profiler
+    ) -> BenchmarkCase:
         """Ready to take steps.
 
         Raises:
@@ -248,8 +252,8 @@ class Independent:
         self.captions.expect(setting)
         bases, config, tokens = self.bases, self.config, self.tokens
         discriminator = _discriminator(config, setting)
-        metered = IndependentPair(
-            AV(Metered(bases.audio, ledger, AUDIO), Metered(bases.video, ledger, VIDEO))
+        metered = IndependentDenoisers(
+            AV(Profiled(bases.audio, ledger, AUDIO), Profiled(bases.video, ledger, VIDEO))
         )
         text = AV(
             Text(config.audio.text_width, tokens.audio), Text(config.video.text_width, tokens.video)
@@ -262,16 +266,16 @@ class Independent:
             DISCRIMINATOR: count(discriminator),
         }
         denoiser = self.captions.guided(metered, guide, null)
-        return Subject(denoiser, ddim(metered.schedules), shapes, cond, weights)
+        return BenchmarkCase(denoiser, ddim(metered.schedules), shapes, cond, weights)
 
 
-def _discriminator(config: ReleasedConfig, setting: Setting) -> ReleasedDiscriminator:
+def _discriminator(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscriminator:
     return random_network(
         lambda: ReleasedDiscriminator(config), setting.device, torch.float32, setting.seed
     )
 
 
-def _video_shape(channels: int, multiple: int, model: str, setting: Setting) -> torch.Size:
+def _video_shape(channels: int, multiple: int, model: str, setting: BenchmarkConfig) -> torch.Size:
     height, width = setting.height or SIDE, setting.width or SIDE
     if height % multiple or width % multiple:
         raise UserError(f"a picture of {width}×{height}: {model} takes multiples of {multiple}")

@@ -6,15 +6,15 @@ from typing import Final
 
 from mmdisco.adapters.miniature.model import SECONDS
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.fake_pairs import generate_fake_pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import rows_by_key
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import Example
-from mmdisco.media.sounding_objects.scene import Wish
+from mmdisco.media.sounding_objects.scene import SceneWish
 
 FORMS: Final[tuple[Mapping[str, None], ...]] = (
     {},
@@ -25,7 +25,7 @@ FORMS: Final[tuple[Mapping[str, None], ...]] = (
 PART: Final = 32  # clips that are encoded at once
 
 
-def encoded(model: ModelPair, examples: Sequence[Example]) -> Pairs:
+def encoded(model: IndependentModels, examples: Sequence[Example]) -> Pairs:
     """Latents and captions of clips."""
     return Pairs(
         AV(
@@ -37,7 +37,7 @@ def encoded(model: ModelPair, examples: Sequence[Example]) -> Pairs:
 
 
 def fill_real(
-    store: PairStore, model: ModelPair, clip: Callable[[int], Example], count: int
+    store: PairStore, model: IndependentModels, clip: Callable[[int], Example], count: int
 ) -> Iterator[int]:
     """Fill a store of real pairs up to ``count``, going on after those that it holds.
 
@@ -57,7 +57,7 @@ def fill_real(
 
 
 def fill_fake(
-    store: PairStore, folder: Folder, shards: Sequence[Sequence[str]], seed: int
+    store: PairStore, folder: MiniatureSystem, shards: Sequence[Sequence[str]], seed: int
 ) -> Iterator[int]:
     """Fill a store with what the bases make, as generation has them, going on where it is.
 
@@ -83,7 +83,7 @@ def fill_fake(
     )
 
 
-def rows_of_fakes(meanings: Sequence[Wish], count: int) -> dict[Hashable, list[int]]:
+def rows_of_fakes(meanings: Sequence[SceneWish], count: int) -> dict[Hashable, list[int]]:
     """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
 
     Where no fake has a meaning, those that share it but for the number of events, or for that and
@@ -91,7 +91,7 @@ def rows_of_fakes(meanings: Sequence[Wish], count: int) -> dict[Hashable, list[i
     """
     groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in FORMS]
 
-    def rows(meaning: Wish) -> list[int]:
+    def rows(meaning: SceneWish) -> list[int]:
         found = (
             group.get(replace(meaning, **form)) for form, group in zip(FORMS, groups, strict=True)
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmdisco.adapters.miniature.model import SECONDS
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
@@ -21,8 +21,8 @@ from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     agreement,
     as_record,
     read,
-    repaired,
-    shuffled,
+    same_caption_shuffle,
+    shuffle,
 )
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
@@ -31,19 +31,19 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     video_features,
 )
 from mmdisco.generation.pipeline import (
-    Generation,
-    Jointly,
-    Settings,
-    SoundFor,
+    AudioToVideo,
+    GenerationRun,
+    JointGeneration,
+    SamplerConfig,
     Task,
-    VideoFor,
+    VideoToAudio,
     generate,
 )
-from mmdisco.generation.presets.miniature_system import Folder
-from mmdisco.generation.system import Sampling
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.system import SamplingDefaults
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example, example_of
-from mmdisco.media.sounding_objects.scene import Wish
+from mmdisco.media.sounding_objects.scene import SceneWish
 
 HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on
 CLIPS_PER_CAPTION: Final = 8
@@ -52,7 +52,7 @@ REFERENCE_CLIPS: Final = 2048
 
 
 @dataclass(frozen=True)
-class Row:
+class MiniatureRow:
     """A way to generate.
 
     Attributes:
@@ -64,24 +64,24 @@ class Row:
 
     name: str
     given: str
-    sampling: Sampling
+    sampling: SamplingDefaults
     discriminator: str = "discriminator"
 
 
-def rows(sampling: Sampling) -> list[Row]:
+def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
     """The rows of the table of record."""
     alone = replace(sampling, joint_scale=AV(0.0, 0.0))
     to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
     to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
     return [
-        Row("bases alone", "nothing", alone),
-        Row("joint", "nothing", sampling),
-        Row("joint, additive control", "nothing", sampling, "additive"),
-        Row("joint, 50 DDIM steps", "nothing", replace(sampling, steps=50, solver="ddim")),
-        Row("video to audio, bases alone", "video", alone),
-        Row("video to audio", "video", to_audio),
-        Row("audio to video, bases alone", "audio", alone),
-        Row("audio to video", "audio", to_video),
+        MiniatureRow("bases alone", "nothing", alone),
+        MiniatureRow("joint", "nothing", sampling),
+        MiniatureRow("joint, additive control", "nothing", sampling, "additive"),
+        MiniatureRow("joint, 50 DDIM steps", "nothing", replace(sampling, steps=50, solver="ddim")),
+        MiniatureRow("video to audio, bases alone", "video", alone),
+        MiniatureRow("video to audio", "video", to_audio),
+        MiniatureRow("audio to video, bases alone", "audio", alone),
+        MiniatureRow("audio to video", "audio", to_video),
     ]
 
 
@@ -90,13 +90,13 @@ def held_out(index: int) -> Example:
     return example_of(asked_of(index), HELD_OUT + 1, index)
 
 
-def asked_of(index: int) -> Wish:
+def asked_of(index: int) -> SceneWish:
     """What the caption of ``held_out(index)`` says, without making the clip."""
     return caption_of(HELD_OUT, index // CLIPS_PER_CAPTION).named
 
 
 @dataclass(frozen=True)
-class Cell:
+class MiniatureCell:
     """The clips of one row and one seed, as read.
 
     Attributes:
@@ -112,8 +112,8 @@ class Cell:
         record: dict[str, Any] = {
             "clips": len(self.readings),
             "paired": as_record(agreement(self.readings)),
-            "re-paired": as_record(agreement(repaired(self.readings, seed))),
-            "shuffled": as_record(agreement(shuffled(self.readings, seed))),
+            "re-paired": as_record(agreement(same_caption_shuffle(self.readings, seed))),
+            "shuffled": as_record(agreement(shuffle(self.readings, seed))),
         }
         if reference is not None:
             for name in ("audio", "video"):
@@ -132,12 +132,12 @@ class Bench:
         features: The networks behind the Fréchet distances.
     """
 
-    folder: Folder
-    model: ModelPair
+    folder: MiniatureSystem
+    model: IndependentModels
     features: tuple[AudioFeatures, VideoFeatures]
 
     @staticmethod
-    def load(folder: Folder) -> "Bench":
+    def load(folder: MiniatureSystem) -> "Bench":
         """Read everything but the discriminators."""
         networks = (
             folder.load("audio_features", AudioFeatures),
@@ -145,13 +145,18 @@ class Bench:
         )
         return Bench(folder, folder.model(), networks)
 
-    def generated(self, row: Row, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
+    def generated(self, row: MiniatureRow, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
         """The clips of a row, a batch at a time."""
         discriminator = self.folder.discriminator(row.discriminator)
         return self.guided(discriminator, row.sampling.settings, row.given, seed, clips)
 
     def guided(
-        self, discriminator: Discriminator, settings: Settings, given: str, seed: int, clips: int
+        self,
+        discriminator: Discriminator,
+        settings: SamplerConfig,
+        given: str,
+        seed: int,
+        clips: int,
     ) -> Iterator[list[AudioVideo]]:
         """Clips of the held-out captions by any discriminator and settings, a batch at a time.
 
@@ -165,7 +170,7 @@ class Bench:
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
             task = _task(given, wanted)
-            generation = Generation(self.model, discriminator, settings, task, SECONDS)
+            generation = GenerationRun(self.model, discriminator, settings, task, SECONDS)
             seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
             yield generate(generation, [one.caption.text for one in wanted], seeds)
 
@@ -177,14 +182,14 @@ class Bench:
             videos = self.model.decode_video(self.model.encode_video([one.video for one in real]))
             yield [AudioVideo(*pair) for pair in zip(sounds, videos, strict=True)]
 
-    def read(self, batches: Iterator[list[AudioVideo]]) -> Iterator[Cell]:
+    def read(self, batches: Iterator[list[AudioVideo]]) -> Iterator[MiniatureCell]:
         """Look and listen, a batch at a time."""
         start = 0
         for clips in batches:
             named = [asked_of(start + offset) for offset in range(len(clips))]
             start += len(clips)
             audio, video = self.features
-            yield Cell(
+            yield MiniatureCell(
                 [read(clip, wish) for clip, wish in zip(clips, named, strict=True)],
                 AV(
                     audio_features(audio, [clip.audio for clip in clips]),
@@ -203,9 +208,9 @@ class Bench:
             )
 
 
-def joined(cells: Sequence[Cell]) -> Cell:
+def joined(cells: Sequence[MiniatureCell]) -> MiniatureCell:
     """All batches of a cell as one."""
-    return Cell(
+    return MiniatureCell(
         [reading for cell in cells for reading in cell.readings],
         AV(
             np.concatenate([cell.features.audio for cell in cells]),
@@ -217,8 +222,8 @@ def joined(cells: Sequence[Cell]) -> Cell:
 def _task(given: str, wanted: Sequence[Example]) -> Task:
     sounds, videos = [one.clip.audio for one in wanted], [one.clip.video for one in wanted]
     tasks: dict[str, Task] = {
-        "nothing": Jointly(),
-        "video": SoundFor(videos, videos),
-        "audio": VideoFor(sounds, sounds),
+        "nothing": JointGeneration(),
+        "video": VideoToAudio(videos, videos),
+        "audio": AudioToVideo(sounds, sounds),
     }
     return tasks[given]

@@ -16,9 +16,16 @@ from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
-from mmdisco.experiments.miniature.evaluation import REFERENCE_CLIPS, Bench, Cell, Row, joined, rows
+from mmdisco.experiments.miniature.evaluation import (
+    REFERENCE_CLIPS,
+    Bench,
+    MiniatureCell,
+    MiniatureRow,
+    joined,
+    rows,
+)
 from mmdisco.experiments.miniature.tables import REAL, summary, tables
-from mmdisco.generation.presets.miniature_system import Folder
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import plain, read_object, read_tensors, write_json, write_tensors, write_text
 from mmdisco.io.workers import each
 
@@ -31,7 +38,7 @@ def unwatched(*_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Job:
+class MiniatureJob:
     """One cell to be made.
 
     Attributes:
@@ -44,7 +51,7 @@ class Job:
 
     weights: Path
     out: Path
-    row: Row | None
+    row: MiniatureRow | None
     seed: int
     clips: int
 
@@ -66,7 +73,7 @@ class Job:
             "row": self._row(),
             "seed": self.seed,
             "clips": self.clips,
-            "weights": Folder(self.weights).config["sha256"],
+            "weights": MiniatureSystem(self.weights).config["sha256"],
         }
 
     def _row(self) -> dict[str, Any] | str:
@@ -101,19 +108,19 @@ def evaluate(
     if clips <= FEATURES or min(seeds, jobs) < 1:
         raise UserError(f"evaluate at least {FEATURES + 1} clips, 1 seed, 1 job")
     folder = weights or PACKAGED
-    wanted = rows(Folder(folder).sampling())
+    wanted = rows(MiniatureSystem(folder).sampling())
     known = [row.name for row in wanted]
     for name in names:
         if name not in known:
             raise UserError(f"unknown row {name!r}: choose of {', '.join(known)}")
     chosen = [row for row in wanted if not names or row.name in names]
-    todo = [Job(folder, out, None, 0, clips)] + [
-        Job(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
+    todo = [MiniatureJob(folder, out, None, 0, clips)] + [
+        MiniatureJob(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
     return run(todo, jobs, watch)
 
 
-def run(todo: Sequence[Job], jobs: int, watch: Watch = unwatched) -> str:
+def run(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> str:
     """Make the cells of ``todo`` that are not there yet, then sum up all of them."""
     out, weights = todo[0].out, todo[0].weights
     reference_of(out, weights, watch)
@@ -142,7 +149,7 @@ def run(todo: Sequence[Job], jobs: int, watch: Watch = unwatched) -> str:
     return f"{text}\n\n{line}"
 
 
-def _note(todo: Sequence[Job]) -> Mapping[str, Any]:
+def _note(todo: Sequence[MiniatureJob]) -> Mapping[str, Any]:
     packages = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
     return {
         "clips a row and seed": todo[0].clips,
@@ -152,7 +159,7 @@ def _note(todo: Sequence[Job]) -> Mapping[str, Any]:
     }
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: MiniatureJob) -> bool:
     if not job.file.is_file():
         return False
     record = read_object(job.file)
@@ -160,24 +167,24 @@ def _is_done(job: Job) -> bool:
     return record["settings"] == plain(job.settings)
 
 
-def _make(job: Job) -> None:
-    bench = Bench.load(Folder(job.weights))
+def _make(job: MiniatureJob) -> None:
+    bench = Bench.load(MiniatureSystem(job.weights))
     clips = (
         bench.generated(job.row, job.seed, job.clips) if job.row else bench.reconstructed(job.clips)
     )
-    cell: Cell = joined(list(bench.read(clips)))
+    cell: MiniatureCell = joined(list(bench.read(clips)))
     figures = cell.record(reference_of(job.out, job.weights), job.seed)
     write_json(job.file, {"settings": plain(job.settings), "figures": plain(figures)})
 
 
 def reference_of(out: Path, weights: Path, watch: Watch = unwatched) -> AV[FeatureStatistics]:
     """Statistics of real clips, made once."""
-    sums = Folder(weights).config["sha256"]
+    sums = MiniatureSystem(weights).config["sha256"]
     # features of other networks cannot be compared
     key = f"{sums['audio_features'][:8]}-{sums['video_features'][:8]}"
     file = out / f"reference-{key}.safetensors"
     if not file.is_file():
-        bench = Bench.load(Folder(weights))
+        bench = Bench.load(MiniatureSystem(weights))
         parts: list[AV[FeatureStatistics]] = []
         for part in bench.reference():
             parts.append(part)

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Final
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.data.pair_store import PairStore
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
 from mmdisco.experiments.miniature.evaluation import asked_of, held_out
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import Folder
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.diagnostics.measure import Comparison, Examiner, paths_of
-from mmdisco.training.diagnostics.shuffled_pairs import exchange
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
+from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 LEAST_PAIRS: Final = 16  # two captions of eight clips each
 FAKE_SEED: Final = 7_000_003
 
 
-def fitting(folder: Folder, name: str | None) -> AudioVideoDiscriminator:
+def fitting(folder: MiniatureSystem, name: str | None) -> AudioVideoDiscriminator:
     """A discriminator for the pair: its own, or one from a folder or the hub.
 
     Raises:
@@ -32,14 +32,14 @@ def fitting(folder: Folder, name: str | None) -> AudioVideoDiscriminator:
     """
     if name is None:
         return folder.discriminator()
-    network = DiscriminatorFolder.from_pretrained(name).network
+    network = PretrainedDiscriminator.from_pretrained(name).network
     folder.expect_fitting(network.config, "embedded")
     return network
 
 
 def examiner_of(
-    folder: Folder, kept: Path, *, pairs: int, levels: int, watch: Callable[[], None]
-) -> Examiner:
+    folder: MiniatureSystem, kept: Path, *, pairs: int, levels: int, watch: Callable[[], None]
+) -> DiagnosticsRunner:
     """Held-out clips, what the bases make of their captions, and both exchanged.
 
     Args:
@@ -68,13 +68,13 @@ def examiner_of(
     null: AV[Conditioning] = model.encode_prompts([""])
     clips, meanings = real.read(), [asked_of(index) for index in range(pairs)]
     base = guided_base(model, folder.sampling().guidance_scale)
-    return Examiner(
-        base=RememberedBase(base, kept / "bases"),
-        paths=paths_of(IndexPath(model.schedules), one_sided=True),
+    return DiagnosticsRunner(
+        base=CachedDenoiser(base, kept / "bases"),
+        paths=paths_of(SameTimestep(model.schedules), one_sided=True),
         real=clips,
         against={
-            "fake": Comparison(clips, fake.read()),
-            "shuffled": Comparison(*exchange(meanings).pairs(clips, null)),
+            "fake": RealVsOther(clips, fake.read()),
+            "shuffled": RealVsOther(*shuffle_pairs(meanings).pairs(clips, null)),
         },
         levels=levels,
         watch=watch,

@@ -11,7 +11,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.discriminators.embeddings import level_features
 from mmdisco.experiments.toy.mixture import Mixture
 from mmdisco.shapes import Latent
-from mmdisco.training.trainer import MovingAverage
+from mmdisco.training.trainer import EMA
 
 LEVEL_WIDTH = 32
 OCTAVES = 4
@@ -73,7 +73,7 @@ def train_denoiser(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NoiseNetwork(law.means.shape[1], width)
-    average = MovingAverage(network, 0.999)
+    average = EMA(network, 0.999)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0)
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -7,16 +7,16 @@ import torch
 from torch import Generator, Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.rng import NoiseSource, draw_normal
-from mmdisco.core.sampler import Grid, Sampler, UniformLogSNR, UniformTime
+from mmdisco.core.rng import NoiseSource, randn_tensor
+from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler, TimestepSpacing
 from mmdisco.core.schedulers import SOLVERS, solver
 from mmdisco.errors import UserError
-from mmdisco.experiments.toy.problems import Problem
+from mmdisco.experiments.toy.problems import ToyProblem
 
-GRIDS: dict[str, Grid] = {"time": UniformTime(), "log-snr": UniformLogSNR()}
+GRIDS: dict[str, TimestepSpacing] = {"time": LinspaceSpacing(), "log-snr": LogSNRSpacing()}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Start:
         return sampler.sample(denoiser, z_T, cond, self.noise)
 
 
-class Task(ABC):
+class ToyTask(ABC):
     """What is sampled, and what is given."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Task(ABC):
         """Clean pairs."""
 
 
-class Joint(Task):
+class ToyJoint(ToyTask):
     """Both sides from noise."""
 
     def points(self, start: Start) -> AV[Tensor]:
@@ -51,7 +51,7 @@ class Joint(Task):
         return start.finish(start.sampler, start.denoiser, start.z_T)
 
 
-class GivenVideoTask(Task):
+class GivenVideoTask(ToyTask):
     """Audio for true videos, held clean."""
 
     def points(self, start: Start) -> AV[Tensor]:
@@ -60,7 +60,7 @@ class GivenVideoTask(Task):
         return start.finish(start.sampler.given_video(), start.denoiser, z_T)
 
 
-class GivenAudioTask(Task):
+class GivenAudioTask(ToyTask):
     """Video for true audios, held clean."""
 
     def points(self, start: Start) -> AV[Tensor]:
@@ -69,7 +69,7 @@ class GivenAudioTask(Task):
         return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
 
 
-class NoisedVideoTask(Task):
+class NoisedVideoTask(ToyTask):
     """Audio for true videos that are noised along: the biased way, kept as a control."""
 
     def points(self, start: Start) -> AV[Tensor]:
@@ -89,13 +89,13 @@ class _NoisedAlong(JointDenoiser):
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
         generators = self.noise.generators.video
-        eps = draw_normal(self.video.shape, generators, self.video.dtype)
+        eps = randn_tensor(self.video.shape, generators, self.video.dtype)
         noised = AV(z_t.audio, level.video.add_noise(self.video, eps))
         return self.denoiser.predict_noise(noised, level, cond)
 
 
-TASKS: dict[str, Task] = {
-    "joint": Joint(),
+TASKS: dict[str, ToyTask] = {
+    "joint": ToyJoint(),
     "audio given video": GivenVideoTask(),
     "video given audio": GivenAudioTask(),
     "audio given noised video": NoisedVideoTask(),
@@ -103,7 +103,7 @@ TASKS: dict[str, Task] = {
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ToyEvaluation:
     """A way to sample, by names that a table can print.
 
     Attributes:
@@ -111,14 +111,14 @@ class Evaluation:
         steps: Sampling steps.
         grid: A key of ``GRIDS``.
         task: A key of ``TASKS``.
-        corrections: Corrector steps.
+        resamples: Corrector steps.
     """
 
     solver: str = "ddim"
     steps: int = 50
     grid: str = "time"
     task: str = "joint"
-    corrections: int = 0
+    resamples: int = 0
 
     def __post_init__(self) -> None:
         for name, table in (("solver", SOLVERS), ("grid", GRIDS), ("task", TASKS)):
@@ -130,11 +130,11 @@ class Evaluation:
             raise UserError(f"{self.steps} sampling steps: ask for at least 1")
 
     def sample(
-        self, goal: Problem, path: NoisePath, denoiser: JointDenoiser, count: int, seed: int
+        self, goal: ToyProblem, path: LevelCoupling, denoiser: JointDenoiser, count: int, seed: int
     ) -> Tensor:
         """Points of the joint, (count, 2 d); what is given are true samples."""
         own = solver(self.solver)
-        sampler = Sampler(path, AV(own, own), self.steps, GRIDS[self.grid], self.corrections)
+        sampler = Sampler(path, AV(own, own), self.steps, GRIDS[self.grid], self.resamples)
         generator = Generator().manual_seed(10_000 + seed)
         given = goal.split(goal.joint.sample(count, generator).float())
         noise = NoiseSource.shared(seed)

@@ -11,7 +11,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.experiments.toy.mixture import Mixture
-from mmdisco.experiments.toy.problems import Problem
+from mmdisco.experiments.toy.problems import ToyProblem
 from mmdisco.shapes import Latent, Logit
 
 
@@ -90,7 +90,7 @@ def _joined(z_t: AV[Tensor], level: AV[NoiseLevel]) -> tuple[Tensor, Tensor, Ten
 class RealPairs(PairSource):
     """Fresh draws of a problem's joint."""
 
-    problem: Problem
+    problem: ToyProblem
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """Independent pairs, float32."""
@@ -101,7 +101,7 @@ class RealPairs(PairSource):
 class BasePairs(PairSource):
     """Fresh draws of the two bases, side by side."""
 
-    problem: Problem
+    problem: ToyProblem
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """Independent halves, float32."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdisco.experiments.toy.grid import points_file
 from mmdisco.experiments.toy.measure import EXTENT, total_variation
 from mmdisco.experiments.toy.problems import problem
-from mmdisco.experiments.toy.run import Cell
+from mmdisco.experiments.toy.run import ToyCell
 from mmdisco.io.files import read_tensors, replacing
 
 CAPTIONS = {
@@ -25,17 +25,17 @@ CAPTIONS = {
 SETTINGS = {"ind": "in distribution", "ood": "out of distribution"}
 
 
-def draw_guidance(out: Path, cells: Sequence[Cell]) -> Path | None:
+def draw_guidance(out: Path, cells: Sequence[ToyCell]) -> Path | None:
     """For each problem: the data, the bases alone and the guided samples, IND and OOD."""
     return _grid(out, cells, "guidance.png", ("bases", "both"))
 
 
-def draw_losses(out: Path, cells: Sequence[Cell]) -> Path | None:
+def draw_losses(out: Path, cells: Sequence[ToyCell]) -> Path | None:
     """For each problem: the exact log ratio and what each loss taught, IND and OOD."""
     return _grid(out, cells, "losses.png", ("exact", "disc", "denoise", "both"))
 
 
-def _grid(out: Path, cells: Sequence[Cell], name: str, losses: tuple[str, ...]) -> Path | None:
+def _grid(out: Path, cells: Sequence[ToyCell], name: str, losses: tuple[str, ...]) -> Path | None:
     first = {
         (cell.problem, cell.setting, cell.loss): cell
         for cell in cells
@@ -70,7 +70,7 @@ def _grid(out: Path, cells: Sequence[Cell], name: str, losses: tuple[str, ...]) 
     return path
 
 
-def _any(first: dict[tuple[str, str, str], Cell], setting: str, loss: str) -> bool:
+def _any(first: dict[tuple[str, str, str], ToyCell], setting: str, loss: str) -> bool:
     return any(key[1:] == (setting, loss) for key in first)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmdisco.experiments.toy.run import Cell, run_cell
+from mmdisco.experiments.toy.run import ToyCell, run_cell
 from mmdisco.io.files import read_object, write_json, write_tensors
 from mmdisco.io.workers import each
 
@@ -16,8 +16,8 @@ KEPT_POINTS = 10_000
 
 
 def run_cells(
-    cells: list[Cell], out: Path, jobs: int, threads: int = 1
-) -> Iterator[tuple[Cell, list[Any]]]:
+    cells: list[ToyCell], out: Path, jobs: int, threads: int = 1
+) -> Iterator[tuple[ToyCell, list[Any]]]:
     """Run what is not yet done, ``jobs`` at a time.
 
     Args:
@@ -29,7 +29,7 @@ def run_cells(
     Yields:
         Each cell with its rows, as they finish; those of earlier runs first.
     """
-    waiting: list[Cell] = []
+    waiting: list[ToyCell] = []
     for cell in cells:
         done = _record(out, cell)
         if done.is_file():
@@ -40,16 +40,16 @@ def run_cells(
     yield from each(run, waiting, jobs, threads=threads)
 
 
-def points_file(out: Path, cell: Cell) -> Path:
+def points_file(out: Path, cell: ToyCell) -> Path:
     """Where the first evaluation's points of a cell are kept."""
     return out / "cells" / f"{cell.name}.safetensors"
 
 
-def _record(out: Path, cell: Cell) -> Path:
+def _record(out: Path, cell: ToyCell) -> Path:
     return out / "cells" / f"{cell.name}.json"
 
 
-def _run_and_keep(cell: Cell, out: Path) -> list[dict[str, object]]:
+def _run_and_keep(cell: ToyCell, out: Path) -> list[dict[str, object]]:
     run_dir = out / "runs" / cell.name
     outcome = run_cell(cell, run_dir)
     points = outcome.points[:KEPT_POINTS].to(torch.float32)

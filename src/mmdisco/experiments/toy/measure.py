@@ -10,13 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import NoisePath
+from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import differentiate
-from mmdisco.core.noise import NoiseLevel, over
+from mmdisco.core.log_ratio import log_ratio_gradient
+from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.experiments.toy.exact import ExactLogRatio
 from mmdisco.experiments.toy.mixture import Mixture
-from mmdisco.experiments.toy.problems import Problem
+from mmdisco.experiments.toy.problems import ToyProblem
 
 REFERENCE_SAMPLES = 400_000
 BINS = 24
@@ -32,7 +32,7 @@ def histogram(points: Tensor) -> Tensor:
     return torch.bincount(index, minlength=BINS * BINS + 1).double() / len(points)
 
 
-def total_variation(problem: Problem, points: Tensor) -> float:
+def total_variation(problem: ToyProblem, points: Tensor) -> float:
     """½ Σ |share − true share| over the cells, for planes; 0 is perfect, 1 disjoint.
 
     The truth is a histogram of 400,000 evenly drawn samples. 10,000 true samples score about 0.03
@@ -42,7 +42,7 @@ def total_variation(problem: Problem, points: Tensor) -> float:
     return float(0.5 * (histogram(points) - histogram(truth)).abs().sum())
 
 
-def sliced_wasserstein(problem: Problem, points: Tensor, projections: int = 128) -> float:
+def sliced_wasserstein(problem: ToyProblem, points: Tensor, projections: int = 128) -> float:
     """Sliced 2-Wasserstein distance to as many true samples, over random directions."""
     generator = _seeded()
     truth = problem.joint.sample_evenly(len(points), generator)
@@ -52,7 +52,7 @@ def sliced_wasserstein(problem: Problem, points: Tensor, projections: int = 128)
     return float((ours - theirs).square().mean().sqrt())
 
 
-def class_agreement(problem: Problem, points: Tensor) -> float:
+def class_agreement(problem: ToyProblem, points: Tensor) -> float:
     """Share of pairs whose halves belong to the same component, each judged on its own."""
 
     def classes(start: int, stop: int) -> Tensor:
@@ -66,7 +66,7 @@ def class_agreement(problem: Problem, points: Tensor) -> float:
 
 
 def gradient_r2(
-    problem: Problem, path: NoisePath, discriminator: Discriminator, count: int = 8000
+    problem: ToyProblem, path: LevelCoupling, discriminator: Discriminator, count: int = 8000
 ) -> float:
     """1 − E‖σ (∇h − ∇h*)‖² / E‖σ ∇h*‖² on noised real pairs, u uniform; no sampler in it."""
     generator = _seeded()
@@ -77,18 +77,18 @@ def gradient_r2(
     text = z_0.map(lambda x: x[:, :0])
     exact = ExactLogRatio(problem.joint, problem.bases)
     ours, truth = (
-        differentiate(lambda z, h=h: h(z, levels, text), z_t).gradient
+        log_ratio_gradient(lambda z, h=h: h(z, levels, text), z_t).gradient
         for h in (discriminator, exact)
     )
 
     def power(gradient: AV[Tensor]) -> float:
-        noise = each(lambda g, level: over(level.sigma, g) * g, gradient, levels)
+        noise = each(lambda g, level: broadcast_like(level.sigma, g) * g, gradient, levels)
         return float(noise.audio.square().sum() + noise.video.square().sum())
 
     return 1 - power(each(torch.sub, ours, truth)) / power(truth)
 
 
-def measures(problem: Problem, points: Tensor) -> dict[str, float]:
+def measures(problem: ToyProblem, points: Tensor) -> dict[str, float]:
     """All measures of samples that fit the problem's dimension."""
     common = {"sw2": sliced_wasserstein(problem, points)}
     if problem.width == 1:

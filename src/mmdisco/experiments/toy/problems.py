@@ -19,7 +19,7 @@ OOD_DEVIATION = 2.0
 
 
 @dataclass(frozen=True)
-class Problem:
+class ToyProblem:
     """A joint law, and the two laws whose product the bases sample.
 
     Attributes:
@@ -133,7 +133,7 @@ SETTINGS: dict[str, Callable[[Mixture], AV[Mixture]]] = {
 }
 
 
-def problem(name: str, setting: str) -> Problem:
+def problem(name: str, setting: str) -> ToyProblem:
     """The problem of a name in a setting.
 
     Raises:
@@ -144,7 +144,7 @@ def problem(name: str, setting: str) -> Problem:
     if setting not in SETTINGS:
         raise UserError(f"unknown setting {setting!r}: choose one of {', '.join(SETTINGS)}")
     joint = JOINTS[name]()
-    return Problem(name, setting, joint, SETTINGS[setting](joint))
+    return ToyProblem(name, setting, joint, SETTINGS[setting](joint))
 
 
 def _standardise(points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.experiments.toy.measure import gap_closed
-from mmdisco.experiments.toy.run import Recipe
+from mmdisco.experiments.toy.run import ToyRecipe
 from mmdisco.io.files import write_json, write_text
 
 Row = dict[str, Any]
@@ -62,7 +62,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def write_report(
-    out: Path, title: str, recipe: Recipe, rows: Sequence[Row], seconds: float
+    out: Path, title: str, recipe: ToyRecipe, rows: Sequence[Row], seconds: float
 ) -> None:
     """Write ``results.json`` and ``table.md``.
 

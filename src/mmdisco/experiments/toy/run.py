@@ -9,27 +9,32 @@ import torch
 from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import IndexPath
-from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentPair, JointDenoiser
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale, JointGuidance
-from mmdisco.core.losses import Objective
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.noise import linear
-from mmdisco.core.noise_levels import ImportanceLaw, LevelLaw, PowerLaw, TimeLaw
+from mmdisco.core.noise_levels import (
+    LossSecondMomentSampler,
+    NoiseLevelSampler,
+    PowerSampler,
+    TimestepSampler,
+)
 from mmdisco.core.pairs import PairSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import ddim
 from mmdisco.data.fake_pairs import generate_fake_pairs
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import Repaired
+from mmdisco.data.pairing import Recombined
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.bases import train_denoiser
-from mmdisco.experiments.toy.evaluation import Evaluation
+from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
 from mmdisco.experiments.toy.measure import gradient_r2, measures
-from mmdisco.experiments.toy.problems import Problem, problem
-from mmdisco.training.config import TrainConfig
+from mmdisco.experiments.toy.problems import ToyProblem, problem
+from mmdisco.training.config import TrainerConfig
 from mmdisco.training.trainer import Trainer
 
 REFERENCES = ("bases", "exact")
@@ -38,7 +43,7 @@ FAKE_SHARD, FAKE_SHARDS = 5000, 4
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ToyRecipe:
     """How a cell's discriminator is trained and sampled.
 
     Attributes:
@@ -67,39 +72,41 @@ class Recipe:
     octaves: int = 4
     trained_bases: bool = False
     samples: int = 10_000
-    evaluations: tuple[Evaluation, ...] = field(default_factory=lambda: (Evaluation(),))
+    evaluations: tuple[ToyEvaluation, ...] = field(default_factory=lambda: (ToyEvaluation(),))
 
     def __post_init__(self) -> None:
         # what a trainer would refuse is refused here, before a process is started
-        TrainConfig(steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate)
+        TrainerConfig(
+            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
+        )
         VectorConfig(width=self.width)
         if not self.denoising > 0:
             raise UserError(f"lambda {self.denoising}: give a number above 0")
         if self.samples < 100:
             raise UserError(f"{self.samples} samples: ask for at least 100")
 
-    def objective(self, loss: str) -> Objective:
+    def objective(self, loss: str) -> MMDisCoLoss:
         """The weights of a named loss."""
         return {
-            "disc": Objective(1.0, 0.0),
-            "denoise": Objective(0.0, 1.0),
-            "both": Objective(1.0, self.denoising),
+            "disc": MMDisCoLoss(1.0, 0.0),
+            "denoise": MMDisCoLoss(0.0, 1.0),
+            "both": MMDisCoLoss(1.0, self.denoising),
         }[loss]
 
-    def time_law(self) -> TimeLaw:
+    def time_law(self) -> TimestepSampler:
         """A fresh law of u."""
-        return PowerLaw(self.time_power) if self.time_power else ImportanceLaw()
+        return PowerSampler(self.time_power) if self.time_power else LossSecondMomentSampler()
 
 
 @dataclass(frozen=True)
-class Cell:
+class ToyCell:
     """A problem in a setting, guided by what one loss taught (or by a reference), for one seed."""
 
     problem: str
     setting: str
     loss: str
     seed: int
-    recipe: Recipe
+    recipe: ToyRecipe
 
     def __post_init__(self) -> None:
         problem(self.problem, self.setting)
@@ -115,14 +122,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToyOutcome:
     """What a cell gave: one row per evaluation, and the points of the first one."""
 
     rows: list[dict[str, object]]
     points: Tensor
 
 
-def run_cell(cell: Cell, run_dir: Path) -> Outcome:
+def run_cell(cell: ToyCell, run_dir: Path) -> ToyOutcome:
     """Train (from a checkpoint if there is one), sample and measure.
 
     Args:
@@ -131,7 +138,7 @@ def run_cell(cell: Cell, run_dir: Path) -> Outcome:
     """
     goal = problem(cell.problem, cell.setting)
     schedule = linear()
-    path = IndexPath(AV(schedule, schedule))
+    path = SameTimestep(AV(schedule, schedule))
     base, real, fake = _bases(cell, goal, path, run_dir)
     common: dict[str, object] = {
         "problem": cell.problem,
@@ -151,21 +158,21 @@ def run_cell(cell: Cell, run_dir: Path) -> Outcome:
         first = points if first is None else first
         rows.append({**common, **asdict(evaluation), **measures(goal, points)})
     assert first is not None
-    return Outcome(rows, first)
+    return ToyOutcome(rows, first)
 
 
 def _bases(
-    cell: Cell, goal: Problem, path: IndexPath, run_dir: Path
-) -> tuple[IndependentPair, PairSource, PairSource]:
+    cell: ToyCell, goal: ToyProblem, path: SameTimestep, run_dir: Path
+) -> tuple[IndependentDenoisers, PairSource, PairSource]:
     schedule = path.schedules.audio
     if not cell.recipe.trained_bases:
         exact: AV[Denoiser] = goal.bases.map(lambda law: MixtureDenoiser(law, schedule))
-        return IndependentPair(exact), RealPairs(goal), BasePairs(goal)
+        return IndependentDenoisers(exact), RealPairs(goal), BasePairs(goal)
     learnt: AV[Denoiser] = AV(
         train_denoiser(goal.bases.audio, schedule, seed=2 * cell.seed),
         train_denoiser(goal.bases.video, schedule, seed=2 * cell.seed + 1),
     )
-    base = IndependentPair(learnt)
+    base = IndependentDenoisers(learnt)
     store = PairStore(run_dir / "fakes", "fake")
     shape = torch.Size([goal.width])
     none = Conditioning.none(FAKE_SHARD)
@@ -179,14 +186,14 @@ def _bases(
     )
     for _ in shards:
         pass
-    return base, RealPairs(goal), Repaired(store)
+    return base, RealPairs(goal), Recombined(store)
 
 
 def _discriminator(
-    cell: Cell,
-    goal: Problem,
+    cell: ToyCell,
+    goal: ToyProblem,
     base: JointDenoiser,
-    path: IndexPath,
+    path: SameTimestep,
     real: PairSource,
     fake: PairSource,
     run_dir: Path,
@@ -197,9 +204,9 @@ def _discriminator(
     none = Conditioning.none(1)
     trainer = Trainer(
         base,
-        LevelLaw(path, recipe.time_law(), recipe.independent, recipe.one_sided),
+        NoiseLevelSampler(path, recipe.time_law(), recipe.independent, recipe.one_sided),
         recipe.objective(cell.loss),
-        TrainConfig(
+        TrainerConfig(
             steps=recipe.steps,
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mmdisco.errors import UserError
-from mmdisco.experiments.toy.evaluation import Evaluation
-from mmdisco.experiments.toy.run import LOSSES, REFERENCES, Cell, Recipe
+from mmdisco.experiments.toy.evaluation import ToyEvaluation
+from mmdisco.experiments.toy.run import LOSSES, REFERENCES, ToyCell, ToyRecipe
 
 PLANES = ("gaussian", "mixture", "8gaussians", "moons", "swissroll", "checkerboard")
 
 
 @dataclass(frozen=True)
-class Selection:
+class StudySelection:
     """What a study is narrowed to; empty tuples leave it as it is.
 
     Attributes:
@@ -32,7 +32,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Study:
+class ToyStudy:
     """A named set of cells.
 
     Attributes:
@@ -43,13 +43,15 @@ class Study:
     """
 
     title: str
-    recipe: Recipe
+    recipe: ToyRecipe
     problems: tuple[str, ...]
     settings: tuple[str, ...] = ("ind", "ood")
     losses: tuple[str, ...] = LOSSES
     references: tuple[str, ...] = REFERENCES
 
-    def cells(self, selection: Selection, change: Callable[[Recipe], Recipe]) -> list[Cell]:
+    def cells(
+        self, selection: StudySelection, change: Callable[[ToyRecipe], ToyRecipe]
+    ) -> list[ToyCell]:
         """All cells, references first.
 
         Args:
@@ -58,7 +60,7 @@ class Study:
         """
         recipe = change(self.recipe)
         return [
-            Cell(problem, setting, loss, seed, recipe)
+            ToyCell(problem, setting, loss, seed, recipe)
             for loss in (*self.references, *(selection.losses or self.losses))
             for problem in selection.problems or self.problems
             for setting in selection.settings or self.settings
@@ -67,63 +69,63 @@ class Study:
 
 
 _ONE_SIDED = (
-    Evaluation(),
-    Evaluation(task="audio given video"),
-    Evaluation(task="video given audio"),
-    Evaluation(task="audio given noised video"),
+    ToyEvaluation(),
+    ToyEvaluation(task="audio given video"),
+    ToyEvaluation(task="video given audio"),
+    ToyEvaluation(task="audio given noised video"),
 )
 _SAMPLERS = (
-    Evaluation("ddim", 50),
-    Evaluation("ddim", 10),
-    Evaluation("ddim", 20),
-    Evaluation("ddim", 100),
-    Evaluation("ddpm", 50),
+    ToyEvaluation("ddim", 50),
+    ToyEvaluation("ddim", 10),
+    ToyEvaluation("ddim", 20),
+    ToyEvaluation("ddim", 100),
+    ToyEvaluation("ddpm", 50),
     *(
-        Evaluation(solver, steps, "log-snr")
+        ToyEvaluation(solver, steps, "log-snr")
         for solver in ("dpm++2m", "dpm++3m", "dpm++2s", "unipc")
         for steps in (10, 20)
     ),
-    Evaluation("dpm++2m", 20, "time"),
-    Evaluation("euler", 20, "log-snr"),
-    Evaluation("flow-euler", 20, "log-snr"),
-    Evaluation("ddim", 50, corrections=1),
+    ToyEvaluation("dpm++2m", 20, "time"),
+    ToyEvaluation("euler", 20, "log-snr"),
+    ToyEvaluation("flow-euler", 20, "log-snr"),
+    ToyEvaluation("ddim", 50, resamples=1),
 )
 
-STUDIES: dict[str, Study] = {
-    "losses": Study("Loss functions, in and out of distribution", Recipe(), PLANES),
-    "budget": Study(
+STUDIES: dict[str, ToyStudy] = {
+    "losses": ToyStudy("Loss functions, in and out of distribution", ToyRecipe(), PLANES),
+    "budget": ToyStudy(
         "A longer budget, both losses",
-        Recipe(steps=6000, width=128, evaluations=(Evaluation("ddpm", 250), Evaluation())),
+        ToyRecipe(steps=6000, width=128, evaluations=(ToyEvaluation("ddpm", 250), ToyEvaluation())),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
         references=(),
     ),
-    "two-level": Study(
+    "two-level": ToyStudy(
         "One network with two noise levels: joint and one-sided generation",
-        Recipe(steps=3000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
+        ToyRecipe(steps=3000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
     ),
-    "samplers": Study(
+    "samplers": ToyStudy(
         "Solvers, steps and corrections",
-        Recipe(evaluations=_SAMPLERS),
+        ToyRecipe(evaluations=_SAMPLERS),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
         references=("bases",),
     ),
-    "vectors": Study(
+    "vectors": ToyStudy(
         "Pairs of vectors in R⁸",
-        Recipe(steps=4000, width=192, octaves=0, learning_rate=4e-3),
+        ToyRecipe(steps=4000, width=192, octaves=0, learning_rate=4e-3),
         ("vectors",),
         settings=("ind",),
         losses=("disc", "both"),
     ),
-    "bases": Study(
+    "bases": ToyStudy(
         "Bases that were trained, fakes that they made",
-        Recipe(trained_bases=True),
+        ToyRecipe(trained_bases=True),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
@@ -131,12 +133,12 @@ STUDIES: dict[str, Study] = {
 }
 
 
-def quick(recipe: Recipe) -> Recipe:
+def quick(recipe: ToyRecipe) -> ToyRecipe:
     """A recipe that shows the trend within seconds."""
     return replace(recipe, steps=min(recipe.steps, 500), samples=4000)
 
 
-def study(name: str) -> Study:
+def study(name: str) -> ToyStudy:
     """The study of a name.
 
     Raises:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmdisco.adapters.components import Part
+from mmdisco.adapters.components import ComponentFiles
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.generation.presets.options import DTYPES, Options
-from mmdisco.generation.system import Pair, Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.presets.options import DTYPES, BuildOptions
+from mmdisco.generation.system import JointSystem, SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 if TYPE_CHECKING:
     from mmdisco.adapters.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ _ENDS: Final = 1 << 20  # bytes of either end of a file that its mark is made of
 
 
 @dataclass(frozen=True)
-class Component:
+class CheckpointRef:
     """One checkpoint of a preset.
 
     Attributes:
@@ -38,13 +38,13 @@ class Component:
 
     role: str
     source: str
-    parts: tuple[Part, ...]
+    parts: tuple[ComponentFiles, ...]
     gigabytes: float
     licence: str
     folder: str
     on_hub: bool = True
 
-    def find(self, options: Options) -> "Checkpoint":
+    def find(self, options: BuildOptions) -> "Checkpoint":
         """The checkpoint: in the folder of weights, in the hub's cache, or downloaded into that.
 
         Where the hub does not answer either, it is the folder that files may be put into.
@@ -62,7 +62,7 @@ class Component:
                 return elsewhere
         return Checkpoint(own, address, dtype)
 
-    def present(self, options: Options) -> bool:
+    def present(self, options: BuildOptions) -> bool:
         """Whether all its files are here; nothing is downloaded."""
         from mmdisco.adapters.checkpoint import cached
 
@@ -73,7 +73,7 @@ class Component:
     def _lacks(self, folder: Path) -> bool:
         return any(part.missing(folder) for part in self.parts)
 
-    def mark(self, options: Options) -> str:
+    def mark(self, options: BuildOptions) -> str:
         """SHA-256 of names, sizes and both ends of all weights: enough to tell others apart."""
         folder = self.find(options).folder
         total = hashlib.sha256()
@@ -95,12 +95,12 @@ class Preset(ABC):
 
     @property
     @abstractmethod
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """Its checkpoints, the discriminator's last."""
 
     @property
     @abstractmethod
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """The clips it makes unless told otherwise."""
 
     @property
@@ -114,7 +114,7 @@ class Preset(ABC):
         """What else is to be known before it is used; may be empty."""
 
     @abstractmethod
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """The settings that generation begins with.
 
         Raises:
@@ -130,19 +130,19 @@ class Preset(ABC):
         """
 
     @abstractmethod
-    def pair(self, options: Options) -> Pair:
+    def pair(self, options: BuildOptions) -> JointSystem:
         """The pair, nothing loaded yet.
 
         Raises:
             UserError: The preset has no such option.
         """
 
-    def present(self, options: Options) -> tuple[bool, ...]:
+    def present(self, options: BuildOptions) -> tuple[bool, ...]:
         """Whether the files of each component are here."""
         return tuple(component.present(options) for component in self.components)
 
     def build(
-        self, options: Options, seeds: Sequence[int] = ()
+        self, options: BuildOptions, seeds: Sequence[int] = ()
     ) -> tuple[JointModel, Discriminator]:
         """The bases and their discriminator, loaded.
 
@@ -153,7 +153,7 @@ class Preset(ABC):
         return pair.model(seeds), pair.discriminator()
 
 
-def runtime_of(options: Options) -> "Runtime":
+def runtime_of(options: BuildOptions) -> "Runtime":
     """Device and memory of adapted models.
 
     Raises:
@@ -165,7 +165,7 @@ def runtime_of(options: Options) -> "Runtime":
     return Runtime(device, options.offload, options.vae_slicing, options.vae_tiling)
 
 
-def expect_files(components: Sequence[Component], options: Options, name: str) -> None:
+def expect_files(components: Sequence[CheckpointRef], options: BuildOptions, name: str) -> None:
     """Make sure that all files are here.
 
     Raises:
@@ -176,9 +176,9 @@ def expect_files(components: Sequence[Component], options: Options, name: str) -
     expect_complete([(one.find(options), one.parts) for one in components], name)
 
 
-def form_of(usual: Form, options: Options) -> Form:
+def form_of(usual: ClipSpec, options: BuildOptions) -> ClipSpec:
     """The clips that options ask for, ``usual`` where they are silent."""
-    return Form(
+    return ClipSpec(
         seconds=options.seconds or usual.seconds,
         fps=options.fps or usual.fps,
         size=options.size or usual.size,

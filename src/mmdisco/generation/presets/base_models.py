@@ -10,25 +10,25 @@ from mmdisco.adapters import components
 from mmdisco.core.denoiser import BaseModel, Medium
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.base import Component, runtime_of
-from mmdisco.generation.presets.options import DTYPES, Options
+from mmdisco.generation.presets.base import CheckpointRef, runtime_of
+from mmdisco.generation.presets.options import DTYPES, BuildOptions
 from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 
 if TYPE_CHECKING:
-    from mmdisco.adapters.video_vae import Picture
+    from mmdisco.adapters.video_vae import VideoSpec
 
 
-class Base(ABC, Generic[Medium]):
+class BaseModelSpec(ABC, Generic[Medium]):
     """A base model to be loaded; the libraries behind it are imported then."""
 
     @property
     @abstractmethod
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """Its checkpoints."""
 
     @abstractmethod
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """Refuse what the model does not have, before anything is loaded.
 
         Raises:
@@ -36,7 +36,7 @@ class Base(ABC, Generic[Medium]):
         """
 
     @abstractmethod
-    def load(self, options: Options, form: Form) -> BaseModel[Medium]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Medium]:
         """With its weights.
 
         Raises:
@@ -45,19 +45,19 @@ class Base(ABC, Generic[Medium]):
 
 
 @dataclass(frozen=True)
-class AudioLDMBase(Base[Audio]):
+class AudioLDMBase(BaseModelSpec[Audio]):
     """AudioLDM."""
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """``cvssp/audioldm-m-full``."""
         parts = components.audioldm()
         return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """All is possible."""
 
-    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """It makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm import AudioLDM
 
@@ -66,18 +66,18 @@ class AudioLDMBase(Base[Audio]):
 
 
 @dataclass(frozen=True)
-class AudioLDM2Base(Base[Audio]):
+class AudioLDM2Base(BaseModelSpec[Audio]):
     """AudioLDM2."""
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """``cvssp/audioldm2``."""
         return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """All is possible."""
 
-    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """It makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm2 import AudioLDM2
 
@@ -86,19 +86,19 @@ class AudioLDM2Base(Base[Audio]):
 
 
 @dataclass(frozen=True)
-class AuffusionBase(Base[Audio]):
+class AuffusionBase(BaseModelSpec[Audio]):
     """Auffusion."""
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """``auffusion/auffusion-full``."""
         parts = components.AUFFUSION
         return (_hub("sound", "auffusion/auffusion-full", parts, 4.3, "see its page"),)
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """All is possible."""
 
-    def load(self, options: Options, form: Form) -> BaseModel[Audio]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """It makes up to 10.24 s."""
         from mmdisco.adapters.auffusion.model import Auffusion
 
@@ -107,11 +107,11 @@ class AuffusionBase(Base[Audio]):
 
 
 @dataclass(frozen=True)
-class AnimateDiffBase(Base[Video]):
+class AnimateDiffBase(BaseModelSpec[Video]):
     """AnimateDiff around Realistic Vision."""
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """The image model and the motion adapter."""
         images, motion = components.image_model(), (components.motion_adapter(),)
         realistic = "SG161222/Realistic_Vision_V5.1_noVAE"
@@ -121,10 +121,10 @@ class AnimateDiffBase(Base[Video]):
             _hub("motion", adapter, motion, 1.8, "none stated"),
         )
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """All is possible."""
 
-    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """It makes up to 32 frames."""
         from mmdisco.adapters.animatediff import AnimateDiff
 
@@ -134,7 +134,7 @@ class AnimateDiffBase(Base[Video]):
 
 
 @dataclass(frozen=True)
-class TextToVideoBase(Base[Video]):
+class TextToVideoBase(BaseModelSpec[Video]):
     """ModelScope's model and its kin.
 
     Attributes:
@@ -144,14 +144,14 @@ class TextToVideoBase(Base[Video]):
     source: str
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """The one checkpoint."""
         return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """All is possible."""
 
-    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """It makes any number of frames."""
         from mmdisco.adapters.text_to_video import TextToVideoSD
 
@@ -161,7 +161,7 @@ class TextToVideoBase(Base[Video]):
 
 
 @dataclass(frozen=True)
-class VideoCrafter2Base(Base[Video]):
+class VideoCrafter2Base(BaseModelSpec[Video]):
     """VideoCrafter2.
 
     Attributes:
@@ -171,7 +171,7 @@ class VideoCrafter2Base(Base[Video]):
     levels: Callable[[], NoiseSchedule] | None = None
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """The checkpoint, and CLIP's tokenizer."""
         words = "openai/clip-vit-large-patch14"
         networks, home = (components.VIDEOCRAFTER2,), "VideoCrafter/VideoCrafter2"
@@ -180,12 +180,12 @@ class VideoCrafter2Base(Base[Video]):
             _hub("words", words, (components.CLIP_TOKENIZER,), 0.0, "see its page"),
         )
 
-    def expect(self, options: Options) -> None:
+    def expect(self, options: BuildOptions) -> None:
         """There is neither offloading nor tiling."""
         if options.offload or options.vae_tiling:
             raise UserError("VideoCrafter2 has neither offloading nor tiling: switch them off")
 
-    def load(self, options: Options, form: Form) -> BaseModel[Video]:
+    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """It makes any number of frames of multiples of 64."""
         from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 
@@ -198,16 +198,20 @@ class VideoCrafter2Base(Base[Video]):
 
 
 def _hub(
-    role: str, source: str, parts: tuple[components.Part, ...], gigabytes: float, licence: str
-) -> Component:
-    return Component(role, source, parts, gigabytes, licence, folder=source)
+    role: str,
+    source: str,
+    parts: tuple[components.ComponentFiles, ...],
+    gigabytes: float,
+    licence: str,
+) -> CheckpointRef:
+    return CheckpointRef(role, source, parts, gigabytes, licence, folder=source)
 
 
-def _sources(base: Base[Medium], options: Options) -> list[Path]:
+def _sources(base: BaseModelSpec[Medium], options: BuildOptions) -> list[Path]:
     return [component.find(options).folder for component in base.components]
 
 
-def _picture(form: Form) -> "Picture":
-    from mmdisco.adapters.video_vae import Picture
+def _picture(form: ClipSpec) -> "VideoSpec":
+    from mmdisco.adapters.video_vae import VideoSpec
 
-    return Picture(*form.size, fps=form.fps)
+    return VideoSpec(*form.size, fps=form.fps)

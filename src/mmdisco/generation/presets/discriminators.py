@@ -10,31 +10,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from mmdisco.adapters.components import Part
+from mmdisco.adapters.components import ComponentFiles
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.discriminators.hub import DiscriminatorFolder, read_config
-from mmdisco.discriminators.official.config import ReleasedConfig
+from mmdisco.discriminators.hub import PretrainedDiscriminator, read_config
+from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.network import ClampedLogit
 from mmdisco.discriminators.two_tower import AudioVideoConfig
-from mmdisco.discriminators.wrappers import Placed
-from mmdisco.generation.pipeline import Method
-from mmdisco.generation.presets.base import Component
-from mmdisco.generation.presets.options import Options
-from mmdisco.generation.system import Demand, Pair, Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.discriminators.wrappers import OnDevice
+from mmdisco.generation.pipeline import GuidanceOrder
+from mmdisco.generation.presets.base import CheckpointRef
+from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 SOURCE: Final = "AkioHayakawa/MMDisCo"
 
 
-class Judge(ABC):
+class DiscriminatorSpec(ABC):
     """A discriminator to be loaded."""
 
     @property
     @abstractmethod
-    def component(self) -> Component:
+    def component(self) -> CheckpointRef:
         """Its checkpoint."""
 
     @property
@@ -43,7 +43,7 @@ class Judge(ABC):
         """Whether it judges either side by itself, so that none follows the other."""
 
     @abstractmethod
-    def load(self, options: Options) -> Discriminator:
+    def load(self, options: BuildOptions) -> Discriminator:
         """On the CPU, in single precision.
 
         Raises:
@@ -52,7 +52,7 @@ class Judge(ABC):
 
 
 @dataclass(frozen=True)
-class Released(Judge):
+class OfficialDiscriminator(DiscriminatorSpec):
     """One that was published with the method; it reads one noise level for both sides.
 
     Attributes:
@@ -62,21 +62,21 @@ class Released(Judge):
     """
 
     stem: str
-    config: ReleasedConfig
+    config: OfficialConfig
     gigabytes: float
 
     @property
-    def component(self) -> Component:
+    def component(self) -> CheckpointRef:
         """The published file, or the folder that it was converted to."""
         file = f"{self.stem}.pt"
         converted = (
             f"{file}.converted/discriminator.safetensors",
             f"{file}.converted/config.json",
         )
-        return Component(
+        return CheckpointRef(
             role="discriminator",
             source=SOURCE,
-            parts=(Part("", (), ((file,), converted)),),
+            parts=(ComponentFiles("", (), ((file,), converted)),),
             gigabytes=self.gigabytes,
             licence="see its page",
             folder="mmdisco",
@@ -87,25 +87,25 @@ class Released(Judge):
         """True of means over time: the logit is a sum of either side's."""
         return isinstance(self.config.fusion, MeanFusionConfig)
 
-    def load(self, options: Options) -> Discriminator:
+    def load(self, options: BuildOptions) -> Discriminator:
         """Converted at the first use."""
         # its own module, for whoever only lists presets
         from mmdisco.discriminators.official.checkpoint import load_checkpoint
 
         return load_checkpoint(self._file(options), self.config)
 
-    def _file(self, options: Options) -> Path:
+    def _file(self, options: BuildOptions) -> Path:
         return self.component.find(options).folder / f"{self.stem}.pt"
 
 
 @dataclass(frozen=True)
-class Clamped(Judge):
+class ClampedDiscriminator(DiscriminatorSpec):
     """Another one with the release's bound on its logit."""
 
-    judge: Judge
+    judge: DiscriminatorSpec
 
     @property
-    def component(self) -> Component:
+    def component(self) -> CheckpointRef:
         """That of the other."""
         return self.judge.component
 
@@ -114,12 +114,12 @@ class Clamped(Judge):
         """As the other."""
         return self.judge.apart
 
-    def load(self, options: Options) -> Discriminator:
+    def load(self, options: BuildOptions) -> Discriminator:
         """Bounded."""
         return ClampedLogit(self.judge.load(options))
 
 
-def told_of_one_side(judge: Judge) -> str:
+def one_sided_note(judge: DiscriminatorSpec) -> str:
     """What guidance by a released discriminator comes to where one side is given, in a line."""
     if judge.apart:
         return (
@@ -133,7 +133,7 @@ def told_of_one_side(judge: Judge) -> str:
 
 
 @dataclass(frozen=True)
-class Judged(Pair):
+class WithDiscriminator(JointSystem):
     """Another pair with a discriminator from a folder of its own.
 
     Attributes:
@@ -142,9 +142,9 @@ class Judged(Pair):
         options: How the pair is built.
     """
 
-    pair: Pair
+    pair: JointSystem
     folder: Path
-    options: Options
+    options: BuildOptions
 
     @property
     def prompted(self) -> bool:
@@ -157,21 +157,21 @@ class Judged(Pair):
         return self.pair.independent
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """As the other."""
         return self.pair.form
 
     @property
-    def method(self) -> Method:
+    def method(self) -> GuidanceOrder:
         """As the other."""
         return self.pair.method
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """That of the other, with joint scales of 1 where another discriminator tuned them."""
         usual = replace(self.pair.sampling(), joint_scale=AV(1.0, 1.0))
         return replace(usual, video_to_audio=1.0, audio_to_video=1.0)
 
-    def expect(self, demand: Demand) -> list[str]:
+    def expect(self, demand: Requirements) -> list[str]:
         """What the bases say; a discriminator that saw no clean side is told of.
 
         Raises:
@@ -196,13 +196,13 @@ class Judged(Pair):
         """
         return self._judge
 
-    def marks(self) -> Mapping[str, str]:
+    def weight_hashes(self) -> Mapping[str, str]:
         """Those of the other, and the folder's in place of its discriminator's."""
-        return {**self.pair.marks(), "discriminator": read_config(self.folder)["sha256"]}
+        return {**self.pair.weight_hashes(), "discriminator": read_config(self.folder)["sha256"]}
 
     @cached_property
     def _judge(self) -> Discriminator:
-        folder = DiscriminatorFolder.load(self.folder)
+        folder = PretrainedDiscriminator.load(self.folder)
         self.pair.expect_fitting(folder.network.config, "this preset")
         device = self.options.torch_device()
-        return folder.network if device.type == "cpu" else Placed(folder.network, device)
+        return folder.network if device.type == "cpu" else OnDevice(folder.network, device)

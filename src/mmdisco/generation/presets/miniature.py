@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from mmdisco.adapters.miniature.model import FORM
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.base import Component, Preset
-from mmdisco.generation.presets.options import Options
-from mmdisco.generation.system import Pair, Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.presets.base import CheckpointRef, Preset
+from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.system import JointSystem, SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 if TYPE_CHECKING:
-    from mmdisco.generation.presets.miniature_system import Folder
+    from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
 _NETWORKS: Final = (
     "text_encoder",
@@ -28,7 +28,7 @@ _CONFIGURED: Final = {
 
 
 @dataclass(frozen=True)
-class EmbeddedPreset(Preset):
+class MiniaturePreset(Preset):
     """Miniature models of bouncing balls, drums, lamps and bells."""
 
     @property
@@ -37,12 +37,12 @@ class EmbeddedPreset(Preset):
         return "embedded"
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """None of them is elsewhere."""
-        return (Component("all", "the package", (), 0.1, "Apache-2.0", "", on_hub=False),)
+        return (CheckpointRef("all", "the package", (), 0.1, "Apache-2.0", "", on_hub=False),)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """1.6 s of 64×64."""
         return FORM
 
@@ -56,7 +56,7 @@ class EmbeddedPreset(Preset):
         """What it knows."""
         return "knows bouncing balls, drums, lamps and bells"
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """That of the packaged weights.
 
         Raises:
@@ -68,19 +68,19 @@ class EmbeddedPreset(Preset):
         """There is no release of it."""
         raise UserError("embedded has no release to be compared with: leave --as-released out")
 
-    def present(self, options: Options) -> tuple[bool, ...]:
+    def present(self, options: BuildOptions) -> tuple[bool, ...]:
         """Whether all files of the package's pair are here; the folder of weights has no say."""
         from mmdisco.adapters.miniature.model import PACKAGED
 
         return (all((PACKAGED / f"{name}.safetensors").is_file() for name in _NETWORKS),)
 
-    def pair(self, options: Options) -> Pair:
+    def pair(self, options: BuildOptions) -> JointSystem:
         """The folder.
 
         Raises:
             UserError: It is not there, or an option is not for this pair.
         """
-        if replace(options, weights=None) != Options():
+        if replace(options, weights=None) != BuildOptions():
             raise UserError(
                 "embedded makes clips of 1.6 s, 64x64 at 10 frames a second, on the CPU: leave "
                 "length, size, rate, type, device, offloading, slicing and tiling out"
@@ -88,15 +88,15 @@ class EmbeddedPreset(Preset):
         return folder_of(options.weights)
 
 
-def folder_of(path: Path | None) -> "Folder":
+def folder_of(path: Path | None) -> "MiniatureSystem":
     """The weights at ``path``, those of the package without one.
 
     Raises:
         UserError: They are not there, or of no such pair.
     """
-    from mmdisco.generation.presets.miniature_system import Folder
+    from mmdisco.generation.presets.miniature_system import MiniatureSystem
 
-    folder = Folder() if path is None else Folder(path)
+    folder = MiniatureSystem() if path is None else MiniatureSystem(path)
     config = cast(object, folder.config)
     if not isinstance(config, dict) or not config.keys() >= _CONFIGURED:
         raise UserError(f"{folder.path} holds no weights of such a pair: choose another folder")

@@ -14,33 +14,33 @@ import torch
 from torch import nn
 
 from mmdisco.adapters.miniature.autoencoder import (
-    Standardised,
+    NormalizedVAE,
     build_audio_autoencoder,
     build_video_autoencoder,
 )
 from mmdisco.adapters.miniature.denoiser import (
-    ConvolutionTransformer,
+    ConvTransformer,
     DenoiserConfig,
     VelocityDenoiser,
 )
 from mmdisco.adapters.miniature.model import (
     FORM,
     PACKAGED,
-    AudioCodec,
-    EmbeddedModel,
-    VideoCodec,
+    MiniatureAudioCodec,
+    MiniatureModel,
+    MiniatureVideoCodec,
     audio_schedule,
     video_schedule,
 )
 from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import AroundPrompts, Method
-from mmdisco.generation.system import Demand, Pair, Sampling, levels_of
+from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults, levels_of
 from mmdisco.io.bounds import expect_fitting_file
 from mmdisco.io.files import (
     read_object,
@@ -50,13 +50,13 @@ from mmdisco.io.files import (
     write_json,
     write_tensors,
 )
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Folder(Pair):
+class MiniatureSystem(JointSystem):
     """A folder of the pair's weights.
 
     Raises:
@@ -80,16 +80,16 @@ class Folder(Pair):
         return True
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """1.6 s of 16 frames of 64×64, and sound at 16 kHz."""
         return FORM
 
     @property
-    def method(self) -> Method:
+    def method(self) -> GuidanceOrder:
         """As its discriminator is trained."""
-        return AroundPrompts()
+        return JointOutsideCFG()
 
-    def expect(self, demand: Demand) -> list[str]:
+    def expect(self, demand: Requirements) -> list[str]:
         """Words that are ignored, with their nearest, or taken for others are named.
 
         Raises:
@@ -107,26 +107,28 @@ class Folder(Pair):
             notices += [f"negative prompt: {line}" for line in unlike]
         return notices
 
-    def marks(self) -> Mapping[str, str]:
+    def weight_hashes(self) -> Mapping[str, str]:
         """SHA-256 of every file, from ``config.json``."""
         with understood(self.path / "config.json"):
             return dict(self.config["sha256"])
 
-    def model(self, seeds: Sequence[int] = ()) -> ModelPair:
+    def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
         """Both bases, loaded once; they draw no random numbers."""
         return self._bases
 
     @cached_property
-    def _bases(self) -> ModelPair:
+    def _bases(self) -> IndependentModels:
         text = self.text()
-        sound = self.load("audio_autoencoder", lambda: Standardised(build_audio_autoencoder()))
-        picture = self.load("video_autoencoder", lambda: Standardised(build_video_autoencoder()))
-        return ModelPair(
-            audio=EmbeddedModel(
-                self._denoiser("audio_denoiser", audio_schedule()), AudioCodec(sound), text
+        sound = self.load("audio_autoencoder", lambda: NormalizedVAE(build_audio_autoencoder()))
+        picture = self.load("video_autoencoder", lambda: NormalizedVAE(build_video_autoencoder()))
+        return IndependentModels(
+            audio=MiniatureModel(
+                self._denoiser("audio_denoiser", audio_schedule()), MiniatureAudioCodec(sound), text
             ),
-            video=EmbeddedModel(
-                self._denoiser("video_denoiser", video_schedule()), VideoCodec(picture), text
+            video=MiniatureModel(
+                self._denoiser("video_denoiser", video_schedule()),
+                MiniatureVideoCodec(picture),
+                text,
             ),
         )
 
@@ -145,7 +147,7 @@ class Folder(Pair):
             config = AudioVideoConfig.from_record(self.config[name])
         return self.load(name, lambda: AudioVideoDiscriminator(config))
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """The settings that generation begins with."""
         try:
             return _sampling(self.config["sampling"])
@@ -159,7 +161,7 @@ class Folder(Pair):
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise UserError(f"{path} is not there: give --weights and a folder that has it")
-        if sha256(path) != self.marks().get(name):
+        if sha256(path) != self.weight_hashes().get(name):
             raise UserError(
                 f"{path} is damaged: its checksum is not the one in config.json; install "
                 "mmdisco again"
@@ -178,7 +180,7 @@ class Folder(Pair):
     def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
         with understood(self.path / "config.json"):
             config = DenoiserConfig.from_record(self.config[name])
-        made = self.load(name, lambda: ConvolutionTransformer(config))
+        made = self.load(name, lambda: ConvTransformer(config))
         return VelocityDenoiser(made, schedule)
 
     @property
@@ -187,8 +189,8 @@ class Folder(Pair):
             return [str(word) for word in self.config["words"]]
 
 
-def _sampling(record: Mapping[str, Any]) -> Sampling:
-    return Sampling(
+def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
+    return SamplingDefaults(
         steps=record["steps"],
         solver=record["solver"],
         guidance_scale=AV(*map(float, record["guidance_scale"])),

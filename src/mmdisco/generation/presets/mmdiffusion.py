@@ -7,28 +7,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmdisco.adapters.components import Part
+from mmdisco.adapters.components import ComponentFiles
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import AroundPrompts, Method
-from mmdisco.generation.presets.base import Component, Preset, expect_files
-from mmdisco.generation.presets.discriminators import Clamped, Judge
-from mmdisco.generation.presets.official_release import TrainedTimes
-from mmdisco.generation.presets.options import DTYPES, Options
-from mmdisco.generation.presets.pretrained import Facts, PublishedPair
-from mmdisco.generation.system import Demand, Pair, Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
+from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files
+from mmdisco.generation.presets.discriminators import ClampedDiscriminator, DiscriminatorSpec
+from mmdisco.generation.presets.official_release import OfficialMMDiffusion
+from mmdisco.generation.presets.options import DTYPES, BuildOptions
+from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 if TYPE_CHECKING:
     from mmdisco.adapters.mmdiffusion.network import JointNetwork
     from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
 
 SOURCE: Final = "https://github.com/researchmm/MM-Diffusion"
-FORM: Final = Form(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
+FORM: Final = ClipSpec(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
 # two steps back in time are enough, and cost one evaluation a step
-USUAL: Final = Sampling(20, "dpm++2m", AV(1.0, 1.0), AV(1.0, 1.0), 1.0, 1.0)
+USUAL: Final = SamplingDefaults(20, "dpm++2m", AV(1.0, 1.0), AV(1.0, 1.0), 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class MMDiffusionPreset(Preset):
     title: str
     file: str
     upscaler_file: str
-    judge: Judge
-    clips: Form = FORM
+    judge: DiscriminatorSpec
+    clips: ClipSpec = FORM
     enlarged: tuple[int, int] = (256, 256)
     enlarging_steps: int = 25
-    method: Method = field(default_factory=AroundPrompts)
+    method: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
     @property
     def name(self) -> str:
@@ -61,22 +61,22 @@ class MMDiffusionPreset(Preset):
         return self.title
 
     @property
-    def base(self) -> Component:
+    def base(self) -> CheckpointRef:
         """The joint network."""
         return _published("sound and video", self.file, 0.5)
 
     @property
-    def upscaler(self) -> Component:
+    def upscaler(self) -> CheckpointRef:
         """The network that enlarges frames."""
         return _published("enlarging", self.upscaler_file, 1.2)
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """The network and the discriminator; frames are enlarged on demand only."""
         return (self.base, self.judge.component)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """``clips``."""
         return self.clips
 
@@ -91,15 +91,15 @@ class MMDiffusionPreset(Preset):
         height, width = self.enlarged
         return f"reads no prompts; --size {height}x{width} wants {self.upscaler_file} too"
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """20 steps."""
         return USUAL
 
     def as_released(self) -> "MMDiffusionPreset":
         """Bounded logit, the released DPM-Solver++."""
-        return replace(self, judge=Clamped(self.judge), method=TrainedTimes())
+        return replace(self, judge=ClampedDiscriminator(self.judge), method=OfficialMMDiffusion())
 
-    def pair(self, options: Options) -> Pair:
+    def pair(self, options: BuildOptions) -> JointSystem:
         """Nothing is loaded yet; a size of ``enlarged`` has the frames enlarged.
 
         Raises:
@@ -123,15 +123,17 @@ class MMDiffusionPreset(Preset):
             )
         upscaler = self.upscaler if options.size == self.enlarged else None
         further = () if upscaler is None else (upscaler,)
-        facts = Facts(self.name, (self.base, *further), self.judge, self.sampling(), self.method)
-        return MMDiffusionPair(facts, options, self, upscaler)
+        facts = PresetInfo(
+            self.name, (self.base, *further), self.judge, self.sampling(), self.method
+        )
+        return MMDiffusionSystem(facts, options, self, upscaler)
 
 
-class MMDiffusionPair(PublishedPair):
+class MMDiffusionSystem(PretrainedSystem):
     """One network, and perhaps one that enlarges its frames.
 
     Args:
-        facts: As of ``PublishedPair``.
+        facts: As of ``PretrainedSystem``.
         options: How they are built.
         preset: Which.
         upscaler: The network that enlarges; None leaves frames as they are.
@@ -139,10 +141,10 @@ class MMDiffusionPair(PublishedPair):
 
     def __init__(
         self,
-        facts: Facts,
-        options: Options,
+        facts: PresetInfo,
+        options: BuildOptions,
         preset: MMDiffusionPreset,
-        upscaler: Component | None,
+        upscaler: CheckpointRef | None,
     ) -> None:
         super().__init__(facts, options)
         self._preset = preset
@@ -159,11 +161,11 @@ class MMDiffusionPair(PublishedPair):
         return False
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """The one form it makes, before frames are enlarged."""
         return self._preset.form
 
-    def expect(self, demand: Demand) -> list[str]:
+    def expect(self, demand: Requirements) -> list[str]:
         """Refuse prompts, and name every missing file.
 
         Raises:
@@ -211,18 +213,18 @@ class MMDiffusionPair(PublishedPair):
         network = load_upscaler(self._file(self._preset.upscaler, self._preset.upscaler_file))
         return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
 
-    def _file(self, component: Component, name: str) -> Path:
+    def _file(self, component: CheckpointRef, name: str) -> Path:
         expect_files((component,), self._options, self._facts.name)
         return self._options.folder / component.folder / name
 
 
-def _published(role: str, file: str, gigabytes: float) -> Component:
+def _published(role: str, file: str, gigabytes: float) -> CheckpointRef:
     """A published file, or the folder that it was converted to."""
     converted = (f"{file}.converted/model.safetensors", f"{file}.converted/config.json")
-    return Component(
+    return CheckpointRef(
         role=role,
         source=SOURCE,
-        parts=(Part("", (), ((file,), converted)),),
+        parts=(ComponentFiles("", (), ((file,), converted)),),
         gigabytes=gigabytes,
         licence="see its page",
         folder="mmdiffusion",

@@ -11,24 +11,24 @@ import torch
 
 from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.core.av import AV, each
-from mmdisco.core.coupling import IndexPath, NoisePath
+from mmdisco.core.coupling import LevelCoupling, SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import JointGuidance
-from mmdisco.core.log_ratio import EveryTime
+from mmdisco.core.log_ratio import NoReuse
 from mmdisco.core.noise import NoiseSchedule
-from mmdisco.core.sampler import Grid, Sampler
+from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver
 from mmdisco.core.strided import StridedDDPM
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import Method, Settings
+from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
 from mmdisco.shapes import Table
 
 ROWS: Final = 1000
 
 
 @dataclass(frozen=True)
-class ReleasedTime(Grid):
+class ReleasedTime(TimestepSpacing):
     """The timesteps k · (1000 // N) + offset for k = N − 1, …, 0: diffusers' "leading" spacing.
 
     Attributes:
@@ -37,7 +37,7 @@ class ReleasedTime(Grid):
 
     offset: int = 1
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """Their place on a path of 1000 rows."""
         if not 1 <= steps < ROWS:
             raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
@@ -46,10 +46,10 @@ class ReleasedTime(Grid):
 
 
 @dataclass(frozen=True)
-class TrailingTime(Grid):
+class TrailingSpacing(TimestepSpacing):
     """The timesteps 1000 k / N − 1, rounded, for k = N, …, 1: diffusers' "trailing" spacing."""
 
-    def stops(self, path: NoisePath, steps: int) -> Table:
+    def stops(self, path: LevelCoupling, steps: int) -> Table:
         """Their place on a path of 1000 rows."""
         if not 1 <= steps < ROWS:
             raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
@@ -58,7 +58,7 @@ class TrailingTime(Grid):
 
 
 @dataclass(frozen=True)
-class InsidePrompts(Method):
+class JointInsideCFG(GuidanceOrder):
     """Joint guidance inside classifier-free guidance, by DDPM at the released timesteps.
 
     The discriminator is run with the captions and without, and its gradient is extrapolated like
@@ -69,21 +69,21 @@ class InsidePrompts(Method):
         clip_sample: Whether predicted clean latents are cut off at ±1.
     """
 
-    grid: Grid = field(default_factory=ReleasedTime)
+    grid: TimestepSpacing = field(default_factory=ReleasedTime)
     clip_sample: AV[bool] = field(default_factory=lambda: AV(audio=False, video=False))
 
-    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
         """At the timesteps of ``grid``, in strides of 1000 // N."""
         schedules = model.schedules
         solvers = each(_strided, schedules, self.clip_sample)
-        steps, corrections = settings.steps, settings.corrections
-        return Sampler(IndexPath(schedules), solvers, steps, self.grid, corrections)
+        steps, resamples = settings.steps, settings.resamples
+        return Sampler(SameTimestep(schedules), solvers, steps, self.grid, resamples)
 
     def denoiser(
         self,
         model: JointModel,
         discriminator: Discriminator,
-        settings: Settings,
+        settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Classifier-free guidance of both.
@@ -91,10 +91,10 @@ class InsidePrompts(Method):
         Raises:
             UserError: The gradient is to be held, which the release does not.
         """
-        if settings.asking != EveryTime():
+        if settings.asking != NoReuse():
             raise UserError(
                 "the released way asks the discriminator with the caption and without at every "
-                "step: leave --guidance-every out"
+                "step: leave --joint-every out"
             )
         guided = JointGuidance(model, discriminator, settings.joint_scale)
         return settings.classifier_free(guided, null, settings.guidance_scale)
@@ -105,13 +105,13 @@ def _strided(schedule: NoiseSchedule, clip_sample: bool) -> Solver:  # noqa: FBT
 
 
 @dataclass(frozen=True)
-class TrainedTimes(Method):
+class OfficialMMDiffusion(GuidanceOrder):
     """MM-Diffusion's: the released DPM-Solver++, asking at whole timesteps.
 
     Its solver is its own; that of the settings is not used.
     """
 
-    def sampler(self, model: JointModel, settings: Settings) -> Sampler:
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
         """``released_sampler``."""
         return released_sampler(model.schedules, settings.steps)
 
@@ -119,7 +119,7 @@ class TrainedTimes(Method):
         self,
         model: JointModel,
         discriminator: Discriminator,
-        settings: Settings,
+        settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Joint guidance; the network reads no prompts."""

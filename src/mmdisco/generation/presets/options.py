@@ -26,7 +26,7 @@ _MOST_SIDE: Final = 8_192
 
 
 @dataclass(frozen=True)
-class Options:
+class BuildOptions:
     """How a preset is built. ``None`` leaves a setting to the preset.
 
     Attributes:
@@ -108,10 +108,10 @@ class Options:
         }
 
     @staticmethod
-    def from_record(record: Mapping[str, Any], weights: Path | None) -> "Options":
+    def from_record(record: Mapping[str, Any], weights: Path | None) -> "BuildOptions":
         """Undo ``to_record``."""
         seconds, size, fps = record["seconds"], record["size"], record["fps"]
-        return Options(
+        return BuildOptions(
             weights=weights,
             seconds=None if seconds is None else number(seconds),
             size=None if size is None else (int(size[0]), int(size[1])),

@@ -8,19 +8,19 @@ from functools import cached_property
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseSchedule
-from mmdisco.core.replacement import Alongside
+from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.official.network import NoisedAlong
-from mmdisco.discriminators.wrappers import Placed
+from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import Method
-from mmdisco.generation.presets.base import Component, expect_files
-from mmdisco.generation.presets.discriminators import Judge
-from mmdisco.generation.presets.options import Options
-from mmdisco.generation.system import Demand, Pair, Sampling
+from mmdisco.generation.pipeline import GuidanceOrder
+from mmdisco.generation.presets.base import CheckpointRef, expect_files
+from mmdisco.generation.presets.discriminators import DiscriminatorSpec
+from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 
 
 @dataclass(frozen=True)
-class Facts:
+class PresetInfo:
     """What a preset tells its pair.
 
     Attributes:
@@ -32,13 +32,13 @@ class Facts:
     """
 
     name: str
-    bases: tuple[Component, ...]
-    judge: Judge | None
-    sampling: Sampling
-    method: Method
+    bases: tuple[CheckpointRef, ...]
+    judge: DiscriminatorSpec | None
+    sampling: SamplingDefaults
+    method: GuidanceOrder
 
 
-class PublishedPair(Pair):
+class PretrainedSystem(JointSystem):
     """Models of published files, loaded at the first use and kept.
 
     Args:
@@ -46,16 +46,16 @@ class PublishedPair(Pair):
         options: How they are built.
     """
 
-    def __init__(self, facts: Facts, options: Options) -> None:
+    def __init__(self, facts: PresetInfo, options: BuildOptions) -> None:
         self._facts = facts
         self._options = options
 
     @property
-    def method(self) -> Method:
+    def method(self) -> GuidanceOrder:
         """That of the preset."""
         return self._facts.method
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """That of the preset."""
         return self._facts.sampling
 
@@ -72,19 +72,20 @@ class PublishedPair(Pair):
         """
         return self._judge
 
-    def marks(self) -> Mapping[str, str]:
+    def weight_hashes(self) -> Mapping[str, str]:
         """Of every component that is here."""
         facts, options = self._facts, self._options
         judges = () if facts.judge is None else (facts.judge.component,)
         here = (one for one in (*facts.bases, *judges) if one.present(options))
         return {component.role: component.mark(options) for component in here}
 
-    def _expect_files(self, demand: Demand) -> None:
+    def _expect_files(self, demand: Requirements) -> None:
         """Name every missing file that a demand needs, and refuse guidance where nothing guides."""
         judge = self._facts.judge
         if demand.guided and judge is None:
             raise UserError(
-                f"{self._facts.name} has no published discriminator: give --no-guidance for the "
+                f"{self._facts.name} has no published discriminator: give --no-joint-guidance "
+                f"for the "
                 "two models alone"
             )
         judges = (judge.component,) if demand.guided and judge is not None else ()
@@ -96,5 +97,5 @@ class PublishedPair(Pair):
         if judge is None:
             raise UserError(f"{self._facts.name} has no published discriminator")
         expect_files((judge.component,), self._options, self._facts.name)
-        network = Placed(judge.load(self._options), self._options.torch_device())
-        return NoisedAlong(network, Alongside(self._schedules))
+        network = OnDevice(judge.load(self._options), self._options.torch_device())
+        return NoisedAlong(network, Replacement(self._schedules))

@@ -21,22 +21,22 @@ from mmdisco.generation.presets.base_models import (
     TextToVideoBase,
     VideoCrafter2Base,
 )
-from mmdisco.generation.presets.discriminators import Released
-from mmdisco.generation.presets.miniature import EmbeddedPreset
+from mmdisco.generation.presets.discriminators import OfficialDiscriminator
+from mmdisco.generation.presets.miniature import MiniaturePreset
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
 from mmdisco.generation.presets.text_pairs import TextPreset
-from mmdisco.generation.system import Sampling
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.generation.system import SamplingDefaults
+from mmdisco.media.conditioning_clip import ClipSpec
 
 DEFAULT: Final = "embedded"
 
-TWO_SECONDS: Final = Form(Fraction(2), Fraction(8), (256, 256), 16_000)
-THREE_WIDE_SECONDS: Final = Form(Fraction(3), Fraction(8), (320, 576), 16_000)
+TWO_SECONDS: Final = ClipSpec(Fraction(2), Fraction(8), (256, 256), 16_000)
+THREE_WIDE_SECONDS: Final = ClipSpec(Fraction(3), Fraction(8), (320, 576), 16_000)
 
 
-def usual(guidance: AV[float], joint: AV[float]) -> Sampling:
+def usual(guidance: AV[float], joint: AV[float]) -> SamplingDefaults:
     """50 steps of DDPM, as the release has them."""
-    return Sampling(50, "ddpm", guidance, joint, joint.audio, joint.video)
+    return SamplingDefaults(50, "ddpm", guidance, joint, joint.audio, joint.video)
 
 
 def videocrafter2_as_released() -> NoiseSchedule:
@@ -48,7 +48,7 @@ AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
     title="audioldm-animatediff",
     audio=AudioLDMBase(),
     video=AnimateDiffBase(),
-    judge=Released("audioldm_animediff_vggsound", AUDIOLDM_ANIMATEDIFF_VGGSOUND, 0.1),
+    judge=OfficialDiscriminator("audioldm_animediff_vggsound", AUDIOLDM_ANIMATEDIFF_VGGSOUND, 0.1),
     usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=14.0,
@@ -57,7 +57,9 @@ AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
     title="auffusion-videocrafter2",
     audio=AuffusionBase(),
     video=VideoCrafter2Base(),
-    judge=Released("auffusion_videocrafter2_vggsound", AUFFUSION_VIDEOCRAFTER2_VGGSOUND, 0.2),
+    judge=OfficialDiscriminator(
+        "auffusion_videocrafter2_vggsound", AUFFUSION_VIDEOCRAFTER2_VGGSOUND, 0.2
+    ),
     usual=usual(AV(8.0, 8.0), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=18.0,
@@ -85,19 +87,19 @@ MMDIFFUSION_ON_LANDSCAPE: Final = MMDiffusionPreset(
     title="mmdiffusion-landscape",
     file="landscape.pt",
     upscaler_file="Landscape_SR.pt",
-    judge=Released("mmdiffusion_landscape", MMDIFFUSION_LANDSCAPE, 0.1),
+    judge=OfficialDiscriminator("mmdiffusion_landscape", MMDIFFUSION_LANDSCAPE, 0.1),
 )
 MMDIFFUSION_ON_AIST: Final = MMDiffusionPreset(
     title="mmdiffusion-aist",
     file="AIST++.pt",
     upscaler_file="AIST++_SR.pt",
-    judge=Released("mmdiffusion_aist++", MMDIFFUSION_AIST, 0.1),
+    judge=OfficialDiscriminator("mmdiffusion_aist++", MMDIFFUSION_AIST, 0.1),
 )
 
 PRESETS: Final[dict[str, Preset]] = {
     one.name: one
     for one in (
-        EmbeddedPreset(),
+        MiniaturePreset(),
         AUDIOLDM_ANIMATEDIFF,
         AUFFUSION_VIDEOCRAFTER2,
         MMDIFFUSION_ON_LANDSCAPE,

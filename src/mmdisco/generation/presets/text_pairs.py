@@ -6,19 +6,23 @@ from functools import cached_property
 from typing import Any
 
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import ModelPair
+from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import AroundPrompts, Method
-from mmdisco.generation.presets.base import Component, Preset, expect_files, form_of
-from mmdisco.generation.presets.base_models import Base
-from mmdisco.generation.presets.discriminators import Clamped, Judge, told_of_one_side
-from mmdisco.generation.presets.official_release import InsidePrompts
-from mmdisco.generation.presets.options import Options
-from mmdisco.generation.presets.pretrained import Facts, PublishedPair
-from mmdisco.generation.system import Demand, Pair, Sampling
+from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
+from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files, form_of
+from mmdisco.generation.presets.base_models import BaseModelSpec
+from mmdisco.generation.presets.discriminators import (
+    ClampedDiscriminator,
+    DiscriminatorSpec,
+    one_sided_note,
+)
+from mmdisco.generation.presets.official_release import JointInsideCFG
+from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import Form
+from mmdisco.media.conditioning_clip import ClipSpec
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,14 @@ class TextPreset(Preset):
     """
 
     title: str
-    audio: Base[Audio]
-    video: Base[Video]
-    judge: Judge | None
-    usual: Sampling
-    clips: Form
+    audio: BaseModelSpec[Audio]
+    video: BaseModelSpec[Video]
+    judge: DiscriminatorSpec | None
+    usual: SamplingDefaults
+    clips: ClipSpec
     gigabytes: float
-    method: Method = field(default_factory=AroundPrompts)
-    released_video: Base[Video] | None = None
+    method: GuidanceOrder = field(default_factory=JointOutsideCFG)
+    released_video: BaseModelSpec[Video] | None = None
 
     @property
     def name(self) -> str:
@@ -53,17 +57,17 @@ class TextPreset(Preset):
         return self.title
 
     @property
-    def bases(self) -> tuple[Component, ...]:
+    def bases(self) -> tuple[CheckpointRef, ...]:
         """The checkpoints of the two models."""
         return (*self.audio.components, *self.video.components)
 
     @property
-    def components(self) -> tuple[Component, ...]:
+    def components(self) -> tuple[CheckpointRef, ...]:
         """Those of the bases, and the discriminator's if there is one."""
         return self.bases if self.judge is None else (*self.bases, self.judge.component)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """``clips``."""
         return self.clips
 
@@ -75,9 +79,9 @@ class TextPreset(Preset):
     @property
     def remark(self) -> str:
         """Whether a discriminator is missing."""
-        return "" if self.judge else "no discriminator is published: --no-guidance only"
+        return "" if self.judge else "no discriminator is published: --no-joint-guidance only"
 
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingDefaults:
         """``usual``."""
         return self.usual
 
@@ -92,29 +96,35 @@ class TextPreset(Preset):
         return replace(
             self,
             video=self.released_video or self.video,
-            judge=Clamped(self.judge),
-            method=InsidePrompts(),
+            judge=ClampedDiscriminator(self.judge),
+            method=JointInsideCFG(),
         )
 
-    def pair(self, options: Options) -> Pair:
+    def pair(self, options: BuildOptions) -> JointSystem:
         """Nothing is loaded yet."""
         for base in (self.audio, self.video):
             base.expect(options)
-        facts = Facts(self.name, self.bases, self.judge, self.usual, self.method)
-        return TextPair(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
+        facts = PresetInfo(self.name, self.bases, self.judge, self.usual, self.method)
+        return TextSystem(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
 
 
-class TextPair(PublishedPair):
+class TextSystem(PretrainedSystem):
     """Two models that read prompts.
 
     Args:
-        facts: As of ``PublishedPair``.
+        facts: As of ``PretrainedSystem``.
         options: How they are built.
         bases: The models, to be loaded.
         form: The clips they make.
     """
 
-    def __init__(self, facts: Facts, options: Options, bases: AV[Base[Any]], form: Form) -> None:
+    def __init__(
+        self,
+        facts: PresetInfo,
+        options: BuildOptions,
+        bases: AV[BaseModelSpec[Any]],
+        form: ClipSpec,
+    ) -> None:
         super().__init__(facts, options)
         self._bases = bases
         self._form = form
@@ -130,11 +140,11 @@ class TextPair(PublishedPair):
         return True
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ClipSpec:
         """What the options ask for."""
         return self._form
 
-    def expect(self, demand: Demand) -> list[str]:
+    def expect(self, demand: Requirements) -> list[str]:
         """Refuse guidance where nothing guides, and name every missing file.
 
         Raises:
@@ -144,9 +154,9 @@ class TextPair(PublishedPair):
         judge = self._facts.judge
         if judge is None or not (demand.guided and demand.one_sided):
             return []
-        return [told_of_one_side(judge)]
+        return [one_sided_note(judge)]
 
-    def model(self, seeds: Sequence[int] = ()) -> ModelPair:
+    def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
         """Both models; they draw no random numbers."""
         return self._models
 
@@ -155,7 +165,7 @@ class TextPair(PublishedPair):
         return self._models.schedules
 
     @cached_property
-    def _models(self) -> ModelPair:
+    def _models(self) -> IndependentModels:
         expect_files(self._facts.bases, self._options, self._facts.name)
         audio = self._bases.audio.load(self._options, self.form)
-        return ModelPair(audio, self._bases.video.load(self._options, self.form))
+        return IndependentModels(audio, self._bases.video.load(self._options, self.form))

@@ -1,7 +1,7 @@
 """What a caption may say of a scene, and in which words. The vocabulary is small and closed.
 
 A caption names the kind and some attributes, each by the toss of a coin; what it leaves out is
-free. Two captions with equal ``Wish`` mean the same, whatever their words.
+free. Two captions with equal ``SceneWish`` mean the same, whatever their words.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from typing import Final
 
 import numpy as np
 
-from mmdisco.media.sounding_objects.scene import Colour, Kind, Scene, Size, Wish
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, Scene, SceneWish, Size
 
 _NAMED: Final = 0.4  # how often colour or size is named
 _COUNTED: Final = 0.25  # how often the number of events is
 
 # {} is the thing with its adjectives and article, n the number of events in words.
 _PATTERNS: Final = {
-    Kind.BALL: ("{} bouncing{n}", "{} bounces{n} on the floor", "{} drops and bounces{n}"),
-    Kind.DRUM: ("{} being hit{n}", "a mallet hits {}{n}", "{} is played{n} with a mallet"),
-    Kind.LAMP: ("{} flashing and beeping{n}", "{} flashes{n} with a beep", "{} beeps{n}"),
-    Kind.BELL: ("{} being struck{n}", "a pendulum strikes {}{n}", "{} rings{n}"),
+    ObjectKind.BALL: ("{} bouncing{n}", "{} bounces{n} on the floor", "{} drops and bounces{n}"),
+    ObjectKind.DRUM: ("{} being hit{n}", "a mallet hits {}{n}", "{} is played{n} with a mallet"),
+    ObjectKind.LAMP: ("{} flashing and beeping{n}", "{} flashes{n} with a beep", "{} beeps{n}"),
+    ObjectKind.BELL: ("{} being struck{n}", "a pendulum strikes {}{n}", "{} rings{n}"),
 }
 _NOUNS: Final = {
-    Kind.BALL: ("ball",),
-    Kind.DRUM: ("drum",),
-    Kind.LAMP: ("lamp", "light"),
-    Kind.BELL: ("bell",),
+    ObjectKind.BALL: ("ball",),
+    ObjectKind.DRUM: ("drum",),
+    ObjectKind.LAMP: ("lamp", "light"),
+    ObjectKind.BELL: ("bell",),
 }
 _SIZES: Final = {
     Size.SMALL: ("small", "little"),
@@ -45,13 +45,13 @@ class Caption:
     """
 
     text: str
-    named: Wish
+    named: SceneWish
 
 
-def draw_named(scene: Scene, rng: np.random.Generator) -> Wish:
+def draw_named(scene: Scene, rng: np.random.Generator) -> SceneWish:
     """Choose what to say of ``scene``."""
     colour, size, count = rng.uniform(size=3)
-    return Wish(
+    return SceneWish(
         kind=scene.kind,
         colour=scene.colour if colour < _NAMED else None,
         size=scene.size if size < _NAMED else None,
@@ -59,7 +59,7 @@ def draw_named(scene: Scene, rng: np.random.Generator) -> Wish:
     )
 
 
-def draw_caption(named: Wish, rng: np.random.Generator) -> Caption:
+def draw_caption(named: SceneWish, rng: np.random.Generator) -> Caption:
     """Say ``named`` in words drawn at random.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.captions import Caption, draw_caption, draw_named
 from mmdisco.media.sounding_objects.render import render
-from mmdisco.media.sounding_objects.scene import Scene, Wish, draw_scene
+from mmdisco.media.sounding_objects.scene import Scene, SceneWish, draw_scene
 from mmdisco.media.sounding_objects.sound import sound
 
 
@@ -40,7 +40,7 @@ def caption_of(seed: int, index: int) -> Caption:
     return _described(np.random.default_rng((seed, index)))[1]
 
 
-def example_of(named: Wish, seed: int, index: int) -> Example:
+def example_of(named: SceneWish, seed: int, index: int) -> Example:
     """Clip ``index`` of those that a caption saying exactly ``named`` describes."""
     rng = np.random.default_rng((seed, index))
     scene = draw_scene(rng, named)
@@ -53,7 +53,7 @@ def examples(seed: int, first: int = 0) -> Iterator[Example]:
 
 
 def _described(rng: np.random.Generator) -> tuple[Scene, Caption]:
-    scene = draw_scene(rng, Wish())
+    scene = draw_scene(rng, SceneWish())
     return scene, draw_caption(draw_named(scene, rng), rng)
 
 

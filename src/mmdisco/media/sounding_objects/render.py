@@ -17,7 +17,7 @@ from mmdisco.media.sounding_objects.scene import (
     FRAMES,
     SIDE,
     Colour,
-    Kind,
+    ObjectKind,
     Scene,
     distance,
 )
@@ -199,9 +199,9 @@ def _lamp(scene: Scene, times: npt.NDArray[np.float64]) -> Paint:
     return _paint(canvas, _coverage(_disc(x, y, radius)), bulb * colour)
 
 
-_DRAW: Final[dict[Kind, Callable[[Scene, npt.NDArray[np.float64]], Paint]]] = {
-    Kind.BALL: _ball,
-    Kind.DRUM: _drum,
-    Kind.LAMP: _lamp,
-    Kind.BELL: _bell,
+_DRAW: Final[dict[ObjectKind, Callable[[Scene, npt.NDArray[np.float64]], Paint]]] = {
+    ObjectKind.BALL: _ball,
+    ObjectKind.DRUM: _drum,
+    ObjectKind.LAMP: _lamp,
+    ObjectKind.BELL: _bell,
 }

@@ -37,7 +37,7 @@ MOST_EVENTS: Final = 4
 _AFTER_THE_CLIP: Final = 1.62
 
 
-class Kind(Enum):
+class ObjectKind(Enum):
     """What makes the sound."""
 
     BALL = "ball"
@@ -68,8 +68,8 @@ class Size(Enum):
 RADII: Final = {Size.SMALL: (5.5, 6.3), Size.MEDIUM: (8.0, 9.0), Size.LARGE: (11.2, 12.2)}
 
 # Pixels/s² of each striker, and the range of its rest distance in pixels.
-ACCELERATION: Final = {Kind.BALL: 330.0, Kind.DRUM: 500.0, Kind.BELL: 450.0}
-_REST: Final = {Kind.DRUM: (10.0, 22.0), Kind.BELL: (9.5, 18.0)}
+ACCELERATION: Final = {ObjectKind.BALL: 330.0, ObjectKind.DRUM: 500.0, ObjectKind.BELL: 450.0}
+_REST: Final = {ObjectKind.DRUM: (10.0, 22.0), ObjectKind.BELL: (9.5, 18.0)}
 _FALL: Final = (0.5, 0.86)  # seconds a ball would fly if it came back as fast as it arrives
 _BOUNCE: Final = (0.65, 0.97)  # length of a flight against the one before
 _COUNTS: Final = (0.3, 0.3, 0.25, 0.15)
@@ -121,7 +121,7 @@ class Scene:
         backdrop: The rest of the picture.
     """
 
-    kind: Kind
+    kind: ObjectKind
     colour: Colour
     size: Size
     radius: float
@@ -132,10 +132,10 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SceneWish:
     """What is asked of a scene; ``None`` leaves it free."""
 
-    kind: Kind | None = None
+    kind: ObjectKind | None = None
     colour: Colour | None = None
     size: Size | None = None
     count: int | None = None
@@ -146,9 +146,9 @@ def size_of(radius: float) -> Size:
     return min(RADII, key=lambda size: abs(math.log(radius / math.sqrt(math.prod(RADII[size])))))
 
 
-def draw_scene(rng: np.random.Generator, wish: Wish) -> Scene:
+def draw_scene(rng: np.random.Generator, wish: SceneWish) -> Scene:
     """Draw what ``wish`` leaves free, every part independently of the others."""
-    kind = wish.kind or _choose(rng, Kind)
+    kind = wish.kind or _choose(rng, ObjectKind)
     colour = wish.colour or _choose(rng, Colour)
     size = wish.size or _choose(rng, Size)
     count = wish.count or 1 + int(rng.choice(len(_COUNTS), p=_COUNTS))
@@ -197,7 +197,7 @@ def _free_times(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]
     return FIRST_EVENT + np.sort(rng.uniform(0, slack, count)) + gaps
 
 
-def _draw_ball(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+def _draw_ball(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
     """A dropped ball whose flights get shorter; drawn until it bounces ``count`` times."""
     while True:
         first, fall = rng.uniform(FIRST_EVENT, LAST_EVENT), rng.uniform(*_FALL)
@@ -212,7 +212,7 @@ def _draw_ball(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
     return events, ACCELERATION[kind] * fall**2 / 8, times[-1]
 
 
-def _draw_struck(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+def _draw_struck(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
     """A mallet or pendulum that strikes at free times from a height of its own."""
     times, rest = _free_times(rng, count), rng.uniform(*_REST[kind])
     waits = np.diff(times, prepend=-math.inf)
@@ -222,16 +222,16 @@ def _draw_struck(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
     return events, rest, math.inf
 
 
-def _draw_lamp(rng: np.random.Generator, kind: Kind, count: int) -> _Draft:
+def _draw_lamp(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
     """Flashes at free times, each of its own brightness."""
     del kind
     times = _free_times(rng, count)
     return tuple(Event(float(t), rng.uniform(0.5, 1.0)) for t in times), 0.0, math.inf
 
 
-_DRAW: Final[dict[Kind, Callable[[np.random.Generator, Kind, int], _Draft]]] = {
-    Kind.BALL: _draw_ball,
-    Kind.DRUM: _draw_struck,
-    Kind.LAMP: _draw_lamp,
-    Kind.BELL: _draw_struck,
+_DRAW: Final[dict[ObjectKind, Callable[[np.random.Generator, ObjectKind, int], _Draft]]] = {
+    ObjectKind.BALL: _draw_ball,
+    ObjectKind.DRUM: _draw_struck,
+    ObjectKind.LAMP: _draw_lamp,
+    ObjectKind.BELL: _draw_struck,
 }

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.media.clip import Audio, Waveform
-from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, SAMPLES, Colour, Kind, Scene
+from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, SAMPLES, Colour, ObjectKind, Scene
 
 FUNDAMENTAL: Final = 430.0  # Hz of a thing of MIDDLE_RADIUS pixels
 MIDDLE_RADIUS: Final = 8.5
@@ -74,10 +74,10 @@ class Envelope:
 
 
 ENVELOPES: Final = {
-    Kind.BALL: Envelope(0.09, 0.35, 0.006, beep=False),
-    Kind.DRUM: Envelope(0.12, 0.7, 0.055, beep=False),
-    Kind.LAMP: Envelope(0.15, 0.0, 1.0, beep=True),
-    Kind.BELL: Envelope(0.26, 0.5, 0.007, beep=False),
+    ObjectKind.BALL: Envelope(0.09, 0.35, 0.006, beep=False),
+    ObjectKind.DRUM: Envelope(0.12, 0.7, 0.055, beep=False),
+    ObjectKind.LAMP: Envelope(0.15, 0.0, 1.0, beep=True),
+    ObjectKind.BELL: Envelope(0.26, 0.5, 0.007, beep=False),
 }
 
 

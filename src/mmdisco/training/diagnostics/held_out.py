@@ -6,17 +6,17 @@ from pathlib import Path
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointDenoiser, JointModel
-from mmdisco.data.pairing import spread, take
-from mmdisco.discriminators.hub import DiscriminatorFolder
+from mmdisco.data.pairing import evenly_spaced, select_pairs
+from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.system import Pair
-from mmdisco.training.cached_denoiser import RememberedBase
-from mmdisco.training.config import Course
-from mmdisco.training.datasets import Inputs
-from mmdisco.training.diagnostics.measure import Comparison, Examiner, paths_of
-from mmdisco.training.diagnostics.shuffled_pairs import exchange
+from mmdisco.generation.system import JointSystem
+from mmdisco.training.cached_denoiser import CachedDenoiser
+from mmdisco.training.config import TrainingConfig
+from mmdisco.training.datasets import TrainingData
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
+from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class HeldOutClips:
         model: The bases, loaded.
     """
 
-    inputs: Inputs
-    pair: Pair
+    inputs: TrainingData
+    pair: JointSystem
     model: JointModel
 
     @staticmethod
@@ -40,7 +40,7 @@ class HeldOutClips:
         Raises:
             UserError: Something is missing, does not fit, or fewer than two clips are held out.
         """
-        inputs = Inputs.read(Course(data, fakes, Path(), weights))
+        inputs = TrainingData.read(TrainingConfig(data, fakes, Path(), weights))
         if len(inputs.clips.captions["validation"]) < 2:
             raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
         pair = inputs.pair(inputs.clips.options)
@@ -52,13 +52,13 @@ class HeldOutClips:
         Raises:
             UserError: It is not there, or reads other latents.
         """
-        network = DiscriminatorFolder.from_pretrained(name).network
+        network = PretrainedDiscriminator.from_pretrained(name).network
         self.pair.expect_fitting(network.config, self.inputs.clips.preset)
         return network
 
     def examiner(
         self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
-    ) -> Examiner:
+    ) -> DiagnosticsRunner:
         """Held-out clips against fakes, and against their own sounds exchanged.
 
         Args:
@@ -70,22 +70,22 @@ class HeldOutClips:
         if pairs < 2:
             raise UserError(f"{pairs} held-out pairs: ask for at least 2")
         whole = self.inputs.clips.captions["validation"]
-        rows = spread(len(whole), pairs)
+        rows = evenly_spaced(len(whole), pairs)
         captions = [whole[row] for row in rows]
-        real = take(self.inputs.clips.store("validation").read(), rows)
+        real = select_pairs(self.inputs.clips.store("validation").read(), rows)
         fake = self.inputs.fake("validation")
-        some = take(fake.read(), spread(len(fake), pairs))
+        some = select_pairs(fake.read(), evenly_spaced(len(fake), pairs))
         null = self.model.encode_prompts([""])
         scale = AV(*map(float, self.inputs.made["guidance_scale"]))
         base: JointDenoiser = guided_base(self.model, scale)
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
-        return Examiner(
-            base=base if kept is None else RememberedBase(base, kept),
+        return DiagnosticsRunner(
+            base=base if kept is None else CachedDenoiser(base, kept),
             paths=paths_of(sampler.path, one_sided=self.pair.independent),
             real=real,
             against={
-                "fake": Comparison(real, some),
-                "shuffled": Comparison(*exchange(captions).pairs(real, null)),
+                "fake": RealVsOther(real, some),
+                "shuffled": RealVsOther(*shuffle_pairs(captions).pairs(real, null)),
             },
             levels=levels,
             watch=watch,

@@ -11,17 +11,24 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mmdisco.core.coupling import GivenAudio, GivenVideo, NoisePath
+from mmdisco.core.coupling import CleanAudio, CleanVideo, LevelCoupling
 from mmdisco.core.denoiser import JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import guide
-from mmdisco.core.log_ratio import differentiate
+from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.losses import NoisedPairs
 from mmdisco.core.pairs import Pairs, PairSource
-from mmdisco.core.rng import generator_of
-from mmdisco.data.pairing import take
+from mmdisco.core.rng import seeded_generator
+from mmdisco.data.pairing import select_pairs
 from mmdisco.errors import UserError
-from mmdisco.training.diagnostics.report import SIDES, Along, Denoising, Health, Level, Telling
+from mmdisco.training.diagnostics.report import (
+    SIDES,
+    BinaryScores,
+    Denoising,
+    Diagnostics,
+    LevelDiagnostics,
+    PathDiagnostics,
+)
 from mmdisco.training.diagnostics.scores import (
     accuracy,
     calibration_error,
@@ -34,7 +41,7 @@ CHUNK: Final = 32  # pairs that a network is shown at once
 STREAM: Final = 2**31  # of random numbers that no step of training draws from
 
 
-def noised(pairs: Pairs, path: NoisePath, u: float, seed: int) -> Iterator[NoisedPairs]:
+def add_noise(pairs: Pairs, path: LevelCoupling, u: float, seed: int) -> Iterator[NoisedPairs]:
     """The pairs at one place of a path, some at a time.
 
     Args:
@@ -43,27 +50,29 @@ def noised(pairs: Pairs, path: NoisePath, u: float, seed: int) -> Iterator[Noise
         u: The place, from 0 to 1.
         seed: Of the noise, which also depends on ``u``.
     """
-    generator = generator_of(seed, STREAM + round(u * 2**20))
+    generator = seeded_generator(seed, STREAM + round(u * 2**20))
     for first in range(0, len(pairs), CHUNK):
-        some = take(pairs, range(first, min(first + CHUNK, len(pairs))))
+        some = select_pairs(pairs, range(first, min(first + CHUNK, len(pairs))))
         level = path.levels(torch.full((len(some),), u, dtype=torch.float64))
         eps = some.z_0.map(lambda x: torch.randn(x.shape, generator=generator))
         yield NoisedPairs(some, eps, level)
 
 
 @torch.no_grad()
-def logits(network: Discriminator, pairs: Pairs, path: NoisePath, u: float, seed: int) -> Tensor:
+def logits(
+    network: Discriminator, pairs: Pairs, path: LevelCoupling, u: float, seed: int
+) -> Tensor:
     """The logit of every pair at one place of a path, (n,), on the CPU."""
     return torch.cat(
         [
             network(one.z_t, one.level, one.pairs.cond.map(lambda cond: cond.pooled)).cpu()
-            for one in noised(pairs, path, u, seed)
+            for one in add_noise(pairs, path, u, seed)
         ]
     )
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RealVsOther:
     """Real pairs and what they are told from.
 
     Attributes:
@@ -75,15 +84,16 @@ class Comparison:
     other: Pairs
 
     @staticmethod
-    def drawn(real: PairSource, other: PairSource, count: int, seed: int) -> "Comparison":
+    def drawn(real: PairSource, other: PairSource, count: int, seed: int) -> "RealVsOther":
         """``count`` pairs of either source."""
-        return Comparison(
-            real.draw(count, generator_of(seed, 0)), other.draw(count, generator_of(seed, 1))
+        return RealVsOther(
+            real.draw(count, seeded_generator(seed, 0)),
+            other.draw(count, seeded_generator(seed, 1)),
         )
 
 
 @dataclass(frozen=True)
-class Examiner:
+class DiagnosticsRunner:
     """What a discriminator is examined on.
 
     Attributes:
@@ -97,9 +107,9 @@ class Examiner:
     """
 
     base: JointDenoiser
-    paths: Mapping[str, NoisePath]
+    paths: Mapping[str, LevelCoupling]
     real: Pairs
-    against: Mapping[str, Comparison]
+    against: Mapping[str, RealVsOther]
     levels: int = 8
     seed: int = 0
     watch: Callable[[], None] = field(default=lambda: None)
@@ -108,18 +118,18 @@ class Examiner:
         if self.levels < 2:
             raise UserError(f"{self.levels} noise levels: ask for at least 2")
 
-    def examine(self, network: Discriminator) -> Health:
+    def examine(self, network: Discriminator) -> Diagnostics:
         """All measures of a frozen network."""
         counts = {"real": len(self.real)}
         for name, one in self.against.items():
             counts |= {f"real against {name}": len(one.real), name: len(one.other)}
-        return Health(
+        return Diagnostics(
             counts, {name: self._along(network, path) for name, path in self.paths.items()}
         )
 
-    def _along(self, network: Discriminator, path: NoisePath) -> Along:
+    def _along(self, network: Discriminator, path: LevelCoupling) -> PathDiagnostics:
         said: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in self.against}
-        levels: list[Level] = []
+        levels: list[LevelDiagnostics] = []
         for index in range(self.levels):
             u = (index + 0.5) / self.levels
             for name, one in self.against.items():
@@ -129,7 +139,7 @@ class Examiner:
                 said[name].append((real, other))
             at = path.levels(torch.tensor([u], dtype=torch.float64))
             levels.append(
-                Level(
+                LevelDiagnostics(
                     u=u,
                     angle=float(torch.maximum(at.audio.angle, at.video.angle)),
                     against={name: _telling(*found[-1]) for name, found in said.items()},
@@ -144,21 +154,23 @@ class Examiner:
             for name, found in said.items()
         }
         errors = {name: calibration_error(one) for name, one in bins.items()}
-        return Along(tuple(levels), bins, errors)
+        return PathDiagnostics(tuple(levels), bins, errors)
 
-    def _denoising(self, network: Discriminator, path: NoisePath, u: float) -> dict[str, Denoising]:
+    def _denoising(
+        self, network: Discriminator, path: LevelCoupling, u: float
+    ) -> dict[str, Denoising]:
         errors: dict[str, list[Tensor]] = {side: [] for side in SIDES}
         snr: dict[str, float] = {}
-        for some in noised(self.real, path, u, self.seed):
+        for some in add_noise(self.real, path, u, self.seed):
             for side, found in errors_of(network, self.base, some).items():
                 errors[side].append(found)
                 snr[side] = float(getattr(some.level, side).log_snr[0])
         return {side: _denoised(snr[side], torch.cat(errors[side])) for side in snr}
 
 
-def paths_of(path: NoisePath, *, one_sided: bool) -> dict[str, NoisePath]:
+def paths_of(path: LevelCoupling, *, one_sided: bool) -> dict[str, LevelCoupling]:
     """The paths that sampling walks: ``joint``, and where one side can be given, those."""
-    given = {"given video": GivenVideo(path), "given audio": GivenAudio(path)}
+    given = {"given video": CleanVideo(path), "given audio": CleanAudio(path)}
     return {"joint": path, **(given if one_sided else {})}
 
 
@@ -168,7 +180,7 @@ def errors_of(network: Discriminator, base: JointDenoiser, some: NoisedPairs) ->
     with torch.no_grad():
         own = base.predict_noise(z_t, some.level, cond)
     text = cond.map(lambda one: one.pooled)
-    gradient = differentiate(partial(network, level=some.level, text=text), z_t).gradient
+    gradient = log_ratio_gradient(partial(network, level=some.level, text=text), z_t).gradient
     found: dict[str, Tensor] = {}
     for side in SIDES:
         level, eps, predicted = (getattr(one, side) for one in (some.level, some.eps, own))
@@ -187,8 +199,8 @@ def _denoised(log_snr: float, errors: Tensor) -> Denoising:
     return Denoising(log_snr, base, guided, spread)
 
 
-def _telling(real: Tensor, other: Tensor) -> Telling:
-    return Telling(
+def _telling(real: Tensor, other: Tensor) -> BinaryScores:
+    return BinaryScores(
         accuracy=accuracy(real, other),
         ranking=ranking(real, other),
         calibration_error=calibration_error(reliability(real, other)),

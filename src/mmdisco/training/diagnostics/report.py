@@ -21,7 +21,7 @@ SIDES = ("audio", "video")
 
 
 @dataclass(frozen=True)
-class Telling:
+class BinaryScores:
     """How real pairs are told from others at one noise level.
 
     Attributes:
@@ -65,7 +65,7 @@ class Denoising:
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelDiagnostics:
     """All that was measured at one place of a path.
 
     Attributes:
@@ -77,12 +77,12 @@ class Level:
 
     u: float
     angle: float
-    against: Mapping[str, Telling]
+    against: Mapping[str, BinaryScores]
     denoising: Mapping[str, Denoising]
 
 
 @dataclass(frozen=True)
-class Along:
+class PathDiagnostics:
     """One path of noise levels, from least noise to most.
 
     Attributes:
@@ -91,7 +91,7 @@ class Along:
         calibration_error: The same as one number.
     """
 
-    levels: tuple[Level, ...]
+    levels: tuple[LevelDiagnostics, ...]
     reliability: Mapping[str, tuple[Bin, ...]]
     calibration_error: Mapping[str, float]
 
@@ -109,7 +109,7 @@ class Along:
 
 
 @dataclass(frozen=True)
-class Health:
+class Diagnostics:
     """The whole report.
 
     Attributes:
@@ -118,7 +118,7 @@ class Health:
     """
 
     pairs: Mapping[str, int]
-    paths: Mapping[str, Along]
+    paths: Mapping[str, PathDiagnostics]
 
     def figures(self) -> dict[str, float]:
         """Means over levels and areas, each by a name of its own."""
@@ -136,17 +136,17 @@ class Health:
         return found
 
     @staticmethod
-    def of_record(values: Mapping[str, Any]) -> "Health":
+    def of_record(values: Mapping[str, Any]) -> "Diagnostics":
         """What ``record`` gave.
 
         Raises:
             KeyError: It lacks something.
             TypeError: It has something else.
         """
-        return Health(
+        return Diagnostics(
             dict(values["pairs"]),
             {
-                name: Along(
+                name: PathDiagnostics(
                     tuple(_level(one) for one in along["levels"]),
                     {
                         other: tuple(Bin(**one) for one in bins)
@@ -163,15 +163,15 @@ class Health:
         return {"pairs": dict(self.pairs), "figures": self.figures(), "paths": _paths(self.paths)}
 
 
-def _paths(paths: Mapping[str, Along]) -> dict[str, Any]:
+def _paths(paths: Mapping[str, PathDiagnostics]) -> dict[str, Any]:
     return {name: asdict(along) for name, along in paths.items()}
 
 
-def _level(values: Mapping[str, Any]) -> Level:
-    return Level(
+def _level(values: Mapping[str, Any]) -> LevelDiagnostics:
+    return LevelDiagnostics(
         values["u"],
         values["angle"],
-        {name: Telling(**one) for name, one in values["against"].items()},
+        {name: BinaryScores(**one) for name, one in values["against"].items()},
         {name: Denoising(**one) for name, one in values["denoising"].items()},
     )
 
@@ -179,7 +179,7 @@ def _level(values: Mapping[str, Any]) -> Level:
 _COLOURS: Final = ("#1f6fb2", "#c4572c", "#3b8a4a", "#7b5aa6")
 
 
-def draw_health(path: Path, health: Health) -> None:
+def draw_diagnostics(path: Path, health: Diagnostics) -> None:
     """Write a PNG, a row for each path of noise levels.
 
     Raises:
@@ -196,7 +196,7 @@ def draw_health(path: Path, health: Health) -> None:
         figure.savefig(beside, dpi=100, metadata={"Software": None})
 
 
-def _telling(axes: Axes, along: Along, key: str, title: str) -> None:
+def _telling(axes: Axes, along: PathDiagnostics, key: str, title: str) -> None:
     for name, colour in _named(along.reliability).items():
         told = [getattr(level.against[name], key) for level in along.levels]
         axes.plot([one.angle for one in along.levels], told, ".-", color=colour, label=name)
@@ -205,7 +205,7 @@ def _telling(axes: Axes, along: Along, key: str, title: str) -> None:
     axes.legend(title="real against")
 
 
-def _reliability(axes: Axes, along: Along) -> None:
+def _reliability(axes: Axes, along: PathDiagnostics) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     for name, colour in _named(along.reliability).items():
         bins = along.reliability[name]
@@ -215,7 +215,7 @@ def _reliability(axes: Axes, along: Along) -> None:
     axes.legend()
 
 
-def _gain(axes: Axes, along: Along) -> None:
+def _gain(axes: Axes, along: PathDiagnostics) -> None:
     axes.axhline(0, color="grey", linewidth=0.8)
     for side, colour in zip(SIDES, _COLOURS, strict=False):
         found = [one.denoising[side] for one in along.levels if side in one.denoising]
@@ -236,14 +236,14 @@ def _named(contrasts: Mapping[str, object]) -> dict[str, str]:
     return dict(zip(contrasts, _COLOURS, strict=False))
 
 
-def markdown(health: Health) -> str:
+def markdown(health: Diagnostics) -> str:
     """A table for each path of noise levels, and how many pairs they are over."""
     parts = [f"## {name}\n\n{_table(along)}" for name, along in health.paths.items()]
     pairs = ", ".join(f"{count} {name}" for name, count in health.pairs.items())
     return "\n\n".join([*parts, f"Pairs: {pairs}."])
 
 
-def _table(along: Along) -> str:
+def _table(along: PathDiagnostics) -> str:
     names = list(along.reliability)
     head = ["noise angle"]
     for name in names:
@@ -268,7 +268,7 @@ def _table(along: Along) -> str:
     return "\n".join([*lines, "", f"Nats learnt: {', '.join(nats)}{told}."])
 
 
-def _has(along: Along, side: str) -> bool:
+def _has(along: PathDiagnostics, side: str) -> bool:
     return all(side in level.denoising for level in along.levels)
 
 

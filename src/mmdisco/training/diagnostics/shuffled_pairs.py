@@ -10,11 +10,11 @@ from torch import Tensor
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import side_by_side, take
+from mmdisco.data.pairing import recombine, select_pairs
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ShuffledPairs:
     """Who gets whose sound.
 
     Attributes:
@@ -29,7 +29,7 @@ class Exchange:
 
     def pairs(self, real: Pairs, null: AV[Conditioning]) -> tuple[Pairs, Pairs]:
         """Rows as they are, and with the sounds of their partners."""
-        own, other = take(real, self.rows), side_by_side(real, self.partners, self.rows)
+        own, other = select_pairs(real, self.rows), recombine(real, self.partners, self.rows)
         if self.captioned:
             # the partner's may say the same in other words
             return own, replace(other, cond=own.cond)
@@ -37,7 +37,7 @@ class Exchange:
         return replace(own, cond=empty), replace(other, cond=empty)
 
 
-def exchange(captions: Sequence[Hashable]) -> Exchange:
+def shuffle_pairs(captions: Sequence[Hashable]) -> ShuffledPairs:
     """Exchange sounds within captions, lest a caption tells what it belongs to.
 
     Rows are often in the order of a film, where neighbours overlap or are alike; so a sound comes
@@ -60,7 +60,7 @@ def exchange(captions: Sequence[Hashable]) -> Exchange:
     if not captioned:
         couples = [(row, _across(row, len(captions))) for row in range(len(captions))]
     rows, partners = torch.tensor(couples).unbind(1)
-    return Exchange(rows, partners, captioned)
+    return ShuffledPairs(rows, partners, captioned)
 
 
 def _across(place: int, count: int) -> int:
@@ -70,5 +70,5 @@ def _across(place: int, count: int) -> int:
 def _repeated(cond: Conditioning, count: int) -> Conditioning:
     return Conditioning(
         cond.pooled.expand(count, -1),
-        tuple(one.expand(count, *one.shape[1:]) for one in cond.native),
+        tuple(one.expand(count, *one.shape[1:]) for one in cond.embeds),
     )

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.metrics.sounding_objects.detect_audio import Hearing, listen
-from mmdisco.evaluation.metrics.sounding_objects.detect_video import Sight, look
+from mmdisco.evaluation.metrics.sounding_objects.detect_audio import AudioEvents, detect_audio
+from mmdisco.evaluation.metrics.sounding_objects.detect_video import VideoEvents, detect_video
 from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.sounding_objects.scene import Wish
+from mmdisco.media.sounding_objects.scene import SceneWish
 
 TIGHT: Final = 0.05  # seconds; the tolerance of record
 LOOSE: Final = 0.10
@@ -34,9 +34,9 @@ class Reading:
         named: What the caption says.
     """
 
-    sight: Sight
-    hearing: Hearing
-    named: Wish
+    sight: VideoEvents
+    hearing: AudioEvents
+    named: SceneWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ class Agreement:
     events_heard: Share
 
 
-def read(clip: AudioVideo, named: Wish) -> Reading:
+def read(clip: AudioVideo, named: SceneWish) -> Reading:
     """Look at ``clip`` and listen to it."""
-    return Reading(look(clip.video), listen(clip.audio), named)
+    return Reading(detect_video(clip.video), detect_audio(clip.audio), named)
 
 
 def agreement(readings: Sequence[Reading]) -> Agreement:
@@ -103,7 +103,7 @@ def agreement(readings: Sequence[Reading]) -> Agreement:
     return Agreement(**{name: _share(readings, score) for name, score in _SCORES.items()})
 
 
-def shuffled(readings: Sequence[Reading], seed: int) -> list[Reading]:
+def shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
     """Every picture with the sound of another clip, none with its own.
 
     Raises:
@@ -114,7 +114,7 @@ def shuffled(readings: Sequence[Reading], seed: int) -> list[Reading]:
     return _rotated(readings, np.random.default_rng(seed))
 
 
-def repaired(readings: Sequence[Reading], seed: int) -> list[Reading]:
+def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
     """Every picture with the sound of another clip of the same meaning, none with its own.
 
     Clips whose caption means what no other's does are left out.
@@ -123,7 +123,7 @@ def repaired(readings: Sequence[Reading], seed: int) -> list[Reading]:
         UserError: No two captions mean the same.
     """
     rng = np.random.default_rng(seed)
-    groups: defaultdict[Wish, list[Reading]] = defaultdict(list)
+    groups: defaultdict[SceneWish, list[Reading]] = defaultdict(list)
     for reading in readings:
         groups[reading.named].append(reading)
     paired = [r for group in groups.values() if len(group) > 1 for r in _rotated(group, rng)]

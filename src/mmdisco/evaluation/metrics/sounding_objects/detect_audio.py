@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mmdisco.evaluation.metrics.sounding_objects.event_f1 import Times
 from mmdisco.media.clip import Audio, Waveform
-from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, Colour, Kind, Size, size_of
+from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, Colour, ObjectKind, Size, size_of
 from mmdisco.media.sounding_objects.sound import FUNDAMENTAL, MIDDLE_RADIUS, PITCH_EXPONENT, TIMBRES
 
 Spectrum = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ _RINGING: Final = 0.33  # loudness left at 205 ms that only a bell has
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Hearing:
+class AudioEvents:
     """What the waveform says.
 
     Attributes:
@@ -60,23 +60,23 @@ class Hearing:
         events: Onsets in seconds, ascending.
     """
 
-    kind: Kind | None
+    kind: ObjectKind | None
     colour: Colour | None
     size: Size | None
     radius: float
     events: Times
 
 
-def listen(audio: Audio) -> Hearing:
+def detect_audio(audio: Audio) -> AudioEvents:
     """Read everything that ``audio`` says; its rate must be that of the data."""
     if audio.sample_rate != SAMPLE_RATE:
         raise ValueError(f"sample_rate must be {SAMPLE_RATE}, not {audio.sample_rate}")
     events = onsets(audio.waveform)
     if not len(events):
-        return Hearing(None, None, None, math.nan, events)
+        return AudioEvents(None, None, None, math.nan, events)
     colour, pitch = _timbre_and_pitch(audio.waveform, events)
     radius = MIDDLE_RADIUS * (FUNDAMENTAL / pitch) ** (1 / PITCH_EXPONENT)
-    return Hearing(_kind(audio.waveform, events), colour, size_of(radius), radius, events)
+    return AudioEvents(_kind(audio.waveform, events), colour, size_of(radius), radius, events)
 
 
 def onsets(waveform: Waveform) -> Times:
@@ -162,14 +162,14 @@ def _templates() -> tuple[list[tuple[Colour, float]], Spectrum]:
     return names, templates / np.linalg.norm(templates, axis=1, keepdims=True)
 
 
-def _kind(waveform: Waveform, events: Times) -> Kind:
+def _kind(waveform: Waveform, events: Times) -> ObjectKind:
     """Noisy: drum. Rings on: bell. Held, then cut off: lamp. Else a ball."""
     hiss, held, ringing = np.median([_envelope(waveform, event) for event in events], axis=0)
     if hiss > _NOISY:
-        return Kind.DRUM
+        return ObjectKind.DRUM
     if ringing > _RINGING:
-        return Kind.BELL
-    return Kind.LAMP if held > _HELD else Kind.BALL
+        return ObjectKind.BELL
+    return ObjectKind.LAMP if held > _HELD else ObjectKind.BALL
 
 
 def _envelope(waveform: Waveform, event: float) -> tuple[float, float, float]:

@@ -29,14 +29,14 @@ from mmdisco.evaluation.metrics.sounding_objects.pixels import (
 )
 from mmdisco.media.clip import Video
 from mmdisco.media.sounding_objects.render import BELL_HALF_WIDTH, FADE, FLOOR, PALETTE, STRIKER
-from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, Kind, Size, size_of
+from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, ObjectKind, Size, size_of
 
 # (a, b): the masked area of a thing of radius r is a r² − b r; b is what a drum's skin covers.
 _AREA: Final = {
-    Kind.BALL: (2.72, 0.0),
-    Kind.DRUM: (3.20, 6.1),
-    Kind.LAMP: (3.09, 0.0),
-    Kind.BELL: (2.83, 0.0),
+    ObjectKind.BALL: (2.72, 0.0),
+    ObjectKind.DRUM: (3.20, 6.1),
+    ObjectKind.LAMP: (3.09, 0.0),
+    ObjectKind.BELL: (2.83, 0.0),
 }
 _DRUM_CENTRE: Final = 0.68  # radii from a drum's skin down to the centre of its coloured part
 _DRUM_OFFSET: Final = 0.7  # and pixels
@@ -58,7 +58,7 @@ _DEAD_TIME: Final = 0.15  # seconds in which two readings are one event
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Sight:
+class VideoEvents:
     """What the pixels show.
 
     Attributes:
@@ -69,17 +69,17 @@ class Sight:
         events: Instants in seconds, ascending.
     """
 
-    kind: Kind | None
+    kind: ObjectKind | None
     colour: Colour | None
     size: Size | None
     radius: float
     events: Times
 
 
-_NOTHING: Final = Sight(None, None, None, math.nan, np.empty(0))
+_NOTHING: Final = VideoEvents(None, None, None, math.nan, np.empty(0))
 
 
-def look(video: Video) -> Sight:
+def detect_video(video: Video) -> VideoEvents:
     """Read everything that ``video`` shows."""
     soft = softened(video)
     mask = coloured(soft)
@@ -88,30 +88,30 @@ def look(video: Video) -> Sight:
         return _NOTHING
     kind = _kind(soft, thing, striker)
     radius = _radius(kind, float(np.nanmedian(thing.area)))
-    if kind is Kind.LAMP:
+    if kind is ObjectKind.LAMP:
         events = _flashes(video)
     else:
         gap = filled(_gap(kind, thing, striker, radius))
         events = np.empty(0) if gap is None else contacts(gap, video.times, ACCELERATION[kind])
-    return Sight(kind, _colour(soft, mask), size_of(radius), radius, events)
+    return VideoEvents(kind, _colour(soft, mask), size_of(radius), radius, events)
 
 
-def _radius(kind: Kind, area: float) -> float:
+def _radius(kind: ObjectKind, area: float) -> float:
     a, b = _AREA[kind]
     return (b + math.sqrt(b * b + 4 * a * area)) / (2 * a)
 
 
-def _kind(video: Video, thing: Blob, striker: Blob) -> Kind:
+def _kind(video: Video, thing: Blob, striker: Blob) -> ObjectKind:
     """Dark room: lamp. Thing that moves up and down: ball. Striker above: drum; beside: bell."""
     if is_dark(video):
-        return Kind.LAMP
+        return ObjectKind.LAMP
     low, high = np.nanpercentile(thing.y, (5, 95))
     struck = (~np.isnan(striker.x)).mean() > 0.5
     if high - low > _TRAVEL or not struck:
-        return Kind.BALL
+        return ObjectKind.BALL
     beside = float(np.nanmean(thing.x) - np.nanmean(striker.x))
     above = float(np.nanmean(thing.y) - np.nanmean(striker.y))
-    return Kind.BELL if beside > above else Kind.DRUM
+    return ObjectKind.BELL if beside > above else ObjectKind.DRUM
 
 
 def colour_of_each_frame(video: Video) -> list[Colour]:
@@ -141,11 +141,11 @@ def _turn(angle: float) -> float:
     return (angle + math.pi) % (2 * math.pi) - math.pi
 
 
-def _gap(kind: Kind, thing: Blob, striker: Blob, radius: float) -> Series:
+def _gap(kind: ObjectKind, thing: Blob, striker: Blob, radius: float) -> Series:
     """Distance of the striking surface from the struck one in every frame, in pixels."""
-    if kind is Kind.BALL:
+    if kind is ObjectKind.BALL:
         return FLOOR - _HIGHLIGHT - radius - thing.y
-    if kind is Kind.DRUM:
+    if kind is ObjectKind.DRUM:
         skin = np.nanmedian(thing.y) - _DRUM_CENTRE * radius - _DRUM_OFFSET
         return skin - STRIKER - striker.y
     lip = np.nanmedian(thing.x) + _HIGHLIGHT - BELL_HALF_WIDTH * radius

@@ -45,7 +45,7 @@ _NETWORK: Final = 0.2
 Embedding = npt.NDArray[np.float32]  # (steps, width)
 
 
-class SyncJudge(nn.Module):
+class SyncScorer(nn.Module):
     """Vectors (b, steps, width) of pictures and of sounds, and the logits of their pairs."""
 
     def __init__(self) -> None:
@@ -76,13 +76,13 @@ class SyncJudge(nn.Module):
         return torch.einsum("atd,vtd->av", sounds, pictures) / sounds.shape[1]
 
 
-def load_judge(path: Path = PACKAGED) -> SyncJudge:
+def load_scorer(path: Path = PACKAGED) -> SyncScorer:
     """The judge with the weights of ``path``, frozen.
 
     Raises:
         UserError: There is no such file, or it is damaged.
     """
-    judge = SyncJudge()
+    judge = SyncScorer()
     judge.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
     return judge.eval().requires_grad_(False)  # noqa: FBT003
 
@@ -106,7 +106,7 @@ def sound_of(audio: Audio) -> Tensor:
     return scale.analyse(torch.from_numpy(np.ascontiguousarray(heard[:whole]))[None])[0]
 
 
-def embed(judge: SyncJudge, clip: AudioVideo) -> tuple[Embedding, Embedding]:
+def embed(judge: SyncScorer, clip: AudioVideo) -> tuple[Embedding, Embedding]:
     """Vectors of sound and picture of one clip, equally many steps of each.
 
     Raises:
