@@ -23,7 +23,9 @@ def warm() -> None:
     import mmdisco.cli.prepare_order
     import mmdisco.cli.toy_study
     import mmdisco.cli.train_order
-    import mmdisco.evaluation.command  # noqa: F401
+    import mmdisco.evaluation.command
+    import mmdisco.experiments.ablation.on_miniature
+    import mmdisco.training.config_io  # noqa: F401
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def run(
     said = place.with_suffix(".err")
     said.write_bytes(b"")  # it may be killed before it opens it
     began = time.monotonic()
-    child = os.copy()
+    child = os.fork()
     if child == 0:
         _command(words, place, said)
     os.setpgid(child, child)

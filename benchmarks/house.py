@@ -183,10 +183,11 @@ def main() -> int:
     for limit in LIMITS:
         if limit.name not in found:
             continue
-        value, on_log = found[limit.name]
+        value, remark = found[limit.name]
         verdict = "ok" if value <= limit.most else "MISSED" if limit.reached else "not yet"
         failed |= verdict == "MISSED"
-        print(f"| {limit.name} | {value:,.10g} | {limit.most:,.10g} | {verdict}; {on_log} |")
+        said = f"{verdict}; {remark}" if remark else verdict
+        print(f"| {limit.name} | {value:,.10g} | {limit.most:,.10g} | {said} |")
     return int(failed)
 
 

@@ -56,8 +56,9 @@ def commands(base: Path) -> dict[str, list[str]]:
     pair = f"--weights {base}/pair"
     settings = " ".join(f"--set {key}={value}" for key, value in SMALL.items())
     lines = (
-        f"prepare {base}/films --out out {pair} --shard 2",
-        f"fakes {base}/prepared --out out {pair} --shard 2 --steps 8 --samples-per-clip 2",
+        f"prepare {base}/films --out out {pair} --shard-size 2",
+        f"sample-fakes {base}/prepared --out out {pair} --shard-size 2 --steps 8 "
+        "--samples-per-clip 2",
         f"train --data {base}/prepared --fakes {base}/fakes {pair} --out out {settings}",
         f"evaluate {base}/made --reference {base}/real --metrics neighbours --metrics nearest "
         "--jobs 1 --cache read --json out.json --report out.html",
@@ -96,7 +97,7 @@ def prepare_inputs(base: Path) -> None:
     if process.exitcode:
         raise SystemExit("the inputs could not be made")
     words = commands(base)
-    for name, folder in (("prepare", "prepared"), ("fakes", "fakes")):
+    for name, folder in (("prepare", "prepared"), ("sample-fakes", "fakes")):
         expect_end(run(words[name], base / f"{name}-of-input"))
         (base / f"{name}-of-input" / "work" / "out").rename(base / folder)
 
@@ -179,6 +180,7 @@ class Trial:
     whole: dict[str, bytes]
     count: Count
     law: random.Random
+    usual: frozenset[str] = frozenset()
 
     def stop(self, number: signal.Signals, times: int) -> int:
         """Stop it so many times at most; how often it was. Then let it go to its end."""
@@ -203,7 +205,10 @@ class Trial:
         return done
 
     def _heard(self, ended: Ended) -> None:
-        lines = [one for one in ended.said.splitlines() if " passed" not in one]
+        # progress, and what an uninterrupted run says too, are no part of the answer to Ctrl-C
+        lines = [
+            one for one in ended.said.splitlines() if " passed" not in one and one not in self.usual
+        ]
         said = [one for one in lines if one.startswith("mmdisco: stopped; ")]
         if ended.status == 130 and len(said) == 1 and "the same command" in said[0]:
             self.count.lines += lines == said
@@ -229,15 +234,16 @@ def measure(words: list[str], base: Path, asked: argparse.Namespace) -> Count:
         raise SystemExit(f"two uninterrupted runs of {words[0]} differ in {', '.join(differ)}")
     if asked.keep:
         shutil.copytree(places[0], asked.keep / words[0], dirs_exist_ok=True)
+    usual = frozenset(line for one in ended for line in one.said.splitlines())
     count = Count(seconds=min(one.seconds for one in ended))
     for place in places:
         shutil.rmtree(place)
     while count.kills < asked.kills:
         times = min(law.randint(1, MOST_IN_A_ROW), asked.kills - count.kills)
-        trial = Trial(words, base / str(count.trials), whole, count, law)
+        trial = Trial(words, base / str(count.trials), whole, count, law, usual)
         count.kills += trial.stop(signal.SIGKILL, times)
     while count.interrupts < asked.interrupts:
-        trial = Trial(words, base / str(count.trials), whole, count, law)
+        trial = Trial(words, base / str(count.trials), whole, count, law, usual)
         count.interrupts += trial.stop(signal.SIGINT, 1)
     return count
 

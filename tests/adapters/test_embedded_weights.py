@@ -63,7 +63,7 @@ def test_loaded_networks_are_frozen(tiny_pair):
 def test_discriminators_are_found_by_name(tiny_pair):
     folder = MiniatureSystem(tiny_pair)
     fusions = [type(folder.discriminator(name).fusion) for name in ("discriminator", "additive")]
-    assert [fusion.__name__ for fusion in fusions] == ["ProductFusion", "AdditiveFusion"]
+    assert [fusion.__name__ for fusion in fusions] == ["CorrelationFusion", "AdditiveFusion"]
 
 
 def test_settings_are_those_of_the_configuration(tiny_pair):

@@ -26,7 +26,7 @@ DEAD = 4194305  # above any process's number
 def in_child(work):
     """Exit status and standard error of ``work`` in a forked process."""
     reads, writes = os.pipe()
-    child = os.copy()
+    child = os.fork()
     if child == 0:
         os.dup2(writes, 2)
         try:
@@ -259,13 +259,15 @@ def test_workers_end_with_the_process_that_started_them_without_a_word(tmp_path,
         time.sleep(0.05)
 
 
-def test_ctrl_c_before_a_command_has_begun_is_one_line_too(monkeypatch, capsys):
+@pytest.mark.parametrize("place", ["main", "version"])
+def test_ctrl_c_before_a_command_has_begun_is_one_line_too(place, monkeypatch, capsys):
     from mmdisco.cli import app
 
-    def interrupted():
+    def interrupted(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(app, "main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mmdisco", "--version"])
+    monkeypatch.setattr(app, place, interrupted)
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130

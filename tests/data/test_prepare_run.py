@@ -206,7 +206,7 @@ def test_a_damaged_manifest_is_not_read(whole, tmp_path):
 
 def in_child(task):
     """Run ``task`` in a process of its own, which begins as a copy of this one."""
-    pid = os.copy()
+    pid = os.fork()
     if pid:
         return pid
     try:

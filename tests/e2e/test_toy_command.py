@@ -56,24 +56,24 @@ from pathlib import Path
 import torch
 from mmdisco.core.av import AV
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
-from mmdisco.core.denoiser import Conditioning, IndependentPair
-from mmdisco.core.coupling import IndexPath
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
+from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.noise import linear
 from mmdisco.experiments.toy.exact import BasePairs, MixtureDenoiser, RealPairs
 from mmdisco.experiments.toy.problems import problem
-from mmdisco.core.noise_levels import ImportanceLaw, LevelLaw
-from mmdisco.core.losses import Objective
-from mmdisco.training.config import TrainConfig
+from mmdisco.core.noise_levels import LossSecondMomentSampler, NoiseLevelSampler
+from mmdisco.core.losses import MMDisCoLoss
+from mmdisco.training.config import TrainerConfig
 from mmdisco.training.trainer import Trainer
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
 goal, own = problem("mixture", "ind"), linear()
-base = IndependentPair(goal.bases.map(lambda law: MixtureDenoiser(law, own)))
-config = TrainConfig(steps=400, batch_size=8, checkpoint_every=20, log_every=7)
-levels = LevelLaw(IndexPath(AV(own, own)), ImportanceLaw(), 0.2, 0.2)
+base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, own)))
+config = TrainerConfig(steps=400, batch_size=8, checkpoint_every=20, log_every=7)
+levels = NoiseLevelSampler(SameTimestep(AV(own, own)), LossSecondMomentSampler(), 0.2, 0.2)
 none = Conditioning.none(1)
-trainer = Trainer(base, levels, Objective(), config, AV(none, none))
+trainer = Trainer(base, levels, MMDisCoLoss(), config, AV(none, none))
 network = VectorDiscriminator(VectorConfig(width=8))
 trainer.fit(network, RealPairs(goal), BasePairs(goal), Path(sys.argv[1]))
 """

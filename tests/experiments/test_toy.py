@@ -177,7 +177,7 @@ def test_quick_form_of_every_study_is_short(name):
 
 
 def test_table_has_a_line_per_place_and_the_gap():
-    place = {"task": "joint", "solver": "ddim", "steps": 50, "grid": "time", "corrections": 0}
+    place = {"task": "joint", "solver": "ddim", "steps": 50, "grid": "time", "resamples": 0}
     rows = [
         {"problem": "moons", "setting": "ind", "loss": loss, "seed": seed, "tv": tv, **place}
         for loss, tv in (("bases", 0.6), ("exact", 0.1), ("both", 0.2))

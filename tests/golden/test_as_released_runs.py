@@ -244,7 +244,7 @@ def stream_of(run, monkeypatch):
     start = AV(run.own("init.audio"), run.own("init.video"))
     monkeypatch.setattr(NoiseSource, "draw", lambda *_: start)
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda shape, **_: next(steps[shape]))
-    monkeypatch.setattr(sampler, "draw_normal", lambda shape, *_: next(back[shape]))
+    monkeypatch.setattr(sampler, "randn_tensor", lambda shape, *_: next(back[shape]))
 
 
 def near(one, other, share=1e-3):

@@ -79,7 +79,7 @@ def test_a_step_ends_where_that_of_the_release_does(case):
 
 def test_a_step_back_is_that_of_the_release(case, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(sampler, "draw_normal", lambda *_: drawn["noise"])
+    monkeypatch.setattr(sampler, "randn_tensor", lambda *_: drawn["noise"])
     run = case.solver.begin(case.levels)
     for index, own in case.of_each("rev_step"):
         drawn["noise"] = own["noise"]

@@ -60,7 +60,7 @@ def mutated_tree(tree, rng):
             parent[rng.choice(["strange", "", "__class__", last])] = parent.pop(last)
         elif action == 2:
             deep = []
-            for _ in range(rng.choice([40, 900])):
+            for _ in range(rng.choice([40, 400])):
                 deep = [deep]
             parent[last] = deep
         else:

@@ -90,7 +90,7 @@ RECORD = {
     "joint_scale": {"audio": 1.0, "video": 1.0},
     "joint_levels": [None, None],
     "guidance_every": 1,
-    "corrections": 0,
+    "resamples": 0,
     "weights": {"sound": "0"},
     "seconds": 1.0,
 }

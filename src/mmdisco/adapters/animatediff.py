@@ -1,6 +1,6 @@
-"""AnimateDiff (Guo et al. 2024): an image model of the Stable Diffusion 1.5 family, set in motion.
+"""AnimateDiff (Guo et al. 2024): a Stable Diffusion 1.5 image model with motion modules.
 
-Published size: latents (4, f, h/8, w/8), up to 32 frames, usually 16 at 8 a second; 77 CLIP
+Published size: latents (4, f, h/8, w/8), up to 32 frames, usually 16 at 8 per second; 77 CLIP
 tokens of width 768.
 """
 
@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMo
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
+from typing_extensions import override
 
 from mmdisco.adapters import components
 from mmdisco.adapters.checkpoint import Checkpoint, expect_complete, find
@@ -55,7 +56,7 @@ class AnimateDiffParts:
 
 
 def with_motion(unet: UNet2DConditionModel, motion: MotionAdapter) -> UNetMotionModel:
-    """The denoiser of an image model with the motion modules of an adapter.
+    """Insert the motion modules of an adapter into the denoiser of an image model.
 
     Raises:
         UserError: The adapter was made for an image model of another shape.
@@ -146,12 +147,12 @@ class AnimateDiff(BaseModel[Video]):
         save_parts(folder, "AnimateDiffPipeline", vars(self.parts))
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """That of the scheduler's table."""
         return self._parameterisation.schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂ of each video, (b, 4, f, h, w)."""
+        """Predict ε̂ of each video, (b, 4, f, h, w)."""
         unet = self.parts.unet
         (tokens,) = cond.embeds
 
@@ -163,15 +164,15 @@ class AnimateDiff(BaseModel[Video]):
         return self._parameterisation.predict_noise(network, x_t, level, self._device)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """CLIP's tokens for the network, (b, 77, 768), and their mean for a discriminator.
+        """Encode to CLIP's tokens for the network, (b, 77, 768), and a discriminator's mean.
 
-        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
+        A negative prompt is encoded like any other; "" is the unconditional one.
         """
         tokens = clip_tokens(self.parts.tokenizer, self.parts.text_encoder, prompts, self._device)
         return Conditioning(tokens.mean(dim=1), (tokens,))
 
     def latent_shape(self, seconds: float) -> torch.Size:
-        """(4, fps · seconds, height/8, width/8).
+        """Return (4, fps · seconds, height/8, width/8).
 
         Raises:
             UserError: ``seconds`` is no whole number of frames, or too many.
@@ -179,16 +180,16 @@ class AnimateDiff(BaseModel[Video]):
         return self._codec.shape(seconds)
 
     def encode(self, media: Sequence[Video]) -> Latent:
-        """Latents of videos, frame by frame.
+        """Encode videos frame by frame.
 
         Raises:
-            UserError: A video is not of the picture's size and rate, has too many frames, or is not
-                as long as the others.
+            UserError: A video is not of the configured size and rate, has too many frames, or
+                differs in length from the others.
         """
         return self._codec.encode(media)
 
     def decode(self, x_0: Latent) -> list[Video]:
-        """Videos of the picture's size and rate."""
+        """Decode to videos of the configured size and rate."""
         return self._codec.decode(x_0)
 
 

@@ -1,7 +1,7 @@
-"""Sounds to the latents of an AudioLDM and back: front end, autoencoder, vocoder.
+"""Encoding of sounds to the latents of an AudioLDM and back: mel front end, autoencoder, vocoder.
 
-One clip at a time, so that a clip never depends on its batch mates and the memory of one is
-enough.
+Clips are processed one at a time, so that a clip never depends on the others of its batch and
+memory suffices for one.
 """
 
 import math
@@ -58,11 +58,11 @@ class AudioVAE:
 
     @property
     def steps_per_second(self) -> Fraction:
-        """Latent steps a second."""
+        """Latent steps per second."""
         return Fraction(SAMPLE_RATE, self._samples)
 
     def shape(self, seconds: float) -> torch.Size:
-        """(c, l, m) of a sound.
+        """Return (c, l, m) of a sound.
 
         Raises:
             UserError: ``seconds`` is no whole number of latent steps.
@@ -71,10 +71,9 @@ class AudioVAE:
         return torch.Size([self._autoencoder.channels, steps, self._bins])
 
     def encode(self, media: Sequence[Audio]) -> AudioLatent:
-        """The mean of the autoencoder's posterior, scaled for the network.
+        """Compute the mean of the autoencoder's posterior, scaled for the network.
 
-        Every sound is first brought to the level that the model was trained at: no mean, its peak
-        at 0.5.
+        Every sound is first normalised as in training: zero mean, peak at 0.5.
 
         Raises:
             UserError: A sound has another rate, no whole number of latent steps, or another length
@@ -84,7 +83,7 @@ class AudioVAE:
         return torch.cat([self._encode(audio) for audio in media])
 
     def decode(self, x_0: AudioLatent) -> list[Audio]:
-        """Sounds of 640 samples a latent step at the published size, in [−1, 1]."""
+        """Decode to sounds in [−1, 1], 640 samples per latent step at the published size."""
         return [self._decode(one) for one in x_0.split(1)]
 
     def _encode(self, audio: Audio) -> Tensor:

@@ -19,6 +19,7 @@ from transformers import (
     RobertaTokenizer,
     SpeechT5HifiGan,
 )
+from typing_extensions import override
 
 from mmdisco.adapters import components
 from mmdisco.adapters.audio_vae import AudioVAE
@@ -123,12 +124,12 @@ class AudioLDM(BaseModel[Audio]):
         save_parts(folder, "AudioLDMPipeline", vars(self.parts))
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """That of the scheduler's table."""
         return self._parameterisation.schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂ of each sound, (b, 8, l, 16) at the published size."""
+        """Predict ε̂ of each sound, (b, 8, l, 16) at the published size."""
         unet = self.parts.unet
         (vector,) = cond.embeds
 
@@ -139,15 +140,15 @@ class AudioLDM(BaseModel[Audio]):
         return self._parameterisation.predict_noise(network, x_t, level, self._device)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """CLAP's vector of each prompt, of length 1: (b, 512), read by network and discriminator.
+        """Encode to CLAP's unit vectors, (b, 512), read by network and discriminator.
 
-        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
+        A negative prompt is encoded like any other; "" is the unconditional one.
         """
         vectors = clap_vectors(self.parts.tokenizer, self.parts.text_encoder, prompts, self._device)
         return Conditioning(vectors, (vectors,))
 
     def latent_shape(self, seconds: float) -> torch.Size:
-        """(8, 25 · seconds, 16) at the published size.
+        """Return (8, 25 · seconds, 16) at the published size.
 
         Raises:
             UserError: ``seconds`` is no multiple of 0.04, the length of a latent step.
@@ -155,14 +156,14 @@ class AudioLDM(BaseModel[Audio]):
         return self._codec.shape(seconds)
 
     def encode(self, media: Sequence[Audio]) -> Latent:
-        """Latents of sounds, each brought to the level of the training first: its peak at 0.5.
+        """Encode sounds, each normalised as in training first: its peak at 0.5.
 
         Raises:
-            UserError: A sound is not of 16 kHz, not of a multiple of 640 samples, or not as long as
-                the others.
+            UserError: A sound is not of 16 kHz, not a multiple of 640 samples, or differs in length
+                from the others.
         """
         return self._codec.encode(media)
 
     def decode(self, x_0: Latent) -> list[Audio]:
-        """Sounds of 16 kHz, 640 samples a latent step."""
+        """Decode to sounds of 16 kHz, 640 samples per latent step."""
         return self._codec.decode(x_0)

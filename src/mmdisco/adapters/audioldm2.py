@@ -22,6 +22,7 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+from typing_extensions import override
 
 from mmdisco.adapters import components
 from mmdisco.adapters.audio_vae import AudioVAE
@@ -42,14 +43,14 @@ SOURCE: Final = "cvssp/audioldm2"
 
 @dataclass(frozen=True)
 class AudioLDM2Parts:
-    """The components of a diffusers ``AudioLDM2Pipeline``, but the one that ranks its results.
+    """Components of a diffusers ``AudioLDM2Pipeline``, except the one that ranks its results.
 
     Attributes:
-        unet: Predicts the noise; reads two sequences of vectors.
-        vae: Log-mel spectrograms to latents.
-        vocoder: Log-mel spectrograms to waveforms.
-        text: All that reads prompts.
-        scheduler: Its table of β and its prediction type count, nothing else.
+        unet: Denoiser; reads two sequences of vectors.
+        vae: Autoencoder of log-mel spectrograms.
+        vocoder: Vocoder from log-mel spectrograms to waveforms.
+        text: Text encoders.
+        scheduler: Scheduler, of which only the table of β and the prediction type are used.
     """
 
     unet: AudioLDM2UNet2DConditionModel
@@ -145,12 +146,12 @@ class AudioLDM2(BaseModel[Audio]):
         save_parts(folder, "AudioLDM2Pipeline", named)
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """That of the scheduler's table."""
         return self._parameterisation.schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂ of each sound, (b, 8, l, 16) at the published size."""
+        """Predict ε̂ of each sound, (b, 8, l, 16) at the published size."""
         unet = self.parts.unet
         generated, hidden, mask = cond.embeds
 
@@ -166,14 +167,14 @@ class AudioLDM2(BaseModel[Audio]):
         return self._parameterisation.predict_noise(network, x_t, level, self._device)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """What ``AudioLDM2Text.encode`` says; CLAP's vector, (b, 512), is for a discriminator.
+        """Encode as ``AudioLDM2Text.encode``; CLAP's vector, (b, 512), is for a discriminator.
 
-        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
+        A negative prompt is encoded like any other; "" is the unconditional one.
         """
         return self.parts.text.encode(prompts, self._device)
 
     def latent_shape(self, seconds: float) -> torch.Size:
-        """(8, 25 · seconds, 16) at the published size.
+        """Return (8, 25 · seconds, 16) at the published size.
 
         Raises:
             UserError: ``seconds`` is no multiple of 0.04, the length of a latent step.
@@ -181,14 +182,14 @@ class AudioLDM2(BaseModel[Audio]):
         return self._codec.shape(seconds)
 
     def encode(self, media: Sequence[Audio]) -> Latent:
-        """Latents of sounds, each brought to the level of the training first: its peak at 0.5.
+        """Encode sounds, each normalised as in training first: its peak at 0.5.
 
         Raises:
-            UserError: A sound is not of 16 kHz, not of a multiple of 640 samples, or not as long as
-                the others.
+            UserError: A sound is not of 16 kHz, not a multiple of 640 samples, or differs in length
+                from the others.
         """
         return self._codec.encode(media)
 
     def decode(self, x_0: Latent) -> list[Audio]:
-        """Sounds of 16 kHz, 640 samples a latent step."""
+        """Decode to sounds of 16 kHz, 640 samples per latent step."""
         return self._codec.decode(x_0)

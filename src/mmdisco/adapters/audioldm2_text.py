@@ -1,7 +1,7 @@
-"""How AudioLDM2 reads a prompt: CLAP and Flan-T5 give a prefix, GPT-2 continues it in vectors.
+"""Text encoding of AudioLDM2: CLAP and Flan-T5 give a prefix, which GPT-2 continues in vectors.
 
-Every prompt is read by itself. In a padded batch GPT-2 would count the padding as positions, and
-what a prompt becomes would depend on the longest one beside it.
+Prompts are encoded one by one. In a padded batch GPT-2 would count the padding as positions, and
+the encoding of a prompt would depend on the longest one beside it.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from transformers import (
 from mmdisco.adapters.prompts import clap_vectors, padded_ids
 from mmdisco.core.denoiser import Conditioning
 
-# what the published checkpoints state, for those that state nothing
+# published values, for checkpoints that do not state them
 GENERATED: Final = 8
 # pairs of every length share one shape, so that they can be stored and drawn together
 T5_TOKENS: Final = 128
@@ -49,12 +49,12 @@ class AudioLDM2Text:
     language_model: GPT2Model
 
     def encode(self, prompts: Sequence[str], device: torch.device) -> Conditioning:
-        """CLAP's vectors for a discriminator; for the network what it reads, float32.
+        """Encode prompts: CLAP's vectors for a discriminator, sequences for the network, float32.
 
         Returns:
-            ``pooled`` (b, 512), of length 1; ``embeds`` the vectors that GPT-2 makes, (b, 8, 768),
-            the hidden states of T5, (b, 128, 1024), 0 where a prompt has ended, and 1 where it has
-            not, (b, 128).
+            ``pooled`` (b, 512), of length 1; ``embeds`` the vectors that GPT-2 generates, (b, 8,
+            768), the hidden states of T5, (b, 128, 1024), zero after the end of a prompt, and its
+            mask, (b, 128).
         """
         vectors = clap_vectors(self.clap_tokenizer, self.clap, prompts, device)
         length = min(T5_TOKENS, self.t5_tokenizer.model_max_length)
@@ -68,7 +68,7 @@ class AudioLDM2Text:
         return Conditioning(vectors, (generated, hidden, mask))
 
     def _read(self, vector: Tensor, ids: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Of one prompt without padding: GPT-2's vectors, and T5's states padded with zeros."""
+        """Encode one prompt without padding: GPT-2's vectors, and T5's states padded with zeros."""
         whole = torch.ones_like(ids).to(device)
         hidden = self.t5(input_ids=ids.to(device), attention_mask=whole).last_hidden_state
         prefix = self.projection(
@@ -83,7 +83,7 @@ class AudioLDM2Text:
         return generated.float().cpu(), padded.float().cpu()
 
     def _continue(self, prefix: Tensor) -> Tensor:
-        """What GPT-2 says after ``prefix``, each last hidden state fed back as the next input."""
+        """Continue ``prefix`` by GPT-2, each last hidden state fed back as the next input."""
         count: int = getattr(self.language_model.config, "max_new_tokens", GENERATED)
         said: list[Tensor] = []
         inputs, past = prefix, None

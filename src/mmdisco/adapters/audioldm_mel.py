@@ -27,11 +27,11 @@ PEAK: Final = 0.5
 
 @dataclass(frozen=True)
 class MelFrontEnd:
-    """From waveforms of 16 kHz to what an AudioLDM autoencoder reads.
+    """Front end from waveforms of 16 kHz to the input of an AudioLDM autoencoder.
 
     Attributes:
         hop: Samples between two columns.
-        bins: Mel filters.
+        bins: Number of mel filters.
     """
 
     hop: int = 160
@@ -43,13 +43,13 @@ class MelFrontEnd:
         return (N_FFT - self.hop) // 2
 
     def level(self, waveform: Tensor) -> Tensor:
-        """Waveforms (b, samples) without their mean, each scaled so that its peak is 0.5."""
+        """Remove the mean of waveforms (b, samples), and scale each to a peak of 0.5."""
         centred = waveform - waveform.mean(dim=1, keepdim=True)
-        # as in the training: what is silent stays silent
+        # as in training: silence stays silent
         return PEAK * centred / (centred.abs().amax(dim=1, keepdim=True) + 1e-8)
 
     def log_mel(self, waveform: Tensor) -> AudioLatent:
-        """Spectrograms (b, 1, l, m) of waveforms (b, samples) as loud as they are.
+        """Compute spectrograms (b, 1, l, m) of waveforms (b, samples), without normalising.
 
         l = samples // hop where samples is a multiple of the hop, m = bins, in ln of magnitude.
         """
@@ -63,7 +63,7 @@ class MelFrontEnd:
 
     @cached_property
     def filters(self) -> Tensor:
-        """(bins, 513): triangles between neighbours on the mel scale, of area 1 over hertz."""
+        """Compute (bins, 513) triangular filters on the mel scale, each of area 1 over Hz."""
         top = _mel(HIGHEST)
         edges = _hertz(torch.linspace(0, top, self.bins + 2, dtype=torch.float64))
         frequency = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)

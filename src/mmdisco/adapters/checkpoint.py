@@ -1,15 +1,9 @@
 """Checkpoints in diffusers' layout: a folder on disk, or an id of the Hugging Face hub.
 
-All files are looked for before anything is loaded, so that one message names whatever is missing.
-A network whose weights do not fill it, or hold more than it has, is refused. Knows no model.
-
-Published weights, whole or refused: plain tensors, finite, and all of one network.
-
-Every fault is a ``UserError`` of one line that names the file and what to do. Knows no network.
-
-Finds the folder of a checkpoint: a path, or a model id of the Hugging Face hub.
-
-A cached copy that is complete is used as it is, without a look at the network.
+All files are looked up before anything is loaded, so that one message names whatever is missing. A
+complete cached copy is used without network access. Weights must be plain, finite tensors and match
+their network exactly. Every fault is a ``UserError`` of one line that names the file and what to
+do.
 """
 
 import re
@@ -39,19 +33,19 @@ _SHOWN = 3
 
 
 def load_into(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:
-    """``network`` with ``weights`` for its own, frozen and in evaluation mode.
+    """Load ``weights`` into ``network``, frozen and in evaluation mode.
 
     Nothing is copied before everything fits. A network on the meta device takes the tensors as they
     are.
 
     Args:
-        network: Any of its values are replaced.
-        weights: By our names.
-        path: Where they are from, for the message.
-        advice: Which file to take instead, for the message.
+        network: The network; its values are replaced.
+        weights: Tensors by our names.
+        path: Source of the weights, for the message.
+        advice: File to use instead, for the message.
 
     Raises:
-        UserError: The names or shapes are not the network's, or a value is no finite number.
+        UserError: The names or shapes are not the network's, or a value is not finite.
     """
     own = network.state_dict()
     faults = [
@@ -76,20 +70,20 @@ def load_into(network: Network, weights: Mapping[str, Tensor], path: Path, advic
 
 
 def materialize(make: Callable[[], Network]) -> Network:
-    """What ``make`` makes, on the meta device: no memory is taken and no random number drawn."""
+    """Call ``make`` on the meta device: no memory is taken and no random number drawn."""
     with torch.device("meta"):
         return make()
 
 
 def expect_finite(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Make sure that every value is a number: a damaged one would only show as black pictures.
+    """Check that every value is finite: a damaged one would only show as black frames.
 
     Args:
-        weights: Of any precision.
-        path: Where they are from, for the message.
+        weights: Tensors of any precision.
+        path: Source of the weights, for the message.
 
     Raises:
-        UserError: A value is infinite or none.
+        UserError: A value is infinite or NaN.
     """
     bad = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
     if bad:
@@ -97,7 +91,7 @@ def expect_finite(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def summary(items: Iterable[str]) -> str:
-    """The first few of ``items``, and how many more there are."""
+    """Join the first few of ``items``, and count the rest."""
     listed = list(items)
     more = len(listed) - _SHOWN
     shown = ", ".join(listed[:_SHOWN])
@@ -120,12 +114,12 @@ _REFUSALS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of parts.
+    """A folder of components.
 
     Attributes:
-        folder: Where they are.
-        home: Where they come from, for messages.
-        dtype: What networks are loaded in.
+        folder: The folder.
+        home: Origin of the files, for messages.
+        dtype: Precision of loaded networks.
     """
 
     folder: Path
@@ -133,10 +127,10 @@ class Checkpoint:
     dtype: torch.dtype
 
     def network(self, part: ComponentFiles, kind: type[Network]) -> Network:
-        """A network with its weights.
+        """Load a network with its weights.
 
         Raises:
-            UserError: A file is cut short, or holds another network or values that are no numbers.
+            UserError: A file is truncated, or holds another network or values that are not finite.
         """
         path = self.folder / part.name
         files = part.chosen(self.folder)
@@ -161,7 +155,7 @@ class Checkpoint:
         return network
 
     def tokenizer(self, part: ComponentFiles, kind: type[Tokenizer]) -> Tokenizer:
-        """A tokenizer.
+        """Load a tokenizer.
 
         Raises:
             UserError: Its files cannot be read.
@@ -173,7 +167,7 @@ class Checkpoint:
             raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
 
     def scheduler(self, part: ComponentFiles) -> SchedulerMixin:
-        """The scheduler of the class that its configuration names.
+        """Load the scheduler of the class that its configuration names.
 
         Raises:
             UserError: The file cannot be read, or diffusers has no such class.
@@ -189,7 +183,7 @@ class Checkpoint:
             return _untyped(kind).from_config(config)
 
     def class_of(self, part: ComponentFiles) -> str:
-        """The class that a network of diffusers was saved from; "" where the file says none."""
+        """Return the class that a diffusers network was saved from; "" if not stated."""
         config: dict[str, Any] = read_object(self.folder / part.name / "config.json")
         return str(config.get("_class_name", ""))
 
@@ -247,7 +241,7 @@ def expect_complete(
 
 
 def fetch_command(checkpoint: Checkpoint, names: Sequence[str]) -> str:
-    """What to type to get files of a checkpoint, or the page to take them from."""
+    """Return the command that downloads files of a checkpoint, or the page to get them from."""
     identifier = checkpoint.home.removeprefix(_HUB)
     if identifier == checkpoint.home:
         return f"get {', '.join(names)} from {checkpoint.home}"
@@ -259,10 +253,10 @@ def fetch_command(checkpoint: Checkpoint, names: Sequence[str]) -> str:
 
 
 def expect_possible(config: Mapping[str, Any], path: Path) -> None:
-    """Make sure that no number of a library's configuration asks for what no network has.
+    """Check that no number in a library's configuration is absurdly large for a network.
 
     Raises:
-        UserError: One does.
+        UserError: One is.
     """
     waiting: list[tuple[str, Any]] = list(config.items())
     while waiting:
@@ -286,7 +280,7 @@ def _untyped(kind: Any) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    """The first sentence, for what follows is advice on calling the library."""
+    """Return the first sentence; what follows is advice on calling the library."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text.split(". ")[0][:300]
 

@@ -122,7 +122,7 @@ class TextToVideoSD(BaseModel[Video]):
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """That of the scheduler's table."""
+        """Noise schedule of the scheduler's table."""
         return self._parameterisation.schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:

@@ -16,7 +16,9 @@ def main() -> None:
 
             command_line()
         except BaseException as error:
-            if stop.signal is None or isinstance(error, SystemExit):
+            # typer ends a command that was interrupted with a status and no word
+            ended_well = isinstance(error, SystemExit) and not error.code
+            if stop.signal is None or stop.said or ended_well:
                 raise
             say_stopped("nothing was begun: give the same command again")
             sys.exit(stop.status)

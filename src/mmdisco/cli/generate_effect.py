@@ -18,7 +18,6 @@ def expect_unused(option: str, value: object) -> None:
 
 
 def expect_sides(
-    own: str,
     common: str,
     value: float | None,
     sides: Mapping[str, float | None],
@@ -27,8 +26,7 @@ def expect_sides(
     """Refuse a weight of a given side, and one for both sides beside a weight for each.
 
     Args:
-        own: How the option of a side ends.
-        common: That of both.
+        common: The option for both; that of a side ends with the side's name.
         value: Of the option for both.
         sides: Of that of either side.
         given: Which sides are given.
@@ -39,6 +37,6 @@ def expect_sides(
     for side, weight in sides.items():
         if given[side] and weight is not None:
             name = "sound" if side == "audio" else side
-            raise UserError(f"--{side}-{own} has no effect on a given {name}: leave it out")
+            raise UserError(f"--{common}-{side} has no effect on a given {name}: leave it out")
     if value is not None and all(given[side] or sides[side] is not None for side in sides):
         raise UserError(f"--{common} has no effect beside a weight for each side: leave it out")

@@ -93,8 +93,8 @@ class RequestArgs:
         joint = {"audio": self.audio_scale, "video": self.video_scale}
         prompted = {"audio": self.audio_guidance, "video": self.video_guidance}
         given = {"audio": self.audio is not None, "video": self.video is not None}
-        expect_sides("scale", "joint-scale", self.joint_scale, joint, given)
-        expect_sides("guidance", "guidance-scale", self.guidance_scale, prompted, given)
+        expect_sides("joint-scale", self.joint_scale, joint, given)
+        expect_sides("cfg-scale", self.guidance_scale, prompted, given)
         asked = bool(request.caption.strip() or request.negative_prompt.strip())
         if not asked and {self.guidance_scale, *prompted.values()} != {None}:
             raise UserError("a weight of the prompt has no effect without a prompt: leave it out")

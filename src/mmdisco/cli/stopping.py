@@ -30,10 +30,12 @@ class Stop:
     Attributes:
         signal: What came; None before.
         since: When, on the monotonic clock.
+        said: Whether a line has said so.
     """
 
     signal: int | None = None
     since: float = 0.0
+    said: bool = False
 
     @property
     def status(self) -> int:
@@ -58,7 +60,6 @@ def catching() -> Generator[Stop]:
 
     Those that are ignored, as for a command that a script runs in the background, stay so.
     """
-    _STOP.signal = None
     before = {one: signal.getsignal(one) for one in STOPS}
     unraisable = sys.unraisablehook
     for one, handler in before.items():
@@ -68,6 +69,7 @@ def catching() -> Generator[Stop]:
     try:
         yield _STOP
     finally:
+        _STOP.signal, _STOP.said = None, False
         sys.unraisablehook = unraisable
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -195,6 +197,7 @@ def _end(run: Run) -> None:
 
 def say_stopped(kept: str) -> None:
     """One line, from the first of processes that were started together."""
+    _STOP.said = True
     if is_first():
         sys.stderr.write(f"mmdisco: stopped; {kept}\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""One value per modality. Knows nothing of what the values are, not even tensors."""
+"""One value per modality, of any type; independent of tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class AV(Generic[A]):
-    """The audio's value and the video's, always in this order."""
+    """A value for audio and one for video, always in this order."""
 
     audio: A
     video: A

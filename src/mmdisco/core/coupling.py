@@ -1,9 +1,9 @@
-"""The pairs of noise levels that training and sampling walk together.
+"""Couplings: the pairs of noise levels that training and sampling visit.
 
-The logit is the log ratio at a *pair* of levels, so a discriminator trained on one path of pairs
-and sampled on another samples the wrong joint. A path is therefore an object of its own that both
-sides are given: u in [0, 1] goes to one level per modality, 0 the least noise, 1 the most. Knows
-schedules; knows no network, no sampler and no loss.
+The logit is the log ratio at a *pair* of levels, so a discriminator trained on one coupling and
+sampled on another samples the wrong joint. A coupling is therefore an object of its own that
+both sides are given: u in [0, 1] maps to one level per modality, 0 the least noise, 1 the most.
+It depends on schedules alone, not on networks, samplers or losses.
 """
 
 from abc import ABC, abstractmethod
@@ -17,16 +17,16 @@ from mmdisco.shapes import PerSample
 
 
 class LevelCoupling(ABC):
-    """u in [0, 1] to a pair of noise levels; both rise with u, or stay clean."""
+    """Map from u in [0, 1] to a pair of noise levels; either rises with u or stays clean."""
 
     @abstractmethod
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """The pair at each ``u``, float64."""
+        """Return the pair of levels at each ``u``, float64."""
 
 
 @dataclass(frozen=True)
 class SameTimestep(LevelCoupling):
-    """Both schedules at the same share of their own table, whatever their lengths.
+    """Both schedules at the same fraction of their own table, whatever their lengths.
 
     With two schedules of n rows, row k of one meets row k of the other.
     """
@@ -34,7 +34,7 @@ class SameTimestep(LevelCoupling):
     schedules: AV[NoiseSchedule]
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """Levels at time t_first + u (t_last − t_first) of either schedule."""
+        """Return the levels at time t_first + u (t_last − t_first) of either schedule."""
 
         def at(schedule: NoiseSchedule) -> NoiseLevel:
             first, last = float(schedule.times[0]), float(schedule.times[-1])
@@ -47,13 +47,14 @@ class SameTimestep(LevelCoupling):
 class SameLogSNR(LevelCoupling):
     """Both modalities at the same ln(α²/σ²), paced by the audio's schedule.
 
-    Where one schedule does not reach as far as the other, the path ends with the shorter one.
+    Where one schedule does not reach as far as the other, the coupling ends with the shorter
+    one.
     """
 
     schedules: AV[NoiseSchedule]
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """Levels of equal log-SNR, u running over the times that both schedules cover."""
+        """Return levels of equal log-SNR; u runs over the times that both schedules cover."""
         ends = self.schedules.map(lambda schedule: schedule.levels().log_snr[[0, -1]])
         cleanest = torch.minimum(ends.audio[0], ends.video[0])
         noisiest = torch.maximum(ends.audio[1], ends.video[1])
@@ -64,25 +65,25 @@ class SameLogSNR(LevelCoupling):
 
 @dataclass(frozen=True)
 class CleanVideo(LevelCoupling):
-    """Another path with the video clean throughout: sound for a given video.
+    """Another coupling with the video clean throughout: sound for a given video.
 
-    Noising the given side along would not sample the conditional, even with the exact log ratio;
+    Noising the given side too would not sample the conditional, even with the exact log ratio;
     h(x_t, y_0) does.
     """
 
     path: LevelCoupling
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """The audio's levels of the path beside a clean video."""
+        """Return the coupling's audio levels beside a clean video."""
         return AV(self.path.levels(u).audio, NoiseLevel.clean(len(u)))
 
 
 @dataclass(frozen=True)
 class CleanAudio(LevelCoupling):
-    """Another path with the audio clean throughout: video for a given sound."""
+    """Another coupling with the audio clean throughout: video for a given sound."""
 
     path: LevelCoupling
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """The video's levels of the path beside a clean audio."""
+        """Return the coupling's video levels beside a clean audio."""
         return AV(NoiseLevel.clean(len(u)), self.path.levels(u).video)

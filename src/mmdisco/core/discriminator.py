@@ -1,4 +1,4 @@
-"""What every discriminator promises. Knows noise levels; knows no loss, no sampler, no adapter."""
+"""Interface of every discriminator; independent of losses, samplers and adapters."""
 
 from abc import ABC, abstractmethod
 
@@ -11,16 +11,16 @@ from mmdisco.shapes import Logit
 
 
 class Discriminator(nn.Module, ABC):
-    """logit ≈ log q(a_t, v_s) − log p(a_t, v_s): a real pair against one the base made.
+    """logit ≈ log q(a_t, v_s) − log p(a_t, v_s): a real pair against a sample of the base.
 
-    For two independent bases p(a_t, v_s) = p(a_t) p(v_s). The audio and the video each have a
-    noise level of their own, so one network serves joint sampling (both levels walk down together)
+    For two independent base models p(a_t, v_s) = p(a_t) p(v_s). Audio and video each have a
+    noise level of their own, so one network serves joint sampling (both levels fall together)
     and one-sided generation (the given side at level 0).
     """
 
     @abstractmethod
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The log density ratio of each pair, unbounded and without any autograd inside.
+        """Return the log density ratio of each pair, unbounded and without any autograd inside.
 
         Args:
             z_t: Noisy latents in the units of their own schedule (VP, VE or flow).
@@ -31,19 +31,20 @@ class Discriminator(nn.Module, ABC):
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """What its products say of every sound of a group with every video of it.
+        """Return the dot-product logits of every sound of a group with every video of it.
 
         Args:
             z_t: As for ``forward``, group by group.
-            level: The same within a group.
-            text: The same within a group.
+            level: Equal within a group.
+            text: Equal within a group.
             size: Pairs in a group; divides b.
 
         Returns:
-            (b / size, products, size, size), a row for each sound; logits that add up.
+            (b / size, products, size, size), a row for each sound; the sum over products is a
+            logit.
 
         Raises:
-            UserError: It has no products.
+            UserError: The discriminator has no dot products.
         """
         raise UserError(
             "this discriminator multiplies nothing, so pairs of a batch cannot be contrasted: give "

@@ -3,8 +3,8 @@
     ∇ log q(x_t, y_t) = ∇ log p(x_t) + ∇_x h(x_t, y_t)      (MMDisCo, Hayakawa et al. 2025)
     ε̂_x = ε_base(x_t) − s_x σ_t ∇_x h(x_t, y_t)             and the same in y
 
-h is the discriminator's logit; s = 1 is the theory. Wrappers of denoisers; knows no loop and no
-random numbers.
+h is the discriminator's logit; s = 1 is the unscaled method. These are wrappers of denoisers,
+independent of the sampling loop and of random numbers.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
@@ -22,26 +23,26 @@ from mmdisco.shapes import Latent, PerSample
 
 
 def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:
-    """ε̂ − s σ ∇h: the method's one line."""
+    """Return ε̂ − s σ ∇h: the method's one line."""
     return eps - broadcast_like(scale * level.sigma, eps) * gradient
 
 
 class JointScale(ABC):
-    """The weight s of the discriminator's gradient in one modality, by noise level."""
+    """Weight s of the discriminator's gradient in one modality, by noise level."""
 
     @abstractmethod
     def at(self, level: NoiseLevel) -> PerSample:
-        """The weight of each sample."""
+        """Return the weight of each sample."""
 
 
 @dataclass(frozen=True)
 class ConstantScale(JointScale):
-    """The same weight at every level; 1 is the theory, 0 the bases alone."""
+    """The same weight at every level; 1 is unscaled, 0 the unguided baseline."""
 
     scale: float = 1.0
 
+    @override
     def at(self, level: NoiseLevel) -> PerSample:
-        """``scale``, whatever the level."""
         return torch.full_like(level.sigma, self.scale)
 
 
@@ -49,7 +50,7 @@ class ConstantScale(JointScale):
 class IntervalScale(JointScale):
     """A weight inside an interval of log-SNR and 0 outside it (Kynkäänniemi et al. 2024).
 
-    The ends belong to the interval. Where every sample of both modalities lies outside, the
+    Both ends belong to the interval. Where every sample of both modalities lies outside, the
     discriminator is not run.
     """
 
@@ -58,20 +59,20 @@ class IntervalScale(JointScale):
     high: float
 
     def at(self, level: NoiseLevel) -> PerSample:
-        """``scale`` where low ≤ ln(α²/σ²) ≤ high."""
+        """Return ``scale`` where low ≤ ln(α²/σ²) ≤ high."""
         inside = (level.log_snr >= self.low) & (level.log_snr <= self.high)
         return self.scale * inside.to(level.sigma.dtype)
 
 
 @dataclass(frozen=True)
 class JointGuidance(JointDenoiser):
-    """A base corrected by the gradient of a discriminator's logit.
+    """A base model corrected by the gradient of a discriminator's logit.
 
     Attributes:
-        base: Two independent models, or one that is joint already.
+        base: Two independent models, or a joint one.
         discriminator: Log ratio of real pairs against the base's own.
         scale: s of either modality.
-        gradient: Where ∇h is taken from; one that keeps something belongs to a single run.
+        gradient: Source of ∇h; one that caches belongs to a single run.
     """
 
     base: JointDenoiser
@@ -82,7 +83,7 @@ class JointGuidance(JointDenoiser):
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """ε_base − s σ ∇h in both modalities, from one gradient."""
+        """Return ε_base − s σ ∇h in both modalities, from one gradient."""
         eps = self.base.predict_noise(z_t, level, cond)
         scale = each(lambda weight, at: weight.at(at), self.scale, level)
         if not (scale.audio.any() or scale.video.any()):
@@ -99,7 +100,7 @@ class ClassifierFreeGuidance(JointDenoiser):
     Around a ``JointGuidance`` it guides base and discriminator at once.
 
     Attributes:
-        denoiser: Run twice, with the captions and with the empty ones.
+        denoiser: Evaluated twice, with the captions and with the empty ones.
         null: The encoded empty caption, batch size 1.
         scale: w of either modality; 1 is no guidance.
     """
@@ -111,7 +112,7 @@ class ClassifierFreeGuidance(JointDenoiser):
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """The extrapolated noise; one evaluation where both weights are 1."""
+        """Return the extrapolated noise; one evaluation where both weights are 1."""
         with_caption = self.denoiser.predict_noise(z_t, level, cond)
         if self.scale == AV(1.0, 1.0):
             return with_caption
@@ -126,7 +127,7 @@ class BatchedClassifierFreeGuidance(JointDenoiser):
     """``ClassifierFreeGuidance`` in one evaluation of twice the batch: more memory, less time.
 
     Attributes:
-        denoiser: Run once, with the captions and the empty ones side by side.
+        denoiser: Evaluated once, with the captions and the empty ones in one batch.
         null: The encoded empty caption, batch size 1.
         scale: w of either modality; 1 is no guidance.
     """
@@ -138,7 +139,7 @@ class BatchedClassifierFreeGuidance(JointDenoiser):
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """The extrapolated noise."""
+        """Return the extrapolated noise."""
         if self.scale == AV(1.0, 1.0):
             return self.denoiser.predict_noise(z_t, level, cond)
         batch_size = len(z_t.audio)

@@ -1,6 +1,6 @@
 """The gradient of a discriminator's logit, and how often a run computes it.
 
-Knows log ratios as functions of a pair of latents; knows no network and no loop.
+Log ratios are functions of a pair of latents here, independent of networks and sampling loops.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, broadcast_like
@@ -21,7 +22,7 @@ LogRatioOf = Callable[[AV[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class LogRatio:
-    """A discriminator's logit h at a batch of pairs, and ∇h with respect to both latents."""
+    """Logit h of a discriminator at a batch of pairs, and ∇h with respect to both latents."""
 
     logit: Logit
     gradient: AV[Tensor]
@@ -30,18 +31,18 @@ class LogRatio:
 def log_ratio_gradient(
     log_ratio: LogRatioOf, z_t: AV[Tensor], *, create_graph: bool = False
 ) -> LogRatio:
-    """h and ∇h of each pair: the one place that differentiates a logit.
+    """Compute h and ∇h of each pair: the one place that differentiates a logit.
 
     Args:
         log_ratio: The logit of each pair, shape (b,), as a function of the latents. Pairs must not
-            see one another: one backward pass serves the whole batch.
+            depend on one another: one backward pass serves the whole batch.
         z_t: Noisy latents; not changed, and no gradient flows into them.
         create_graph: Whether the result can be differentiated again, as training needs.
     """
     with torch.enable_grad():
         leaves = z_t.map(lambda x: x.detach().requires_grad_())
         logit = log_ratio(leaves)
-        # the zero gives a logit that ignores a latent a gradient of 0 where there would be an error
+        # adding 0 gives a logit that ignores a latent a gradient of 0 instead of an error
         total = logit.sum() + 0 * (leaves.audio.sum() + leaves.video.sum())
         audio, video = torch.autograd.grad(
             total, (leaves.audio, leaves.video), create_graph=create_graph
@@ -50,11 +51,11 @@ def log_ratio_gradient(
 
 
 class LogRatioGradient(ABC):
-    """Where one run takes ∇h from; may keep what it found at earlier levels."""
+    """Source of ∇h for one run; may cache the gradient of earlier levels."""
 
     @abstractmethod
     def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        """∇h with respect to both latents, or what stands for it.
+        """Return ∇h with respect to both latents, or its stand-in.
 
         Args:
             log_ratio: The logit at this level.
@@ -64,36 +65,36 @@ class LogRatioGradient(ABC):
 
 
 class GradientReuse(ABC):
-    """How often a run asks for the gradient: immutable, begins as many runs as wanted."""
+    """Policy of how often a run computes the gradient; immutable, begins any number of runs."""
 
     @abstractmethod
     def begin(self) -> LogRatioGradient:
-        """The gradient of a new run."""
+        """Return the gradient source of a new run."""
 
 
 @dataclass(frozen=True)
 class NoReuse(GradientReuse, LogRatioGradient):
-    """The gradient of this very pair, at every evaluation."""
+    """The gradient of the present pair, at every evaluation."""
 
+    @override
     def begin(self) -> LogRatioGradient:
-        """There is nothing to keep."""
         return self
 
+    @override
     def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        """∇h."""
         return log_ratio_gradient(log_ratio, z_t).gradient
 
 
 @dataclass(frozen=True)
 class ReuseEvery(GradientReuse):
-    """The gradient at the first of ``every`` guided evaluations, held for the others.
+    """The gradient at the first of ``every`` guided evaluations, reused for the others.
 
-    What is held is ∇h of the latents in variance-preserving units. Guidance multiplies it by the σ
-    of the level at hand, so only the gradient is old and not the noise level. Evaluations outside
-    the interval of guidance are not counted.
+    The cached value is ∇h of the latents in variance-preserving units. Guidance multiplies it
+    by the σ of the present level, so only the gradient is old and not the noise level.
+    Evaluations outside the interval of guidance are not counted.
 
     Attributes:
-        every: 1 asks every time.
+        every: Evaluations per gradient; 1 computes it every time.
 
     Raises:
         UserError: ``every`` is less than 1.
@@ -105,8 +106,8 @@ class ReuseEvery(GradientReuse):
         if self.every < 1:
             raise UserError(f"guidance at every {self.every} evaluations: ask for 1 or more")
 
+    @override
     def begin(self) -> LogRatioGradient:
-        """Nothing held yet."""
         return _Held(self.every)
 
 

@@ -1,12 +1,13 @@
-"""The paper's two losses. Pure: a discriminator, a base and two noised batches in, numbers out.
+"""The paper's two losses: pure functions of a discriminator, a base and two noised batches.
 
     L_disc    = E_real[softplus(−h)] + E_fake[softplus(h)]
     L_denoise = E_real[‖ε_x − (ε_base(x_t) − σ ∇_x h)‖² + ‖ε_y − (ε_base(y_t) − σ ∇_y h)‖²]
     L         = L_disc + λ L_denoise
 
-Cross-entropy bounds the error of h, not of its gradient, and sampling uses the gradient alone; the
-denoising term makes base and gradient a noise estimator (Chao et al. 2022, for conditional scores).
-Here ‖·‖² is a mean over the elements of a modality, so λ means the same at every latent size.
+Cross-entropy bounds the error of h, not of its gradient, and sampling uses the gradient alone;
+the denoising term makes base and gradient a noise estimator (Chao et al. 2022, for conditional
+scores). Here ‖·‖² is a mean over the elements of a modality, so λ means the same at every
+latent size.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +35,7 @@ class Losses:
     Attributes:
         discrimination: softplus(−h) of the real pairs plus softplus(h) of the fake ones.
         denoising: Squared error of the guided noise per modality, a mean over elements.
-        correct: Share of right answers of the real and the fake pair, 0, ½ or 1.
+        correct: Accuracy over the real and the fake pair: 0, ½ or 1.
     """
 
     discrimination: PerSample
@@ -44,7 +45,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class NoisedPairs:
-    """A batch of pairs on its way: z_t = α z_0 + σ ε at the given levels."""
+    """A batch of noised pairs: z_t = α z_0 + σ ε at the given levels."""
 
     pairs: Pairs
     eps: AV[Tensor]
@@ -52,12 +53,12 @@ class NoisedPairs:
 
     @property
     def z_t(self) -> AV[Tensor]:
-        """The noisy latents."""
+        """Noisy latents of both modalities."""
         return each(NoiseLevel.add_noise, self.level, self.pairs.z_0, self.eps)
 
 
 class Loss(ABC):
-    """What the steps of a training minimise."""
+    """Training objective."""
 
     @abstractmethod
     def losses(
@@ -67,27 +68,27 @@ class Loss(ABC):
         real: NoisedPairs,
         fake: NoisedPairs,
     ) -> Losses:
-        """The losses of each pair.
+        """Compute the losses of each pair.
 
         Args:
             discriminator: The network in training.
             base: The frozen base whose noise the gradient must complete.
             real: Noised real pairs, (b, …).
-            fake: Pairs that the base made, noised to the same levels, (b, …).
+            fake: Pairs sampled from the base, noised to the same levels, (b, …).
         """
 
     @abstractmethod
     def total(self, losses: Losses) -> PerSample:
-        """What is minimised, of each pair."""
+        """Return the minimised value of each pair."""
 
     @abstractmethod
     def settings(self) -> dict[str, float]:
-        """What a checkpoint of it must agree in."""
+        """Return the settings that a resumed checkpoint must share."""
 
 
 @dataclass(frozen=True)
 class MMDisCoLoss(Loss):
-    """The paper's: how much either loss counts; λ is ``denoising`` where ``discrimination`` is 1.
+    """Weighted sum of the paper's losses; λ is ``denoising`` where ``discrimination`` is 1.
 
     A loss of weight 0 is not computed.
     """
@@ -110,7 +111,7 @@ class MMDisCoLoss(Loss):
         real: NoisedPairs,
         fake: NoisedPairs,
     ) -> Losses:
-        """Both at once, sharing the logit of the real pairs."""
+        """Compute both at once, sharing the logit of the real pairs."""
         zeros = torch.zeros(len(real.pairs))
         denoising = AV(zeros, zeros)
         if self.denoising:
@@ -125,13 +126,13 @@ class MMDisCoLoss(Loss):
         return Losses(discrimination, denoising, correct)
 
     def total(self, losses: Losses) -> PerSample:
-        """L of each pair."""
+        """Return L of each pair."""
         return self.discrimination * losses.discrimination + self.denoising * (
             losses.denoising.audio + losses.denoising.video
         )
 
     def settings(self) -> dict[str, float]:
-        """Both weights."""
+        """Return both weights."""
         return asdict(self)
 
 

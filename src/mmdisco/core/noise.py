@@ -1,11 +1,12 @@
 """Noise levels and schedules: x_t = α_t x_0 + σ_t ε, whatever the family.
 
-Variance preserving (VP), variance exploding (VE) and flow matching are all one (α, σ) table over a
-network's own times t. Knows no sampler, no network and no modality.
+Variance preserving (VP), variance exploding (VE) and flow matching are all one (α, σ) table
+over a network's own times t. Independent of samplers, networks and modalities.
 
-A level is told in three ways, each for its reader: ``t`` for the frozen network, (α, σ) for the
-mathematics, the noise angle for a discriminator. Only the ratio σ/α says how noisy a latent is;
-the magnitude √(α² + σ²) is the family's choice of units, and dividing by it gives VP units.
+A level is expressed in three ways: as ``t`` for the frozen network, as (α, σ) for the
+mathematics, and as the noise angle for a discriminator. Only the ratio σ/α says how noisy a
+latent is; the magnitude √(α² + σ²) is the family's choice of units, and dividing by it gives VP
+units.
 """
 
 import math
@@ -33,7 +34,7 @@ class NoiseLevel:
 
     @staticmethod
     def clean(batch_size: int) -> "NoiseLevel":
-        """The level of a latent without noise (α = 1, σ = 0), as a given side has it."""
+        """Return the level of a latent without noise (α = 1, σ = 0), as a given side has it."""
         zeros = torch.zeros(batch_size, dtype=torch.float64)
         return NoiseLevel(t=zeros, alpha=zeros + 1, sigma=zeros)
 
@@ -58,46 +59,46 @@ class NoiseLevel:
         return torch.hypot(self.alpha, self.sigma)
 
     def wiener_gain(self, agreeing: int) -> PerSample:
-        """√(k / (k + σ²/α²)) in [0, 1] for k values that agree.
+        """Return √(k / (k + σ²/α²)) in [0, 1] for k values that agree.
 
-        In VP units x_t times this, for k = 1, is the best linear guess of a clean latent of unit
-        variance. A network whose layers normalise what they see takes noise for evidence where
-        there is nothing else; scaled by what it is worth, noise leaves it alone.
+        In VP units x_t times this, for k = 1, is the best linear estimate of a clean latent of
+        unit variance. A network whose layers normalise their input mistakes noise for signal
+        where there is no signal; scaled by this gain, pure noise does not reach it.
         """
         return (agreeing / (agreeing + (self.sigma / self.alpha).square())).sqrt()
 
     def add_noise(self, x_0: Latent, eps: Latent) -> Latent:
-        """The forward process x_t = α x_0 + σ ε."""
+        """Apply the forward process x_t = α x_0 + σ ε."""
         return broadcast_like(self.alpha, x_0) * x_0 + broadcast_like(self.sigma, x_0) * eps
 
     def predict_x0(self, x_t: Latent, eps: Latent) -> Latent:
-        """x̂_0 = (x_t − σ ε) / α; infinite where α = 0."""
+        """Return x̂_0 = (x_t − σ ε) / α; infinite where α = 0."""
         return (x_t - broadcast_like(self.sigma, x_t) * eps) / broadcast_like(self.alpha, x_t)
 
     def to_vp(self, x_t: Latent) -> Latent:
-        """The same latent in VP units, α² + σ² = 1."""
+        """Return the same latent in VP units, α² + σ² = 1."""
         return x_t / broadcast_like(self.magnitude, x_t)
 
     def at(self, index: int) -> "NoiseLevel":
-        """The level of one row, as a batch of one."""
+        """Return the level of one row, as a batch of one."""
         chosen = slice(index, index + 1)
         return NoiseLevel(self.t[chosen], self.alpha[chosen], self.sigma[chosen])
 
     def expand(self, batch_size: int) -> "NoiseLevel":
-        """The level of a single sample, repeated for a batch."""
+        """Repeat the level of a single sample for a batch."""
         return NoiseLevel(
             self.t.expand(batch_size), self.alpha.expand(batch_size), self.sigma.expand(batch_size)
         )
 
 
 def broadcast_like(per_sample: PerSample, x: Latent) -> Tensor:
-    """A number per sample, shaped and cast to multiply ``x``."""
+    """Cast and reshape one number per sample so that it multiplies ``x``."""
     return per_sample.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """The (α, σ) table of one network, from least to most noise; float64.
+    """Table of (α, σ) of one network, from least to most noise; float64.
 
     Attributes:
         times: The network's own time of each row, strictly increasing.
@@ -110,10 +111,10 @@ class NoiseSchedule:
     sigmas: Table
 
     def level(self, t: PerSample) -> NoiseLevel:
-        """The level at the network's times ``t``, linear between rows, held at the ends.
+        """Return the level at the network's times ``t``, linear between rows, clamped at the ends.
 
-        Linear interpolation is exact for flow matching, where times between rows are usual, and for
-        every time that is a row.
+        Linear interpolation is exact for flow matching, where times between rows are usual, and
+        for every time that is a row.
         """
         t = t.to(torch.float64).clamp(float(self.times[0]), float(self.times[-1]))
         return NoiseLevel(
@@ -121,14 +122,14 @@ class NoiseSchedule:
         )
 
     def level_at_log_snr(self, log_snr: PerSample) -> NoiseLevel:
-        """The level with a given ln(α²/σ²), held at the ends of the schedule."""
-        # ratios fall along the table, and a search wants them to rise
+        """Return the level with a given ln(α²/σ²), clamped at the ends of the schedule."""
+        # the log-SNR falls along the table, and searchsorted needs rising values
         falling = 2 * (self.alphas.log() - self.sigmas.log())
         t = _interpolate(log_snr.to(torch.float64), falling.flip(0), self.times.flip(0))
         return self.level(t)
 
     def levels(self) -> NoiseLevel:
-        """Every row, as one batch."""
+        """Return every row, as one batch."""
         return NoiseLevel(self.times, self.alphas, self.sigmas)
 
 
@@ -140,7 +141,7 @@ def _interpolate(at: Tensor, knots: Tensor, values: Tensor) -> Tensor:
 
 
 def variance_preserving(betas: Table) -> NoiseSchedule:
-    """VP from a β table: α_t² = Π (1 − β), σ_t² = 1 − α_t² (Ho et al. 2020, Eq. 4).
+    """VP schedule of a β table: α_t² = Π (1 − β), σ_t² = 1 − α_t² (Ho et al. 2020, Eq. 4).
 
     Args:
         betas: β of each training timestep, in (0, 1).
@@ -154,19 +155,19 @@ def variance_preserving(betas: Table) -> NoiseSchedule:
 
 
 def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> NoiseSchedule:
-    """β linear in t (Ho et al. 2020): diffusers' ``linear``."""
+    """VP schedule with β linear in t (Ho et al. 2020): diffusers' ``linear``."""
     return variance_preserving(torch.linspace(start, end, steps, dtype=torch.float64))
 
 
 def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> NoiseSchedule:
-    """√β linear in t (Rombach et al. 2022): diffusers' ``scaled_linear``."""
+    """VP schedule with √β linear in t (Rombach et al. 2022): diffusers' ``scaled_linear``."""
     return variance_preserving(
         torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64).square()
     )
 
 
 def cosine(steps: int = 1000, shift: float = 1.0) -> NoiseSchedule:
-    """ᾱ a squared cosine (Nichol & Dhariwal 2021, Eq. 17), β at most 0.999.
+    """VP schedule with ᾱ a squared cosine (Nichol & Dhariwal 2021, Eq. 17), β at most 0.999.
 
     Args:
         steps: Number of training timesteps.
@@ -186,7 +187,13 @@ def cosine(steps: int = 1000, shift: float = 1.0) -> NoiseSchedule:
 def variance_exploding(
     steps: int = 1000, sigma_min: float = 0.01, sigma_max: float = 60.0
 ) -> NoiseSchedule:
-    """α = 1, σ geometric from ``sigma_min`` to ``sigma_max`` (Song et al. 2021, Section 3.4)."""
+    """VE schedule: α = 1, σ geometric in the row (Song et al. 2021, Section 3.4).
+
+    Args:
+        steps: Number of rows.
+        sigma_min: σ of the first row.
+        sigma_max: σ of the last row.
+    """
     sigmas = torch.logspace(
         math.log10(sigma_min), math.log10(sigma_max), steps, dtype=torch.float64
     )
@@ -194,10 +201,10 @@ def variance_exploding(
 
 
 def flow_matching(steps: int = 1000) -> NoiseSchedule:
-    """α = 1 − σ with t = steps · σ (Lipman et al. 2023), the ends left out.
+    """Flow-matching schedule: α = 1 − σ with t = steps · σ (Lipman et al. 2023), without its ends.
 
-    σ = 0 holds no noise to predict, and at σ = 1 no noise prediction determines x_0; networks are
-    started one row below, which a sampler of a thousand rows cannot tell apart.
+    At σ = 0 there is no noise to predict, and at σ = 1 no noise prediction determines x_0;
+    sampling starts one row below, an error of a thousandth of the schedule.
     """
     times = torch.arange(1, steps, dtype=torch.float64)
     return NoiseSchedule(times, 1 - times / steps, times / steps)

@@ -1,8 +1,8 @@
-"""Which noise levels a training batch sees. Knows paths; knows no network.
+"""Sampling of noise levels for training batches; independent of networks.
 
-u runs along the path of the sampler. The shares of a batch decide what the discriminator can later
-be used for: paired levels for joint sampling, one clean side for one-sided generation, independent
-levels for both and for any path.
+u runs along the sampler's coupling. The fractions of a batch decide what the discriminator can
+later be used for: coupled levels for joint sampling, one clean side for one-sided generation,
+independent levels for both and for any coupling.
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
@@ -19,31 +20,31 @@ from mmdisco.shapes import PerSample
 
 
 class TimestepSampler(ABC):
-    """A law of u on [0, 1]."""
+    """Distribution of u on [0, 1]."""
 
     @abstractmethod
     def quantile(self, share: PerSample) -> PerSample:
-        """The u below which ``share`` of the draws lie."""
+        """Return the quantile function: the u below which ``share`` of the draws lie."""
 
     @abstractmethod
     def weight(self, u: PerSample) -> PerSample:
-        """Factor on the loss of a draw; 1 where the emphasis on some u is the purpose."""
+        """Return the loss weight of a draw; 1 where emphasising some u is the purpose."""
 
     @abstractmethod
     def observe(self, u: PerSample, loss: PerSample) -> None:
-        """Learn from the losses of a step."""
+        """Update the distribution from the losses of a step."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """What was learnt, to be kept in a checkpoint."""
+        """Return the learnt state for a checkpoint."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a ``state``."""
+        """Load a ``state``."""
 
 
 class PowerSampler(TimestepSampler):
-    """u = (uniform)^power: 1 is uniform, 2 dwells on low noise."""
+    """u = (uniform)^power: 1 is uniform, 2 favours low noise."""
 
     def __init__(self, power: float = 1.0) -> None:
         if not power > 0:
@@ -51,33 +52,36 @@ class PowerSampler(TimestepSampler):
         self._power = power
 
     def quantile(self, share: PerSample) -> PerSample:
-        """share^power."""
+        """Return share^power."""
         return share**self._power
 
     def weight(self, u: PerSample) -> PerSample:
-        """1: more weight at low noise is what a power above 1 is for."""
+        """Return 1: more weight at low noise is the purpose of a power above 1."""
         return torch.ones_like(u)
 
+    @override
     def observe(self, u: PerSample, loss: PerSample) -> None:
-        """Nothing to learn."""
+        pass
 
+    @override
     def state(self) -> dict[str, Tensor]:
-        """Nothing to keep."""
         return {}
 
+    @override
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Nothing to restore."""
+        pass
 
 
 class LossSecondMomentSampler(TimestepSampler):
-    """u in proportion to √E[loss²], the loss weighted back (Nichol & Dhariwal 2021, Eq. 18).
+    """u in proportion to √E[loss²], with importance weights (Nichol & Dhariwal 2021, Eq. 18).
 
-    The expected gradient is that of uniform u; its variance is lower once the bins are known.
+    The expected gradient is that of uniform u; its variance is lower once the bins are
+    estimated.
 
     Args:
         bins: Equal parts of [0, 1], each with a running mean of its squared loss.
-        memory: Decay of that mean for one observation.
-        floor: Share of the draws that stay uniform, so no part is ever unseen.
+        memory: Decay of that mean per observation.
+        floor: Fraction of the draws that stay uniform, so that no bin is ever left out.
     """
 
     def __init__(self, bins: int = 32, memory: float = 0.98, floor: float = 0.1) -> None:
@@ -90,7 +94,7 @@ class LossSecondMomentSampler(TimestepSampler):
         return (1 - self._floor) * spread / spread.sum() + self._floor / len(spread)
 
     def quantile(self, share: PerSample) -> PerSample:
-        """Piecewise linear through the bins' shares."""
+        """Interpolate linearly through the cumulative fractions of the bins."""
         edges = torch.cat([torch.zeros(1, dtype=torch.float64), self._shares().cumsum(0)])
         edges[-1] = 1.0
         index = self._bin(share, edges)
@@ -98,7 +102,7 @@ class LossSecondMomentSampler(TimestepSampler):
         return (index + within) / len(self._squares)
 
     def weight(self, u: PerSample) -> PerSample:
-        """Uniform density over the density of the draws."""
+        """Return the uniform density over the density of the draws."""
         bins = len(self._squares)
         return 1 / (bins * self._shares()[(u * bins).long().clamp(0, bins - 1)])
 
@@ -113,11 +117,11 @@ class LossSecondMomentSampler(TimestepSampler):
         self._squares = keep * self._squares + (1 - keep) * total / count.clamp(min=1)
 
     def state(self) -> dict[str, Tensor]:
-        """The running means."""
+        """Return the running means."""
         return {"squares": self._squares}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take over the running means."""
+        """Load the running means."""
         self._squares = state["squares"]
 
     @staticmethod
@@ -127,7 +131,7 @@ class LossSecondMomentSampler(TimestepSampler):
 
 @dataclass(frozen=True)
 class NoiseLevelDraw:
-    """The levels of one batch, and how much each sample's loss counts."""
+    """Levels of one batch, and the weight of each sample's loss."""
 
     levels: AV[NoiseLevel]
     u: PerSample
@@ -136,13 +140,13 @@ class NoiseLevelDraw:
 
 @dataclass(frozen=True)
 class NoiseLevelSampler:
-    """How the two noise levels of a training pair are drawn.
+    """Sampler of the two noise levels of a training pair.
 
     Attributes:
-        path: The path that the sampler will walk.
-        time: Law of u.
-        independent: Share of pairs whose levels are drawn apart.
-        one_sided: Share of pairs with one side clean, either side in turn.
+        path: The coupling that the sampler will follow.
+        time: Distribution of u.
+        independent: Fraction of pairs whose levels are drawn independently.
+        one_sided: Fraction of pairs with one side clean, half of them audio, half video.
     """
 
     path: LevelCoupling
@@ -159,7 +163,7 @@ class NoiseLevelSampler:
             )
 
     def draw(self, count: int, generator: Generator) -> NoiseLevelDraw:
-        """Stratified over the batch: the k-th sample draws from the k-th part of [0, 1]."""
+        """Draw levels stratified over the batch: sample k draws from part k of [0, 1]."""
         u = self._stratified(count, generator)
         levels = self.path.levels(u)
         kind = torch.rand(count, generator=generator, dtype=torch.float64)

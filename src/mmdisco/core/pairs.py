@@ -1,4 +1,4 @@
-"""Clean pairs of latents with their captions. Knows nothing of where they come from."""
+"""Clean pairs of latents with their captions, independent of their origin."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Pairs:
 
 
 class PairSource(ABC):
-    """Real pairs, or pairs that the base made."""
+    """Source of real pairs, or of pairs sampled from the base."""
 
     @abstractmethod
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """``count`` pairs at random, with the generator as the only source of chance."""
+        """Draw ``count`` random pairs, with the generator as the only source of randomness."""

@@ -1,10 +1,10 @@
-"""A given side for networks that know one noise level only.
+"""The replacement method: a given side for networks with one shared noise level.
 
-The exact conditional score takes h(x_t, y_0), with the given side clean. A network that was
-trained with both sides at one level is shown y_t = α y_0 + σ ε instead, at the timestep of x_t.
-That is the replacement of Song et al. (2021, arXiv:2011.13456, Appendix I.2): it leads, but not to
-the conditional, even if the network knows the exact ratio (the toy study has the size of the
-error). ε is drawn anew at every level, so that no single draw leads a whole run.
+The exact conditional score takes h(x_t, y_0), with the given side clean. A network trained with
+both sides at one level receives y_t = α y_0 + σ ε instead, at the timestep of x_t. That is the
+replacement method of Song et al. (2021, arXiv:2011.13456, Appendix I.2): it guides, but not to
+the conditional, even if the network knows the exact ratio (the toy study measures the error). ε
+is redrawn at every level, so that no single draw biases a whole run.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from mmdisco.core.rng import seeded_generator
 from mmdisco.shapes import Latent
 
 TICKS: Final = 2**16
-"""Parts of a timestep that have noise of their own."""
+"""Parts of a unit timestep that have noise of their own."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class NoisyPair:
 
 @dataclass(frozen=True)
 class Replacement:
-    """Noises a clean side to the timestep of the other.
+    """Adds noise to a clean side, to the timestep of the other.
 
-    The noise is settled by ``seed``, timestep and modality and is the same for every sample, so
+    The noise depends on ``seed``, timestep and modality and is the same for every sample, so
     runs are repeatable and no sample depends on its batch mates.
 
     Attributes:
-        schedules: Of either modality, with common timesteps.
-        seed: Of the noise.
+        schedules: Schedule of either modality, with common timesteps.
+        seed: Seed of the noise.
     """
 
     schedules: AV[NoiseSchedule]
     seed: int = 0
 
     def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> NoisyPair:
-        """Both sides at one timestep; unchanged where neither or both are clean.
+        """Return both sides at one timestep; unchanged where neither or both are clean.
 
         Args:
             z_t: Latents, of which one may be clean.

@@ -1,4 +1,4 @@
-"""Random numbers of a run. Knows no model and no solver."""
+"""Random numbers of a run, independent of models and schedulers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mmdisco.core.av import AV, each
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """One generator per sample and modality, so a sample never depends on its batch mates.
+    """One generator per sample and modality, so that a sample never depends on its batch mates.
 
     Attributes:
         generators: Per modality one generator for each sample, or a single one for a whole batch.
@@ -22,7 +22,7 @@ class NoiseSource:
 
     @staticmethod
     def from_seeds(seeds: Sequence[int]) -> "NoiseSource":
-        """A source for ``len(seeds)`` samples, each with its own seed."""
+        """Build a source for ``len(seeds)`` samples, each with its own seed."""
         return NoiseSource(
             AV(
                 audio=[seeded_generator(seed, 0) for seed in seeds],
@@ -32,27 +32,27 @@ class NoiseSource:
 
     @staticmethod
     def shared(seed: int) -> "NoiseSource":
-        """One stream per modality for a batch of any size, drawn as one block.
+        """Build a source with one stream per modality, for a batch of any size drawn as one block.
 
-        For studies of many small samples, where a generator each would cost more than the model;
-        here a sample does depend on the batch it is drawn in.
+        For studies of many small samples, where one generator each would cost more than the
+        model; here a sample does depend on the batch it is drawn in.
         """
         return NoiseSource.from_seeds([seed])
 
     def draw(self, shapes: AV[torch.Size], dtype: torch.dtype = torch.float32) -> AV[Tensor]:
-        """Standard normal noise of whole batches, ``shapes`` with the batch in front."""
+        """Draw standard normal noise of whole batches, ``shapes`` with the batch in front."""
         return each(lambda shape, own: randn_tensor(shape, own, dtype), shapes, self.generators)
 
 
 def randn_tensor(shape: torch.Size, generators: list[Generator], dtype: torch.dtype) -> Tensor:
-    """Standard normal noise, each sample from its own generator, or all from a single one."""
+    """Draw standard normal noise, each sample from its own generator, or all from a single one."""
     if len(generators) == 1:
         return torch.randn(shape, generator=generators[0], dtype=dtype)
     return torch.stack([torch.randn(shape[1:], generator=one, dtype=dtype) for one in generators])
 
 
 def seeded_generator(seed: int, stream: int) -> Generator:
-    """A generator of its own for every seed and every stream of it, such as a step of training."""
-    # a hash of both, for neighbouring seeds and streams must be unrelated
+    """Return an independent generator for each (seed, stream), such as a step of training."""
+    # a hash of both, since neighbouring seeds and streams must be unrelated
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

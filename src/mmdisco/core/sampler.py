@@ -1,7 +1,4 @@
-"""The loop: a generator over a run of both modalities. Knows denoisers by their one method.
-
-Where along a noise path a run of N steps stops. Knows paths; knows no solver.
-"""
+"""The sampling loop, a generator over the steps of both modalities, and its timestep spacings."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -10,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import CleanAudio, CleanVideo, LevelCoupling
@@ -22,31 +20,31 @@ from mmdisco.shapes import Latent, Table
 
 
 class TimestepSpacing(ABC):
-    """The u of a run's steps, from the most noise to the least."""
+    """Spacing of a run's steps in u, from the most noise to the least."""
 
     @abstractmethod
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """``steps`` values of u, falling, in [0, 1]; the step after the last one ends at x_0."""
+        """Return ``steps`` falling values of u in [0, 1]; the last step leads from there to x_0."""
 
 
 @dataclass(frozen=True)
 class LinspaceSpacing(TimestepSpacing):
     """Equal steps of u from 1 to 0, both ends included."""
 
+    @override
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """From u = 1 to u = 0."""
         return torch.linspace(1, 0, _at_least_one(steps), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class LeadingSpacing(TimestepSpacing):
-    """Equal steps that leave the top of the path out: u = k/N for k = N − 1, …, 0.
+    """Equal steps without the top of the coupling: u = k/N for k = N − 1, …, 0.
 
-    The pipelines of Stable Diffusion space their timesteps so ("leading").
+    The pipelines of Stable Diffusion space their timesteps this way ("leading").
     """
 
+    @override
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """From u = (N − 1)/N to u = 0."""
         return torch.arange(_at_least_one(steps) - 1, -1, -1, dtype=torch.float64) / steps
 
 
@@ -57,7 +55,7 @@ class LogSNRSpacing(TimestepSpacing):
     resolution: int = 4096
 
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """The u of equally spaced log-SNR."""
+        """Return the u of equally spaced log-SNR, by interpolation in a table of the coupling."""
         u = torch.linspace(0, 1, self.resolution, dtype=torch.float64)
         levels = path.levels(u)
         level = levels.video if levels.audio.is_clean else levels.audio
@@ -81,14 +79,14 @@ def _at_least_one(steps: int) -> int:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A way to sample: path, steps along it and a solver per modality.
+    """Coupling, steps along it and a scheduler per modality.
 
     Attributes:
         path: Pairs of noise levels, the same that the discriminator was trained on.
-        solvers: How either modality steps.
-        steps: Evaluations of the denoiser, corrections apart.
-        grid: Where on the path they lie.
-        resamples: How often each step is taken again from both latents noised back by one step.
+        solvers: Scheduler of either modality.
+        steps: Evaluations of the denoiser, without resampling.
+        grid: Spacing of the steps along the coupling.
+        resamples: Repeats of each step, from both latents noised back by one step.
     """
 
     path: LevelCoupling
@@ -98,19 +96,19 @@ class Sampler:
     resamples: int = 0
 
     def given_video(self) -> "Sampler":
-        """The same run with the video given: z_T holds noise and the clean video."""
+        """Return the sampler for a given video: z_T holds noise and the clean video."""
         return replace(
             self, path=CleanVideo(self.path), solvers=AV(self.solvers.audio, NoOpSolver())
         )
 
     def given_audio(self) -> "Sampler":
-        """The same run with the audio given: z_T holds the clean audio and noise."""
+        """Return the sampler for a given audio: z_T holds the clean audio and noise."""
         return replace(
             self, path=CleanAudio(self.path), solvers=AV(NoOpSolver(), self.solvers.video)
         )
 
     def initial(self, noise: NoiseSource, shapes: AV[torch.Size]) -> AV[Tensor]:
-        """Pure noise in the units of the run's first level; ``shapes`` with the batch in front."""
+        """Draw pure noise in the units of the run's first level; ``shapes`` include the batch."""
 
         def scaled(eps: Tensor, levels: NoiseLevel) -> Tensor:
             return eps * broadcast_like(levels.at(0).expand(len(eps)).magnitude, eps)
@@ -124,13 +122,13 @@ class Sampler:
         cond: AV[Conditioning],
         noise: NoiseSource,
     ) -> Iterator[AV[Tensor]]:
-        """Walk down the path.
+        """Run the steps of the coupling, from the most noise to the least.
 
         Args:
             denoiser: Predicts the noise of both modalities.
-            z_T: Noise, as ``initial`` gives it; the clean latent for a given side.
+            z_T: Noise, as ``initial`` returns it; the clean latent for a given side.
             cond: Captions, one per sample.
-            noise: Generators of solvers and corrections that add noise.
+            noise: Generators of the noise that schedulers and resampling add.
 
         Yields:
             Both latents after each step, in the units of their schedules; the last ones are clean.
@@ -147,7 +145,7 @@ class Sampler:
             for remaining in range(self.resamples, -1, -1):
                 with torch.no_grad():
                     eps = denoiser.predict_noise(z, here, cond)
-                    # a step to be taken again leaves no trace in the solver's history
+                    # a step that will be repeated leaves no trace in the scheduler's history
                     taken = runs.map(lambda run: run.copy()) if remaining else runs
                     z = _step(taken, index, z, eps, noise)
                     if remaining:
@@ -161,12 +159,12 @@ class Sampler:
         cond: AV[Conditioning],
         noise: NoiseSource,
     ) -> AV[Tensor]:
-        """The clean latents at the end of ``run``."""
+        """Return the clean latents at the end of ``run``."""
         return deque(self.run(denoiser, z_T, cond, noise), maxlen=1).pop()
 
     def _levels(self) -> AV[NoiseLevel]:
         if self.resamples < 0:
-            raise UserError(f"{self.resamples} corrections: ask for 0 or more")
+            raise UserError(f"{self.resamples} resamples: ask for 0 or more")
         return self.path.levels(self.grid.stops(self.path, self.steps))
 
 
@@ -182,7 +180,7 @@ def _step(
 def _noise_back(
     x_s: Latent, level_s: NoiseLevel, level_t: NoiseLevel, generators: list[Generator]
 ) -> Latent:
-    """The forward kernel from level s back to the noisier t: r x_s + √(σ_t² − r² σ_s²) ε."""
+    """Apply the forward kernel from level s back to the noisier t: r x_s + √(σ_t² − r² σ_s²) ε."""
     ratio = level_t.alpha / level_s.alpha
     spread = (level_t.sigma.square() - (ratio * level_s.sigma).square()).clamp(min=0).sqrt()
     eps = randn_tensor(x_s.shape, generators, x_s.dtype)

@@ -1,14 +1,15 @@
 """Any diffusers scheduler as the solver of one modality.
 
-A scheduler is given a table of exactly the levels that the run visits, through ``trained_betas`` or
-its ``sigmas``. Its own choice of timesteps is thereby settled, and a VP scheduler solves a VE or a
-flow model as well: only σ/α and the noise prediction enter, the rest is units. Knows no model.
+A scheduler is given a table of exactly the levels that the run visits, through
+``trained_betas`` or its ``sigmas``. That fixes its timesteps, and lets a VP scheduler solve a
+VE or a flow model as well: only σ/α and the noise prediction enter, the rest is units.
+Independent of models.
 
     VP units    x / √(α² + σ²)    DDPM, DDIM, DPM-Solver++, UniPC and most others
     VE units    x / α             Euler and its kin, which keep x_0 + (σ/α) ε
     flow units  x / (α + σ)       flow-match Euler and Heun, which keep (1 − s) x_0 + s ε
 
-The solvers that a command line can name. The only strings that choose one.
+``SOLVERS`` names the schedulers for a command line; no other string chooses one.
 """
 
 import copy
@@ -32,6 +33,7 @@ from diffusers import (
 )
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
@@ -39,55 +41,55 @@ from mmdisco.shapes import Latent
 
 
 class SolverState(ABC):
-    """The solver of one modality in the middle of one run; keeps its multistep history."""
+    """State of one modality's scheduler during one run, with its multistep history."""
 
     @abstractmethod
     def step(self, index: int, x_t: Latent, eps: Latent, noise: list[Generator]) -> Latent:
-        """From level ``index`` to the next one; from the last one to the clean latent.
+        """Step from level ``index`` to the next one; from the last one to the clean latent.
 
         Args:
             index: The step, from 0; each step once and in order.
             x_t: Latent in the units of its own schedule.
             eps: Predicted noise at ``x_t``.
-            noise: Generators for solvers that add noise.
+            noise: Generators for schedulers that add noise.
         """
 
     def arrival(self, levels: NoiseLevel, index: int) -> NoiseLevel:
-        """The level at which step ``index`` ends, a batch of one: the next one, or clean.
+        """Return the level at which step ``index`` ends, a batch of one: the next one, or clean.
 
         Args:
-            levels: Those of the run.
+            levels: Levels of the run.
             index: The step, from 0.
         """
         return levels.at(index + 1) if index + 1 < len(levels.sigma) else NoiseLevel.clean(1)
 
     @abstractmethod
     def copy(self) -> "SolverState":
-        """A copy of the present state, so that a step can be taken again."""
+        """Return a copy of the present state, so that a step can be repeated."""
 
 
 class Solver(ABC):
-    """A way to walk the levels of a run: immutable, begins as many runs as wanted."""
+    """Scheduler of one modality: immutable, begins any number of runs."""
 
     @abstractmethod
     def begin(self, levels: NoiseLevel) -> SolverState:
-        """A new run over ``levels``, from the most noise to the least."""
+        """Begin a run over ``levels``, from the most noise to the least."""
 
 
 @dataclass(frozen=True)
 class NoOpSolver(Solver, SolverState):
-    """Leaves its side as it is: the given side of one-sided generation."""
+    """Leaves its side unchanged: the given side of one-sided generation."""
 
+    @override
     def begin(self, levels: NoiseLevel) -> SolverState:
-        """Nothing to prepare."""
         return self
 
+    @override
     def step(self, index: int, x_t: Latent, eps: Latent, noise: list[Generator]) -> Latent:
-        """``x_t``, unchanged."""
         return x_t
 
+    @override
     def copy(self) -> SolverState:
-        """There is no state to copy."""
         return self
 
 
@@ -96,7 +98,7 @@ class VPSolver(Solver):
     """A scheduler that keeps VP latents (DDPM, DDIM, DPM-Solver++, UniPC).
 
     Attributes:
-        scheduler: Its class and configuration count; its timesteps, betas and prediction type are
+        scheduler: Gives its class and configuration; its timesteps, betas and prediction type are
             replaced.
         step_options: Further arguments of its ``step``, such as ``eta`` of DDIM.
     """
@@ -117,7 +119,7 @@ class VESolver(Solver):
     """A scheduler that keeps x_0 + (σ/α) ε (Euler, Euler ancestral, LMS).
 
     Attributes:
-        scheduler: As of ``VPSolver``.
+        scheduler: Gives its class and configuration, as in ``VPSolver``.
     """
 
     scheduler: SchedulerMixin
@@ -125,7 +127,7 @@ class VESolver(Solver):
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
         scheduler = _on_table(self.scheduler, levels)
-        # such schedulers insist that their input was scaled; ours is, by the denoiser's own units
+        # such schedulers insist that their input was scaled; here the denoiser's own units do it
         scheduler.is_scale_input_called = True
         return _SchedulerRun(scheduler, _reciprocal(levels.alpha), _no_conversion, {})
 
@@ -135,13 +137,13 @@ class FlowSolver(Solver):
     """A flow-matching scheduler, which keeps (1 − s) x_0 + s ε and steps along ε − x_0.
 
     Attributes:
-        scheduler: Its class and configuration count; its shift and sigmas are replaced.
+        scheduler: Gives its class and configuration; its shift and sigmas are replaced.
     """
 
     scheduler: SchedulerMixin
 
     def begin(self, levels: NoiseLevel) -> SolverState:
-        """Hand s = σ/(α + σ) of each level to the scheduler."""
+        """Pass s = σ/(α + σ) of each level to the scheduler."""
         given: Any = self.scheduler
         scheduler = type(given).from_config(
             given.config, shift=1.0, use_dynamic_shifting=False, shift_terminal=None
@@ -176,7 +178,7 @@ class _SchedulerRun(SolverState):
         stepped = self._scheduler.step(
             output, self._scheduler.timesteps[index], state, return_dict=False, **options
         )[0]
-        # some schedulers compute in float32 or float64 whatever they are given
+        # some schedulers compute in float32 or float64 whatever their input
         return (stepped / self._scales[index + 1]).to(x_t.dtype)
 
     def copy(self) -> SolverState:
@@ -195,7 +197,7 @@ def _reciprocal(units: Tensor) -> list[float]:
 
 
 def _on_table(scheduler: Any, levels: NoiseLevel) -> Any:
-    """The same kind of scheduler, trained, as it were, on the levels of the run alone."""
+    """Return a scheduler of the same class whose training table is the levels of the run."""
     steps = len(levels.sigma)
     snr = (levels.alpha / levels.sigma).square().flip(0)
     alphas_cumprod = snr / (1 + snr)
@@ -218,8 +220,8 @@ def _on_table(scheduler: Any, levels: NoiseLevel) -> Any:
     }
     known = {name: value for name, value in settings.items() if name in names}
     fresh: Any = type(scheduler).from_config(scheduler.config, **known)
-    # from betas in single precision, the scheduler's own product comes to nothing where few steps
-    # begin at a level of hardly any signal
+    # with betas in single precision, the scheduler's own product underflows where few steps begin
+    # at a level of hardly any signal
     fresh.alphas_cumprod = alphas_cumprod.to(torch.float32)
     if "timestep_spacing" in names:
         fresh.set_timesteps(steps)
@@ -255,7 +257,7 @@ def ddpm(*, clip_sample: bool = False) -> Solver:
     """Ancestral sampling with the posterior variance (Ho et al. 2020, Eq. 7).
 
     Args:
-        clip_sample: Whether predicted clean latents are cut off at ±1, as befits pixels.
+        clip_sample: Whether to clip predicted clean latents to ±1, as is right for pixels.
     """
     return VPSolver(DDPMScheduler(clip_sample=clip_sample))
 
@@ -266,20 +268,20 @@ def dpm_solver_2m() -> Solver:
 
 
 def dpm_solver_3m() -> Solver:
-    """DPM-Solver++ 3M: third order, at the same cost a step."""
+    """DPM-Solver++ 3M: third order, at the same cost per step."""
     return VPSolver(DPMSolverMultistepScheduler(solver_order=3))
 
 
 def sde_dpm_solver_2m() -> Solver:
-    """SDE-DPM-Solver++ 2M: second order for the stochastic process, with new noise at each step.
+    """SDE-DPM-Solver++ 2M: second order for the SDE, with fresh noise at each step.
 
-    The noise corrects what a base got wrong at the steps before.
+    The noise corrects errors of the base model at earlier steps.
     """
     return VPSolver(DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"))
 
 
 def dpm_solver_2s() -> Solver:
-    """DPM-Solver++ 2S, its singlestep form; an evaluation at every level all the same."""
+    """DPM-Solver++ 2S, its singlestep form; still one evaluation per level."""
     return VPSolver(DPMSolverSinglestepScheduler(lower_order_final=True))
 
 
@@ -294,7 +296,7 @@ def euler() -> Solver:
 
 
 def euler_ancestral() -> Solver:
-    """Euler steps to a lower level, noised back to the wanted one."""
+    """Euler steps to a lower level, noised back to the next one."""
     return VESolver(EulerAncestralDiscreteScheduler())
 
 
@@ -319,10 +321,10 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
 
 
 def solver(name: str) -> Solver:
-    """The solver of a name.
+    """Build the scheduler of a name.
 
     Raises:
-        UserError: The name is none of ``SOLVERS``.
+        UserError: The name is not in ``SOLVERS``.
     """
     if name not in SOLVERS:
         raise UserError(f"unknown solver {name!r}: choose one of {', '.join(SOLVERS)}")

@@ -1,4 +1,4 @@
-"""DDPM in strides of one length, as the released code takes them.
+"""DDPM in strides of one length, as in the released code.
 
 A step from timestep t ends at t − T // N, for T rows and N steps, whatever timestep comes next.
 Where the timesteps are spaced by T // N ("leading") that is the next one; where they are not
@@ -10,6 +10,7 @@ from typing import Any
 
 from diffusers import DDPMScheduler
 from torch import Generator
+from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.schedulers import Solver, SolverState
@@ -17,12 +18,12 @@ from mmdisco.shapes import Latent
 
 
 class StridedScheduler(DDPMScheduler):
-    """diffusers' scheduler with a stride of its own.
+    """diffusers' ``DDPMScheduler`` with a fixed stride.
 
     Args:
         schedule: Variance preserving, a row for each whole timestep.
-        levels: Those of the run, at rows of the schedule.
-        clip_sample: Whether predicted clean latents are cut off at ±1.
+        levels: Levels of the run, at rows of the schedule.
+        clip_sample: Whether to clip predicted clean latents to ±1.
     """
 
     def __init__(self, schedule: NoiseSchedule, levels: NoiseLevel, *, clip_sample: bool) -> None:
@@ -35,7 +36,7 @@ class StridedScheduler(DDPMScheduler):
         self.stride = rows // len(levels.t)
 
     def previous_timestep(self, timestep: int) -> int:
-        """Where a step ends; below 0 for a clean latent."""
+        """Return the timestep at which a step ends; below 0 for a clean latent."""
         return timestep - self.stride
 
 
@@ -46,14 +47,14 @@ class StridedDDPM(Solver):
     Attributes:
         schedule: Variance preserving, a row for each whole timestep; the levels of a run are rows
             of it.
-        clip_sample: Whether predicted clean latents are cut off at ±1, as befits pixels.
+        clip_sample: Whether to clip predicted clean latents to ±1, as is right for pixels.
     """
 
     schedule: NoiseSchedule
     clip_sample: bool = False
 
+    @override
     def begin(self, levels: NoiseLevel) -> SolverState:
-        """A new run over ``levels``."""
         return _StridedRun(
             self.schedule, StridedScheduler(self.schedule, levels, clip_sample=self.clip_sample)
         )
@@ -71,10 +72,10 @@ class _StridedRun(SolverState):
         return stepped[0].to(x_t.dtype)
 
     def arrival(self, levels: NoiseLevel, index: int) -> NoiseLevel:
-        """The row a stride below."""
+        """Return the row one stride below."""
         t = self.scheduler.previous_timestep(int(self.scheduler.timesteps[index]))
         return self.schedule.levels().at(t) if t >= 0 else NoiseLevel.clean(1)
 
     def copy(self) -> SolverState:
-        # a step keeps nothing
+        # a step has no state
         return self

@@ -1,10 +1,9 @@
-"""The bases' own samples for prepared clips, made by any number of processes.
+"""Fake pairs: the base models' own samples for prepared clips, made by any number of processes.
 
-Each shard is made from (seed, shard) alone and lies in a folder of its own until all shards before
-it are there; then whichever process comes along appends it to the store, under a lock. So the store
-is the same however many processes make it, and wherever they are stopped.
-
-Fake pairs: what the bases make on their own, drawn by the full reverse process and stored.
+``generate_fake_pairs`` draws them by the full reverse process. ``FakePairs`` distributes the work:
+each shard follows from (seed, shard) alone and lies in a folder of its own until all earlier shards
+are there; then the next process appends it to the store, under a lock. So the store is the same
+however many processes make it, and wherever they are stopped.
 """
 
 import json
@@ -48,15 +47,16 @@ def generate_fake_pairs(
     *,
     seed: int,
 ) -> Iterator[int]:
-    """Sample one shard per batch of captions, going on after those that the store holds.
+    """Sample one shard per batch of captions, continuing after those that the store holds.
 
     Args:
-        base: The frozen bases with the guidance that sampling will use, without joint guidance.
-        sampler: The full reverse process.
-        batches: Encoded captions, a batch a shard.
-        shapes: Of one sample's latents, without the batch.
-        store: Where they go.
-        seed: The shard's noise comes from (seed, shard) alone, so a rerun repeats it.
+        base: Frozen base models with the classifier-free guidance of generation, without joint
+            guidance.
+        sampler: Sampler of the full reverse process.
+        batches: Encoded captions, one batch per shard.
+        shapes: Shapes of one sample's latents, without the batch.
+        store: Store that receives the shards.
+        seed: Seed; a shard's noise follows from (seed, shard) alone, so a rerun repeats it.
 
     Yields:
         The number of shards done, after each one.
@@ -75,15 +75,15 @@ def fake_shard(
     seed: int,
     shard: int,
 ) -> Pairs:
-    """The samples of one batch of captions, from noise of (seed, shard) alone.
+    """Sample one batch of captions, from noise of (seed, shard) alone.
 
     Args:
         base: As in ``generate_fake_pairs``.
-        sampler: The full reverse process.
+        sampler: Sampler of the full reverse process.
         cond: Encoded captions.
-        shapes: Of one sample's latents, without the batch.
-        seed: Of all shards.
-        shard: Which of them this is, from 0.
+        shapes: Shapes of one sample's latents, without the batch.
+        seed: Seed of all shards.
+        shard: Index of the shard, from 0.
     """
     count = len(cond.audio.pooled)
     noise = NoiseSource.shared(seed * 1_000_003 + shard)
@@ -97,15 +97,15 @@ JUDGES: Final = ("discriminator", "additive")
 
 @dataclass(frozen=True)
 class FakeShard:
-    """Fakes that are made in one batch.
+    """Plan of fakes that are made in one batch.
 
     Attributes:
-        number: Among all shards.
+        number: Index among all shards.
         part: ``train`` or ``validation``.
-        place: Among the shards of its part.
-        first: Row of its first fake among those of its part.
-        sources: Row of the clip whose caption each fake is made of.
-        captions: One a fake.
+        place: Index among the shards of its split.
+        first: Row of its first fake among those of its split.
+        sources: Row of the clip whose caption each fake is made for.
+        captions: One caption per fake.
     """
 
     number: int
@@ -118,17 +118,17 @@ class FakeShard:
 
 @dataclass(frozen=True)
 class FakePairs:
-    """What is to be made.
+    """Job of making the fake pairs of a prepared folder.
 
     Attributes:
-        clips: For whose captions.
-        pair: By which bases.
-        sampling: How; classifier-free guidance as in generation, no joint guidance.
-        out: The folder that all processes share.
-        samples: Fakes of each clip's caption.
-        shard: Fakes in a batch.
-        seed: Of the noise.
-        most: Fakes of one caption in either part; None has no limit.
+        clips: Clips whose captions are used.
+        pair: System of the base models.
+        sampling: Settings; classifier-free guidance as in generation, no joint guidance.
+        out: Folder that all processes share.
+        samples: Fakes per clip's caption.
+        shard: Fakes per batch.
+        seed: Seed of the noise.
+        most: Maximum number of fakes per caption in each split; None is no limit.
     """
 
     clips: PreparedClips
@@ -154,7 +154,7 @@ class FakePairs:
 
     @property
     def shards(self) -> list[FakeShard]:
-        """All of them; those of the training part first."""
+        """List all shards, those of the training split first."""
         found: list[FakeShard] = []
         for part in PARTS:
             captions = self.clips.captions[part]
@@ -166,7 +166,7 @@ class FakePairs:
         return found
 
     def settings(self) -> dict[str, Any]:
-        """All that decides what is made."""
+        """Return every setting that affects the fakes."""
         scale = self.sampling.guidance_scale
         return {
             "made_by": MAKER,
@@ -187,12 +187,12 @@ class FakePairs:
     def make(
         self, rank: int = 0, processes: int = 1, notice: Callable[[str], object] = lambda _: None
     ) -> Iterator[FakeShard]:
-        """Make every ``processes``-th shard that is not there yet or is damaged, from ``rank`` on.
+        """Make every ``processes``-th shard that is missing or damaged, from ``rank`` on.
 
         Args:
-            rank: Of this process.
-            processes: How many there are.
-            notice: Told of what is damaged and will be made again.
+            rank: Rank of this process.
+            processes: Number of processes.
+            notice: Called with a message about each damaged shard, which is made again.
 
         Yields:
             Each of these shards, once it is there; those of earlier runs too.
@@ -218,10 +218,10 @@ class FakePairs:
         self.merge()
 
     def merge(self) -> bool:
-        """Append what is next in order, and write the manifest once all is there.
+        """Append the shards that are next in order, and write the manifest once all are there.
 
         Returns:
-            Whether all is there.
+            Whether all are there.
         """
         with self._lock():
             stores = {part: PairStore(self.out / part, "fake") for part in PARTS}
@@ -267,7 +267,7 @@ class FakePairs:
         return False
 
     def _sample(self, shard: FakeShard) -> Pairs:
-        # any numbers of their own will do, for bases that draw some beside the noise
+        # fixed seeds for base models that draw random numbers beside the noise
         seeds = [self.seed * 1_000_003 + shard.number * self.shard + i for i in range(self.shard)]
         model = self.pair.model(seeds[: len(shard.captions)])
         return fake_shard(
@@ -298,7 +298,7 @@ class FakePairs:
 
 
 def base_weight_hashes(pair: JointSystem) -> dict[str, str]:
-    """Checksums of a pair's weights but those of its discriminators."""
+    """Return the checksums of a system's weights except those of its discriminators."""
     return {name: mark for name, mark in pair.weight_hashes().items() if name not in JUDGES}
 
 

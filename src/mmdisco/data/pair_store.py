@@ -1,4 +1,4 @@
-"""Pairs on disk: shards of latents and encoded captions. Knows no model.
+"""Pairs on disk: shards of latents and encoded captions, independent of any model.
 
 A store is a folder of ``shard-00000.safetensors`` files and a ``store.json`` that lists them with
 their lengths and checksums. The list is written last, so a shard that a crash left unlisted is made
@@ -26,10 +26,10 @@ from mmdisco.io.files import (
 
 
 class PairStore(PairSource):
-    """Real or generated pairs in a folder, appended a shard at a time.
+    """Real or generated pairs in a folder, appended one shard at a time.
 
     Args:
-        folder: Made with the first shard.
+        folder: Folder of the store, made with the first shard.
         kind: ``real`` or ``fake``; a folder of the other kind is refused.
     """
 
@@ -56,7 +56,7 @@ class PairStore(PairSource):
 
     @staticmethod
     def restored(folder: Path, kind: str) -> "PairStore":
-        """The store of a folder, empty if its list is damaged: then no shard can be trusted.
+        """Open a store; it is empty if its list is damaged, since then no shard can be trusted.
 
         Raises:
             UserError: The folder is of the other kind.
@@ -73,21 +73,21 @@ class PairStore(PairSource):
 
     @property
     def kind(self) -> str:
-        """``real`` or ``fake``."""
+        """Kind of the pairs, ``real`` or ``fake``."""
         return self._kind
 
     @property
     def shards(self) -> int:
-        """How many shards are complete."""
+        """Number of complete shards."""
         return len(self._lengths)
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """How many pairs each shard holds."""
+        """Number of pairs in each shard."""
         return tuple(self._lengths)
 
     def append(self, pairs: Pairs) -> None:
-        """Add a shard.
+        """Append a shard.
 
         Raises:
             UserError: A latent is not finite, or the folder cannot be written.
@@ -95,14 +95,14 @@ class PairStore(PairSource):
         self.put(self.shards, pairs)
 
     def put(self, index: int, pairs: Pairs) -> None:
-        """Add a shard, or write one anew.
+        """Append or overwrite a shard.
 
         Args:
-            index: Of the shard; at most ``shards``, which adds one.
-            pairs: What it holds.
+            index: Index of the shard; at most ``shards``, which appends one.
+            pairs: Contents of the shard.
 
         Raises:
-            UserError: As for ``append``.
+            UserError: A latent is not finite, or the folder cannot be written.
         """
         if not 0 <= index <= self.shards:
             raise ValueError(f"shard {index} of a store of {self.shards}")
@@ -118,21 +118,22 @@ class PairStore(PairSource):
         self._loaded = None
 
     def path(self, index: int) -> Path:
-        """The file of a shard."""
+        """Return the file of a shard."""
         return self._folder / f"shard-{index:05d}.safetensors"
 
     def is_whole(self, index: int) -> bool:
-        """Whether a shard is there and as it was written; an old store can say only the first."""
+        """Check that a shard exists and, where the store has checksums, that it is unchanged."""
         path = self.path(index)
         if index >= self.shards or not path.is_file():
             return False
         return self._sums[index] in (None, sha256(path))
 
     def read(self) -> Pairs:
-        """All pairs, in order.
+        """Read all pairs, in order.
 
         Raises:
-            UserError: The store is empty, or a shard is damaged or holds values not finite.
+            UserError: The store is empty, or a shard is damaged or holds values that are not
+                finite.
         """
         if not self._lengths:
             raise UserError(f"{self._folder} holds no {self._kind} pairs: fill it first")
@@ -156,7 +157,7 @@ class PairStore(PairSource):
             return _pairs({name: torch.cat([one[name] for one in shards]) for name in shards[0]})
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """Pairs with replacement; the store is read into memory at the first draw."""
+        """Draw pairs with replacement; the store is read into memory at the first draw."""
         if self._loaded is None:
             self._loaded = self.read()
         index = torch.randint(len(self), (count,), generator=generator)
@@ -168,7 +169,7 @@ def _tensors(pairs: Pairs) -> dict[str, Tensor]:
     for name in ("audio", "video"):
         cond: Conditioning = getattr(pairs.cond, name)
         tensors[f"{name}.z_0"] = getattr(pairs.z_0, name)
-        # two models may share one text encoder, and a file may not hold one tensor twice
+        # two models may share one text encoder, and safetensors does not store one tensor twice
         tensors[f"{name}.pooled"] = cond.pooled.clone()
         tensors |= {f"{name}.native.{i}": one for i, one in enumerate(cond.embeds)}
     return tensors

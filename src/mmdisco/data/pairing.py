@@ -1,10 +1,6 @@
-"""Halves of pairs put together anew, and sources mixed. Knows groups by any key.
+"""Recombination of sounds and videos into other pairs, and mixtures of sources.
 
-Pairs on disk: shards of latents and encoded captions. Knows no model.
-
-A store is a folder of ``shard-00000.safetensors`` files and a ``store.json`` that lists them with
-their lengths and checksums. The list is written last, so a shard that a crash left unlisted is made
-again; one that has changed since is named.
+Groups are defined by any hashable key; files and models are unknown here.
 """
 
 from collections import defaultdict
@@ -21,18 +17,18 @@ from mmdisco.core.pairs import Pairs, PairSource
 
 @dataclass(frozen=True)
 class RecombinedWithinCaption(PairSource):
-    """Sounds and videos of one group put together anew, told by captions of that group.
+    """Sounds and videos recombined within groups, with captions of the group.
 
-    What two separate bases make of one caption belongs together in every combination, so a handful
-    of samples a caption gives that number squared of fakes; of real clips it gives pairs that agree
-    in nothing but the caption. Captions must be as likely here as among real pairs, or a
-    discriminator tells the two by what was asked for and looks at nothing else.
+    Samples of two separate base models for one caption match in every combination, so n samples per
+    caption give n² fakes; recombined real clips agree in nothing but the caption. Captions must be
+    as frequent here as among real pairs, or a discriminator classifies by the caption and ignores
+    the clips.
 
     Attributes:
-        pairs: All of them.
-        cond: The captions that may be drawn, (n,).
-        group: (n,) which group each of them asks for.
-        starts: (groups + 1,) where each group begins in ``members``.
+        pairs: All pairs.
+        cond: Captions to draw from, (n,).
+        group: (n,) index of the group of each caption.
+        starts: (groups + 1,) start of each group in ``members``.
         members: Rows of ``pairs``, group by group.
     """
 
@@ -44,7 +40,7 @@ class RecombinedWithinCaption(PairSource):
 
     @staticmethod
     def of(pairs: Pairs, keys: Sequence[Hashable]) -> "RecombinedWithinCaption":
-        """Group rows by their keys, one a row, and tell them by their own captions."""
+        """Group rows by their keys, one per row, and draw from their own captions."""
         return RecombinedWithinCaption.told(pairs, rows_by_key(keys), pairs.cond, keys)
 
     @staticmethod
@@ -54,13 +50,13 @@ class RecombinedWithinCaption(PairSource):
         cond: AV[Conditioning],
         keys: Sequence[Hashable],
     ) -> "RecombinedWithinCaption":
-        """Tell groups of rows by captions from elsewhere.
+        """Pair groups of rows with captions from elsewhere.
 
         Args:
             pairs: Latents.
-            rows: Those of each key, at least one; a row may be in several.
-            cond: The captions, (n,).
-            keys: Which group each caption asks for, (n,), all of them in ``rows``.
+            rows: Rows of each key, at least one; a row may be in several.
+            cond: Captions, (n,).
+            keys: Key of the group of each caption, (n,), all of them in ``rows``.
         """
         number = {key: index for index, key in enumerate(rows)}
         sizes = torch.tensor([0, *map(len, rows.values())])
@@ -69,7 +65,7 @@ class RecombinedWithinCaption(PairSource):
         return RecombinedWithinCaption(pairs, cond, group, sizes.cumsum(0), members)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """A caption, and a sound and a video of its group."""
+        """Draw captions, and for each a sound and a video of its group."""
         asked = torch.randint(len(self.group), (count,), generator=generator)
         start, end = self.starts[self.group[asked]], self.starts[self.group[asked] + 1]
         share = torch.rand(2, count, generator=generator, dtype=torch.float64)
@@ -79,7 +75,7 @@ class RecombinedWithinCaption(PairSource):
 
 
 def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:
-    """The rows of each key, in order."""
+    """Collect the rows of each key, in order."""
     rows: defaultdict[Hashable, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         rows[key].append(row)
@@ -88,14 +84,14 @@ def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:
 
 @dataclass(frozen=True)
 class MixedPairs(PairSource):
-    """A share of every batch from one source, the rest from another."""
+    """Batches mixed from two sources in a fixed share."""
 
     first: PairSource
     second: PairSource
     share: float
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """The first source's pairs before the second's, then shuffled."""
+        """Draw from both sources, and shuffle."""
         size = round(self.share * count)
         parts = [
             source.draw(number, generator)
@@ -106,13 +102,13 @@ class MixedPairs(PairSource):
 
 
 def recombine(pairs: Pairs, audio: Tensor, video: Tensor) -> Pairs:
-    """The sounds of some rows beside the videos of others, each with its own caption."""
+    """Combine the sounds of some rows with the videos of others, each with its own caption."""
     heard, seen = select_pairs(pairs, audio), select_pairs(pairs, video)
     return Pairs(AV(heard.z_0.audio, seen.z_0.video), AV(heard.cond.audio, seen.cond.video))
 
 
 def concatenate(parts: Sequence[Pairs]) -> Pairs:
-    """Batches one after the other."""
+    """Concatenate batches."""
 
     def cond(conds: list[Conditioning]) -> Conditioning:
         embeds = zip(*(one.embeds for one in conds), strict=True)
@@ -128,26 +124,26 @@ def concatenate(parts: Sequence[Pairs]) -> Pairs:
 
 @dataclass(frozen=True)
 class Recombined(PairSource):
-    """Halves of a source's pairs put together anew.
+    """Sounds and videos of a source recombined at random.
 
-    Two independent bases without captions make every combination of their samples equally likely,
-    so a store of n pairs holds n² fakes.
+    Two independent base models without captions make every combination of their samples equally
+    likely, so a store of n pairs holds n² fakes.
     """
 
     pairs: PairSource
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """Two draws, the audio of one beside the video of the other."""
+        """Draw twice, and combine the audio of one draw with the video of the other."""
         audio, video = (self.pairs.draw(count, generator) for _ in range(2))
         return Pairs(AV(audio.z_0.audio, video.z_0.video), AV(audio.cond.audio, video.cond.video))
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` positions, evenly spread: neighbours in a store are alike."""
+    """Choose up to ``most`` of ``count`` positions, evenly spaced, as neighbours are alike."""
     return [i * count // most for i in range(most)] if most < count else list(range(count))
 
 
 def select_pairs(pairs: Pairs, index: Tensor | Sequence[int]) -> Pairs:
-    """The pairs of the given positions."""
+    """Select the pairs at the given positions."""
     chosen = torch.as_tensor(index)
     return Pairs(pairs.z_0.map(lambda x: x[chosen]), pairs.cond.map(lambda one: one.take(chosen)))

@@ -1,7 +1,4 @@
-"""The folder that ``mmdisco prepare`` makes, as fakes and training read it.
-
-A prepared folder, as those that use it see it.
-"""
+"""Prepared folders, as fake-pair generation and training read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +17,13 @@ PARTS: Final = ("train", "validation")
 
 @dataclass(frozen=True)
 class PreparedClips:
-    """Prepared clips.
+    """Prepared clips with their captions.
 
     Attributes:
-        folder: Where they are.
-        preset: Whose latents they are.
-        options: How it was built.
-        captions: Of every row, by part.
+        folder: Folder of the clips.
+        preset: Name of the system whose latents they are.
+        options: Options it was built with.
+        captions: Caption of every row, by split.
     """
 
     folder: Path
@@ -36,11 +33,11 @@ class PreparedClips:
 
     @staticmethod
     def read(folder: Path, weights: Path | None) -> "PreparedClips":
-        """Read all but the latents.
+        """Read everything but the latents.
 
         Args:
-            folder: That ``mmdisco prepare`` wrote.
-            weights: The folder of weights, which it does not name.
+            folder: Folder that ``mmdisco prepare`` wrote.
+            weights: Folder of weights, which the prepared folder does not name.
 
         Raises:
             UserError: It is no such folder.
@@ -57,11 +54,11 @@ class PreparedClips:
 
     @property
     def fingerprint(self) -> str:
-        """A checksum that changes with the clips."""
+        """Return a checksum that changes with the clips."""
         return sha256(self.folder / "manifest.jsonl")
 
     def store(self, part: str) -> PairStore:
-        """The latents of a part.
+        """Return the latents of a split.
 
         Raises:
             UserError: The manifest is of other clips.
@@ -70,7 +67,7 @@ class PreparedClips:
 
 
 def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairStore:
-    """The store of a part, as long as its captions.
+    """Open the store of a split, and check that it is as long as its captions.
 
     Raises:
         UserError: It is not.
@@ -85,10 +82,10 @@ def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairSto
 
 
 def read_manifest(folder: Path) -> dict[str, list[str]]:
-    """The caption of every row, by part.
+    """Read the caption of every row, by split.
 
     Raises:
-        UserError: There is no manifest, or a line of it says nothing.
+        UserError: There is no manifest, or a line of it lacks a field.
     """
     path = folder / "manifest.jsonl"
     lines = read_text(path, MOST_LIST_BYTES).split("\n")
@@ -116,17 +113,17 @@ class PreparedFolder:
     """A folder that ``mmdisco prepare`` has finished.
 
     Attributes:
-        folder: Where it is.
+        folder: The folder.
 
     Raises:
-        UserError: It is not finished, or damaged; at the first use of what is concerned.
+        UserError: It is unfinished or damaged; raised at the first use of the file concerned.
     """
 
     folder: Path
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """``prepared.json``."""
+        """Contents of ``prepared.json``."""
         path = self.folder / "prepared.json"
         if not path.is_file():
             raise UserError(
@@ -136,12 +133,12 @@ class PreparedFolder:
         return read_object(path)
 
     def store(self, part: str) -> PairStore:
-        """The pairs of ``train`` or ``validation``; may be empty."""
+        """Return the pairs of ``train`` or ``validation``; may be empty."""
         return PairStore(self.folder / part, KIND)
 
     @cached_property
     def manifest(self) -> list[dict[str, Any]]:
-        """A record of every clip; those of one part are in the order of its store."""
+        """Return a record of every clip; those of one split are in the order of its store."""
         path = self.folder / "manifest.jsonl"
         if not path.is_file() or sha256(path) != self.about.get("manifest_sha256"):
             raise UserError(f"{path} is damaged or not there: give mmdisco prepare once more")

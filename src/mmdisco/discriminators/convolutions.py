@@ -1,8 +1,8 @@
-"""The convolutions of one kind of latent: all that differs between the towers.
+"""Convolutions for each kind of latent, the only difference between the towers.
 
-Tensors are (b, c, time, *space) with the channels innermost in memory. In that memory a video is at
-once a batch of frames, a batch of tracks through time and a matrix of pixels, all of them views, so
-that every convolution runs in the kernel that suits it and no layout is copied.
+Tensors are (b, c, time, *space) with the channels innermost in memory. In that memory format a
+video is at once a batch of frames, a batch of tracks through time and a matrix of pixels, all
+of them views, so that every convolution runs in its fastest kernel and no layout is copied.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
@@ -19,7 +20,7 @@ from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Latent
 
 FLAT_CHANNELS = 24
-AGREEING = 8  # values of a step that tell of one thing
+AGREEING = 8  # values of a step that agree on one object
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Latents(ABC):
     """One base model's latents, and the convolutions that read them.
 
     Attributes:
-        channels: Of the latent.
+        channels: Channels of the latent.
         rate: Latent frames or steps per second.
-        text_width: Of the pooled caption; 0 without captions.
+        text_width: Width of the pooled caption; 0 without captions.
     """
 
     channels: int
@@ -45,19 +46,19 @@ class Latents(ABC):
 
     @abstractmethod
     def reader(self) -> "Stem":
-        """What stands before a tower: from the latent to what its convolutions take."""
+        """Build the stem: the map from the latent to the input of the tower's convolutions."""
 
     @abstractmethod
     def window(self) -> tuple[int, ...]:
-        """The pool between two levels of a tower: its size on the time axis and each after it."""
+        """Return the pool's size between two levels, on the time axis and each after it."""
 
     @abstractmethod
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """A convolution of 3 taps on every axis, then the average over ``window``."""
+        """Build a convolution of 3 taps on every axis, followed by the average over ``window``."""
 
     @abstractmethod
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """The average over ``window`` alone; what is left over at the end is dropped."""
+        """Build the average over ``window`` alone; an incomplete window at the end is dropped."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,23 @@ class VideoLatents(Latents):
     """Latents (b, c, f, h, w). Time is never pooled."""
 
     def fits(self, shape: torch.Size) -> bool:
-        """(c, f, h, w)."""
+        """Whether ``shape`` is (c, f, h, w)."""
         return len(shape) == 4 and shape[0] == self.channels
 
+    @override
     def reader(self) -> "Stem":
-        """Nothing."""
         return AsItIs(self.channels)
 
     def window(self) -> tuple[int, ...]:
-        """Half the height and half the width."""
+        """Return a window of half the height and half the width."""
         return 1, 2, 2
 
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """In space, then in time."""
+        """Build a convolution over space, then over time."""
         return SpaceTimeConvolution(channels, out_channels, window)
 
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Frame by frame."""
+        """Build a pool that works frame by frame."""
         return FramePool(window)
 
 
@@ -90,23 +91,23 @@ class SpectrogramLatents(Latents):
     """Latents (b, c, l, m). Time is never pooled."""
 
     def fits(self, shape: torch.Size) -> bool:
-        """(c, l, m)."""
+        """Whether ``shape`` is (c, l, m)."""
         return len(shape) == 3 and shape[0] == self.channels
 
+    @override
     def reader(self) -> "Stem":
-        """Nothing."""
         return AsItIs(self.channels)
 
     def window(self) -> tuple[int, ...]:
-        """Half the mel bins."""
+        """Return a window of half the mel bins."""
         return 1, 2
 
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """In time and mel together."""
+        """Build a convolution over time and mel together."""
         return SpectrogramConvolution(channels, out_channels, window)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Of time and mel."""
         return nn.AvgPool2d((window[0], window[1]))
 
 
@@ -115,40 +116,40 @@ class WaveformLatents(Latents):
     """Latents (b, c, l).
 
     Attributes:
-        time_pool: Steps averaged into one between levels: 1 for latents of some ten steps a second,
-            4 for samples of sound.
+        time_pool: Steps averaged into one between levels: 1 for latents of some ten steps per
+            second, 4 for audio samples.
     """
 
     time_pool: int = 1
 
     def fits(self, shape: torch.Size) -> bool:
-        """(c, l)."""
+        """Whether ``shape`` is (c, l)."""
         return len(shape) == 2 and shape[0] == self.channels
 
+    @override
     def reader(self) -> "Stem":
-        """Nothing."""
         return AsItIs(self.channels)
 
     def window(self) -> tuple[int, ...]:
-        """The one axis there is."""
+        """Return a window of ``time_pool`` on the one axis."""
         return (self.time_pool,)
 
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """In time."""
+        """Build a convolution over time."""
         return WaveformConvolution(channels, out_channels, window)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Of time."""
         return nn.AvgPool1d(window[0])
 
 
 @dataclass(frozen=True)
 class FlatLatents(Latents):
-    """Small latents (b, c, time, *space) of one extent, each step of which is read as one vector.
+    """Small latents (b, c, time, *space) of fixed extent, each step read as one vector.
 
-    At a few hundred values a step, dense maps of all of them cost less than convolutions
-    throughout, and what is where counts. Two convolutions come first: they know a thing in any
-    place.
+    At a few hundred values per step, dense maps of all of them cost less than convolutions
+    throughout, and position matters. Two convolutions come first: they recognise an object at
+    any position.
 
     Attributes:
         space: The axes after time: height and width of a video, both even, or the bins of a sound.
@@ -157,60 +158,61 @@ class FlatLatents(Latents):
     space: tuple[int, ...] = ()
 
     def fits(self, shape: torch.Size) -> bool:
-        """(c, time, *space) of this extent in space."""
+        """Whether ``shape`` is (c, time, *space) with this extent in space."""
         return shape[:1] == (self.channels,) and tuple(shape[2:]) == self.space
 
     def reader(self) -> "Stem":
-        """Two convolutions, then all that a step holds in one vector."""
+        """Build two convolutions, followed by flattening each step to one vector."""
         return FlattenStem(self.channels, self.space)
 
     def window(self) -> tuple[int, ...]:
-        """Nothing is pooled."""
+        """Return a window of 1: nothing is pooled."""
         return (1,)
 
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """In time."""
+        """Build a convolution over time."""
         return WaveformConvolution(channels, out_channels, window)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Of time."""
         return nn.AvgPool1d(window[0])
 
 
 class Stem(nn.Module, ABC):
-    """What stands before a tower.
+    """Map from a latent to the input of a tower.
 
     Attributes:
-        values: Channels of what it gives.
+        values: Channels of the output.
     """
 
     values: int
 
     @abstractmethod
     def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
-        """The latent (b, c, time, *space), in VP units, to (b, values, time, *rest)."""
+        """Map a latent (b, c, time, *space) in VP units to (b, values, time, *rest)."""
 
 
 class AsItIs(Stem):
-    """No reader."""
+    """Identity stem."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.values = channels
 
     def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
-        """The latent itself."""
+        """Return the latent itself."""
         del level
         return x
 
 
 class FlattenStem(Stem):
-    """Convolutions of 3 × 3 taps, the second of every other place; their result beside the latent.
+    """Two 3 × 3 convolutions, the second strided, concatenated to the latent.
 
-    A video is convolved frame by frame, a spectrogram in time and mel, where time keeps its steps.
-    Every step also sees the mean of all steps, scaled to the same noise: what a thing is made of
-    stays through a clip, and stands out of the mean while every single step is still noise. What is
-    seen is scaled by its ``NoiseLevel.evidence``.
+    The second has stride 2 in space, or in mel alone. A video is convolved frame by frame, a
+    spectrogram in time and mel, where time keeps its steps. Every step also gets the mean of all
+    steps, scaled to the same noise: timbre and colour stay constant through a clip, and stand out
+    of the mean while every single step is still noise. All inputs are scaled by their
+    ``NoiseLevel.wiener_gain``.
     """
 
     def __init__(self, channels: int, space: tuple[int, ...]) -> None:
@@ -223,10 +225,10 @@ class FlattenStem(Stem):
         self.values = 2 * places * channels + 2 * FLAT_CHANNELS * places // 2 ** len(space)
 
     def forward(self, x: Tensor, level: NoiseLevel) -> Tensor:
-        """(b, c, time, *space) to (b, values, time).
+        """Map (b, c, time, *space) to (b, values, time).
 
         Raises:
-            UserError: The extent in space is another.
+            UserError: The extent in space differs from the configured one.
         """
         if tuple(x.shape[3:]) != self.space:
             raise UserError(
@@ -248,7 +250,7 @@ class FlattenStem(Stem):
 
 
 class WaveformConvolution(nn.Module):
-    """3 taps in time, and the average over a window of it."""
+    """Convolution of 3 taps in time and the average over a window of it."""
 
     def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
         super().__init__()
@@ -256,7 +258,7 @@ class WaveformConvolution(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, time, *space), every axis after c divided by its window."""
+        """Map (b, c, time); the time axis is divided by its window."""
         kernel = pooled_kernel(self.convolution.weight, self.window)
         return channels_last(
             functional.conv1d(x, kernel, self.convolution.bias, self.window, padding=1)
@@ -264,7 +266,7 @@ class WaveformConvolution(nn.Module):
 
 
 class SpectrogramConvolution(nn.Module):
-    """3 × 3 taps in time and mel, and the average over a window."""
+    """Convolution of 3 × 3 taps in time and mel and the average over a window."""
 
     def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
         super().__init__()
@@ -272,7 +274,7 @@ class SpectrogramConvolution(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, time, *space), every axis after c divided by its window."""
+        """Map (b, c, time, mel); either axis is divided by its window."""
         kernel = pooled_kernel(self.convolution.weight, self.window)
         return channels_last(
             functional.conv2d(x, kernel, self.convolution.bias, self.window, padding=1)
@@ -280,9 +282,9 @@ class SpectrogramConvolution(nn.Module):
 
 
 class SpaceTimeConvolution(nn.Module):
-    """3 × 3 taps in space, 3 taps in time, and the average over a window of space.
+    """Convolution of 3 × 3 taps in space and 3 in time, and the average over a window of space.
 
-    The average comes before the taps in time: it commutes with them, and leaves them less to do.
+    The average comes before the taps in time: it commutes with them and makes them cheaper.
     """
 
     def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
@@ -292,7 +294,7 @@ class SpaceTimeConvolution(nn.Module):
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, time, *space), every axis after c divided by its window."""
+        """Map (b, c, time, height, width); the axes after c are divided by their windows."""
         kernel = pooled_kernel(self.spatial.weight, self.window)
         x = channels_last(functional.conv3d(x, kernel, self.spatial.bias, self.window, (0, 1, 1)))
         # all pixels of a frame in one row: the same sum, in a kernel twice as fast as the 3-D one
@@ -306,27 +308,27 @@ class SpaceTimeConvolution(nn.Module):
 
 
 class FramePool(nn.Module):
-    """The average over a window of space, frame by frame."""
+    """Average over a window of space, frame by frame."""
 
     def __init__(self, window: tuple[int, ...]) -> None:
         super().__init__()
         self.window = window[1:]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, f, h, w) to (b, c, f, h′, w′)."""
+        """Map (b, c, f, h, w) to (b, c, f, h′, w′)."""
         frames = functional.avg_pool2d(x.transpose(1, 2).flatten(0, 1), self.window)
         return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 class Pointwise(nn.Module):
-    """A convolution of 1 tap: one matrix for every position."""
+    """Convolution of 1 tap: one matrix for every position."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, time, *space), nothing but c changed."""
+        """Map (b, c, time, *space), changing c alone."""
         positions = x.movedim(1, -1)
         # a matrix, since a product of more axes would run as a batch of small ones
         y = self.linear(positions.reshape(-1, positions.shape[-1]))
@@ -334,7 +336,7 @@ class Pointwise(nn.Module):
 
 
 def pooled_kernel(weight: Tensor, window: tuple[int, ...]) -> Tensor:
-    """The kernel whose strided convolution is the average over ``window`` of that of ``weight``.
+    """Return the kernel whose strided convolution is ``weight``'s, averaged over ``window``.
 
     (1/p) Σ_r Σ_k w[k] x[p i + r + k] = Σ_j W[j] x[p i + j] with W[j] = (1/p) Σ_r w[j − r], so 3
     taps and a pool of 2 cost 4 taps at half the positions.
@@ -348,10 +350,11 @@ def pooled_kernel(weight: Tensor, window: tuple[int, ...]) -> Tensor:
 
 
 def channels_last(x: Latent) -> Latent:
-    """The same tensor with the channels innermost in memory, a view where they already are.
+    """Return the tensor with the channels innermost in memory, a view where they already are.
 
-    A convolution of a single sample returns a stride of the batch axis by which the norms do not
-    recognise that memory, and they would copy; merging the axes and parting them again resets it.
+    A convolution of a single sample returns a stride of the batch axis by which the norms do
+    not recognise that memory format, and they would copy; merging the axes and splitting them
+    resets it.
     """
     positions = x.movedim(1, -1).contiguous()
     merged = positions.reshape(x.shape[0], -1, x.shape[1])

@@ -1,8 +1,8 @@
-"""Fusion in time with inner products of what is heard and seen beside its transformer.
+"""Fusion over time whose transformer is complemented by inner products of audio and video.
 
-That two things go together is slow to be found by a transformer alone: what either side says is
-useless until the other says it too, so neither has a gradient for long. A product of both has one
-from the first step on.
+A transformer alone is slow to learn which audio and video features go together: neither side's
+features are useful before the other's are, so neither gets a gradient for a long time. An inner
+product of the two gives both a gradient from the start.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.discriminators.embeddings import times_of
@@ -25,35 +26,36 @@ class CorrelationFusionConfig(TimeFusionConfig):
     """Shape of a ``CorrelationFusion``.
 
     Attributes:
-        products: Inner products, each of its own reach in time.
-        product_width: Of the vectors that each multiplies.
+        products: Number of inner products, each with its own bandwidth in time.
+        product_width: Width of the vectors in each product.
     """
 
     products: int = 8
     product_width: int = 16
 
+    @override
     def build(self, sources: FusionInputs) -> "CorrelationFusion":
-        """A ``CorrelationFusion``, with new weights."""
         return CorrelationFusion(self, sources)
 
 
 class CorrelationFusion(TimeFusion):
-    """The logit of a ``TimeFusion`` and a sum of inner products."""
+    """Sum of the logit of a ``TimeFusion`` and of inner products."""
 
     def __init__(self, config: CorrelationFusionConfig, sources: FusionInputs) -> None:
         super().__init__(config, sources)
         self.products = LaggedDotProduct(config, sources)
 
+    @override
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The logit of each pair; see ``Fusion``."""
         return super().forward(features, condition) + self.products(features, condition)
 
 
 class LaggedDotProduct(nn.Module):
-    """Σ_h g_h ⟨k_h(s − s′) a_h(s), v_h(s′)⟩, the mean over all audio steps s and frames s′.
+    """Σ_h g_h ⟨k_h(s − s′) a_h(s), v_h(s′)⟩, summed over all audio steps s and frames s′.
 
-    k_h is a Gaussian in seconds of learnt width and lag, of sum 1. The widths begin spread from a
-    frame to a clip: events are told by what is simultaneous, what a thing is made of by all.
+    k_h is a Gaussian in seconds of learnt width and lag; each is normalised to sum 1 over all
+    pairs of a step and a frame. The widths are initialised from a frame to a clip: events show
+    in what is simultaneous, timbre and colour in the whole clip.
     """
 
     def __init__(self, config: CorrelationFusionConfig, sources: FusionInputs) -> None:
@@ -72,18 +74,18 @@ class LaggedDotProduct(nn.Module):
         nn.init.constant_(self.gain.bias, 0.5 * config.product_width**-0.5)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The sum of all products of each pair, (b,)."""
+        """Return the sum of all products of each pair, (b,)."""
         heard, seen = self._sides(features, condition)
         return (heard * seen).flatten(1).sum(1)
 
     def pairwise_logits(self, features: AV[Tensor], condition: Vector, size: int) -> Tensor:
-        """Each product of every sound of a group with every video of it.
+        """Return each product of every sound of a group with every video of it.
 
-        Costs little more than the pairs themselves: either side is read once.
+        This costs little more than the pairs themselves: each side is evaluated once.
 
         Args:
-            features: Those of a tower each, group by group.
-            condition: The same within a group.
+            features: Features of either tower, group by group.
+            condition: Equal within a group.
             size: Pairs in a group; divides b.
 
         Returns:
@@ -96,14 +98,14 @@ class LaggedDotProduct(nn.Module):
         return heard @ seen.mT
 
     def _sides(self, features: AV[Tensor], condition: Vector) -> tuple[Tensor, Tensor]:
-        """What is heard, and what is seen around each audio step, (b, steps, heads, width)."""
+        """Return audio, and video weighted around each audio step, (b, steps, heads, width)."""
         sides = (self.heads, -1)
         heard = self.audio(self.audio_norm(features.audio, condition)).unflatten(2, sides)
         seen = self.video(self.video_norm(features.video, condition)).unflatten(2, sides)
         seconds = each(lambda one, rate: times_of(one.shape[1], rate, one), features, self.rates)
         late = seconds.audio[:, None] - seconds.video - self.lag[:, None, None]
         kernel = torch.exp(-(late / self.log_reach.exp()[:, None, None]).square())
-        # clips of any length at any rate: no frame may be in reach of a sound
+        # clips of any length at any rate: a sound may have no frame within its bandwidth
         kernel = kernel / kernel.sum((1, 2), keepdim=True).clamp(min=1e-6)
         gain = self.gain(functional.silu(condition))
         return heard * gain[:, None, :, None], torch.einsum("bshd,hts->bthd", seen, kernel)

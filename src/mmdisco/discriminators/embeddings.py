@@ -1,6 +1,6 @@
-"""Numbers as vectors: noise levels as sinusoids of an angle, times as rotations.
+"""Embeddings of numbers: noise levels as sinusoids of an angle, times as rotations.
 
-Knows levels and seconds; knows no latent and no convolution.
+Independent of latents and convolutions.
 """
 
 import math
@@ -18,11 +18,11 @@ LONGEST_PERIOD = 40.0
 
 
 def level_features(level: NoiseLevel, dim: int) -> Vector:
-    """sin(ω_k a), then cos(ω_k a), of the level's angle a in [0, 1]; no parameters.
+    """Return sin(ω_k a), then cos(ω_k a), of the level's angle a in [0, 1]; no parameters.
 
-    The ω_k are dim/2 frequencies, geometric from 1 to 1000: the lowest tells clean from noise, the
-    highest tells neighbouring rows of a table of a thousand apart. Finite for every level, the
-    clean one included, since the angle is.
+    The ω_k are dim/2 frequencies, geometric from 1 to 1000: the lowest separates clean from
+    noise, the highest separates neighbouring rows of a table of a thousand. Finite for every
+    level, the clean one included, since the angle is.
 
     Args:
         level: One noise level per sample, of any family of schedules.
@@ -38,9 +38,9 @@ def level_features(level: NoiseLevel, dim: int) -> Vector:
 
 
 class LevelEmbedding(nn.Module):
-    """Both noise levels in one vector, so that whoever reads it knows its own and the other's.
+    """Embedding of both noise levels in one vector, which every reader of either latent gets.
 
-    A log ratio depends on the pair of levels: the audio says more about a clean video than about a
+    A log ratio depends on the pair of levels: the audio predicts a clean video better than a
     noisy one.
     """
 
@@ -50,7 +50,7 @@ class LevelEmbedding(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, level: AV[NoiseLevel]) -> Vector:
-        """The embedding of a pair of levels, in the precision of the weights."""
+        """Return the embedding of a pair of levels, in the precision of the weights."""
         features = level.map(
             lambda one: level_features(one, FEATURES_PER_LEVEL).to(self.first.weight)
         )
@@ -59,16 +59,17 @@ class LevelEmbedding(nn.Module):
 
 
 def times_of(steps: int, rate: float, like: Tensor) -> Seconds:
-    """Seconds at which the steps of a latent are centred: (i + 1/2) / rate."""
+    """Return the seconds at which the steps of a latent are centred: (i + 1/2) / rate."""
     return (torch.arange(steps, device=like.device, dtype=like.dtype) + 0.5) / rate
 
 
 class Rotary:
     """Rotary positions in seconds: the product of two rotated vectors depends on t_i − t_j alone.
 
-    Pair k of a vector's entries is turned by 2π t / T_k, with periods T_k geometric from 0.1 s to
-    40 s: the shortest tells neighbouring steps apart, the longest orders a whole clip. Seconds, not
-    indices, put modalities of different rates on one clock, and leave no limit on their lengths.
+    Pair k of a vector's entries is rotated by 2π t / T_k, with periods T_k geometric from 0.1 s
+    to 40 s: the shortest separates neighbouring steps, the longest orders a whole clip.
+    Seconds, not indices, put modalities of different rates on one clock, and set no limit on
+    their lengths.
 
     Args:
         seconds: The time of each token.

@@ -1,8 +1,8 @@
-"""From two sequences of features to one logit.
+"""Fusion of two sequences of features into one logit.
 
-The features are those of the towers, (b, frames, c) and (b, steps, c). ``TimeFusion`` lets every
-frame and every audio step see each other, on one clock of seconds; ``AdditiveFusion`` lets nothing
-see anything, and is the control against which the other must show its worth.
+The features are those of the towers, (b, frames, c) and (b, steps, c). In ``TimeFusion`` all
+frames and audio steps attend to each other, on one clock of seconds; ``AdditiveFusion`` lets
+neither modality see the other, and is the control for all others.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.discriminators.embeddings import Rotary, times_of
@@ -20,21 +21,21 @@ from mmdisco.shapes import Logit, Tokens, Vector
 
 
 class Fusion(nn.Module, ABC):
-    """The head of a discriminator of two towers."""
+    """Head of a discriminator of two towers."""
 
     @abstractmethod
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The logit of each pair.
+        """Return the logit of each pair.
 
         Args:
-            features: One vector per step of time, (b, steps, c) of either modality, any lengths.
+            features: One vector per time step, (b, steps, c) of either modality, any lengths.
             condition: The embedding of both noise levels and both captions.
         """
 
 
 @dataclass(frozen=True)
 class FusionInputs:
-    """What a fusion is given: all that its configuration cannot know.
+    """Sizes that a fusion needs and its configuration does not hold.
 
     Attributes:
         features: Width of either tower's features.
@@ -53,15 +54,15 @@ class FusionConfig(ABC):
 
     @abstractmethod
     def build(self, sources: FusionInputs) -> Fusion:
-        """The network, with new weights."""
+        """Build the network, with new weights."""
 
 
 @dataclass(frozen=True)
 class AdditiveFusionConfig(FusionConfig):
-    """Shape of an ``AdditiveFusion``: it has no choices."""
+    """Shape of an ``AdditiveFusion``, which has no options."""
 
+    @override
     def build(self, sources: FusionInputs) -> Fusion:
-        """An ``AdditiveFusion``, with new weights."""
         return AdditiveFusion(sources)
 
 
@@ -70,7 +71,7 @@ class PooledFusionConfig(FusionConfig):
     """Shape of a ``PooledFusion``.
 
     Attributes:
-        width: Of the hidden layer.
+        width: Width of the hidden layer.
     """
 
     width: int = 256
@@ -78,8 +79,8 @@ class PooledFusionConfig(FusionConfig):
     def __post_init__(self) -> None:
         check_sizes(self)
 
+    @override
     def build(self, sources: FusionInputs) -> Fusion:
-        """A ``PooledFusion``, with new weights."""
         return PooledFusion(self, sources)
 
 
@@ -88,9 +89,9 @@ class TimeFusionConfig(FusionConfig):
     """Shape of a ``TimeFusion``.
 
     Attributes:
-        width: Of the tokens.
-        layers: Transformer layers.
-        heads: Of the attention; width / heads must be even.
+        width: Width of the tokens.
+        layers: Number of transformer layers.
+        heads: Number of attention heads; width / heads must be even.
     """
 
     width: int = 256
@@ -104,16 +105,16 @@ class TimeFusionConfig(FusionConfig):
                 f"fusion width {self.width}: give a multiple of twice its {self.heads} heads"
             )
 
+    @override
     def build(self, sources: FusionInputs) -> Fusion:
-        """A ``TimeFusion``, with new weights."""
         return TimeFusion(self, sources)
 
 
 class AdditiveFusion(Fusion):
     """logit = f(audio) + g(video): the head of three of the four released discriminators.
 
-    Either latent's gradient is blind to the other latent, so it can mend what each base makes and
-    never how the two belong together.
+    Either latent's gradient is independent of the other latent, so it can improve each base's
+    own samples and never their agreement.
     """
 
     def __init__(self, sources: FusionInputs) -> None:
@@ -121,7 +122,7 @@ class AdditiveFusion(Fusion):
         self.last = _small_linear(2 * sources.features)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The logit of each pair; the condition is in the features already."""
+        """Return the logit of each pair; the features already contain the condition."""
         pooled = features.map(lambda one: one.mean(1))
         return self.last(torch.cat([pooled.audio, pooled.video], dim=1))[:, 0]
 
@@ -129,7 +130,7 @@ class AdditiveFusion(Fusion):
 class PooledFusion(Fusion):
     """A hidden layer over both modalities, each averaged over time.
 
-    It can see whether the two are of one kind, never whether they happen at one time.
+    It can see whether the two are of one kind, never whether they are simultaneous.
     """
 
     def __init__(self, config: PooledFusionConfig, sources: FusionInputs) -> None:
@@ -138,8 +139,8 @@ class PooledFusion(Fusion):
         self.norm = AdaLayerNorm(config.width, sources.condition)
         self.last = _small_linear(config.width)
 
+    @override
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The logit of each pair; see ``Fusion``."""
         pooled = features.map(lambda one: one.mean(1))
         both = self.hidden(torch.cat([pooled.audio, pooled.video], dim=1))
         hidden = functional.gelu(self.norm(both[:, None], condition))
@@ -149,10 +150,11 @@ class PooledFusion(Fusion):
 class TimeFusion(Fusion):
     """A transformer over all frames and audio steps together.
 
-    Positions are seconds and enter as rotations alone, so only the time between two tokens counts,
-    whatever the rates, the lengths, or where in a film the clip was cut. A class token would have
-    to stand at some second of that clock; instead each modality's tokens are averaged, which gives
-    no second a privilege and either modality half of the say, however many tokens it has.
+    Positions are seconds and enter as rotations alone, so only the time between two tokens
+    counts, whatever the rates, the lengths, or the position of the clip in its source video. A
+    class token would need a position on that clock; instead each modality's tokens are
+    averaged, which favours no second and gives either modality equal weight, however many
+    tokens it has.
     """
 
     def __init__(self, config: TimeFusionConfig, sources: FusionInputs) -> None:
@@ -169,8 +171,8 @@ class TimeFusion(Fusion):
         self.norm = AdaLayerNorm(config.width, sources.condition)
         self.last = _small_linear(2 * config.width)
 
+    @override
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
-        """The logit of each pair; see ``Fusion``."""
         tokens = torch.cat(
             [
                 self.audio_in(features.audio) + self.audio_mark,
@@ -189,7 +191,7 @@ class TimeFusion(Fusion):
 
 
 class TransformerLayer(nn.Module):
-    """Attention and a perceptron, each behind a norm and beside a skip."""
+    """Pre-norm self-attention and MLP, each with a skip."""
 
     def __init__(self, config: TimeFusionConfig, condition: int) -> None:
         super().__init__()
@@ -203,7 +205,7 @@ class TransformerLayer(nn.Module):
         )
 
     def forward(self, tokens: Tokens, condition: Vector, rotary: Rotary) -> Tokens:
-        """All tokens, each having seen all."""
+        """Map tokens (b, tokens, width); every token attends to all."""
         tokens = tokens + self.attention(self.attention_norm(tokens, condition), rotary)
         return tokens + self.perceptron(self.perceptron_norm(tokens, condition))
 
@@ -211,7 +213,8 @@ class TransformerLayer(nn.Module):
 class FusionAttention(nn.Module):
     """Self-attention of all tokens, written out.
 
-    Training differentiates the gradient, and PyTorch's fused attention has no second derivative.
+    Training differentiates the gradient, and PyTorch's fused attention has no second
+    derivative.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -222,7 +225,7 @@ class FusionAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tokens, rotary: Rotary) -> Tokens:
-        """What each token takes from all."""
+        """Return the attention output of each token."""
         # (b, tokens, 3 · heads · d) -> three of (b, heads, tokens, d)
         query, key, value = self.into(tokens).unflatten(2, (3, self.heads, -1)).unbind(2)
         query, key = rotary.turn(query.transpose(1, 2)), rotary.turn(key.transpose(1, 2))
@@ -239,13 +242,13 @@ class AdaLayerNorm(nn.Module):
         self.modulation = nn.Linear(condition, 2 * width)
 
     def forward(self, tokens: Tokens, condition: Vector) -> Tokens:
-        """Every token of a sample by the same scale and shift."""
+        """Normalise every token of a sample with the same scale and shift."""
         scale, shift = self.modulation(functional.silu(condition))[:, None].chunk(2, dim=2)
         return functional.layer_norm(tokens, [self.width]) * (1 + scale) + shift
 
 
 def _small_linear(features: int) -> nn.Linear:
-    # a new network should move the bases little; zeros would leave the towers without gradient
+    # a new network should change the base prediction little; zeros would block the towers' gradient
     last = nn.Linear(features, 1)
     nn.init.normal_(last.weight, std=0.1 * features**-0.5)
     nn.init.zeros_(last.bias)

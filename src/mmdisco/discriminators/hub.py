@@ -1,6 +1,6 @@
 """A trained discriminator as a folder: ``config.json``, ``model.safetensors`` and a model card.
 
-The same three files lie on the Hugging Face hub. Knows networks and files; knows no training.
+The same three files lie on the Hugging Face hub. Independent of training.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ from mmdisco.io.files import read_object, read_tensors, sha256, write_json, writ
 KIND: Final = "mmdisco discriminator"
 WEIGHTS: Final = "model.safetensors"
 FILES: Final = ("config.json", WEIGHTS, "README.md", "*.png")
-"""What goes to the hub; a run's checkpoints and logs stay."""
+"""Files that are uploaded to the hub; a run's checkpoints and logs are not."""
 
 
 @dataclass(frozen=True)
 class PretrainedDiscriminator:
-    """A network and what is to be known of it.
+    """A trained network and its metadata.
 
     Attributes:
-        network: Frozen.
-        preset: Whose pairs it was trained on.
-        facts: More of ``config.json``: how it was trained, and what it scores.
+        network: The frozen network.
+        preset: The preset whose pairs it was trained on.
+        facts: Further fields of ``config.json``: how it was trained, and its scores.
     """
 
     network: AudioVideoDiscriminator
@@ -40,7 +40,7 @@ class PretrainedDiscriminator:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def save(self, folder: Path) -> None:
-        """Write weights and configuration; the configuration last, for it makes the folder whole.
+        """Write weights, then the configuration, which marks the folder as complete.
 
         Raises:
             UserError: The folder cannot be written.
@@ -58,10 +58,10 @@ class PretrainedDiscriminator:
 
     @staticmethod
     def load(folder: Path) -> "PretrainedDiscriminator":
-        """Read what ``save`` wrote.
+        """Read a folder that ``save`` wrote.
 
         Raises:
-            UserError: It is no such folder, or its weights are damaged.
+            UserError: The folder is of another kind, or its weights are damaged.
         """
         record = read_config(folder)
         config = AudioVideoConfig.from_record(record["discriminator"])
@@ -83,21 +83,21 @@ class PretrainedDiscriminator:
 
     @staticmethod
     def from_pretrained(name: str | Path, revision: str | None = None) -> "PretrainedDiscriminator":
-        """That of a folder, or of an id on the hub.
+        """Load a discriminator from a folder, or from an id on the hub.
 
         Raises:
-            UserError: There is neither.
+            UserError: Neither exists.
         """
         return PretrainedDiscriminator.load(find_discriminator(name, revision))
 
     @staticmethod
     def push_to_hub(folder: Path, repository: str, *, private: bool = False) -> str:
-        """Put a folder on the hub, as whoever is logged in there.
+        """Upload a folder to the hub, as the user who is logged in there.
 
         Args:
-            folder: That ``save`` wrote.
-            repository: Its id, ``owner/name``; made if it is not there.
-            private: Whether a new one is hidden.
+            folder: A folder that ``save`` wrote.
+            repository: Its id, ``owner/name``; created if it does not exist.
+            private: Whether a new repository is private.
 
         Returns:
             The address of the commit.
@@ -118,7 +118,7 @@ class PretrainedDiscriminator:
 
 
 def expect_repository(name: str) -> None:
-    """Make sure, before work is spent on it, that the hub can have a repository of this name.
+    """Check, before work is spent on it, that a repository of the hub can have this name.
 
     Raises:
         UserError: It cannot.
@@ -132,10 +132,10 @@ def expect_repository(name: str) -> None:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """``config.json`` of a discriminator's folder.
+    """Read ``config.json`` of a discriminator's folder.
 
     Raises:
-        UserError: It is not there, or of something else.
+        UserError: It is missing, or describes something else.
     """
     record: Any = read_object(folder / "config.json")
     keys = {"preset", "discriminator", "sha256"}
@@ -147,10 +147,10 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a name: itself where there is such a folder, else the hub's.
+    """Return a local folder of this name, or else one downloaded from the hub.
 
     Raises:
-        UserError: Neither is there.
+        UserError: Neither exists.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -166,16 +166,16 @@ def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
 def check_fitting(
     config: AudioVideoConfig, shapes: AV[torch.Size], texts: AV[int], name: str
 ) -> None:
-    """Make sure that a discriminator reads what a pair of bases makes.
+    """Check that a discriminator fits the latents and captions of a pair of base models.
 
     Args:
-        config: Of the discriminator.
-        shapes: Of one sample's latents, without the batch.
+        config: Configuration of the discriminator.
+        shapes: Shapes of one sample's latents, without the batch.
         texts: Width of either side's pooled captions.
-        name: Of the preset, for the message.
+        name: Name of the preset, for the message.
 
     Raises:
-        UserError: It does not.
+        UserError: It does not fit.
     """
     for side, own, shape, text in (
         ("sound", config.audio, shapes.audio, texts.audio),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
@@ -19,12 +20,12 @@ class VectorConfig:
     """Shape of a ``VectorDiscriminator``.
 
     Attributes:
-        dimensions: Of one modality's vector.
-        width: Of the hidden layers.
-        layers: Hidden layers.
+        dimensions: Dimensions of one modality's vector.
+        width: Width of the hidden layers.
+        layers: Number of hidden layers.
         octaves: Fourier features sin and cos of 2^k z for k < octaves, beside z itself; an MLP
             on z alone learns no fine structure.
-        text_width: Of the pooled caption of either modality; 0 without captions.
+        text_width: Width of the pooled caption of either modality; 0 without captions.
         level_width: Features of each noise level.
     """
 
@@ -42,8 +43,8 @@ class VectorConfig:
 class VectorDiscriminator(Discriminator):
     """Log ratio of pairs of vectors, (b, d) each.
 
-    Both noise levels enter every layer. The last layer starts at zero, so training begins from the
-    bases alone.
+    Both noise levels enter every layer. The last layer starts at zero, so training begins at
+    the unguided baseline.
     """
 
     frequencies: Tensor
@@ -65,8 +66,8 @@ class VectorDiscriminator(Discriminator):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The log ratio of each pair; see ``Discriminator``."""
         features = each(self._features, z_t, level)
         levels = level.map(
             lambda one: level_features(one, self.config.level_width).to(z_t.audio.dtype)

@@ -1,9 +1,9 @@
-"""Convolutional towers: a latent in, one feature vector per step of time out.
+"""Convolutional towers: a latent in, one feature vector per time step out.
 
-The residual block is that of the released MMDisCo discriminator: GroupNorm, SiLU, convolution of 3
-taps, average pool, scale and shift by an embedding, SiLU, convolution of 1 tap, and a skip. A tower
-sees one latent, its noise level and one embedding; it knows no caption and no other tower. Nothing
-depends on batch mates, since the norms are per sample.
+The residual block is that of the released MMDisCo discriminator: GroupNorm, SiLU, convolution
+of 3 taps, average pool, scale and shift by an embedding, SiLU, convolution of 1 tap, and a
+skip. A tower sees one latent, its noise level and one embedding; it is independent of captions
+and of the other tower. Nothing depends on batch mates, since the norms are per sample.
 """
 
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ class ResBlock(nn.Module):
 
     Args:
         latents: The kind of latent.
-        channels: Of the input.
-        out_channels: Of the output.
+        channels: Channels of the input.
+        out_channels: Channels of the output.
         embedding: Width of the embedding.
         window: Size of the average on each axis.
     """
@@ -49,7 +49,7 @@ class ResBlock(nn.Module):
         nn.init.zeros_(self.last.linear.bias)
 
     def forward(self, x: Tensor, embedding: Vector) -> Tensor:
-        """(b, c, time, *space), every axis after c divided by its window."""
+        """Map (b, c, time, *space); every axis after c is divided by its window."""
         branch = self.wide(functional.silu(self.norm(x)))
         modulation = self.modulation(functional.silu(embedding))
         scale, shift = modulation.unflatten(1, (-1, *[1] * (x.ndim - 2))).chunk(2, dim=1)
@@ -61,9 +61,9 @@ class Tower(nn.Module):
     """Residual blocks in levels of growing width, a pool between levels, and a mean over space.
 
     Args:
-        latents: What the tower reads.
+        latents: The kind of latent.
         width: Channels of the first level.
-        depth: Residual blocks a level.
+        depth: Residual blocks per level.
         multipliers: Channels of each level, in units of ``width``.
         embedding: Width of the embedding.
     """
@@ -97,10 +97,10 @@ class Tower(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Latent, level: NoiseLevel, embedding: Vector) -> Tokens:
-        """The features of each step of time, (b, steps, features), of a latent in VP units.
+        """Return the features of each time step, (b, steps, features), of a latent in VP units.
 
         Raises:
-            UserError: An axis is shorter than what the pools average into one.
+            UserError: An axis is shorter than the window of all pools together.
         """
         x = self.read(x, level)
         if any(size < least for size, least in zip(x.shape[2:], self.smallest, strict=True)):
@@ -116,7 +116,7 @@ class Tower(nn.Module):
 
 
 def num_groups(channels: int) -> int:
-    """Groups of a GroupNorm: at most 32 and, where they divide, 4 channels or more in each.
+    """Return a GroupNorm's groups: at most 32 and, where they divide, of 4 or more channels.
 
     From 128 channels on there are 32, as in the release; narrower towers have fewer rather than
     groups of one channel, whose norm would erase the channel's mean over the clip.

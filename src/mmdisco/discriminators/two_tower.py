@@ -1,7 +1,7 @@
-"""The discriminator of sound and video: a tower for each, and a fusion in time.
+"""The audio-video discriminator: one tower per modality, and a fusion over time.
 
-Knows levels and captions, and hands the towers and the fusion one embedding; knows no loss, no
-sampler and no base model.
+It embeds levels and captions and passes that embedding to the towers and the fusion; it is
+independent of losses, samplers and base models.
 """
 
 import dataclasses
@@ -53,9 +53,9 @@ class AudioVideoConfig:
         audio: The sound's latents.
         video: The video's latents.
         width: Channels of a tower's first level, C in the paper.
-        depth: Residual blocks a level, L in the paper.
+        depth: Residual blocks per level, L in the paper.
         multipliers: Channels of each level, in units of ``width``.
-        fusion: How the two sequences of features become one logit.
+        fusion: Fusion of the two sequences of features into one logit.
     """
 
     audio: SpectrogramLatents | WaveformLatents | FlatLatents
@@ -73,7 +73,7 @@ class AudioVideoConfig:
             )
 
     def to_record(self) -> dict[str, Any]:
-        """The configuration in JSON's types."""
+        """Return the configuration in JSON's types."""
         return {
             "audio": _to_record(self.audio, _AUDIO),
             "video": _to_record(self.video, _VIDEO),
@@ -85,7 +85,7 @@ class AudioVideoConfig:
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "AudioVideoConfig":
-        """Undo ``to_record``.
+        """Invert ``to_record``.
 
         Raises:
             UserError: The record describes no such configuration.
@@ -121,10 +121,10 @@ def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
 class AudioVideoDiscriminator(Discriminator):
     """Log ratio of pairs of sound and video latents.
 
-    Both noise levels and a modality's own caption reach every block of its tower; the levels and
-    both captions reach every layer of the fusion. Latents of any length and, down to the size that
-    the pools average into one, of any extent in space. A video is (b, c, f, h, w), a sound
-    (b, c, l, m) or (b, c, l). Flat latents are bound to their extent in space.
+    Both noise levels and a modality's own caption reach every block of its tower; the levels
+    and both captions reach every layer of the fusion. Latents may have any length and, down to
+    the window of all pools together, any extent in space. A video is (b, c, f, h, w), a sound
+    (b, c, l, m) or (b, c, l). Flat latents have a fixed extent in space.
     """
 
     def __init__(self, config: AudioVideoConfig) -> None:
@@ -140,7 +140,7 @@ class AudioVideoDiscriminator(Discriminator):
         )
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The log ratio of each pair; see ``Discriminator``.
+        """Return the log ratio of each pair; see ``Discriminator``.
 
         Raises:
             UserError: A latent or a caption does not fit the configuration.
@@ -150,21 +150,22 @@ class AudioVideoDiscriminator(Discriminator):
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """What the products of a ``CorrelationFusion`` say; see ``Discriminator``."""
+        """Return the products of a ``CorrelationFusion``; see ``Discriminator``."""
         if not isinstance(self.fusion, CorrelationFusion):
             return super().pairwise_logits(z_t, level, text, size)
         return self.fusion.products.pairwise_logits(*self._read(z_t, level, text), size)
 
     def freeze_all_but_transformer(self) -> None:
-        """Let training change nothing but the transformer of a fusion that has products too.
+        """Freeze all parameters but the transformer of a fusion that also has products.
 
-        log p(x, y | c) − log p_base(x | c) p_base(y | c) is what the products say of the pair, and
-        what is between real and generated sounds and videos, each by itself. Most wrong pairs are
-        told by their instants, and a network that is trained on with that loss forgets what else
-        it knew.
+        log p(x, y | c) − log p_base(x | c) p_base(y | c) is the sum of what the products model
+        of the pair, and of the difference between real and generated sounds and videos, each by
+        itself.
+        Most wrong pairs can be classified by the timing of their events alone, and a network
+        trained further with that loss forgets its other features.
 
         Raises:
-            UserError: It has no products.
+            UserError: The fusion has no products.
         """
         if not isinstance(self.fusion, CorrelationFusion):
             raise UserError("without products the transformer alone has nothing to go on from")
@@ -175,7 +176,7 @@ class AudioVideoDiscriminator(Discriminator):
     def _read(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
     ) -> tuple[AV[Tensor], Vector]:
-        """The towers' features, and the embedded condition."""
+        """Return the towers' features and the embedded condition."""
         z = each(NoiseLevel.to_vp, level, z_t)
         _check_text("audio", text.audio, self.config.audio)
         _check_text("video", text.video, self.config.video)
@@ -189,14 +190,14 @@ class AudioVideoDiscriminator(Discriminator):
 
 
 class NoText(nn.Module):
-    """The embedding of captions of width 0: zeros, without parameters."""
+    """Embedding of captions of width 0: zeros, without parameters."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
 
     def forward(self, text: Text) -> Vector:
-        """(b, 0) to zeros (b, width)."""
+        """Map (b, 0) to zeros (b, width)."""
         return text.new_zeros(text.shape[0], self.width)
 
 

@@ -1,9 +1,10 @@
-"""Discriminators around another one, or in place of one."""
+"""Discriminators that wrap or replace another one."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
@@ -12,19 +13,19 @@ from mmdisco.shapes import Logit
 
 
 class ZeroLogit(Discriminator):
-    """Finds every pair as real as every other: the bases alone."""
+    """Discriminator with logit 0 for every pair: the unguided baseline."""
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """0 for each pair."""
         return z_t.audio.new_zeros(len(z_t.audio))
 
 
 class OnDevice(Discriminator):
-    """Another discriminator on a device of its own; what goes in and comes out stays outside.
+    """Wrapper that runs a discriminator on its own device; inputs and outputs stay outside.
 
     Args:
-        discriminator: Moved there.
-        device: Where it computes.
+        discriminator: Moved to the device.
+        device: Device of the computation.
     """
 
     def __init__(self, discriminator: Discriminator, device: torch.device) -> None:
@@ -32,15 +33,15 @@ class OnDevice(Discriminator):
         self.discriminator = discriminator.to(device)
         self._device = device
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The other's logit."""
         logit = self.discriminator(*self._all_there(z_t, level, text))
         return logit.to(z_t.audio.device)
 
+    @override
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """The other's."""
         logits = self.discriminator.pairwise_logits(*self._all_there(z_t, level, text), size)
         return logits.to(z_t.audio.device)
 

@@ -1,4 +1,4 @@
-"""The clips of a folder: mp4 with sound, or a wav beside an mp4 of the same name."""
+"""Clips in a folder: mp4 with sound, or a wav beside an mp4 of the same name."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,17 +12,17 @@ from mmdisco.media.read import ReadSpec, fit_audio, read_audio, read_video
 
 PICTURES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 SOUNDS: Final = (".wav", ".flac")
-LONGEST_TAIL: Final = Fraction(15, 100)  # seconds that a codec may add to a sound
+LONGEST_TAIL: Final = Fraction(15, 100)  # seconds of padding that a codec may add to a sound
 
 
 @dataclass(frozen=True, slots=True)
 class ClipIssue:
-    """Something a reader of the figures must know about one clip.
+    """Issue of one clip that a reader of the results must know about.
 
     Attributes:
-        clip: Its file.
-        what: In words.
-        kept: Whether it is among the clips of the figures all the same.
+        clip: File of the clip.
+        what: Description.
+        kept: Whether the clip is measured all the same.
     """
 
     clip: str
@@ -32,12 +32,12 @@ class ClipIssue:
 
 @dataclass(frozen=True, slots=True)
 class ClipFiles:
-    """The files of one clip.
+    """Files of one clip.
 
     Attributes:
-        name: Of the clip within its folder, without suffix.
-        picture: The file with the picture.
-        sound: The file with the sound; the same, or a wav beside it.
+        name: Name of the clip within its folder, without suffix.
+        picture: File with the video.
+        sound: File with the sound; the same, or a wav beside it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ClipFiles:
 
     @property
     def prompt(self) -> str | None:
-        """What the JSON file of the same name says the clip was made from, if there is one.
+        """Read the prompt from the JSON file of the same name, if there is one.
 
         Raises:
             UserError: The file is damaged.
@@ -60,11 +60,11 @@ class ClipFiles:
 
 
 class UnreadableClip(Exception):
-    """A clip that cannot take part, and why."""
+    """Error for a clip that cannot be measured, with the reason."""
 
 
 def items(folder: Path) -> tuple[list[ClipFiles], list[ClipIssue]]:
-    """The clips of ``folder`` and below, by name; sounds without a picture are problems.
+    """List the clips of ``folder`` and below, by name; sounds without a video are issues.
 
     Raises:
         UserError: There is no such folder, or no clip in it.
@@ -88,10 +88,11 @@ def items(folder: Path) -> tuple[list[ClipFiles], list[ClipIssue]]:
 
 
 def read_item(item: ClipFiles, selection: ReadSpec) -> AudioVideo:
-    """Picture and sound of a clip, of equal length up to the tail that a codec adds.
+    """Read a clip; video and sound have equal length up to the padding that a codec adds.
 
     Raises:
-        Unfit: A file cannot be read, a track is missing, or one lasts longer than the other.
+        UnreadableClip: A file cannot be read, a track is missing, or one lasts longer than the
+            other.
     """
     try:
         video = read_video(item.picture, selection)

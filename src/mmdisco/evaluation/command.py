@@ -1,4 +1,4 @@
-"""From the words of the command line to an evaluation and its files."""
+"""Evaluation from command-line arguments to files."""
 
 import os
 import re
@@ -26,7 +26,7 @@ _MOST: Final = 1_000_000
 
 @dataclass(frozen=True)
 class EvaluateArgs:
-    """The words, as ``mmdisco evaluate --help`` explains them."""
+    """Arguments, as ``mmdisco evaluate --help`` explains them."""
 
     generated: Path
     reference: Path | None = None
@@ -50,10 +50,10 @@ class EvaluateArgs:
 
 
 def carry_out(options: EvaluateArgs, watch: Watch = unwatched) -> str:
-    """Evaluate, write the files that were asked for, and return the table.
+    """Evaluate, write the requested files, and return the table.
 
     Raises:
-        UserError: A word is not understood, a file cannot be written, or a folder has no clips.
+        UserError: An argument is invalid, a file cannot be written, or a folder has no clips.
     """
     for path in (options.json, options.report):
         if path is not None:
@@ -111,10 +111,10 @@ def _expect_effect(options: EvaluateArgs) -> None:
 
 
 def selection_of(options: EvaluateArgs) -> ReadSpec:
-    """How clips are read.
+    """Make the specification of how clips are read.
 
     Raises:
-        UserError: A size or a rate is not understood.
+        UserError: A size or a rate is invalid.
     """
     return ReadSpec(
         seconds=_positive("--seconds", options.seconds),
@@ -126,10 +126,10 @@ def selection_of(options: EvaluateArgs) -> ReadSpec:
 
 
 def part_of(words: str) -> tuple[int, int]:
-    """Share and number of shares of ``I/N``.
+    """Parse share and number of shares from ``I/N``.
 
     Raises:
-        UserError: It is not of this form.
+        UserError: The text is not of this form.
     """
     found = re.fullmatch(r"(\d+)/(\d+)", words)
     if not found or int(found[1]) >= int(found[2]):
@@ -138,10 +138,10 @@ def part_of(words: str) -> tuple[int, int]:
 
 
 def read_health(path: Path) -> Diagnostics:
-    """What ``mmdisco diagnose`` wrote.
+    """Read the diagnostics that ``mmdisco diagnose`` wrote.
 
     Raises:
-        UserError: It is not there, or is something else.
+        UserError: The file is missing, or is something else.
     """
     try:
         return Diagnostics.of_record(read_object(path))
@@ -150,7 +150,7 @@ def read_health(path: Path) -> Diagnostics:
 
 
 def default_cache() -> Path:
-    """Where what was read of clips is kept unless another place is given."""
+    """Return the default folder of cached features."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "mmdisco" / "clips"
 
@@ -174,7 +174,7 @@ def _track(number: int | None) -> int | None:
 
 
 def _size(words: str | None) -> tuple[int, int] | None:
-    """(height, width) of HEIGHTxWIDTH."""
+    """Parse HEIGHTxWIDTH to (height, width)."""
     if words is None:
         return None
     found = re.fullmatch(r"(\d+)x(\d+)", words)

@@ -1,4 +1,4 @@
-"""An evaluation from folders to figures. Knows no option and no page."""
+"""Evaluation from folders to results, independent of options and report formats."""
 
 import platform
 from collections import Counter
@@ -30,15 +30,15 @@ PACKAGES: Final = (
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is to be evaluated.
+    """Configuration of an evaluation.
 
     Attributes:
         generated: Folder of generated clips.
         reference: Folder of real clips.
         training: Folder of the clips a generator was trained on.
-        plan: How clips are read and by what.
-        seed: Of everything that is drawn.
-        bases: Folder of clips of the bases alone, measured beside the generated ones.
+        plan: Plan of feature extraction.
+        seed: Seed of every random draw.
+        bases: Folder of clips of the unguided baseline, measured beside the generated ones.
     """
 
     generated: Path
@@ -50,7 +50,7 @@ class EvaluationConfig:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """Those given, by the part they play."""
+        """Return the given folders by their role."""
         given = {
             "generated": self.generated,
             BASES: self.bases,
@@ -62,15 +62,15 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result.
+    """Result of an evaluation.
 
     Attributes:
-        outcomes: Figures, and metrics without one.
-        beside: The same of the clips of the bases alone; empty without.
-        problems: Clips left out, or kept and strange.
-        form: That all clips have.
-        clips: Those of the figures, by part.
-        tools: What read them.
+        outcomes: Results of the metrics, and skipped metrics.
+        beside: Results of the unguided baseline; empty without one.
+        problems: Clips left out, or kept with a remark.
+        form: Format that all clips have.
+        clips: Measured clips by role.
+        tools: The metric suite.
         conditions: Versions, seed, folders.
     """
 
@@ -83,7 +83,7 @@ class Evaluation:
     conditions: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to JSON's types."""
         return {
             "conditions": self.conditions,
             "clips": {name: len(found) for name, found in self.clips.items()},
@@ -99,10 +99,10 @@ class Evaluation:
 
 
 def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unwatched) -> int:
-    """Read one of ``parts`` shares of all folders into the cache; the figures come later.
+    """Extract one of ``parts`` shares of all folders into the cache, without measuring.
 
     Returns:
-        How many clips this share has.
+        The number of clips in this share.
     """
     tools = extractors_of(order.plan.metrics, order.plan.features)
     count = 0
@@ -114,7 +114,7 @@ def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unw
 
 
 def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
-    """How many clips each metric needs, and how many there are, before any is read."""
+    """List how many clips each metric needs and how many there are, before any is read."""
     said = [
         f"{metric.name} needs {metric.least} clips"
         + (" in each of the generated and reference folders" if metric.compares else "")
@@ -126,22 +126,22 @@ def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
 
 
 def say_nothing(line: str) -> None:
-    """No one listens."""
+    """Ignore a message."""
     del line
 
 
 def evaluate(
     order: EvaluationConfig, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
 ) -> Evaluation:
-    """Read what is not read yet, then measure.
+    """Extract missing features, then measure.
 
     Args:
-        order: What.
-        told: Is told how many clips are needed, before they are read.
-        watch: Is told how many are read.
+        order: The configuration.
+        told: Called with each line about the number of clips needed, before they are read.
+        watch: Called with the progress of reading.
 
     Raises:
-        UserError: A folder has no clip that can be read, or both have clips of different forms.
+        UserError: A folder has no readable clip, or folders have clips of different formats.
     """
     tools = suite(order.plan.metrics, order.plan.features)
     told("; ".join(needs(tools, order)))
@@ -182,7 +182,7 @@ def evaluate(
 
 
 def with_baseline(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
-    """``outcomes`` with the values of ``beside`` of the same names among their baselines."""
+    """Add the values of ``beside`` to the baselines of the ``outcomes`` of the same names."""
     others = {one.name: one for one in beside if isinstance(one, MetricResult)}
     return [
         replace(one, baseline={BASES: others[one.name].value, **one.baseline})
@@ -193,7 +193,7 @@ def with_baseline(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> lis
 
 
 def _common(forms: dict[str, list[FeatureKey]]) -> FeatureKey:
-    """The form of most clips, which must be the same in every folder."""
+    """Return the format of most clips, which must be the same in every folder."""
     most = {name: Counter(found).most_common(1)[0][0] for name, found in forms.items()}
     if len(set(most.values())) > 1:
         said = "; ".join(f"{name}: {form}" for name, form in most.items())
@@ -222,6 +222,6 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # of an extra
+        except PackageNotFoundError:  # a package of an extra that is not installed
             continue
     return found

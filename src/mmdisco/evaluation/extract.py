@@ -1,4 +1,4 @@
-"""Reads every clip of a folder once, in as many processes as wanted, and keeps what it gave."""
+"""Feature extraction: clips are read once, in any number of processes, and cached."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from mmdisco.evaluation.registry import extractors_of
 from mmdisco.io.workers import each
 from mmdisco.media.read import ReadSpec
 
-_AT_ONCE: Final = 8  # clips a process takes at a time
+_AT_ONCE: Final = 8  # clips per task of a process
 
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """How clips are read.
+    """Plan of feature extraction.
 
     Attributes:
-        cache: Folder of what is kept.
-        metrics: Names, for the processes to build extractors from.
-        features: Likewise.
-        selection: Length, rates and size that clips are brought to.
-        jobs: Processes.
-        threads: Of each.
+        cache: Folder of cached features.
+        metrics: Names of metrics, from which the processes build their extractors.
+        features: Names of features, likewise.
+        selection: Length, rates and size that clips are converted to.
+        jobs: Number of processes.
+        threads: Threads per process.
     """
 
     cache: Path
@@ -42,8 +42,8 @@ class Failure:
     """A clip that could not be read.
 
     Attributes:
-        item: Which.
-        reason: In words.
+        item: Files of the clip.
+        reason: Description.
     """
 
     item: ClipFiles
@@ -51,11 +51,11 @@ class Failure:
 
 
 Watch = Callable[[str, int, int], object]
-"""Told what is read, how much of it is done, and out of how much."""
+"""Progress callback: title, number done, and total."""
 
 
 def unwatched(*_: object) -> None:
-    """Nobody looks on."""
+    """Ignore progress."""
 
 
 def collect(
@@ -65,7 +65,7 @@ def collect(
     title: str,
     watch: Watch = unwatched,
 ) -> list[Failure]:
-    """Keep a record of every clip that has none; what could not be read is returned."""
+    """Extract features of the clips without a record, and return those that failed."""
     wanted = {full_name(one) for one in tools}
     missing = [item for item in items if not _complete(item, plan, wanted)]
     parts = [tuple(missing[k : k + _AT_ONCE]) for k in range(0, len(missing), _AT_ONCE)]
@@ -82,7 +82,7 @@ def collect(
 def _readers(
     plan: ExtractionPlan, tools: Sequence[Extractor], parts: Sequence[tuple[ClipFiles, ...]]
 ) -> Iterator[tuple[tuple[ClipFiles, ...], list[Failure]]]:
-    """Parts with their failures, read here or in processes of their own."""
+    """Process chunks of clips here or in a pool, and yield each with its failures."""
     if min(plan.jobs, len(parts)) < 2:
         yield from ((part, _read(part, plan, tools)) for part in parts)
         return
@@ -93,7 +93,7 @@ def _begin(plan: ExtractionPlan) -> None:
     _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
 
 
-# of a process of the pool: its networks are loaded once, not for every part
+# state of a process of the pool: its networks are loaded once, not for every chunk
 _HERE: list[tuple[ExtractionPlan, list[Extractor]]] = []
 
 
@@ -121,14 +121,14 @@ def _complete(item: ClipFiles, plan: ExtractionPlan, wanted: set[str]) -> bool:
 
 
 def share(items: Sequence[ClipFiles], part: int, parts: int) -> list[ClipFiles]:
-    """The clips of one of several processes."""
+    """Select the clips of one of several shares."""
     return list(items[part::parts])
 
 
 def kept_of(
     items: Sequence[ClipFiles], plan: ExtractionPlan
 ) -> Iterator[tuple[ClipFiles, CachedFeatures]]:
-    """The clips that have a record."""
+    """Yield the clips that have a record."""
     for item in items:
         kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
         if kept is not None:

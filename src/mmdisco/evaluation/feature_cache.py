@@ -1,8 +1,8 @@
-"""What extractors gave, one small safetensors file a clip, so that no clip is read twice.
+"""Cache of features, one small safetensors file per clip, so that no clip is read twice.
 
-The name of the file follows from the clip's path, size, time of change and the way it is read; a
-changed clip is another. Within it, arrays stand under the extractor's name and version, so another
-extractor adds to the file and a changed one is read anew.
+The file's name is derived from the clip's path, size, modification time and the way it is read; a
+changed clip gets another name. Within the file, arrays are named by extractor and version, so
+another extractor adds to the file and a changed one is run again.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
+from typing_extensions import override
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import ClipFiles
@@ -26,14 +27,14 @@ from mmdisco.media.read import ReadSpec
 
 @dataclass(frozen=True, slots=True)
 class FeatureKey:
-    """The form of a clip, which all clips of a set must have in common.
+    """Format of a clip, which all clips of a set must share.
 
     Attributes:
-        height: Of a frame, pixels.
-        width: Likewise.
-        frames: How many.
-        fps: Frames a second, as a fraction.
-        sample_rate: Samples a second.
+        height: Height of a frame, pixels.
+        width: Width of a frame, pixels.
+        frames: Number of frames.
+        fps: Frames per second, as a fraction.
+        sample_rate: Samples per second.
     """
 
     height: int
@@ -43,7 +44,7 @@ class FeatureKey:
     sample_rate: int
 
     def __str__(self) -> str:
-        """For people."""
+        """Format for messages."""
         return (
             f"{self.frames} frames of {self.height}x{self.width} (height x width) "
             f"at {self.fps} fps, {self.sample_rate} Hz"
@@ -52,14 +53,14 @@ class FeatureKey:
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """What is known of one clip.
+    """Cached features of one clip.
 
     Attributes:
         path: The file.
-        form: Of the clip.
-        silent: Whether it has a silent sound track.
-        known: Names with versions of extractors that were asked; those that could not read the
-            clip say what they need.
+        form: Format of the clip.
+        silent: Whether its sound track is silent.
+        known: Results by name and version of the extractors that were run: None, or the requirement
+            that the clip does not meet.
     """
 
     path: Path
@@ -69,7 +70,7 @@ class CachedFeatures:
 
     @staticmethod
     def load(path: Path) -> "CachedFeatures | None":
-        """From its file; ``None`` if it is not there, or damaged: then it is made again."""
+        """Load a file; ``None`` if it is missing, or damaged and must be made again."""
         try:
             if not path.exists():
                 return None
@@ -81,7 +82,7 @@ class CachedFeatures:
             return None
 
     def record(self, extractor: str) -> Record | None:
-        """What the extractor of this name and version gave; ``None`` if it could not read."""
+        """Return an extractor's record by name and version; ``None`` if it could not read."""
         if self.known[extractor] is not None:
             return None
         with safe_open(self.path, "np") as file:
@@ -90,7 +91,7 @@ class CachedFeatures:
 
 
 def cache_path(cache: Path, item: ClipFiles, selection: ReadSpec) -> Path:
-    """Where the record of a clip belongs."""
+    """Return the cache file of a clip."""
     marks: list[Any] = [repr(selection)]
     for path in (item.picture, item.sound):
         status = path.stat()
@@ -100,7 +101,7 @@ def cache_path(cache: Path, item: ClipFiles, selection: ReadSpec) -> Path:
 
 
 def update(path: Path, clip: AudioVideo, extractors: Sequence[Extractor]) -> None:
-    """Read ``clip`` with those extractors that have not, and write its file."""
+    """Run the extractors that are missing in the clip's file, and write it."""
     before = CachedFeatures.load(path)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     known: dict[str, str | None] = dict(before.known) if before else {}
@@ -120,19 +121,19 @@ def update(path: Path, clip: AudioVideo, extractors: Sequence[Extractor]) -> Non
 
 
 def form_of(clip: AudioVideo) -> FeatureKey:
-    """The form of a clip."""
+    """Return the format of a clip."""
     frames, height, width, _ = clip.video.frames.shape
     return FeatureKey(height, width, frames, str(clip.video.fps), clip.audio.sample_rate)
 
 
 def full_name(extractor: Extractor) -> str:
-    """Name and version."""
+    """Combine name and version."""
     return f"{extractor.name}@{extractor.version}"
 
 
 @dataclass(frozen=True)
 class FeatureCache(Readings):
-    """The kept records of a set of clips; nothing is in memory.
+    """Cached records of a set of clips; nothing is held in memory.
 
     Attributes:
         clips: Files and records.
@@ -143,22 +144,22 @@ class FeatureCache(Readings):
     versions: Mapping[str, str]
 
     @property
+    @override
     def names(self) -> Sequence[str]:
-        """One of each clip."""
         return [item.name for item, _ in self.clips]
 
     def prompt(self, index: int) -> str | None:
-        """What is written beside clip ``index``.
+        """Read the prompt of clip ``index``.
 
         Raises:
-            UserError: It is damaged.
+            UserError: Its file is damaged.
         """
         return self.clips[index][0].prompt
 
+    @override
     def record(self, extractor: str, index: int) -> Record | None:
-        """What an extractor gave of clip ``index``."""
         return self.clips[index][1].record(self.versions[extractor])
 
     def count(self, extractor: str) -> int:
-        """How many clips the extractor could read, without opening their files again."""
+        """Count the clips that the extractor could read, without opening their files again."""
         return sum(kept.known[self.versions[extractor]] is None for _, kept in self.clips)

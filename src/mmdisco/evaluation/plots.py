@@ -1,4 +1,4 @@
-"""Figures as pictures: every value with its interval and baselines, and the curves behind them."""
+"""Plots of results: every value with its interval and baselines, and curves."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, isfinite
@@ -15,14 +15,14 @@ ACROSS: Final = 4
 COLOURS: Final = ("#1f6fb2", "#c4572c")
 LINES: Final = ("reference", "shuffled", "shuffled against shuffled")  # baselines that are drawn
 
-Sets = Mapping[str, Sequence[Outcome]]  # what was measured, by which clips
+Sets = Mapping[str, Sequence[Outcome]]  # results by name of the set of clips
 
 
 def draw_values(path: Path, sets: Sets) -> None:
-    """A panel for each figure with an interval, a point for each set of clips; at least one.
+    """Plot a panel per result with an interval, a point per set of clips; at least one.
 
     Raises:
-        UserError: The place cannot be written to.
+        UserError: The file cannot be written.
     """
     found = _by_name(sets)
     shown = {
@@ -41,10 +41,10 @@ def draw_values(path: Path, sets: Sets) -> None:
 
 
 def draw_curves(path: Path, sets: Sets) -> None:
-    """A panel for each figure that has a curve, a line for each set of clips; at least one.
+    """Plot a panel per result with a curve, a line per set of clips; at least one.
 
     Raises:
-        UserError: The place cannot be written to.
+        UserError: The file cannot be written.
     """
     shown = with_curves(sets)
     rows = max(1, ceil(len(shown) / ACROSS))
@@ -67,7 +67,7 @@ def draw_curves(path: Path, sets: Sets) -> None:
 
 
 def with_curves(sets: Sets) -> dict[str, dict[str, MetricResult]]:
-    """Figures with a curve of two points or more, by name and set of clips."""
+    """Select results with a curve of two points or more, by name and set of clips."""
     found = {
         name: {
             which: one

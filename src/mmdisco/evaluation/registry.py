@@ -1,6 +1,6 @@
-"""Names of metrics and of features to objects: the only strings of an evaluation that select.
+"""Registry of metrics and feature sets by name; an evaluation selects nothing else by strings.
 
-Names of features to the extractors they stand for, and to what these can be held against.
+Names of features map to extractors, and to the metrics that these allow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,14 +45,15 @@ def _none() -> list[Metric]:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What one name of features brings.
+    """Extractors and metrics of one name.
 
     Attributes:
-        extractors: That give features.
-        classes: Names of those among them that give logits too.
+        extractors: Extractors of features.
+        classes: Names of those that give logits too.
         text: Builds metrics of agreement with prompts, loading what they need.
-        across: Metrics of agreement of both sides, where they share a space.
-        whitening: For Fréchet distances; none for networks whose figures others publish too.
+        across: Metrics of audio-video agreement, where the extractors share a space.
+        whitening: Whitening for Fréchet distances; none for networks with published reference
+            values.
     """
 
     extractors: list[Extractor]
@@ -63,7 +64,7 @@ class FeatureSet:
 
 
 def features_of(name: str) -> FeatureSet:
-    """What a name of features stands for.
+    """Look up a feature set by name.
 
     Raises:
         UserError: No such name, or a network that cannot be loaded.
@@ -91,7 +92,7 @@ def _objects(path: str) -> FeatureSet:
     )
 
 
-# transformers and what it needs take seconds to import
+# transformers and its dependencies take seconds to import
 
 
 def _clip(path: str) -> FeatureSet:
@@ -152,11 +153,11 @@ FEATURES: Final[Mapping[str, Callable[[str], FeatureSet]]] = {
 
 @dataclass(frozen=True)
 class MetricSuite:
-    """What an evaluation runs.
+    """Extractors and metrics of an evaluation.
 
     Attributes:
-        extractors: Each once.
-        metrics: Over them.
+        extractors: Extractors, each once.
+        metrics: Metrics over their records.
     """
 
     extractors: list[Extractor]
@@ -181,29 +182,29 @@ OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[FeatureSet], Sequence[Metri
 }
 OFFLINE_METRICS: Final = (*OVER_FEATURES, *OTHERS)
 METRICS: Final = (*OFFLINE_METRICS, *OF_NETWORKS)
-# between them they see every fault of docs/evaluation/degradations.md that any metric sees
+# together they detect every fault of docs/evaluation/degradations.md that any metric detects
 DEFAULT_METRICS: Final = ("frechet", "neighbours", "nearest", "sync")
 DEFAULT_FEATURES: Final = ("statistics",)
 
 
 def suite(metrics: Sequence[str], features: Sequence[str]) -> MetricSuite:
-    """Build what was asked for by name.
+    """Build the suite of the given names.
 
     Args:
-        metrics: Of ``METRICS``.
+        metrics: Names in ``METRICS``.
         features: ``statistics``, ``objects``, or a network and its folder, hub id or file, as in
             ``clip:openai/clip-vit-base-patch32``.
 
     Raises:
         UserError: No such name, a network that cannot be loaded, or a metric without the features
-            that it is of.
+            that it needs.
     """
     given = _given(metrics, features)
     return MetricSuite(_extractors(metrics, given), _metrics(metrics, given))
 
 
 def extractors_of(metrics: Sequence[str], features: Sequence[str]) -> list[Extractor]:
-    """The extractors of ``suite``, without what only measuring needs."""
+    """Build the extractors of ``suite``, without what only measuring needs."""
     return _extractors(metrics, _given(metrics, features))
 
 

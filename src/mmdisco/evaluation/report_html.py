@@ -1,6 +1,6 @@
-"""The report as one HTML page that needs nothing else: figures, curves, clips that play.
+"""Report as a self-contained HTML page: results, curves, and clips that play.
 
-Clips inside a page: folders side by side, each clip playing, with its spectrogram.
+Clips of several folders are shown side by side, each with its spectrogram.
 """
 
 import base64
@@ -28,10 +28,10 @@ _ORDER: Final = ("reference", "bases alone", "generated")
 def clips_side_by_side(
     folders: Mapping[str, Sequence[ClipFiles]], selection: ReadSpec, shown: int
 ) -> str:
-    """A column for each folder, a row for each of ``shown`` clips.
+    """Lay out a column per folder and a row for each of ``shown`` clips.
 
-    Clips of one name stand in one row; if the folders have too few names in common, the first of
-    each folder do.
+    Clips of one name share a row; if the folders have too few names in common, the first clips of
+    each folder are shown.
     """
     columns = {name: folders[name] for name in (*_ORDER, *folders) if name in folders}
     common = _common(columns)
@@ -53,10 +53,10 @@ def clips_side_by_side(
 
 
 def clip_figure(item: ClipFiles, selection: ReadSpec) -> str:
-    """One clip, or why there is none."""
+    """Render one clip, or the reason why it is missing."""
     try:
         clip = read_item(item, selection)
-    except UnreadableClip as error:  # it was there a moment ago
+    except UnreadableClip as error:  # the file changed since it was measured
         return (
             f"<figure><figcaption>{escape(item.name)}: {escape(str(error))}</figcaption></figure>"
         )
@@ -76,7 +76,7 @@ def _common(columns: Mapping[str, Sequence[ClipFiles]]) -> set[str]:
 
 
 def _files(clip: AudioVideo) -> tuple[str, str]:
-    """The clip as mp4, and its frames, waveform and spectrogram as PNG, in base64."""
+    """Encode the clip as mp4, and its frames, waveform and spectrogram as PNG, in base64."""
     with scratch() as folder:
         film, picture = folder / "clip.mp4", folder / "clip.png"
         write_clip(film, clip, magnify=max(1, _WIDE // clip.video.frames.shape[2]))
@@ -85,11 +85,11 @@ def _files(clip: AudioVideo) -> tuple[str, str]:
 
 
 def encoded(path: Path) -> str:
-    """A file in base64."""
+    """Encode a file in base64."""
     return base64.b64encode(path.read_bytes()).decode()
 
 
-SHOWN: Final = 4  # clips of each folder
+SHOWN: Final = 4  # clips per folder
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; }
@@ -117,9 +117,9 @@ def page(
     health: Diagnostics | None = None,
     shown: int = SHOWN,
 ) -> str:
-    """The page, with ``shown`` clips of each folder, read as ``selection`` says.
+    """Render the page, with ``shown`` clips of each folder, read as ``selection`` defines.
 
-    ``health`` is that of the discriminator that guided, if it is known.
+    ``health`` is the diagnostics of the guiding discriminator, if known.
     """
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -161,7 +161,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _pictures(evaluation: Evaluation, health: Diagnostics | None) -> list[str]:
-    """Values, curves and health, each as a picture with its heading."""
+    """Render values, curves and diagnostics, each as an image with its heading."""
     sets = {"generated": evaluation.outcomes}
     if evaluation.beside:
         sets[BASES] = evaluation.beside

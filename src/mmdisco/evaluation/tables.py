@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a Markdown table, with all they depend on below it."""
+"""Results of an evaluation as a Markdown table, with all they depend on below it."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ HEADER = ("metric", "better", "value", "95 % interval", "clips", "against", "not
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The whole report without clips."""
+    """Format the whole report without clips."""
     lines = [table(evaluation.outcomes), ""]
     counts = ", ".join(f"{len(found)} {name}" for name, found in evaluation.clips.items())
     lines += [f"Clips: {counts}; {evaluation.form}.", ""]
@@ -31,14 +31,14 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """One row an outcome."""
+    """Format one row per outcome."""
     lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
     lines += [f"| {' | '.join(row(one))} |" for one in outcomes]
     return "\n".join(lines)
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
-    """The cells of one outcome, under ``HEADER``."""
+    """Format the cells of one outcome, under ``HEADER``."""
     if isinstance(outcome, Skipped):
         return (outcome.name, "", "not computed", "", "", "", f"needs {outcome.needs}")
     return (
@@ -53,15 +53,15 @@ def row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def against(figure: MetricResult) -> str:
-    """The baselines."""
+    """Format the baselines."""
     return ", ".join(f"{name} {number(value)}" for name, value in figure.baseline.items())
 
 
 def interval(given: Interval | None) -> str:
-    """Both ends."""
+    """Format both ends."""
     return "" if given is None else f"{number(given.low)} to {number(given.high)}"
 
 
 def number(value: float) -> str:
-    """Four figures; an en dash for what is no number."""
+    """Format four digits; an en dash for what is not a finite number."""
     return f"{value:.4g}" if math.isfinite(value) else "–"

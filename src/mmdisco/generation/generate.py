@@ -1,8 +1,8 @@
-"""What may be asked of a pair, and how it becomes a run.
+"""A request for clips, its checks, and how it becomes a run.
 
 A ``Request`` is checked when it is made; ``prepare`` reads the given file and the weights and fills
-in what the request leaves open. The command and ``mmdisco.generate`` both come through here. Writes
-no files and shows no progress.
+in the settings that the request leaves open. The command line and ``mmdisco.generate`` both come
+through here. Writes no files and shows no progress.
 """
 
 import math
@@ -40,37 +40,37 @@ from mmdisco.media.conditioning_clip import (
 from mmdisco.media.read import bring_down
 
 MOST_SEED: Final = 2**62  # generators take 64 bits
-MOST_SAMPLES: Final = 256  # all are made in one batch, in memory
-MOST_STEPS: Final = 1000  # as many as the schedules have levels
+MOST_SAMPLES: Final = 256  # one batch in memory holds all of them
+MOST_STEPS: Final = 1000  # the number of levels of the schedules
 MOST_CORRECTIONS: Final = 100
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything a user may ask for. ``None`` leaves a setting to the pair, which knows its best.
+    """A request for clips; ``None`` leaves a setting to the system's own default.
 
     Attributes:
-        prompt: What the clip shows and sounds like. May be empty where a file is given, and then
-            asks for nothing in particular. None for a pair that reads no prompts.
-        seed: Of the first sample; sample i has seed + i.
-        samples: How many clips, all made in one batch.
-        video: A file to make sound for: as much of it as the pair makes, the last frame held if it
-            is shorter.
-        audio: A file to make a picture for: as much of it as the pair makes, silence after it if it
-            is shorter.
-        audio_track: Number of the sound track of ``audio``, from 1; None is the one that a player
+        prompt: Description of picture and sound. May be empty where a file is given, which asks for
+            nothing in particular. None for a system that reads no prompts.
+        seed: Seed of the first sample; sample i has seed + i.
+        samples: Number of clips, all made in one batch.
+        video: Video file to make sound for, used up to the system's clip length; the last frame is
+            held if it is shorter.
+        audio: Audio file to make a video for, used up to the system's clip length; padded with
+            silence if it is shorter.
+        audio_track: Number of the audio track of ``audio``, from 1; None is the track that a player
             plays.
-        start: Where the stretch of the given file begins that is used, seconds.
-        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone. That of a
-            given side has no meaning.
+        start: Start of the part of the given file that is used, seconds.
+        joint_scale: Scale s of the discriminator's gradient; 0 in both is the unguided baseline.
+            The value of a given modality has no effect.
         joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
-        guidance_every: How many guided evaluations share one gradient of the discriminator.
-        guidance_scale: w of classifier-free guidance; 1 is off.
-        steps: Evaluations of the bases.
-        scheduler: A name of ``sampling.named``.
-        negative_prompt: What classifier-free guidance leads away from; "" for any clip.
+        guidance_every: Number of guided evaluations that share one gradient of the discriminator.
+        guidance_scale: Scale w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the base models.
+        scheduler: A name of ``mmdisco.core.schedulers``.
+        negative_prompt: Prompt that classifier-free guidance leads away from; "" is unconditional.
         batched_cfg: Whether both prompts of classifier-free guidance are one batch.
-        resamples: How often each step is taken again from latents noised back by one step.
+        resamples: Number of times that each step is repeated from latents noised back by one step.
 
     Raises:
         UserError: A value is out of its range, or two of them exclude each other.
@@ -109,7 +109,7 @@ class Request:
             low, high = self.joint_levels
             raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
         if not 0 <= self.resamples <= MOST_CORRECTIONS:
-            raise UserError(f"{self.resamples} corrections: ask for 0 to {MOST_CORRECTIONS}")
+            raise UserError(f"{self.resamples} resamples: ask for 0 to {MOST_CORRECTIONS}")
         _check_finite("joint", self.joint_scale)
         _check_finite("guidance", self.guidance_scale)
 
@@ -125,17 +125,17 @@ class Request:
 
     @property
     def caption(self) -> str:
-        """The prompt; empty where nothing is asked for."""
+        """Prompt, or "" where nothing is asked for."""
         return self.prompt or ""
 
     @property
     def given(self) -> Path | None:
-        """The file that one side comes from, if there is one."""
+        """Path of the given file, if there is one."""
         return self.audio if self.video is None else self.video
 
     @property
     def task(self) -> str:
-        """What is made, in words."""
+        """Description of the task for messages and records."""
         if self.given is None:
             return "joint"
         return "audio to video" if self.video is None else "video to audio"
@@ -143,16 +143,16 @@ class Request:
 
 @dataclass(frozen=True)
 class PreparedGeneration:
-    """A request with all it needs.
+    """A request with all it needs to run.
 
     Attributes:
-        request: As it was made.
-        sampling: The request's settings and, where it has none, the pair's; ``joint_scale`` is that
-            of the request's task.
-        generation: Models, settings and the given side.
-        prompts: One a clip.
-        seeds: One a clip.
-        warnings: What will be otherwise than the request has it, a line each.
+        request: The request as it was made.
+        sampling: The request's settings, completed by the system's defaults; ``joint_scale`` is
+            that of the request's task.
+        generation: Models, settings and the given modality.
+        prompts: One prompt per clip.
+        seeds: One seed per clip.
+        warnings: Deviations from the request, one line each.
     """
 
     request: Request
@@ -163,14 +163,14 @@ class PreparedGeneration:
     warnings: list[str]
 
     def run(self) -> Iterator[AV[Tensor]]:
-        """Sample; yields the latents after each step."""
+        """Sample, and yield the latents after each step."""
         return self.generation.run(self.prompts, self.seeds)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
-        """Clips of the last latents of ``run``, with a warning where a sound is brought down.
+        """Decode the final latents of ``run``, with a warning where a sound is attenuated.
 
         Raises:
-            UserError: The run, or a decoder, left the range of numbers.
+            UserError: The run or a decoder produced values that are not finite.
         """
         if not (z_0.audio.isfinite().all() and z_0.video.isfinite().all()):
             raise UserError(
@@ -189,10 +189,10 @@ def prepare(request: Request, pair: JointSystem) -> PreparedGeneration:
     """Read the given file and the weights, and choose what the request leaves open.
 
     Raises:
-        UserError: The prompt means nothing to the pair, the scheduler is unknown, a file is missing
-            or cannot be used, or the pair cannot do what is asked.
+        UserError: The system knows no word of the prompt, the scheduler is unknown, a file is
+            missing or cannot be used, or the system cannot do what is asked.
     """
-    # what is quick to refuse comes first
+    # cheap checks come first
     sampling = resolve(request, pair.sampling())
     prompts = BatchedClassifierFreeGuidance if request.batched_cfg else ClassifierFreeGuidance
     settings = replace(sampling.settings, classifier_free=prompts, resamples=request.resamples)
@@ -222,7 +222,7 @@ def prepare(request: Request, pair: JointSystem) -> PreparedGeneration:
 
 
 def resolve(request: Request, sampling: SamplingDefaults) -> SamplingDefaults:
-    """``sampling`` with the settings of ``request``; its ``joint_scale`` is that of the task."""
+    """Override ``sampling`` by the settings of ``request``; ``joint_scale`` is that of its task."""
     guidance, joint = request.guidance_scale, request.joint_scale
     best = default_joint_scale(request, sampling)
     return replace(
@@ -237,7 +237,7 @@ def resolve(request: Request, sampling: SamplingDefaults) -> SamplingDefaults:
 
 
 def default_joint_scale(request: Request, sampling: SamplingDefaults) -> AV[float]:
-    """The pair's own s for the task of ``request``; 0 on a given side."""
+    """Return the system's own s for the task of ``request``; 0 for a given modality."""
     if request.given is None:
         return sampling.joint_scale
     return _where_made(request, AV(sampling.video_to_audio, sampling.audio_to_video))
@@ -258,28 +258,28 @@ def generate(  # noqa: PLR0913 - the options of the command
 ) -> list[AudioVideo]:
     """Make clips of 1.6 s with the embedded pair: 16 frames of 64×64, 25,600 samples at 16 kHz.
 
-    Words of the prompt that the pair does not know are ignored, with a warning. Of the settings,
-    ``None`` is what was found best.
+    Words of the prompt that the pair does not know are ignored, with a warning. A setting that is
+    ``None`` takes the pair's default, the best one measured.
 
     Args:
-        prompt: What the clip shows and sounds like; may be empty where a file is given.
-        seed: Of the first sample; sample i has seed + i.
-        samples: How many clips, all made in one batch.
-        video: A file to make sound for: its first 1.6 s, the last frame held if it is shorter. The
-            clips have its picture at its own rate and size.
-        audio: A file to make a picture for: its first 1.6 s, silence after it if it is shorter. The
-            clips have its sound at its own rate.
-        joint_scale: s of the discriminator's gradient; 0 in both is the bases alone.
-        guidance_scale: w of classifier-free guidance; 1 is off.
-        steps: Evaluations of the bases.
+        prompt: Description of picture and sound; may be empty where a file is given.
+        seed: Seed of the first sample; sample i has seed + i.
+        samples: Number of clips, all made in one batch.
+        video: Video file to make sound for: its first 1.6 s, the last frame held if it is shorter.
+            The clips have its picture at its own rate and size.
+        audio: Audio file to make a video for: its first 1.6 s, padded with silence if it is
+            shorter. The clips have its sound at its own rate.
+        joint_scale: Scale s of the discriminator's gradient; 0 in both is the unguided baseline.
+        guidance_scale: Scale w of classifier-free guidance; 1 is off.
+        steps: Evaluations of the base models.
         scheduler: A name of ``mmdisco.core.schedulers``.
         weights: Folder of another pair of this kind.
 
     Returns:
-        A clip for every sample.
+        One clip per sample.
 
     Raises:
-        UserError: A value is out of its range, the prompt means nothing to the pair, or a file
+        UserError: A value is out of its range, the pair knows no word of the prompt, or a file
             cannot be used.
     """
     request = Request(

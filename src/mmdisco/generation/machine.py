@@ -1,6 +1,6 @@
-"""What decides the bits of a computation beside its input: the processor and the libraries.
+"""Environment that decides the bits of a computation beside its input: processor and libraries.
 
-Knows nothing of what is computed.
+Independent of what is computed.
 """
 
 import platform
@@ -14,21 +14,21 @@ import torch
 
 
 def libraries(*names: str) -> dict[str, str]:
-    """Versions of Python and of installed distributions, and of FFmpeg and x264 behind PyAV."""
+    """Return the versions of Python, of installed distributions, and of PyAV's FFmpeg and x264."""
     installed = {name: version(name) for name in names}
     beneath = {"ffmpeg": av.ffmpeg_version_info, "x264": _x264()}
     return {**installed, **beneath, "python": platform.python_version()}
 
 
 def processor() -> str:
-    """Architecture, name and the instructions that torch uses: others round otherwise."""
+    """Return architecture, name and the instructions that torch uses: others round differently."""
     named = str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
     told = (platform.machine(), named.strip(), torch.backends.cpu.get_cpu_capability())
     return ", ".join(part for part in told if part)
 
 
 def device_name(device: torch.device) -> str:
-    """A device by its make; the processor for "cpu"."""
+    """Return the make of a device; that of the processor for "cpu"."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     return processor() if device.type == "cpu" else device.type
@@ -36,7 +36,7 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def _x264() -> str:
-    """The core of the encoder, which it tells nobody but the streams that it makes."""
+    """Read the version of the encoder, which it writes nowhere but into the streams it makes."""
     context = av.CodecContext.create("libx264", "w")
     context.width, context.height, context.pix_fmt = 16, 16, "yuv420p"
     context.time_base, context.thread_count = Fraction(1), 1

@@ -1,4 +1,4 @@
-"""What a clip was made of, as the JSON file beside it: enough to make it again.
+"""Metadata of a clip, written as JSON beside it: enough to make the clip again.
 
 Knows requests and files; samples nothing.
 """
@@ -28,13 +28,13 @@ LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "s
 
 @dataclass(frozen=True)
 class PresetChoice:
-    """Which pair makes a clip.
+    """Choice of the system that makes a clip.
 
     Attributes:
-        preset: Its name.
-        options: How it is built.
+        preset: Name of the preset.
+        options: Options it is built with.
         as_released: Whether it runs as the released code does.
-        discriminator: Folder or hub id of another one than the preset's.
+        discriminator: Folder or hub id of a discriminator that replaces the preset's.
     """
 
     preset: str = DEFAULT
@@ -43,7 +43,7 @@ class PresetChoice:
     discriminator: str | None = None
 
     def pair(self) -> JointSystem:
-        """The pair, nothing loaded yet.
+        """Return the system, nothing loaded yet.
 
         Raises:
             UserError: There is no such preset, or it has no such option.
@@ -58,13 +58,13 @@ class PresetChoice:
 
 @dataclass(frozen=True)
 class Environment:
-    """All that decides a clip beside its request.
+    """Everything that decides a clip beside its request.
 
     Attributes:
-        versions: Of the libraries, the encoder's among them.
-        threads: Of the arithmetic; another number rounds otherwise.
-        machine: What computes, with its instructions; empty where a record does not say.
-        weights: A checksum of the weights by name.
+        versions: Versions of the libraries, the encoder's among them.
+        threads: Number of threads of the arithmetic; another number rounds differently.
+        machine: Processor or device, with its instructions; empty where a record does not say.
+        weights: Checksums of the weights by name.
         given: SHA-256 of the given file, if there is one.
     """
 
@@ -76,7 +76,7 @@ class Environment:
 
     @staticmethod
     def of(request: Request, pair: JointSystem, device: torch.device) -> "Environment":
-        """Those of the present.
+        """Record the present environment.
 
         Raises:
             UserError: The given file cannot be read.
@@ -92,13 +92,13 @@ class Environment:
 
 @dataclass(frozen=True)
 class ClipMetadata:
-    """What a record asks for.
+    """Contents of a record.
 
     Attributes:
-        choice: Of the pair; its folder of weights is not part of a record.
-        request: That of the whole batch, with every setting in it.
-        sample: Which of the batch the record is of, from 0.
-        surroundings: As they were.
+        choice: Choice of the system; its folder of weights is not part of a record.
+        request: Request of the whole batch, with every setting in it.
+        sample: Index in the batch of the sample that the record describes, from 0.
+        surroundings: Environment in which the clip was made.
     """
 
     choice: PresetChoice
@@ -107,10 +107,10 @@ class ClipMetadata:
     surroundings: Environment
 
     def changes(self, now: Environment) -> str | None:
-        """What differs today from when the clip was made, in one line; None if nothing does.
+        """Describe in one line what differs from when the clip was made; None if nothing does.
 
         Raises:
-            UserError: The given file is another: the clip cannot be made again.
+            UserError: The given file has changed, so the clip cannot be made again.
         """
         then = self.surroundings
         if then.given != now.given:
@@ -142,14 +142,14 @@ def to_metadata(
     sample: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """The record of one sample, for JSON.
+    """Build the record of one sample, for JSON.
 
     Args:
         prepared: The run.
-        choice: Of the pair.
-        surroundings: Of the run.
-        sample: Which of the batch, from 0.
-        seconds: How long the whole batch took.
+        choice: Choice of the system.
+        surroundings: Environment of the run.
+        sample: Index of the sample in the batch, from 0.
+        seconds: Duration of the whole batch.
     """
     request, sampling = prepared.request, prepared.sampling
     given = request.given
@@ -178,18 +178,18 @@ def to_metadata(
         "joint_scale": _sides(sampling.joint_scale),
         "joint_levels": levels_record(sampling.joint_levels),
         "guidance_every": sampling.guidance_every,
-        "corrections": request.resamples,
+        "resamples": request.resamples,
         "weights": dict(surroundings.weights),
         "seconds": round(seconds, 2),
     }
 
 
 def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
-    """Read what ``to_metadata`` gave.
+    """Read a record that ``to_metadata`` built.
 
     Args:
         path: The file.
-        weights: The folder of weights, which a record does not name.
+        weights: Folder of weights, which a record does not name.
 
     Raises:
         UserError: The file cannot be read, or is no record.
@@ -222,7 +222,7 @@ def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
                 scheduler=str(values["scheduler"]),
                 negative_prompt=str(values.get("negative_prompt", "")),
                 batched_cfg=bool(values.get("batched_prompts", False)),
-                resamples=int(values.get("corrections", 0)),
+                resamples=int(values.get("resamples", 0)),
             ),
             sample=sample,
             surroundings=Environment(
@@ -240,7 +240,7 @@ def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
 
 
 def _choice(values: Mapping[str, Any], weights: Path | None) -> PresetChoice:
-    # records of before there were presets say nothing of them
+    # records from before there were presets do not name one
     options = values.get("options")
     return PresetChoice(
         preset=str(values.get("preset", DEFAULT)),

@@ -1,7 +1,7 @@
-"""From prompts to clips: what a command, a test and a benchmark all call.
+"""Pipeline from prompts to clips, shared by the command line, tests and benchmarks.
 
-A ``GenerationRun`` is a value: models, settings and a task, where the task says which side is
-given. Writes no files and shows no progress; whoever calls it walks through its steps.
+A ``GenerationRun`` is a value: models, settings and a task, where the task defines which modality
+is given. Writes no files and shows no progress; the caller iterates over its steps.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
@@ -26,22 +27,23 @@ from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import cut_audio, cut_video
 
 PromptGuidance = Callable[[JointDenoiser, AV[Conditioning], AV[float]], JointDenoiser]
-"""A denoiser, the encoded negative prompt and w become a denoiser with classifier-free guidance."""
+"""Adds classifier-free guidance to a denoiser, from the encoded negative prompt and w."""
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """How to sample.
+    """Settings of a sampling run.
 
     Attributes:
-        steps: Evaluations of the bases.
-        solvers: How either modality steps.
-        guidance_scale: w of classifier-free guidance; 1 is off.
-        joint_scale: s of the discriminator's gradient; 0 is the bases alone.
-        grid: Where on the path the steps lie.
-        classifier_free: How prompts guide: ``ClassifierFreeGuidance``, or its batched form.
-        resamples: How often each step is taken again from latents noised back by one step.
-        asking: How often the discriminator is asked.
+        steps: Evaluations of the base models.
+        solvers: Solver of each modality.
+        guidance_scale: Scale w of classifier-free guidance; 1 is off.
+        joint_scale: Scale s of the discriminator's gradient; 0 is the unguided baseline.
+        grid: Spacing of the steps along the path of noise levels.
+        classifier_free: Form of classifier-free guidance: ``ClassifierFreeGuidance``, or its
+            batched form.
+        resamples: Number of times that each step is repeated from latents noised back by one step.
+        asking: Policy that decides at which evaluations the discriminator is run.
     """
 
     steps: int
@@ -55,11 +57,11 @@ class SamplerConfig:
 
 
 class GuidanceOrder(ABC):
-    """How bases, discriminator and sampler are put together."""
+    """Order in which base models, discriminator and sampler are combined."""
 
     @abstractmethod
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """The sampler of a joint run."""
+        """Build the sampler of a joint run."""
 
     @abstractmethod
     def denoiser(
@@ -69,21 +71,21 @@ class GuidanceOrder(ABC):
         settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """The bases with both kinds of guidance, for one run.
+        """Build the denoiser of a run: the base models with both kinds of guidance.
 
-        ``null`` is the negative prompt, encoded.
+        ``null`` is the encoded negative prompt.
         """
 
 
 @dataclass(frozen=True)
 class JointOutsideCFG(GuidanceOrder):
-    """Joint guidance around classifier-free guidance, both schedules walked by their index.
+    """Joint guidance around classifier-free guidance, both schedules traversed by index.
 
-    The discriminator is trained against what the guided bases make, and is run once a step.
+    The discriminator is trained against samples of the guided base models, and is run once a step.
     """
 
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """Along an ``SameTimestep``."""
+        """Build a sampler along a ``SameTimestep`` coupling."""
         path = SameTimestep(model.schedules)
         return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.resamples)
 
@@ -94,107 +96,107 @@ class JointOutsideCFG(GuidanceOrder):
         settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """The discriminator sees the captions alone."""
+        """Wrap the guided base models; the discriminator reads the captions only."""
         base = settings.classifier_free(model, null, settings.guidance_scale)
         return JointGuidance(base, discriminator, settings.joint_scale, settings.asking.begin())
 
 
 class Task(ABC):
-    """Which side is given."""
+    """Generation task: which modality is given, if any."""
 
     @abstractmethod
     def sampler(self, sampler: Sampler) -> Sampler:
-        """The sampler with the given side held."""
+        """Wrap the sampler so that it holds the given modality."""
 
     @abstractmethod
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
-        """``z_T`` with the given side's clean latent in its place."""
+        """Replace the given modality's noise in ``z_T`` by its clean latent."""
 
     @abstractmethod
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
-        """Clips of clean latents; the given side is shown as it was given."""
+        """Decode clean latents to clips; a given modality is shown as it was given."""
 
 
 class JointGeneration(Task):
-    """Sound and picture are both made."""
+    """Generation of both sound and video."""
 
+    @override
     def sampler(self, sampler: Sampler) -> Sampler:
-        """Unchanged."""
         return sampler
 
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
-        """Unchanged: noise on both sides."""
+        """Return ``z_T``: both modalities start from noise."""
         return z_T
 
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
-        """Both decoded."""
+        """Decode both modalities."""
         return _paired(model.decode_audio(z_0.audio), model.decode_video(z_0.video))
 
 
 @dataclass(frozen=True)
 class VideoToAudio(Task):
-    """Sound is made for videos.
+    """Generation of sound for videos.
 
     Attributes:
-        seen: The video of each clip as the model takes it: its rate, size and length.
-        shown: The same as the result has it.
+        seen: Video of each clip at the model's rate, size and length.
+        shown: The same video as the result shows it.
     """
 
     seen: Sequence[Video]
     shown: Sequence[Video]
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        """The video is held."""
+        """Hold the video."""
         return sampler.given_video()
 
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
-        """The clean video beside noise."""
+        """Place the clean video latent beside the noise of the sound."""
         return AV(z_T.audio, model.encode_video(self.seen))
 
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
-        """The sounds, each with the picture as it was given, cut to the sound's length."""
+        """Decode the sounds, each with the video as it was given, cut to the sound's length."""
         shown = [cut_video(video, seconds) for video in self.shown]
         return _paired(model.decode_audio(z_0.audio), shown)
 
 
 @dataclass(frozen=True)
 class AudioToVideo(Task):
-    """Video is made for sounds.
+    """Generation of video for sounds.
 
     Attributes:
-        heard: The sound of each clip as the model takes it: its rate and length.
-        played: The same as the result has it.
+        heard: Sound of each clip at the model's rate and length.
+        played: The same sound as the result plays it.
     """
 
     heard: Sequence[Audio]
     played: Sequence[Audio]
 
     def sampler(self, sampler: Sampler) -> Sampler:
-        """The sound is held."""
+        """Hold the sound."""
         return sampler.given_audio()
 
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
-        """The clean sound beside noise."""
+        """Place the clean sound latent beside the noise of the video."""
         return AV(model.encode_audio(self.heard), z_T.video)
 
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
-        """The videos, each with the sound as it was given, cut to the video's length."""
+        """Decode the videos, each with the sound as it was given, cut to the video's length."""
         played = [cut_audio(audio, seconds) for audio in self.played]
         return _paired(played, model.decode_video(z_0.video))
 
 
 @dataclass(frozen=True)
 class GenerationRun:
-    """Everything a run needs but prompts and seeds.
+    """Everything a run needs except prompts and seeds.
 
     Attributes:
-        model: The two bases.
-        discriminator: Trained on this pair.
-        settings: How to sample.
-        task: Which side is given.
+        model: The two base models.
+        discriminator: Discriminator trained on this pair of models.
+        settings: Settings of sampling.
+        task: Generation task.
         seconds: Length of the clips.
-        negative: The prompt that classifier-free guidance leads away from; "" for any.
-        method: How they are put together.
+        negative: Prompt that classifier-free guidance leads away from; "" is unconditional.
+        method: Order in which models and guidance are combined.
     """
 
     model: JointModel
@@ -209,8 +211,8 @@ class GenerationRun:
         """Sample latents, a batch of one clip per prompt.
 
         Args:
-            prompts: One a clip; "" asks for nothing in particular.
-            seeds: One a clip. A clip depends on its own prompt and seed alone.
+            prompts: One prompt per clip; "" asks for nothing in particular.
+            seeds: One seed per clip. A clip depends on its own prompt and seed only.
 
         Yields:
             The latents after each step; the last ones are clean.
@@ -228,28 +230,28 @@ class GenerationRun:
 
     @property
     def sampler(self) -> Sampler:
-        """The sampler of the settings for the task."""
+        """Build the sampler of the settings for the task."""
         return self.task.sampler(self.method.sampler(self.model, self.settings))
 
     def denoiser(self) -> JointDenoiser:
-        """The bases with both kinds of guidance."""
+        """Build the base models with both kinds of guidance."""
         null = self.model.encode_prompts([self.negative])
         return self.method.denoiser(self.model, self.discriminator, self.settings, null)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
-        """Clips of the last latents of ``run``."""
+        """Decode the final latents of ``run``."""
         return self.task.finish(self.model, z_0, self.seconds)
 
 
 def guided_base(model: JointModel, guidance_scale: AV[float]) -> JointDenoiser:
-    """The bases with classifier-free guidance, as fakes are made and joint guidance is trained."""
+    """Add classifier-free guidance to the base models, as for fake pairs and for training."""
     return ClassifierFreeGuidance(model, model.encode_prompts([""]), guidance_scale)
 
 
 def generate(
     generation: GenerationRun, prompts: Sequence[str], seeds: Sequence[int]
 ) -> list[AudioVideo]:
-    """Clips of ``prompts``, all in one batch."""
+    """Generate one clip per prompt, all in one batch."""
     return generation.clips(deque(generation.run(prompts, seeds), maxlen=1).pop())
 
 

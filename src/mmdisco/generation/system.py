@@ -1,6 +1,6 @@
-"""What a request is made against: two bases, their discriminator, and how they are best used.
+"""Systems that requests run on: base models, their discriminator, and default settings.
 
-Knows settings by name, so that they can be written down; knows no request and no file.
+Settings are kept by name, so that they can be written down; requests and files are unknown here.
 """
 
 import math
@@ -25,19 +25,19 @@ EVERY_LEVEL: Final = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """The settings that generation begins with, by name.
+    """Default settings of generation, by name.
 
     Attributes:
-        steps: Evaluations of the bases.
-        solver: A name of ``sampling.named``.
-        guidance_scale: w of classifier-free guidance.
-        joint_scale: s of joint generation.
-        video_to_audio: s where the video is given.
-        audio_to_video: s where the audio is given.
-        joint_levels: Lowest and highest ln(α²/σ²) at which joint guidance works; outside, its
-            gradient changes little and would cost as much.
-        guidance_every: Of so many guided evaluations of the bases the first asks the discriminator;
-            the others hold its gradient.
+        steps: Evaluations of the base models.
+        solver: A name of ``mmdisco.core.schedulers``.
+        guidance_scale: Scale w of classifier-free guidance.
+        joint_scale: Scale s of joint generation.
+        video_to_audio: Scale s where the video is given.
+        audio_to_video: Scale s where the audio is given.
+        joint_levels: Lowest and highest ln(α²/σ²) with joint guidance; outside, its gradient
+            changes little and would cost as much.
+        guidance_every: Number n of guided evaluations per run of the discriminator: the first of
+            every n evaluates it, the others reuse its gradient.
     """
 
     steps: int
@@ -51,7 +51,7 @@ class SamplingDefaults:
 
     @property
     def settings(self) -> SamplerConfig:
-        """The settings of joint generation."""
+        """Return the sampler configuration of joint generation."""
         return SamplerConfig(
             self.steps,
             AV(solver(self.solver), solver(self.solver)),
@@ -62,25 +62,25 @@ class SamplingDefaults:
 
 
 def levels_of(record: Sequence[float | None]) -> tuple[float, float]:
-    """Two ends from JSON, where an open one is null."""
+    """Read two ends from JSON, where an open one is null."""
     low, high = record
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
 def levels_record(levels: tuple[float, float]) -> list[float | None]:
-    """Undo ``levels_of``."""
+    """Invert ``levels_of``."""
     return [end if math.isfinite(end) else None for end in levels]
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a request asks of a pair.
+    """Requirements of a request that a system must meet.
 
     Attributes:
-        prompt: May be empty.
+        prompt: The prompt; may be empty.
         guided: Whether the discriminator is run.
-        one_sided: Whether one side is given.
-        negative: What the clip shall not be like; may be empty.
+        one_sided: Whether one modality is given.
+        negative: Negative prompt; may be empty.
     """
 
     prompt: str
@@ -90,38 +90,38 @@ class Requirements:
 
 
 class JointSystem(ABC):
-    """Two bases and their discriminator, ready to be loaded."""
+    """Two base models and their discriminator, loaded on demand."""
 
     @property
     @abstractmethod
     def prompted(self) -> bool:
-        """Whether the bases read prompts."""
+        """Whether the base models read prompts."""
 
     @property
     @abstractmethod
     def independent(self) -> bool:
-        """Whether the bases make sound and video apart, agreeing through the caption alone."""
+        """Whether sound and video are made independently, sharing the caption only."""
 
     @property
     @abstractmethod
     def form(self) -> ClipSpec:
-        """The clips they make."""
+        """Format of the clips."""
 
     @property
     @abstractmethod
     def method(self) -> GuidanceOrder:
-        """How they are put together."""
+        """Order in which models and guidance are combined."""
 
     @abstractmethod
     def sampling(self) -> SamplingDefaults:
-        """The settings that generation begins with."""
+        """Return the default settings of generation."""
 
     @abstractmethod
     def expect(self, demand: Requirements) -> list[str]:
-        """Make sure, before anything is loaded, that a demand can be met.
+        """Check, before anything is loaded, that a demand can be met.
 
         Returns:
-            What will be otherwise than it has it, a line each.
+            Deviations from the demand, one line each.
 
         Raises:
             UserError: It cannot be met, or files are missing.
@@ -129,21 +129,21 @@ class JointSystem(ABC):
 
     @abstractmethod
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
-        """The bases.
+        """Load the base models.
 
         Args:
-            seeds: Of the clips of a run, for bases that draw random numbers of their own.
+            seeds: Seeds of the clips of a run, for models that draw random numbers of their own.
 
         Raises:
             UserError: Files are missing or damaged.
         """
 
     def expect_fitting(self, config: AudioVideoConfig, name: str) -> None:
-        """Make sure that a discriminator reads what the bases make.
+        """Check that a discriminator reads what the base models make.
 
         Args:
-            config: Of the discriminator.
-            name: Of the preset, for the message.
+            config: Configuration of the discriminator.
+            name: Name of the preset, for the message.
 
         Raises:
             UserError: It does not.
@@ -155,7 +155,7 @@ class JointSystem(ABC):
 
     @abstractmethod
     def discriminator(self) -> Discriminator:
-        """Trained on this pair.
+        """Load the discriminator of this pair.
 
         Raises:
             UserError: There is none, or its file is missing or damaged.
@@ -163,4 +163,4 @@ class JointSystem(ABC):
 
     @abstractmethod
     def weight_hashes(self) -> Mapping[str, str]:
-        """A checksum of the weights by name, by which other ones are told apart."""
+        """Return checksums of the weights by name, to notice other weights."""

@@ -1,1 +1,1 @@
-"""Whole files, locks, tables, pickles read as tensors, and processes."""
+"""Atomic files, locks, tables, pickles read as tensors, and worker processes."""

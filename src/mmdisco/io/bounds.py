@@ -1,6 +1,6 @@
-"""What the numbers of a network's configuration must satisfy. Knows no network.
+"""Bounds on the numbers of a network's configuration.
 
-Networks held against the files of their weights before memory is taken for them.
+Networks are compared with the files of their weights before memory is allocated for them.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ from mmdisco.errors import UserError
 from mmdisco.io.files import read_header, understood
 
 MOST: Final = 2**16
-"""Of a width, a side, a number of channels."""
+"""Upper bound of a width, a side, a number of channels."""
 
 MOST_LAYERS: Final = 64
-"""Of what a network has one after another."""
+"""Upper bound of the number of consecutive layers of a network."""
 
 _LAYERS: Final = ("layers", "depth", "blocks")
 _SAMPLES: Final = ("samples",)
@@ -30,20 +30,20 @@ _SEVERAL: Final[dict[Any, tuple[type, ...]]] = {
     tuple[int, ...]: (int,),
     tuple[int | float, ...]: (int, float),
 }
-_MAY_BE_NONE: Final = ("text_width", "octaves", "window")  # a width of 0 is none
+_MAY_BE_NONE: Final = ("text_width", "octaves", "window")  # a width of 0 means none
 
 
 def check_sizes(config: Any) -> None:
     """Refuse a configuration whose numbers cannot size a network, or none that fits a machine.
 
-    Every whole number must be at least 1, that of a part that may be left out at least 0, and every
-    other number greater than 0; none may be beyond what any network has.
+    Every integer must be at least 1, or at least 0 for an optional part, and every other number
+    greater than 0; none may exceed the bounds of real networks.
 
     Args:
         config: A dataclass, its numbers perhaps read from a file.
 
     Raises:
-        UserError: A number is out of its range, or is none.
+        UserError: A number is out of its range, or not a number.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -80,17 +80,17 @@ def _shown(value: Any) -> str:
 
 
 def expect_fitting_file(make: Callable[[], nn.Module], path: Path) -> None:
-    """Make sure that a file has the weights of a network, by names and shapes.
+    """Check that a file has the weights of a network, by names and shapes.
 
-    The network is made without memory for its weights, and of the file only the header is read: a
-    configuration that says more than the file holds costs nothing.
+    The network is built without memory for its weights, and of the file only the header is
+    read: a configuration that describes more than the file holds costs nothing.
 
     Args:
-        make: Makes the network.
-        path: Of the weights.
+        make: Builds the network.
+        path: File of the weights.
 
     Raises:
-        UserError: There is no such file, or it is damaged or of another network.
+        UserError: The file is missing, damaged or of another network.
     """
     found = read_header(path).shapes
     with understood(path), torch.device("meta"):

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written beside and renamed into place.
+"""Atomic files: written beside their destination and renamed into place.
 
-What is read is bounded before it is read: regular files alone, in size, depth and numbers. Knows
-JSON and safetensors; knows nothing of what they hold.
+Input is bounded before it is read: regular files alone, limited in size, depth and numbers.
+JSON and safetensors are read and written here, whatever they contain.
 """
 
 import errno
@@ -28,15 +28,15 @@ from torch import Tensor
 from mmdisco.errors import UserError
 
 MOST_BYTES: Final = 2**24
-"""Of a text file that is read whole: a configuration, a record, a list of shards."""
+"""Largest text file that is read whole: a configuration, a record, a list of shards."""
 
 MOST_LIST_BYTES: Final = 2**30
-"""Of a file with a line for each of a great many clips."""
+"""Largest file with one line per clip of a large data set."""
 
 MOST_DEEP: Final = 32
-"""Levels of lists and dictionaries in one another."""
+"""Deepest nesting of lists and dictionaries."""
 
-# what the library raises on bytes that make no sense, and on types that torch does not have
+# the library's exceptions on senseless bytes, and on types that torch does not have
 _NO_TENSORS: Final = (
     AttributeError,
     LookupError,
@@ -50,14 +50,15 @@ HERE: Final = re.sub(r"\W", "-", socket.gethostname())[:64]
 # as ``_beside`` and ``scratch`` name them: the process and the machine that write there
 _LEFTOVER: Final = re.compile(r"\..+\.(\d+)@([\w-]*)\.part(\.\w+)?")
 _SCRATCH: Final = re.compile(r"mmdisco-(\d+)@([\w-]*)\.\w+")
-_ABANDONED: Final = 86400  # seconds; what another machine left untouched for so long is nobody's
+# seconds; a file that another machine has not touched for so long is abandoned
+_ABANDONED: Final = 86400
 
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """A file beside ``path``, of the same suffix, that takes its place once the block succeeds.
+    """Yield a file beside ``path``, of the same suffix, that replaces it once the block succeeds.
 
-    Folders on the way are made. After an error, or a kill, ``path`` is as it was.
+    Missing folders are created. After an error, or a kill, ``path`` is unchanged.
 
     Raises:
         UserError: The place cannot be written to.
@@ -78,21 +79,21 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half-written below a folder where nobody writes."""
+    """Delete half-written files of killed processes below a folder that no process writes to."""
     for path in folder.rglob(".*.part*"):
         if _LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def remove_abandoned(paths: Iterable[Path]) -> None:
-    """Delete those of ``paths`` that killed processes left half-written; others may be writing.
+    """Delete those of ``paths`` that killed processes left half-written; others may be in use.
 
     A file whose process lives on this machine is left alone, and so is one that another machine
     has touched within a day.
     """
     for path in paths:
         named = _LEFTOVER.fullmatch(path.name) or _SCRATCH.fullmatch(path.name)
-        # other users' files, and those that somebody deletes at this moment, are not ours to report
+        # other users' files, and files that another process is deleting, are not reported
         with suppress(OSError):
             if named and _is_abandoned(path, int(named[1]), named[2]):
                 if path.is_dir():
@@ -103,7 +104,7 @@ def remove_abandoned(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def scratch() -> Generator[Path]:
-    """A folder for files that are needed for a moment; those of killed processes are deleted."""
+    """Yield a temporary folder; folders of killed processes are deleted."""
     remove_abandoned(Path(gettempdir()).glob("mmdisco-*"))
     with TemporaryDirectory(prefix=f"mmdisco-{os.getpid()}@{HERE}.") as folder:
         yield Path(folder)
@@ -122,9 +123,9 @@ def _is_abandoned(path: Path, process: int, machine: str) -> bool:
 
 
 def expect_writable(path: Path) -> None:
-    """Make sure, before work is spent on a file, that ``replacing`` will be able to put it there.
+    """Check, before work is spent on a file, that ``replacing`` will be able to put it there.
 
-    Makes no folder and leaves nothing behind.
+    Creates no folder and leaves nothing behind.
 
     Raises:
         UserError: The place cannot be written to.
@@ -143,20 +144,20 @@ def expect_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file atomically."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, whole, with a final newline."""
+    """Write indented JSON atomically, with a final newline."""
     write_text(path, json_text(value, indent=1) + "\n")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON that can be written as UTF-8 whatever is in it.
+    """Return JSON that can be encoded as UTF-8 whatever it contains.
 
-    Names of files may hold bytes that are no text, which Python keeps as lone surrogates; with
+    File names may hold bytes that are no text, which Python keeps as lone surrogates; with
     those all but ASCII is escaped.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
@@ -168,7 +169,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON would give it back; what is no finite number becomes null."""
+    """Return ``value`` as JSON would return it; numbers that are not finite become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -177,14 +178,14 @@ def plain(value: Any) -> Any:
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """Read a text file in UTF-8; a byte order mark is passed over.
+    """Read a text file in UTF-8; a byte order mark is skipped.
 
     Args:
-        path: Of a regular file.
-        most: Bytes; a larger file is refused before it is read.
+        path: A regular file.
+        most: Largest size in bytes; a larger file is refused before it is read.
 
     Raises:
-        UserError: There is no such file, or it is too large or no text.
+        UserError: The file is missing, too large or no text.
     """
     size = expect_file(path)
     if size > most:
@@ -201,7 +202,7 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: There is no such file, or it holds no JSON that ``parse_json`` takes.
+        UserError: The file is missing, or ``parse_json`` refuses it.
     """
     return parse_json(read_text(path), str(path))
 
@@ -210,7 +211,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read JSON that is an object.
 
     Raises:
-        UserError: As of ``read_json``, or it is something else.
+        UserError: As in ``read_json``, or it is not an object.
     """
     value = read_json(path)
     if not isinstance(value, dict):
@@ -219,14 +220,14 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Args:
         text: The text.
-        source: Where it is from, for messages.
+        source: Its origin, for messages.
 
     Raises:
-        UserError: It is none, or one that ``expect_modest`` refuses.
+        UserError: It is not JSON, or ``expect_modest`` refuses it.
     """
     try:
         value = json.loads(text)
@@ -239,11 +240,11 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def expect_modest(value: Any, source: str) -> None:
-    """Make sure that a value from a file is safe to walk through and to reckon with.
+    """Check that a value from a file is safe to traverse and to calculate with.
 
     Raises:
-        UserError: It is nested more than ``MOST_DEEP`` deep, has a whole number of more than 64
-            bits, or a text with a null character, which no name of a file may have.
+        UserError: It is nested more than ``MOST_DEEP`` deep, has an integer of more than 64
+            bits, or a text with a null character, which no file name may have.
     """
     waiting = [(value, 0)]
     while waiting:
@@ -262,7 +263,7 @@ def expect_modest(value: Any, source: str) -> None:
 
 @contextmanager
 def understood(path: Path) -> Generator[None]:
-    """A block that makes something of what a file says; values of a wrong kind name the file.
+    """Report values of a wrong kind in the block as damage of the file.
 
     Raises:
         UserError: The values are not of the kind that the block works with.
@@ -276,23 +277,23 @@ def understood(path: Path) -> Generator[None]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, whole."""
+    """Write a safetensors file atomically."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as beside:
         try:
             save_file(contiguous, beside, dict(metadata))
-        except SafetensorError as error:  # a full disk comes as one of these
+        except SafetensorError as error:  # a full disk is reported as one of these
             raise OSError(str(error)) from error
         beside.chmod(0o644)  # the library writes for the owner alone, and a wheel keeps that
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself.
+    """Header of a safetensors file.
 
     Attributes:
-        shapes: Of every tensor, by name.
-        types: Of every tensor, by name.
+        shapes: Shape of every tensor, by name.
+        types: Data type of every tensor, by name.
         metadata: Free text.
     """
 
@@ -302,10 +303,10 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read what a safetensors file says of itself, without the tensors.
+    """Read the header of a safetensors file, without the tensors.
 
     Raises:
-        UserError: There is no such file, or it is cut short or no safetensors file.
+        UserError: The file is missing, cut short or no safetensors file.
     """
     expect_file(path)
     try:
@@ -322,7 +323,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        UserError: There is no such file, or it is cut short or no safetensors file.
+        UserError: The file is missing, cut short or no safetensors file.
     """
     expect_file(path)
     try:
@@ -332,12 +333,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def expect_file(path: Path) -> int:
-    """The size of a file in bytes.
+    """Return the size of a regular file in bytes.
 
-    Pipes, devices and folders are none: reading one may never end.
+    Pipes, devices and folders are refused: reading one may never end.
 
     Raises:
-        UserError: There is no such file, or it cannot be looked at.
+        UserError: There is no such file, or its status cannot be read.
     """
     try:
         state = path.stat()
@@ -351,7 +352,7 @@ def expect_file(path: Path) -> int:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Raises:
         UserError: The file cannot be read.
@@ -383,6 +384,6 @@ def _reason(error: Exception) -> str:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """What to tell whoever asked for a file that the system does not let us write."""
+    """Build the message for a file that the system does not let the process write."""
     reason = _reason(error)
     return UserError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}")

@@ -1,4 +1,4 @@
-"""One process at a time: a lock file that is there only while somebody holds it."""
+"""Mutual exclusion of processes by a lock file that exists only while it is held."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from mmdisco.io.files import cannot_write
 def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[None]:
     """Hold a lock file while the block runs.
 
-    The file is deleted at the end, and so are folders on the way that were made for it and hold
-    nothing else. A file that a killed process left behind is locked by nobody, and taken over.
+    The file is deleted at the end, and so are the folders that were created for it and hold
+    nothing else. A file that a killed process left behind is not locked, and taken over.
 
     Args:
-        path: The lock file; folders on the way are made.
+        path: The lock file; missing folders are created.
         told: Called once if another process holds it, before this one waits.
 
     Raises:
@@ -32,7 +32,7 @@ def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[No
     try:
         yield
     finally:
-        # while it is held: whoever waits finds the file gone, and makes another
+        # while it is held: a waiting process finds the file gone, and makes another
         path.unlink(missing_ok=True)
         lock.release()
         _remove_empty(made)
@@ -50,7 +50,7 @@ def _acquire(lock: FileLock, path: Path, told: Callable[[], object]) -> None:
             lock.acquire(poll_interval=0.2)
             return
         except FileNotFoundError:
-            continue  # whoever held it has deleted the folder too
+            continue  # the previous holder has deleted the folder too
 
 
 def _remove_empty(folders: list[Path]) -> None:

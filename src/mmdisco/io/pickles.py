@@ -1,6 +1,6 @@
 """Published pickles of weights, read as tensors and nothing else.
 
-Every fault is a ``UserError`` of one line that names the file. Knows no network.
+Every fault is a ``UserError`` of one line that names the file. Independent of networks.
 """
 
 import pickle
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmdisco.errors import UserError
 
-# what torch.load raises, file by file, on bytes that make no sense
+# the exceptions of torch.load on senseless bytes
 _SENSELESS: Final = (
     AssertionError,
     AttributeError,
@@ -32,13 +32,13 @@ _SENSELESS: Final = (
 
 
 def read_pickle(path: Path) -> Any:
-    """What ``torch.save`` wrote, as long as it is tensors, numbers, texts and lists of such.
+    """Read what ``torch.save`` wrote, as long as it is tensors, numbers, texts and lists of such.
 
     The tensors of a new file stay on disk until they are used.
 
     Raises:
-        UserError: There is no such file, it is damaged, or it holds anything else: that could run
-            as a program while it is read.
+        UserError: The file is missing, damaged, or holds anything else, which could run as a
+            program while it is read.
     """
     if not path.is_file():
         raise UserError(f"{path} is not there, or no file")
@@ -65,10 +65,10 @@ def _unfolds(path: Path) -> bool:
 
 
 def _expect_stored(value: Any, path: Path) -> None:
-    """Make sure that every number of every tensor is in the file.
+    """Check that every number of every tensor is in the file.
 
     Raises:
-        UserError: A tensor says that it is larger than what is kept of it.
+        UserError: A tensor claims to be larger than its storage.
     """
     waiting, seen = [value], set[int]()
     while waiting:
@@ -86,14 +86,14 @@ def _expect_stored(value: Any, path: Path) -> None:
 
 
 def state_dict(record: Any, path: Path) -> dict[str, Tensor]:
-    """``record`` if it is a state dict.
+    """Return ``record`` if it is a state dict.
 
     Args:
-        record: Of a checkpoint.
-        path: Of that checkpoint, for the message.
+        record: Content of a checkpoint.
+        path: File of that checkpoint, for the message.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a state dict.
     """
     if not isinstance(record, Mapping) or not record:
         raise UserError(f"{path} holds no state dict: take the file that the model is published as")

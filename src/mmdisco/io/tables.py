@@ -1,6 +1,6 @@
-"""Tables that users write: CSV as RFC 4180 has it, and JSON lines.
+"""Tables that users write: CSV after RFC 4180, and JSON lines.
 
-Rows end at line feeds only, whatever else a field holds. Knows no column of anybody's.
+Rows end at line feeds only, whatever else a field holds. Independent of any particular column.
 """
 
 import csv
@@ -16,7 +16,7 @@ from mmdisco.errors import UserError
 from mmdisco.io.files import expect_file, expect_modest
 
 LONGEST_LINE: Final = 1 << 20  # bytes
-_MARK: Final = "\ufeff"  # that some programs begin a file with
+_MARK: Final = "\ufeff"  # byte order mark, with which some programs begin a file
 _WHOLE: Final = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 _NUMBER: Final = re.compile(
     r"[+-]?(\d{1,30}(/\d{1,30}|\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE
@@ -25,11 +25,11 @@ _NUMBER: Final = re.compile(
 
 @dataclass(frozen=True)
 class Column:
-    """What a table may say of a row.
+    """A column of a table.
 
     Attributes:
-        name: As the project has it.
-        synonyms: As others have it, in lower case, words joined by underscores.
+        name: Its name in this project.
+        synonyms: Its names elsewhere, in lower case, words joined by underscores.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Row:
 
     Attributes:
         place: File and number of the line it begins at, for messages.
-        fields: By the columns' own names; one that is missing is left out, a blank one is not.
+        fields: Values by the columns' own names; a missing one is left out, a blank one is not.
     """
 
     place: str
     fields: Mapping[str, Any]
 
     def get(self, name: str) -> Any:
-        """A field; None where it is blank or missing."""
+        """Return a field; None where it is blank or missing."""
         value = self.fields.get(name)
         return None if _blank(value) else value
 
@@ -59,9 +59,9 @@ class Table:
     """All rows of a file.
 
     Attributes:
-        rows: In its order; blank ones are left out.
-        names: Of all its columns, in lower case.
-        unread: Those that hold something which no row has taken.
+        rows: Rows in the order of the file; blank ones are left out.
+        names: Names of all columns, in lower case.
+        unread: Names of the columns with content that no row uses.
     """
 
     rows: Sequence[Row]
@@ -76,9 +76,9 @@ def read_table(path: Path, columns: Sequence[Column], kind: str, alone: str | No
 
     Args:
         path: The file.
-        columns: Those asked for.
+        columns: The columns to read.
         kind: What the table lists, for messages.
-        alone: The column that a line of JSON means which is text and no object.
+        alone: The column to which a line of JSON belongs that is text and no object.
 
     Raises:
         UserError: The file cannot be read, or a line of it is no row.
@@ -104,7 +104,7 @@ def read_table(path: Path, columns: Sequence[Column], kind: str, alone: str | No
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a CSV file, of one without names of columns too.
+    """Read the rows of a CSV file, with or without names of columns.
 
     Yields:
         File and line of each row, and its fields; blank rows are left out.
@@ -133,10 +133,10 @@ def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def whole_number(value: Any) -> int:
-    """A whole number as a table has it.
+    """Parse an integer of a table.
 
     Raises:
-        ValueError: It is none, or has more than 30 digits.
+        ValueError: It is not an integer, or has more than 30 digits.
     """
     if isinstance(value, bool) or not _WHOLE.fullmatch(str(value).strip()):
         raise ValueError(value)
@@ -144,10 +144,10 @@ def whole_number(value: Any) -> int:
 
 
 def number(value: Any) -> Fraction:
-    """A number as a table or an option has it, exactly; also ``30000/1001``.
+    """Parse a number of a table or an option exactly; also ``30000/1001``.
 
     Raises:
-        ValueError: It is none, or has more than 30 digits or a power of ten beyond 99.
+        ValueError: It is not a number, or has more than 30 digits or a power of ten beyond 99.
     """
     if isinstance(value, bool) or not _NUMBER.fullmatch(str(value).strip()):
         raise ValueError(value)
@@ -221,7 +221,7 @@ def _no_number(text: str) -> None:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """With their ends, which are line feeds; a mark of the encoding is left out."""
+    """Yield lines with their line feeds; a byte order mark is left out."""
     try:
         expect_file(path)
         with path.open("rb") as file:
@@ -261,7 +261,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _taken(named: Mapping[str, Any], column: Column) -> str | None:
-    """The name a record has for a column: the first that is not blank, else the first."""
+    """Return a record's name for a column: the first that is not blank, else the first."""
     there = [name for name in (column.name, *column.synonyms) if name in named]
     return next((name for name in there if not _blank(named[name])), there[0] if there else None)
 

@@ -1,4 +1,4 @@
-"""Work shared out to processes that end with the one that started them."""
+"""Worker processes that end with the process that started them."""
 
 import multiprocessing
 import os
@@ -26,20 +26,20 @@ def each(
     *,
     threads: int = 1,
 ) -> Iterator[tuple[Task, Result]]:
-    """Do ``work`` for every task in processes of their own.
+    """Run ``work`` for every task in worker processes.
 
-    After an error, tasks under way are finished and those that wait are dropped. Where this
-    process is stopped or killed, its workers end at once.
+    After an error, running tasks are finished and waiting ones are dropped. Where this process
+    is stopped or killed, its workers end at once.
 
     Args:
-        work: Importable by its name, as is all that is sent.
-        tasks: One call each.
-        jobs: Processes at most.
+        work: A function importable by its name, as everything sent must be.
+        tasks: The argument of each call.
+        jobs: Maximal number of processes.
         begin: Called once in every process before its first task.
         threads: CPU threads of each process.
 
     Yields:
-        Tasks with what came of them, as they finish.
+        Tasks with their results, as they finish.
 
     Raises:
         UserError: A process was killed from outside.
@@ -81,12 +81,12 @@ def end_workers() -> None:
 
 @contextmanager
 def _undisturbed() -> Generator[None]:
-    """Processes that are started within never see Ctrl-C, which a terminal sends to all at once."""
+    """Shield processes started within from Ctrl-C, which a terminal sends to all at once."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        # what came meanwhile is delivered now
+        # signals that arrived meanwhile are delivered now
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -1,9 +1,9 @@
-"""Records of one clip: frames and a waveform with their rates. Knows no file and no model.
+"""Clips in memory: frames and a waveform with their rates; independent of files and models.
 
-The canonical layout is the same everywhere outside networks: frames are float32 in [0, 1], shape
-(frames, height, width, 3); sound is one channel of float32 in [−1, 1], shape (samples,). Frame i is
-shown at exactly i/fps seconds, sample j at j/sample_rate. What is not finite is refused here,
-whatever made it, before it can become a black picture in a file.
+The canonical layout is the same everywhere outside networks: frames are float32 in [0, 1],
+shape (frames, height, width, 3); sound is one channel of float32 in [−1, 1], shape (samples,).
+Frame i is shown at exactly i/fps seconds, sample j at j/sample_rate. Values that are not finite
+are refused here, whatever produced them, before they can become a black picture in a file.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mmdisco.errors import UserError
 
 
 class NotFiniteError(UserError):
-    """A picture or a sound holds NaN or infinity, so it can be neither shown nor played."""
+    """Frames or samples hold NaN or infinity, so they can be neither shown nor played."""
 
 
 Frames = npt.NDArray[np.float32]
@@ -25,11 +25,11 @@ Waveform = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Video:
-    """A picture track.
+    """A video track.
 
     Attributes:
         frames: (frames, height, width, 3), RGB in [0, 1]; at least one frame.
-        fps: Frames a second, exact.
+        fps: Frames per second, exact.
     """
 
     frames: Frames
@@ -46,23 +46,23 @@ class Video:
 
     @property
     def seconds(self) -> Fraction:
-        """Duration: the last frame is shown for 1/fps like the others."""
+        """Duration in seconds: the last frame is shown for 1/fps like the others."""
         return len(self.frames) / self.fps
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
-        """When each frame is shown, in seconds, shape (frames,)."""
+        """Time of each frame in seconds, shape (frames,)."""
         return np.arange(len(self.frames)) / float(self.fps)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Audio:
-    """A sound track of one channel.
+    """An audio track of one channel.
 
     Attributes:
         waveform: (samples,), in [−1, 1]; at least one sample. All zeros is a silent track, which is
             not the same as no track.
-        sample_rate: Samples a second.
+        sample_rate: Samples per second.
     """
 
     waveform: Waveform
@@ -79,7 +79,7 @@ class Audio:
 
     @property
     def seconds(self) -> Fraction:
-        """Duration."""
+        """Duration in seconds."""
         return Fraction(len(self.waveform), self.sample_rate)
 
     @property
@@ -90,18 +90,18 @@ class Audio:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AudioVideo:
-    """A sound and a picture track that start together."""
+    """An audio and a video track that start together."""
 
     audio: Audio
     video: Video
 
 
 def samples_for(video: Video, sample_rate: int) -> int:
-    """How many samples last as long as the video, rounded to the nearest."""
+    """Return the number of samples that last as long as the video, rounded to the nearest."""
     return round(video.seconds * sample_rate)
 
 
 def _expect_finite(name: str, values: npt.NDArray[np.float32]) -> None:
-    # a sum is finite only if all of it is, and needs no second array of the size of a film
+    # a sum is finite only if all of it is, and needs no second array of the size of the video
     if not np.isfinite(values.sum(dtype=np.float64)):
         raise NotFiniteError(f"the {name} holds values that are not finite numbers")

@@ -1,8 +1,9 @@
-"""When the frames and samples of a file are shown and played.
+"""Times at which the frames and samples of a file are shown and played.
 
-Stamps are a container's own: they may begin anywhere, begin anew where parts were joined end to end
-(transport streams, Ogg), and count by a clock that says nothing about the rate of frames. ``Clock``
-turns them into seconds after time 0: the first frame, or the first sample without a picture.
+Time stamps are specific to a container: they may begin anywhere, restart where parts were
+concatenated (transport streams, Ogg), and count by a clock that says nothing about the frame
+rate. ``Clock`` converts them to seconds after time 0: the first frame, or the first sample
+without a video track.
 """
 
 from collections.abc import Iterator
@@ -29,22 +30,23 @@ else:
     AnyPacket = Packet  # generic in its stub alone
 
 UNSTATED_RATE: Final = Fraction(25)
-_HIGHEST_STATED: Final = Fraction(120)  # frames a second; a higher one may be that of a clock
+_HIGHEST_STATED: Final = Fraction(120)  # frames per second; a higher one may be that of a clock
 _MEASURED: Final = 600  # packets from which a rate is measured
-_ALIKE: Final = Fraction(1, 100)  # by which a stated rate may differ from the measured one
-_BACK: Final = Fraction(1, 10)  # seconds; stamps of one track that go back by more begin anew
-_FORTH: Final = Fraction(10)  # seconds; so do those that jump ahead by more
-_JOINABLE: Final = ("mpeg", "ogg")  # formats whose files may be joined end to end
+# relative difference at which a stated rate still matches the measured one
+_ALIKE: Final = Fraction(1, 100)
+_BACK: Final = Fraction(1, 10)  # seconds; stamps of one track that go back by more are a restart
+_FORTH: Final = Fraction(10)  # seconds; so are those that jump ahead by more
+_JOINABLE: Final = ("mpeg", "ogg")  # formats whose files may be concatenated
 _TAIL: Final = Fraction(15, 100)  # seconds that a codec may add to the sound at either end
 
 
 @dataclass(frozen=True)
 class Clock:
-    """From stamps to seconds.
+    """Conversion of time stamps to seconds.
 
     Attributes:
         zero: Stamp of time 0, in seconds.
-        shifts: Seconds to add to the stamps of each part that was joined; one part has 0.
+        shifts: Seconds to add to the stamps of each concatenated part; (0,) for one part.
     """
 
     zero: Fraction
@@ -52,13 +54,15 @@ class Clock:
 
     @property
     def joined(self) -> bool:
-        """Whether stamps begin anew on the way, so that no place can be sought by them."""
+        """Whether stamps restart within the file, so that no position can be sought by them."""
         return len(self.shifts) > 1
 
     def packets(
         self, container: InputContainer, *streams: VideoStream | AudioStream
     ) -> Iterator[AnyPacket]:
-        """The packets of tracks from where the container stands, with stamps that never jump.
+        """Yield the packets of tracks, with stamps that never jump.
+
+        Reading begins at the container's present position.
 
         Raises:
             UserError: There are more parts than before.
@@ -76,10 +80,10 @@ class Clock:
 
 
 def clock_of(container: InputContainer, sound: int | None = None) -> Clock:
-    """The clock of an opened file, with the sound track of a number.
+    """Return the clock of an opened file and of its audio track of a given number.
 
     Raises:
-        UserError: Stamps jump, and not in picture and sound alike.
+        UserError: Stamps jump, and not in video and audio alike.
     """
     path = path_of(container)
     status = path.stat()
@@ -87,7 +91,7 @@ def clock_of(container: InputContainer, sound: int | None = None) -> Clock:
 
 
 def rate_of(container: InputContainer) -> Fraction:
-    """Frames a second of the picture: as stated, unless that is only the clock of the stamps."""
+    """Return the frame rate: as stated, unless that is only the clock of the stamps."""
     stated = picture_track(container).average_rate
     if stated is not None and 0 < stated <= _HIGHEST_STATED:
         return stated
@@ -101,14 +105,14 @@ def rate_of(container: InputContainer) -> Fraction:
 
 
 class _Parts:
-    """Counts, for each track, how often its stamps begin anew."""
+    """Counter, for each track, of how often its stamps restart."""
 
     def __init__(self) -> None:
         self._part: dict[int, int] = {}
         self._last: dict[int, Fraction] = {}
 
     def of(self, packet: AnyPacket) -> int:
-        """The part that a packet belongs to, from 0."""
+        """Return the part that a packet belongs to, from 0."""
         index = packet.stream_index
         part = self._part.setdefault(index, 0)
         if packet.dts is None:
@@ -123,7 +127,7 @@ class _Parts:
 
 @lru_cache(maxsize=4096)
 def _clock(path: Path, size: int, changed: int, sound: int | None) -> Clock:
-    del size, changed  # they tell a file from one of the same name
+    del size, changed  # they distinguish a file from a later one of the same name
     with opened(path) as container:
         zero = _zero(container, sound)
     with opened(path) as container:
@@ -150,7 +154,7 @@ def _zero(container: InputContainer, sound: int | None) -> Fraction:
 
 
 def _shifts(container: InputContainer, sound: int | None) -> tuple[Fraction, ...]:
-    """What is added to the stamps of each part, so that it begins where the one before ends."""
+    """Return the shift of each part's stamps by which it begins where the one before ends."""
     streams: list[VideoStream | AudioStream] = []
     if pictures(container):
         streams.append(picture_track(container))
@@ -182,7 +186,7 @@ def _joined(path: Path, tracks: list[list[tuple[Fraction, Fraction]]]) -> tuple[
 
 
 def _whole(spans: list[tuple[Fraction, Fraction]]) -> tuple[Fraction, Fraction]:
-    """Where a part begins and ends: as its picture does, unless the sound lasts much longer."""
+    """Return begin and end of a part: its video's, unless the audio lasts much longer."""
     begin, end = spans[0]
     for first, last in spans[1:]:
         begin = first if first < begin - _TAIL else begin

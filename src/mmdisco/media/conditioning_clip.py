@@ -1,8 +1,8 @@
-"""A user's file as one given side: as models take it, and as the clip will have it.
+"""A user's file as the given side: as models take it, and as the output clip contains it.
 
-Models make clips of one length. Of a longer file a stretch is taken; a shorter one is filled, a
-picture with its last frame and a sound with silence, on both sides alike, so that what is made lies
-beside what it was made for.
+Models make clips of one length. Of a longer file an excerpt is taken; a shorter one is padded,
+video with its last frame and audio with silence, in the model's input and in the output alike,
+so that the generated side stays synchronous with the given one.
 """
 
 import math
@@ -28,19 +28,19 @@ from mmdisco.media.read import (
 )
 
 BEGINNING: Final = Fraction(0)
-MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits a film fits into memory
+MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits an excerpt fits into memory
 MOST_FPS: Final = Fraction(60)
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The clips that models make and take.
+    """Format of the clips that models make and take.
 
     Attributes:
         seconds: Length.
-        fps: Frames a second.
+        fps: Frames per second.
         size: Height and width, pixels.
-        sample_rate: Samples a second.
+        sample_rate: Samples per second.
     """
 
     seconds: Fraction
@@ -55,7 +55,7 @@ class ClipSpec:
 
 
 def share(path: Path, start: Fraction, seconds: Fraction) -> str:
-    """How much of a file is used where ``seconds`` from ``start`` on are wanted, in words.
+    """Describe in words which part of a file is used for ``seconds`` from ``start`` on.
 
     Raises:
         UserError: The file cannot be read.
@@ -72,14 +72,14 @@ def share(path: Path, start: Fraction, seconds: Fraction) -> str:
 def read_conditioning_video(
     path: Path, form: ClipSpec, most_pixels: int = MOST_PIXELS, start: Fraction = BEGINNING
 ) -> tuple[Video, Video]:
-    """The picture of a file from ``start`` on as models take it, and at its own rate and size.
+    """Return the video of a file from ``start`` on as models take it, and as the clip shows it.
 
-    What is larger than ``most_pixels`` is shown scaled down to it, what is faster than 60 fps at
-    60, and what is slower than the form at the form's rate, or its last frame would outlast the
-    sound.
+    The second keeps the file's own rate and size within limits: it is scaled down to
+    ``most_pixels``, reduced to 60 fps, and raised to the model's frame rate, since the last frame
+    would otherwise outlast the sound.
 
     Raises:
-        UserError: The file has no picture track or no frames, or cannot be read.
+        UserError: The file has no video track or no frames, or cannot be read.
     """
     selection = ReadSpec(start, form.seconds, fps=form.fps, size=form.size)
     seen = read_video(path, selection)
@@ -93,16 +93,16 @@ def read_conditioning_video(
 def read_conditioning_audio(
     path: Path, form: ClipSpec, start: Fraction = BEGINNING, audio_track: int | None = None
 ) -> tuple[Audio, Audio]:
-    """The sound of a file from ``start`` on as models take it, and at the file's own rate.
+    """Return the audio of a file from ``start`` on as models take it, and at the file's own rate.
 
     Args:
         path: The file.
-        form: Of the clips.
+        form: Format of the clips.
         start: Seconds after time 0.
-        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+        audio_track: Number of the audio track, from 1; None is the one that a player plays.
 
     Raises:
-        UserError: The file has no sound track or no samples, or cannot be read.
+        UserError: The file has no audio track or no samples, or cannot be read.
     """
     selection = ReadSpec(start, form.seconds, audio_track=audio_track)
     played = read_audio(path, selection)
@@ -116,7 +116,7 @@ def read_conditioning_audio(
 
 
 def _shown_size(path: Path, most_pixels: int) -> tuple[int, int] | None:
-    # the first frame, for only a decoded one knows its rotation
+    # the first frame, since only a decoded one has its rotation
     first = read_video(path, ReadSpec(seconds=Fraction(1), fps=Fraction(1)))
     height, width = first.frames.shape[1:3]
     if height * width <= most_pixels:

@@ -1,9 +1,9 @@
-"""Tracks of a file as they are: their packets, taken over without decoding.
+"""Stream copy: packets of a file's tracks, taken over without decoding.
 
-A picture is taken over where that is exact: the stretch begins with a key frame, no frame of it
-needs one beyond its end, and the file lasts as long. A sound is taken over into containers that can
-leave out what its decoder needs before the stretch, or sample by sample. Otherwise a track has to
-be encoded anew; a sound keeps its channels and its rate then.
+A video track is copied where that is exact: the excerpt begins with a key frame, no frame of it
+needs one beyond its end, and the file lasts as long. An audio track is copied into containers
+that can skip what its decoder needs before the excerpt, or sample by sample. Otherwise a track
+is re-encoded; audio keeps its channels and its rate then.
 """
 
 from collections.abc import Iterator
@@ -28,30 +28,31 @@ if TYPE_CHECKING:  # generic in its stubs alone
 else:
     _Packet = Packet
 
-# Samples a second: all that AAC has.
+# Samples per second: all rates of AAC.
 SOUND_RATES: Final = frozenset(
     (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 )
-FALLBACK_RATE: Final = 48_000  # instead of one that no clip can be written at
+FALLBACK_RATE: Final = 48_000  # instead of a rate that no clip can be written at
 
-_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"  # as FFmpeg names formats
-_PICTURES: Final = frozenset(("h264", "hevc", "av1", "vp9"))  # that mp4, mov and mkv all hold
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of the format
+# codecs that mp4, mov and mkv all hold
+_PICTURES: Final = frozenset(("h264", "hevc", "av1", "vp9"))
 _PICTURE_SOURCES: Final = frozenset((_MP4, "matroska,webm"))
-_SOUNDS: Final = frozenset(("aac", "mp3"))  # that every player takes in mp4 and mov
+_SOUNDS: Final = frozenset(("aac", "mp3"))  # codecs that every player supports in mp4 and mov
 _SOUND_SOURCES: Final = frozenset((_MP4, "matroska,webm", "mp3"))
-_TRIMMING: Final = frozenset((".mp4", ".mov"))  # containers that can leave out a beginning
+_TRIMMING: Final = frozenset((".mp4", ".mov"))  # containers that can skip a beginning
 _SAMPLES: Final = "pcm_s16le"
 _HOLDING_SAMPLES: Final = frozenset((".mov", ".mkv"))
 _SLACK: Final = Fraction(2, 1000)  # seconds; containers round stamps to a millisecond
-_LEAD: Final = Fraction(15, 100)  # seconds of packets that settle a decoder of sound
-_BITS: Final = 128_000  # a second of one channel
+_LEAD: Final = Fraction(15, 100)  # seconds of packets until an audio decoder has settled
+_BITS: Final = 128_000  # per second and channel
 _LAYOUTS: Final = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.1", "5.1(side)", "7.1")
 _USUAL: Final = {1: "mono", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # layouts by channels
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The picture of a stretch of a file.
+    """Video of an excerpt of a file.
 
     Attributes:
         path: The file.
@@ -65,7 +66,7 @@ class Picture:
 
     @property
     def can_be_copied(self) -> bool:
-        """Whether the picture of exactly these seconds can be taken over.
+        """Whether the video of exactly these seconds can be copied.
 
         Raises:
             UserError: The file cannot be read.
@@ -74,7 +75,7 @@ class Picture:
             return bool(self._packets(container))
 
     def copy_into(self, target: OutputContainer) -> Iterator[_Packet]:
-        """Add the track, then give its packets, their stamps counted from the start."""
+        """Add the track, then yield its packets, their stamps counted from the start."""
         # the source stays open until the last packet is taken
         with opened(self.path) as container:
             packets = self._packets(container)
@@ -82,7 +83,7 @@ class Picture:
             yield from _moved(packets, clock_of(container).zero + self.start, track)
 
     def _packets(self, container: InputContainer) -> list[_Packet]:
-        """Those of the stretch in the order of the file; none if they are not all that it needs."""
+        """Return the excerpt's packets in the order of the file; none if they do not suffice."""
         stream, clock = picture_track(container), clock_of(container)
         rate, base = rate_of(container), stream.time_base
         known = stream.codec_context.codec.canonical_name in _PICTURES
@@ -103,7 +104,7 @@ class Picture:
                 return []
             inside = first - _SLACK <= stamp < end - _SLACK
             if kept and (stamp < first - _SLACK or (inside and beyond)):
-                return []  # a frame of the stretch needs one outside it
+                return []  # a frame of the excerpt needs one outside it
             beyond = beyond or not inside
             if inside:
                 kept.append(packet)
@@ -116,13 +117,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound of a stretch of a file.
+    """Audio of an excerpt of a file.
 
     Attributes:
         path: The file.
         start: Seconds after time 0.
         seconds: Length.
-        number: Of the sound track, from 1; None is the one that a player plays.
+        number: Number of the audio track, from 1; None is the one that a player plays.
     """
 
     path: Path
@@ -131,7 +132,7 @@ class Sound:
     number: int | None = None
 
     def way(self, suffix: str) -> str:
-        """What becomes of it in a container whose names end in ``suffix``, in words.
+        """Describe in words what becomes of it in a container with the file ending ``suffix``.
 
         Raises:
             UserError: The file cannot be read.
@@ -143,7 +144,7 @@ class Sound:
         return f"the sound encoded anew, {layout} at {rate} Hz"
 
     def put_into(self, target: OutputContainer, suffix: str) -> Iterator[_Packet]:
-        """Add the track, then give its packets."""
+        """Add the track, then yield its packets."""
         with opened(self.path) as container:
             if self._copied(container, suffix):
                 track = target.add_stream_from_template(sound_track(container, self.number))
@@ -190,7 +191,7 @@ class Sound:
 def encoded(
     target: OutputContainer, waveform: Channels, rate: int, layout: str, codec: str = "aac"
 ) -> Iterator[_Packet]:
-    """Add a track of sound, then give its packets; sample 0 gets the stamp 0."""
+    """Add an audio track, then yield its packets; sample 0 gets the stamp 0."""
     track = target.add_stream(codec, rate=rate, layout=layout)
     assert isinstance(track, AudioStream)
     track.bit_rate = _BITS * len(waveform)

@@ -1,8 +1,8 @@
-"""Frames and sound of an opened file by their time stamps. Knows PyAV; knows no clip and no rate.
+"""Frames and sound of an opened file by their time stamps, through PyAV.
 
-Time 0 and the course of time are ``clock``'s, what a frame looks like is ``geometry``'s. A reader
-that starts in the middle seeks to a little before its place; where a file cannot be sought in, it
-reads from the beginning, so what comes out is the same.
+Time 0 and the passage of time are defined in ``clock``, the look of a frame in ``geometry``. A
+reader that starts in the middle seeks to a little before its position; where a file cannot be
+sought in, it reads from the beginning, so the output is the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,13 +30,13 @@ _STEPS_BACK: Final = (
     Fraction(5),
     Fraction(30),
 )  # seconds, until a seek is early enough
-_LEAD: Final = Fraction(1, 2)  # seconds of sound that settle a decoder before it is listened to
-_JITTER: Final = Fraction(1, 50)  # seconds; stamps of sound are rounded, but sound has no seams
+_LEAD: Final = Fraction(1, 2)  # seconds of audio until a decoder has settled
+_JITTER: Final = Fraction(1, 50)  # seconds; stamps of audio are rounded, but audio has no seams
 
 
 @dataclass
 class DecodeErrors:
-    """Where a track could not be decoded, filled while it is read.
+    """Places where a track could not be decoded, filled while it is read.
 
     Attributes:
         spans: First and last second of each such place, after time 0.
@@ -45,7 +45,7 @@ class DecodeErrors:
     spans: list[tuple[Fraction, Fraction]] = field(default_factory=list)
 
     def within(self, start: Fraction, end: Fraction) -> bool:
-        """Whether any of it lies between two times."""
+        """Whether any such place lies between two times."""
         return any(first < end and last >= start for first, last in self.spans)
 
 
@@ -55,15 +55,15 @@ def frames_at(
     step: Fraction,
     damage: DecodeErrors | None = None,
 ) -> Iterator[VideoFrame]:
-    """The frame that is on screen at each of ``times``, for as long as the picture lasts.
+    """Yield the frame that is on screen at each of ``times``, as long as the video lasts.
 
     Args:
         container: An opened file.
         times: Seconds after time 0, rising; may be endless. Frames are decoded as they are asked
             for, each once.
-        step: Seconds for which a frame of the result will be shown. What lasts less than half of it
-            beyond the end of the track is left out.
-        damage: Takes note of what cannot be decoded; without it that is an error.
+        step: Seconds for which a frame of the result will be shown. A remainder of the track
+            shorter than half of it is left out.
+        damage: Records what cannot be decoded; without it that is an error.
 
     Raises:
         UserError: Something cannot be decoded, and there is no ``damage``.
@@ -72,7 +72,7 @@ def frames_at(
     time = next(wanted, None)
     if time is None:
         return
-    # Containers round stamps to a millisecond; a frame that much late is still the one meant.
+    # Containers round stamps to a millisecond; a frame that is late by so much still counts.
     slack = min(Fraction(2, 1000), step / 4)
     begin, end, previous = time, Fraction(0), None
     track = _Track(container, picture_track(container), clock_of(container), damage)
@@ -85,7 +85,7 @@ def frames_at(
         previous = frame
         end = stamp + (frame.duration or 0) * (frame.time_base or Fraction(0))
         if begin <= stamp and time <= stamp + slack:
-            # A track too coarse to state how long its last frame lasts shows it once.
+            # A last frame whose duration the track does not state is shown once.
             end = max(end, time + step)
     end = max(end, track.repeated)
     while previous is not None and end - time > step / 2:
@@ -102,19 +102,20 @@ def sound(
     damage: DecodeErrors | None = None,
     number: int | None = None,
 ) -> tuple[Waveform, int]:
-    """The sound from ``start`` on as one channel, with its rate; shorter where the track ends.
+    """Return the sound from ``start`` on as one channel, and its rate.
 
-    A late track begins with silence; holes in it are silent.
+    A late track begins with silence; gaps in it are silent. The result is shorter where the track
+    ends early.
 
     Args:
-        container: An opened file with a sound track.
+        container: An opened file with an audio track.
         start: Seconds after time 0.
-        seconds: At most so many.
+        seconds: Maximal length.
         damage: As for ``frames_at``.
-        number: Of the sound track, from 1; None is the one that a player plays.
+        number: Number of the audio track, from 1; None is the one that a player plays.
 
     Raises:
-        UserError: As for ``frames_at``, or it does not fit into memory.
+        UserError: As for ``frames_at``, or the sound does not fit into memory.
         ValueError: A sample is not a number.
     """
     rate = sound_track(container, number).rate
@@ -130,7 +131,7 @@ def channels(
     damage: DecodeErrors | None = None,
     number: int | None = None,
 ) -> Channels:
-    """As ``sound``, with the channels and the rate of a mixer."""
+    """Return the same as ``sound``, with the channels and the rate of a mixer."""
     stream = sound_track(container, number)
     track = _Track(container, stream, clock_of(container, number), damage)
     path = path_of(container)
@@ -159,10 +160,10 @@ def channels(
 
 @dataclass
 class _Track:
-    """One track that is being decoded.
+    """A track that is being decoded.
 
     Attributes:
-        repeated: Until when, in seconds, the last frame is shown by packets that only repeat it.
+        repeated: End, in seconds, of the packets that only repeat the last frame.
     """
 
     container: InputContainer
@@ -186,7 +187,7 @@ def _pictures(track: _Track, since: Fraction) -> Iterator[tuple[VideoFrame, Frac
 def _placed(
     track: _Track, start: Fraction, mixer: Mixer, rate: int
 ) -> Iterator[tuple[int, Channels]]:
-    """Blocks with the sample, counted from ``start``, that each begins at."""
+    """Yield blocks, each with the index of its first sample counted from ``start``."""
     after: int | None = None
     for frame, stamp in _sought(track, max(Fraction(0), start - _LEAD), Fraction(0)):
         assert isinstance(frame, AudioFrame)
@@ -205,7 +206,7 @@ def _placed(
 def _sought(
     track: _Track, since: Fraction, step: Fraction
 ) -> Iterator[tuple[VideoFrame | AudioFrame, Fraction]]:
-    """Decoded frames with their seconds after time 0, the first at or before ``since``."""
+    """Yield decoded frames with their seconds after time 0, the first at or before ``since``."""
     zero = track.clock.zero
     for back in _STEPS_BACK:
         if since - back <= 0 or track.clock.joined:

@@ -1,4 +1,4 @@
-"""Frames as a player shows them: turned and mirrored, of square pixels, in their own colours."""
+"""Frames as a player shows them: rotated and mirrored, of square pixels, in their own colours."""
 
 from fractions import Fraction
 from typing import Any, Final, cast
@@ -12,16 +12,17 @@ from av.video.stream import VideoStream
 
 from mmdisco.media.clip import Frames
 
-_SLIMMEST: Final = 4  # sides that differ more are cut before they are scaled, lest they fill memory
+# aspect ratios beyond this are cropped before scaling, which would otherwise fill memory
+_SLIMMEST: Final = 4
 _WIDEST_PIXEL: Final = 8  # a pixel more oblong than that is damage
 _SQUARE: Final = Fraction(1)
 _HDR: Final = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
-_UNSPECIFIED: Final = 2  # of matrices, as ITU-T H.273 numbers them
+_UNSPECIFIED: Final = 2  # the unspecified matrix in ITU-T H.273
 _HDR_MATRICES: Final = {14: "ICtCp", 15: "IPT"}
 
 
 def pixel_shape(stream: VideoStream) -> Fraction:
-    """Width of a pixel by its height, 1 where it is not stated or cannot be."""
+    """Return the width of a pixel by its height, 1 where it is not stated or implausible."""
     stated = stream.sample_aspect_ratio
     if stated is None or not Fraction(1, _WIDEST_PIXEL) <= stated <= _WIDEST_PIXEL:
         return _SQUARE
@@ -29,22 +30,22 @@ def pixel_shape(stream: VideoStream) -> Fraction:
 
 
 def hdr(transfer: int, matrix: int) -> str | None:
-    """What kind of HDR a picture is, None if it is none."""
+    """Return the kind of HDR of a frame, None if it is not HDR."""
     return _HDR.get(cast("ColorTrc", transfer)) or _HDR_MATRICES.get(matrix)
 
 
 def stated_hdr(stream: VideoStream) -> str | None:
-    """As ``hdr``, by what the file says of a track."""
+    """Return the same as ``hdr``, by the metadata of a track."""
     return hdr(stream.color_trc, stream.colorspace)
 
 
 def upright(
     frame: VideoFrame, size: tuple[int, int] | None, pixel: Fraction = _SQUARE
 ) -> npt.NDArray[np.uint8]:
-    """RGB bytes (height, width, 3) as they are shown; cut from the middle and scaled.
+    """Return RGB bytes (height, width, 3) as they are shown, centre-cropped and scaled.
 
     Args:
-        frame: As it was decoded.
+        frame: The decoded frame.
         size: (height, width) of the result; None keeps the frame's, with square pixels.
         pixel: Width of a pixel by its height.
 
@@ -65,12 +66,12 @@ def upright(
 
 
 def pixels(frame: VideoFrame, size: tuple[int, int] | None, pixel: Fraction = _SQUARE) -> Frames:
-    """As ``upright``, in [0, 1]."""
+    """Return the same as ``upright``, in [0, 1]."""
     return upright(frame, size, pixel).astype(np.float32) / np.float32(255)
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """The part of the display matrix that turns and mirrors: x' = ax + cy, y' = bx + dy."""
+    """Return the display matrix's rotation and mirroring: x' = ax + cy, y' = bx + dy."""
     found = cast("Any", frame.side_data).get(Type.DISPLAYMATRIX)
     if found is None:
         return 1, 0, 0, 1
@@ -79,7 +80,7 @@ def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def _square(frame: VideoFrame, pixel: Fraction) -> tuple[int, int]:
-    """Height and width with square pixels; the shorter side of a pixel is stretched."""
+    """Return height and width with square pixels; the shorter side of a pixel is stretched."""
     if pixel >= 1:
         return frame.height, max(1, round(frame.width * pixel))
     return max(1, round(frame.height / pixel)), frame.width
@@ -100,7 +101,7 @@ def _covering(frame: VideoFrame, size: tuple[int, int], pixel: Fraction) -> npt.
 
 
 def _less_slim(frame: VideoFrame, aspect: Fraction) -> VideoFrame:
-    """The middle of a frame that is ``aspect`` times wider than wanted, or 1/aspect higher."""
+    """Return the middle of a frame that is ``aspect`` times too wide, or 1/aspect too high."""
     rgb = _rgb(frame, frame.height, frame.width, "BILINEAR")
     wide = min(frame.width, -(-frame.width // max(aspect, _SQUARE)))
     tall = min(frame.height, -(-frame.height // max(1 / aspect, _SQUARE)))
@@ -110,7 +111,7 @@ def _less_slim(frame: VideoFrame, aspect: Fraction) -> VideoFrame:
 
 
 def _rgb(frame: VideoFrame, height: int, width: int, scaler: str) -> npt.NDArray[np.uint8]:
-    """A frame in RGB by its own matrix and range; an unstated matrix is a player's guess."""
+    """Convert a frame to RGB by its matrix and range; an unstated matrix is a player's guess."""
     kind = hdr(frame.color_trc, frame.colorspace)
     if kind is not None:
         raise ValueError(f"the picture is HDR ({kind}): bring it to BT.709 first")

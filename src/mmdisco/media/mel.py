@@ -1,8 +1,10 @@
 """Waveform ↔ log-mel spectrogram, both without a trained network.
 
-mel[l, m] = Σ_k M[m, k] |STFT[l, k]|, compressed as 2 ln(mel / quietest) / ln(loudest / quietest)
-less 1, so that −1 is silence and 1 a loud tone. Back: M is inverted under the constraint that
-magnitudes are not negative, the phases are found by fast Griffin-Lim (Perraudin et al. 2013).
+    mel[l, m] = Σ_k M[m, k] |STFT[l, k]|
+    value     = 2 ln(mel / quietest) / ln(loudest / quietest) − 1
+
+so that −1 is silence and 1 a loud tone. For the inverse, M is inverted under the constraint that
+magnitudes are not negative, and the phases are found by fast Griffin-Lim (Perraudin et al. 2013).
 """
 
 import math
@@ -17,17 +19,17 @@ from mmdisco.shapes import AudioLatent
 
 @dataclass(frozen=True)
 class MelScale:
-    """The spectrogram's axes and range.
+    """Axes and range of a log-mel spectrogram.
 
     Attributes:
-        sample_rate: Samples a second.
+        sample_rate: Samples per second.
         hop: Samples between two columns; a waveform of n hops has n columns.
         n_fft: Samples of one Hann window, a multiple of 2.
         bins: Triangular filters, evenly spaced in mel (2595 lg(1 + f/700)).
         lowest: Lower edge of the lowest filter, Hz.
         highest: Upper edge of the highest filter, Hz.
         quietest: Magnitude at and below which the value is −1; a sine of amplitude 1 has 1.
-        loudest: Magnitude of value 1; more is not clipped.
+        loudest: Magnitude of value 1; larger ones are not clipped.
     """
 
     sample_rate: int = 16_000
@@ -40,18 +42,18 @@ class MelScale:
     loudest: float = 0.5
 
     def analyse(self, waveform: Tensor) -> AudioLatent:
-        """Spectrograms (b, 1, l, m) of waveforms (b, samples), l = samples // hop."""
+        """Compute spectrograms (b, 1, l, m) of waveforms (b, samples), l = samples // hop."""
         columns = waveform.shape[1] // self.hop
         mel = self._magnitude(self._stft(waveform)[..., :columns]).transpose(1, 2)
         return self._compress(mel @ self.filters.T).unsqueeze(1)
 
     def synthesise(self, mel: AudioLatent, iterations: int = 32, seed: int = 0) -> Tensor:
-        """Waveforms (b, l · hop) whose spectrograms come near ``mel`` (b, 1, l, m).
+        """Return waveforms (b, l · hop) whose spectrograms approximate ``mel`` (b, 1, l, m).
 
         Args:
-            mel: As ``analyse`` gives it; any value is allowed, below −1 counts as −1.
-            iterations: Of Griffin-Lim.
-            seed: Of the phases it begins with; the same for every waveform of the batch.
+            mel: As ``analyse`` returns it; any value is allowed, below −1 counts as −1.
+            iterations: Iterations of Griffin-Lim.
+            seed: Seed of the initial phases, which are equal for every waveform of the batch.
         """
         linear = self._invert(self._expand(mel[:, 0]))
         # analyse drops the column centred on the very end; the last one stands in for it.
@@ -84,7 +86,7 @@ class MelScale:
         return torch.stft(waveform, self.n_fft, self.hop, window=self._window, return_complex=True)
 
     def _magnitude(self, spectrum: Tensor) -> Tensor:
-        """Amplitude of the sine that would give each bin: a Hann window sums to n_fft/2."""
+        """Return the amplitude of each bin's sine: a Hann window sums to n_fft/2."""
         return spectrum.abs() / (self.n_fft / 4)
 
     def _compress(self, mel: Tensor) -> Tensor:
@@ -92,12 +94,12 @@ class MelScale:
         return 2 / span * (mel.clamp(min=self.quietest) / self.quietest).log() - 1
 
     def _expand(self, mel: Tensor) -> Tensor:
-        """Inverse of ``_compress``, with what is barely above silence taken as silence."""
+        """Invert ``_compress``; values barely above silence count as silence."""
         span = math.log(self.loudest / self.quietest)
         return self.quietest * ((mel.clamp(min=-1) + 1) * span / 2).expm1()
 
     def _invert(self, mel: Tensor, iterations: int = 20) -> Tensor:
-        """Linear magnitudes ≥ 0 of least squared error (Lee and Seung 2001, multiplicative)."""
+        """Return magnitudes ≥ 0 of least squared error (Lee and Seung 2001, multiplicative)."""
         linear = (mel @ self._pseudo_inverse.T).clamp(min=1e-7)
         gram, wanted = self.filters.T @ self.filters, mel @ self.filters
         for _ in range(iterations):
@@ -105,7 +107,7 @@ class MelScale:
         return linear
 
     def _griffin_lim(self, target: Tensor, phase: Tensor, iterations: int) -> Tensor:
-        """Alternate between the wanted magnitudes and spectra that a waveform can have."""
+        """Alternate between the target magnitudes and spectra that a waveform can have."""
         momentum, length = 0.99, (target.shape[2] - 1) * self.hop
         previous = torch.zeros_like(target)
         for _ in range(iterations):

@@ -1,6 +1,6 @@
-"""Channels of a sound as one, or as other channels, at one rate.
+"""Down- and upmixing of audio channels, and resampling to one rate.
 
-They are mixed by FFmpeg's own weights scaled to a sum of 1, which never clips.
+Channels are mixed by FFmpeg's own weights scaled to a sum of 1, which never clips.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ Channels = npt.NDArray[np.float32]  # (channels, samples)
 
 
 class Mixer:
-    """Mixes frames into blocks of the same channels at one rate, whatever form each frame has.
+    """Mixer of frames into blocks of the same channels at one rate, whatever each frame's format.
 
     Args:
-        rate: Samples a second of the result.
+        rate: Samples per second of the result.
         layout: Its channels, as FFmpeg names them.
     """
 
@@ -30,18 +30,18 @@ class Mixer:
         self._graph: Graph | None = None
 
     def mixed(self, frame: AudioFrame) -> Iterator[Channels]:
-        """What is ready once ``frame`` is in."""
+        """Yield the blocks that are complete once ``frame`` is in."""
         channels = len(frame.layout.channels)
         form = (frame.format.name, frame.layout.name, channels, frame.sample_rate)
         if self._graph is None or form != self._form:
-            # the track changes its form on the way, as broadcasts do between programmes
+            # the track changes its format on the way, as broadcasts do between programmes
             yield from self.rest()
             self._form, self._graph = form, _graph(frame, self._rate, self._layout)
         self._graph.push(frame)
         yield from _ready(self._graph)
 
     def rest(self) -> Iterator[Channels]:
-        """What a filter still holds back."""
+        """Yield the samples that a filter still holds back."""
         graph, self._graph = self._graph, None
         if graph is not None:
             graph.push(None)

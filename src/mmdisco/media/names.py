@@ -1,4 +1,4 @@
-"""Names of files as FFmpeg must be told them."""
+"""File names in the form that FFmpeg needs."""
 
 from pathlib import Path
 from typing import Final
@@ -7,14 +7,14 @@ _PROTOCOL: Final = "file:"
 
 
 def url(path: Path) -> str:
-    """``path`` with the protocol ``file`` before it.
+    """Return ``path`` with the protocol ``file`` before it.
 
-    FFmpeg takes a bare name for a URL: of "talk: part 1.mp4" it would ask a protocol "talk", and
-    "concat:a|b" it would join.
+    FFmpeg takes a bare name for a URL: for "talk: part 1.mp4" it would look up a protocol
+    "talk", and "concat:a|b" it would concatenate.
     """
     return f"{_PROTOCOL}{path}"
 
 
 def path_in(url: str) -> Path:
-    """The path that ``url`` was made of."""
+    """Invert ``url``."""
     return Path(url.removeprefix(_PROTOCOL))

@@ -1,6 +1,6 @@
-"""Opens files of any container and codec that FFmpeg knows, and chooses what a player would play.
+"""Opening of files of any container and codec that FFmpeg knows, and the choice of tracks.
 
-Whatever goes wrong within one file, FFmpeg's errors and all others, is one line that names it.
+Any failure within one file, FFmpeg's errors and all others, becomes one line that names it.
 """
 
 from collections.abc import Generator, Sequence
@@ -22,7 +22,7 @@ from mmdisco.media.names import path_in, url
 MOST_SIDE: Final = 16_384
 MOST_PIXELS: Final = 8192 * 8192
 MOST_BYTES: Final = 4 * 2**30  # of frames or samples that one reading may ask for
-# a playlist must not lead to other files or into the net
+# a playlist must not lead to other files or to the network
 _OPTIONS: Final = {"protocol_whitelist": "file"}
 _S = TypeVar("_S", VideoStream, AudioStream)
 _NO_PICTURES: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -31,7 +31,7 @@ _ASIDE: Final = Disposition.comment | Disposition.visual_impaired | Disposition.
 
 @contextmanager
 def opened(path: Path) -> Generator[InputContainer]:
-    """The file at ``path``; whatever cannot be done with it becomes one clear line.
+    """Open the file at ``path``; any failure becomes one clear line.
 
     Raises:
         UserError: It cannot be read.
@@ -50,17 +50,17 @@ def opened(path: Path) -> Generator[InputContainer]:
 
 
 def path_of(container: InputContainer) -> Path:
-    """The path that ``opened`` was given."""
+    """Return the path that ``opened`` was given."""
     return path_in(container.name)
 
 
 def pictures(container: InputContainer) -> list[VideoStream]:
-    """The picture tracks; a cover or a thumbnail is none."""
+    """Return the video tracks; a cover or a thumbnail is none."""
     return [one for one in container.streams.video if not one.disposition & _NO_PICTURES]
 
 
 def picture_track(container: InputContainer) -> VideoStream:
-    """The picture that a player shows: the default one, or else the first.
+    """Return the video track that a player shows: the default one, or else the first.
 
     Raises:
         UserError: There is none, none can be decoded, or it is too large.
@@ -75,17 +75,17 @@ def picture_track(container: InputContainer) -> VideoStream:
     if max(width, height) > MOST_SIDE or width * height > MOST_PIXELS:
         raise UserError(f"{path_of(container)} has too large a picture: {width}x{height}")
     if not stream.codec_context.is_open:
-        # also of frames that are larger than the first
+        # also for frames that are larger than the first
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
 
 def sound_track(container: InputContainer, number: int | None = None) -> AudioStream:
-    """The sound that a player plays: the default one, or else the first; or that of a number.
+    """Return a numbered audio track, or the one a player plays: the default, or else the first.
 
     Args:
         container: An opened file.
-        number: Of the sound track, from 1; None is a player's choice.
+        number: Number of the audio track, from 1; None is a player's choice.
 
     Raises:
         UserError: There is none, not as many, or none can be decoded.
@@ -104,13 +104,13 @@ def sound_track(container: InputContainer, number: int | None = None) -> AudioSt
 
 
 def expect_room(path: Path, count: int, each: int, what: str) -> None:
-    """Make sure that what is to be read fits into memory, before memory is asked for.
+    """Check that data fits into memory before the memory is allocated.
 
     Args:
         path: The file.
-        count: How many frames or samples.
+        count: Number of frames or samples.
         each: Bytes of one.
-        what: What they are, in words.
+        what: Their name, for the message.
 
     Raises:
         UserError: It does not fit.

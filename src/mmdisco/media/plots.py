@@ -1,4 +1,4 @@
-"""One picture of one or several clips: frames, waveform and mel spectrogram over one time axis."""
+"""One figure of one or several clips: frames, waveform and mel spectrogram over one time axis."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
 from mmdisco.media.mel import MelScale
 
 _MOST_FRAMES = 16
-_WIDTH = 9.0  # inches a clip
+_WIDTH = 9.0  # inches per clip
 _COLUMNS = 2  # clips side by side
 
 
 def draw_clips(path: Path, clips: Mapping[str, AudioVideo]) -> None:
     """Draw every clip under its title, two side by side, as PNG.
 
-    Frame i spans i/fps to (i + 1)/fps on the time axis; of more than 16 frames every so-manieth is
-    drawn, as wide as those it stands for.
+    Frame i spans i/fps to (i + 1)/fps on the time axis; of more than 16 frames every n-th is
+    drawn, as wide as the n it represents.
 
     Raises:
         UserError: ``path`` cannot be written.
@@ -54,7 +54,7 @@ def draw_clips(path: Path, clips: Mapping[str, AudioVideo]) -> None:
 
 
 def contact_sheet(frames: Frames, columns: int) -> Frames:
-    """Frames (f, h, w, 3) in a grid (rows · h, columns · w, 3), row by row, the rest white."""
+    """Arrange frames (f, h, w, 3) row by row in a grid (rows · h, columns · w, 3) on white."""
     count, height, width, _ = frames.shape
     rows = -(-count // columns)
     grid = np.ones((rows * columns, height, width, 3), np.float32)

@@ -1,6 +1,6 @@
-"""What a file says of itself, before anything of it is decoded; and why it is of no use.
+"""Metadata of a file before anything of it is decoded, and reasons to skip it.
 
-Never hangs and fills no memory: pipes and devices are not opened, and packets are only looked at
+Never hangs and fills no memory: pipes and devices are not opened, and packets are only read
 near the end of a file, or where it does not state its length.
 """
 
@@ -28,20 +28,20 @@ from mmdisco.media.opening import (
     sound_track,
 )
 
-LEAST_SIDE: Final = 16  # pixels; smaller pictures show nothing
-_LONGEST: Final = Fraction(100 * 3600)  # seconds; stamps that say more are damaged
-_TAIL: Final = Fraction(3)  # seconds before the end where packets are looked at
-_TOLERANCE: Final = Fraction(1)  # seconds by which a whole file may end early
+LEAST_SIDE: Final = 16  # pixels; smaller frames show nothing
+_LONGEST: Final = Fraction(100 * 3600)  # seconds; stamps beyond it are damaged
+_TAIL: Final = Fraction(3)  # seconds before the end where packets are read
+_TOLERANCE: Final = Fraction(1)  # seconds by which a complete file may end early
 _TRUSTED: Final = ("mp4", "matroska", "avi")  # formats that state a length and do not guess it
 
 
 @dataclass(frozen=True)
 class SkipReason:
-    """Why a file or a clip is left out.
+    """Reason for which a file or a clip is skipped.
 
     Attributes:
-        reason: One of a few, to be counted.
-        detail: What there is to say about this one; may be empty.
+        reason: One of a few categories, to be counted.
+        detail: Details of this case; may be empty.
     """
 
     reason: str
@@ -50,10 +50,10 @@ class SkipReason:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """A file with picture and sound.
+    """A file with a video and an audio track.
 
     Attributes:
-        seconds: How long the picture lasts.
+        seconds: Length of the video.
         bytes: Size of the file.
     """
 
@@ -62,14 +62,14 @@ class VideoInfo:
 
 
 def probe(path: Path, audio_track: int | None = None) -> VideoInfo | SkipReason:
-    """Look at a file.
+    """Check whether clips with sound can be taken from a file.
 
     Args:
         path: The file.
-        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+        audio_track: Number of the audio track, from 1; None is the one that a player plays.
 
     Returns:
-        What it is, or why it is none that clips with sound can be taken from.
+        Its length and size, or the reason to skip it.
     """
     try:
         status = path.stat()
@@ -114,7 +114,7 @@ def _judged(
         return SkipReason("empty sound track")
     stated = _stated(film)
     trusted = any(name in container.format.name for name in _TRUSTED)
-    # Matroska may state when the last stamp is, not how long the file lasts
+    # Matroska may state the time of the last stamp, not how long the file lasts
     last = max(end, end + film.clock.zero)
     if trusted and stated is not None and last < stated - _TOLERANCE:
         told = f"ends at {float(end):.1f} s of {float(stated):.1f} s"
@@ -128,7 +128,7 @@ def _judged(
 
 @dataclass(frozen=True)
 class _Look:
-    """A file that is being looked at, and the tracks that are of use."""
+    """An opened file and its tracks in use."""
 
     container: InputContainer
     picture: VideoStream
@@ -137,7 +137,7 @@ class _Look:
 
 
 def _ends(film: _Look) -> tuple[Fraction, Fraction, bool]:
-    """Where the picture and the last of both tracks end, and whether there is sound at all."""
+    """Return the end of the video, the end of both tracks, and whether there is sound at all."""
     zero = film.clock.zero
     sounds = any(packet.size for packet in film.container.demux(film.sound))
     stated = _stated(film)
@@ -154,7 +154,7 @@ def _ends(film: _Look) -> tuple[Fraction, Fraction, bool]:
 
 
 def _stated(film: _Look) -> Fraction | None:
-    """Seconds that picture and sound are said to last; of the whole file where they say nothing."""
+    """Return the stated length of video and audio, or that of the whole file."""
     both = (film.picture, film.sound)
     lengths = [one.duration * one.time_base for one in both if one.duration and one.time_base]
     if len(lengths) == len(both):
@@ -171,7 +171,7 @@ def _seek(container: InputContainer, time: Fraction) -> None:
 
 
 def _last(film: _Look) -> dict[int, Fraction]:
-    """The end of the last packet of each track from here on, in seconds after time 0."""
+    """Return the end of each track's last packet from here on, in seconds after time 0."""
     ends: dict[int, Fraction] = {}
     for packet in film.clock.packets(film.container, film.picture, film.sound):
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -182,5 +182,5 @@ def _last(film: _Look) -> dict[int, Fraction]:
 
 
 def without_path(path: Path, message: str) -> str:
-    """The message without the name, which the report gives itself."""
+    """Return the message without the file's name, which the report contains anyway."""
     return message.replace(str(path), "").replace("cannot read :", "").lstrip(": ")

@@ -1,12 +1,12 @@
-"""Reads clips from files of any container and codec that FFmpeg knows, through PyAV.
+"""Reading of clips from files of any container and codec that FFmpeg knows, through PyAV.
 
-Time 0 is the first frame, or the first sample of a file without pictures. Frames are taken by their
-time stamps, never by counting, so variable rates and rounded stamps come out right; sound is placed
-by its stamps, so a late track begins with silence. Of several tracks the one is read that a player
-would play. A missing track is an error, a silent one is not. How a file is decoded is
-``decoding``'s.
+Time 0 is the first frame, or the first sample of a file without video. Frames are taken by
+their time stamps, never by counting, so variable rates and rounded stamps come out right; sound
+is placed by its stamps, so a late track begins with silence. Of several tracks the one is read
+that a player would play. A missing track is an error, a silent one is not. Decoding is in
+``decode``.
 
-Clips of another length, cut or filled with silence or the last frame, and of another level.
+The module also cuts clips, pads them with silence or the last frame, and limits their level.
 """
 
 from collections.abc import Iterator
@@ -34,15 +34,15 @@ from mmdisco.media.opening import expect_room, opened, picture_track, pictures
 
 @dataclass(frozen=True, slots=True)
 class ReadSpec:
-    """Which part of a file to read, and at which rates and size.
+    """Excerpt of a file to read, and its rates and size.
 
     Attributes:
         start: Seconds after time 0.
-        seconds: At most so many seconds; ``None`` reads to the end.
-        fps: Frames a second of the result; ``None`` keeps the file's average.
-        size: (height, width) of the result, cut from the middle and scaled; ``None`` keeps it.
-        sample_rate: Of the result; ``None`` keeps the file's.
-        audio_track: Number of the sound track, from 1; ``None`` is the one that a player plays.
+        seconds: Maximal length; ``None`` reads to the end.
+        fps: Frames per second of the result; ``None`` keeps the file's average.
+        size: (height, width) of the result, centre-cropped and scaled; ``None`` keeps it.
+        sample_rate: Sample rate of the result; ``None`` keeps the file's.
+        audio_track: Number of the audio track, from 1; ``None`` is the one that a player plays.
     """
 
     start: Fraction = Fraction(0)
@@ -58,30 +58,30 @@ WHOLE = ReadSpec()
 
 @dataclass(frozen=True, slots=True)
 class MediaTracks:
-    """Which tracks a file has; a silent one counts."""
+    """Presence of each kind of track in a file; a silent one counts."""
 
     audio: bool
     video: bool
 
 
 def tracks(path: Path) -> MediaTracks:
-    """Say which tracks the file at ``path`` has."""
+    """Return the kinds of tracks that the file at ``path`` has."""
     with opened(path) as container:
         return MediaTracks(bool(container.streams.audio), bool(pictures(container)))
 
 
 def frame_rate(path: Path) -> Fraction:
-    """The average frames a second of the picture, which ``read_video`` keeps.
+    """Return the average frame rate of the video, which ``read_video`` keeps.
 
     Raises:
-        UserError: There is no picture track, or the file cannot be read.
+        UserError: There is no video track, or the file cannot be read.
     """
     with opened(path) as container:
         return rate_of(container)
 
 
 def read_clip(path: Path, selection: ReadSpec = WHOLE) -> AudioVideo:
-    """Read picture and sound; the sound is cut or padded with silence to the picture's length.
+    """Read video and audio; the audio is cut or padded with silence to the video's length.
 
     Raises:
         UserError: A track is missing or empty, or the file cannot be read.
@@ -96,7 +96,7 @@ def read_clip(path: Path, selection: ReadSpec = WHOLE) -> AudioVideo:
 
 
 def read_video(path: Path, selection: ReadSpec = WHOLE) -> Video:
-    """Read the picture track.
+    """Read the video track.
 
     Raises:
         UserError: There is none, it has no frames in the selection, it does not fit into memory, it
@@ -126,7 +126,7 @@ def read_video(path: Path, selection: ReadSpec = WHOLE) -> Video:
 
 
 def read_audio(path: Path, selection: ReadSpec = WHOLE) -> Audio:
-    """Read a sound track, all channels mixed into one.
+    """Read an audio track, all channels mixed into one.
 
     Raises:
         UserError: There is none, it has no samples in the selection, or it cannot be decoded.
@@ -142,7 +142,7 @@ def read_audio(path: Path, selection: ReadSpec = WHOLE) -> Audio:
 
 
 def resampled(audio: Audio, sample_rate: int) -> Audio:
-    """``audio`` at another rate, by a polyphase filter; its length in seconds is kept."""
+    """Resample ``audio`` by a polyphase filter; its length in seconds is kept."""
     if sample_rate == audio.sample_rate:
         return audio
     common = gcd(sample_rate, audio.sample_rate)
@@ -151,7 +151,7 @@ def resampled(audio: Audio, sample_rate: int) -> Audio:
 
 
 def _in_floats(frames: list[npt.NDArray[np.uint8]]) -> Frames:
-    """All frames in [0, 1]; bytes go as floats come, lest memory hold both of all."""
+    """Convert all frames to [0, 1]; bytes are freed one by one, so memory never holds both."""
     result = np.empty((len(frames), *frames[0].shape), np.float32)
     for index, frame in enumerate(frames):
         np.divide(frame, np.float32(255), out=result[index])
@@ -160,7 +160,7 @@ def _in_floats(frames: list[npt.NDArray[np.uint8]]) -> Frames:
 
 
 def _stated(container: InputContainer, stream: VideoStream) -> Fraction:
-    """Seconds that the picture is said to last, 0 where nothing is said."""
+    """Return the stated length of the video in seconds, 0 where there is none."""
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
     return Fraction(container.duration or 0, av.time_base)
@@ -175,36 +175,36 @@ def _times(selection: ReadSpec, fps: Fraction) -> Iterator[Fraction]:
     return (selection.start + step / fps for step in steps)
 
 
-CEILING: Final = 10 ** (-1 / 20)  # of what is brought down; a lossy encoder overshoots a little
+CEILING: Final = 10 ** (-1 / 20)  # peak of reduced sound; a lossy encoder overshoots a little
 
 
 def cut_audio(audio: Audio, seconds: float) -> Audio:
-    """At most the first ``seconds``, at least one sample."""
+    """Cut to at most the first ``seconds``, at least one sample."""
     samples = max(1, round(seconds * audio.sample_rate))
     return Audio(audio.waveform[:samples], audio.sample_rate)
 
 
 def cut_video(video: Video, seconds: float) -> Video:
-    """At most the first ``seconds``, at least one frame."""
+    """Cut to at most the first ``seconds``, at least one frame."""
     frames = max(1, round(seconds * video.fps))
     return Video(video.frames[:frames], video.fps)
 
 
 def fit_audio(audio: Audio, samples: int) -> Audio:
-    """Exactly ``samples``: cut at the end, or silence after it."""
+    """Cut at the end, or pad with silence, to exactly ``samples``."""
     waveform = audio.waveform[:samples]
     return Audio(np.pad(waveform, (0, samples - len(waveform))), audio.sample_rate)
 
 
 def fit_video(video: Video, frames: int) -> Video:
-    """Exactly ``frames``: cut at the end, or the last frame held."""
+    """Cut at the end, or hold the last frame, to exactly ``frames``."""
     kept = video.frames[:frames]
     held = np.repeat(kept[-1:], frames - len(kept), axis=0)
     return Video(np.concatenate([kept, held]), video.fps)
 
 
 def bring_down(audio: Audio) -> Audio:
-    """As loud as a file can hold: with a sample beyond ±1, all are scaled to a peak of −1 dB."""
+    """Scale a clipping sound to a peak of −1 dB; others are unchanged."""
     peak = float(np.abs(audio.waveform).max())
     if peak <= 1:
         return audio

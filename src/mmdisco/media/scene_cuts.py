@@ -1,4 +1,4 @@
-"""Where one shot of a film ends and the next begins, by FFmpeg's own measure of change."""
+"""Detection of cuts between the shots of a video, by FFmpeg's scene score."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,15 +13,15 @@ from av.filter import Graph
 from mmdisco.media.decode import DecodeErrors, frames_at
 from mmdisco.media.opening import opened
 
-_RATE: Final = Fraction(12)  # looks a second; a cut is found to 1/12 s
-_CHANGE: Final = 0.3  # of FFmpeg's scene score in [0, 1]
+_RATE: Final = Fraction(12)  # frames examined per second; a cut is found to 1/12 s
+_CHANGE: Final = 0.3  # threshold of FFmpeg's scene score in [0, 1]
 
 
 def scene_cuts(path: Path) -> Iterator[Fraction]:
-    """Seconds after time 0 at which a new shot is seen first, in order; the film is decoded once.
+    """Yield the seconds after time 0 at which a new shot begins, in order, in one decoding pass.
 
     Raises:
-        UserError: The file cannot be read or has no picture track.
+        UserError: The file cannot be read or has no video track.
     """
     with opened(path) as container:
         graph: Graph | None = None

@@ -1,4 +1,4 @@
-"""Clips of one form out of a file, in one pass: neither the file nor its clips fill the memory."""
+"""Clips of one format from a file, in one pass: neither the file nor its clips fill the memory."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -16,26 +16,26 @@ from mmdisco.media.opening import opened, picture_track
 from mmdisco.media.probe import SkipReason, without_path
 from mmdisco.media.read import fit_video, resampled
 
-_MARGIN: Final = Fraction(1, 4)  # seconds of sound on either side, that a filter may ring in
+_MARGIN: Final = Fraction(1, 4)  # seconds of audio on either side, for the ringing of a filter
 
 
 def read_clips(
     path: Path, starts: Sequence[Fraction], form: ClipSpec, audio_track: int | None = None
 ) -> Iterator[AudioVideo | SkipReason]:
-    """A clip from each of ``starts`` on, or why there is none.
+    """Yield a clip from each of ``starts`` on, or the reason why there is none.
 
-    The picture is decoded as clips are asked for, the sound of the whole stretch at once; so a
-    stretch should be minutes. A clip lasts exactly ``form.seconds``; where the file lacks the last
+    The video is decoded as clips are asked for, the sound of the whole span at once; so a span
+    should be minutes. A clip lasts exactly ``form.seconds``; where the file lacks the last
     frame the one before is held, and sound that ends early is silent.
 
     Args:
-        path: A film.
+        path: A video file.
         starts: Seconds after time 0, rising; clips may overlap.
         form: Length, rates and size of the clips.
-        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+        audio_track: Number of the audio track, from 1; None is the one that a player plays.
 
     Yields:
-        As many as ``starts``.
+        As many items as ``starts``.
     """
     done = 0
     try:
@@ -97,7 +97,7 @@ def _heard(
     damage: DecodeErrors,
     audio_track: int | None,
 ) -> tuple[Waveform, Fraction]:
-    """The sound around all clips at the form's rate, and when it begins."""
+    """Return the sound around all clips at their sample rate, and the time it begins at."""
     before = max(Fraction(0), starts[0] - _MARGIN)
     until = starts[-1] + form.seconds + _MARGIN
     with opened(path) as container:

@@ -1,9 +1,9 @@
-"""Writes clips: H.264 and AAC in mp4 (also mov and mkv), 16-bit wav.
+"""Writing of clips: H.264 and AAC in mp4 (also mov and mkv), 16-bit wav.
 
-Every file appears complete or not at all: it is written beside its place under another name and
-then moved there. The same clip becomes the same bytes on every run, and what a player has to know
-stands in the file: its index lies before the samples, so that it plays while it loads, and its
-colours are BT.709 of limited range and say so. Sound beyond ±1 is brought down as a whole.
+Every file appears complete or not at all: it is written beside its destination under another
+name and then moved there. The same clip becomes the same bytes on every run, and the file holds
+what a player needs: its index lies before the samples, so that it plays while it loads, and its
+colours are declared as BT.709 of limited range. Sound beyond ±1 is scaled down as a whole.
 """
 
 import wave
@@ -38,7 +38,7 @@ else:
 _CONTAINERS: Final = (".mp4", ".mov", ".mkv")
 _QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
 _INDEX_FIRST: Final = {"movflags": "+faststart"}
-# the same bytes whatever the processor; the usual conversion rounds as its instructions do
+# the same bytes on every processor; the usual conversion rounds as the processor's instructions do
 _CONVERSION: Final = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -49,19 +49,19 @@ def write_clip(
     picture: Picture | None = None,
     sound: Sound | None = None,
 ) -> None:
-    """Write picture and sound; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
+    """Write video and audio; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
 
     Args:
         path: Ends in .mp4, .mov or .mkv.
-        clip: What to write. An odd height or width is extended by repeating the last row or column,
-            since H.264 as players know it holds even sizes only.
-        magnify: How many pixels wide and high every pixel becomes. Colour is stored at half the
-            resolution, so tiny pictures keep their colours only if magnified.
-        picture: Of a file, one that can be copied; taken over in place of the clip's.
-        sound: Of a file; taken over in place of the clip's.
+        clip: The clip. An odd height or width is extended by repeating the last row or column,
+            since H.264 as players support it holds even sizes only.
+        magnify: Factor of width and height of every pixel. Colour is stored at half the resolution,
+            so tiny frames keep their colours only if magnified.
+        picture: Video of a file that can be copied; replaces the clip's.
+        sound: Audio of a file; replaces the clip's.
 
     Raises:
-        UserError: The name ends otherwise, or the file cannot be written.
+        UserError: The name has another ending, or the file cannot be written.
     """
 
     def tracks(container: OutputContainer) -> list[Iterator[_Packet]]:
@@ -76,22 +76,22 @@ def write_clip(
 
 
 def write_video(path: Path, video: Video, magnify: int = 1) -> None:
-    """Write a picture without a sound track, otherwise as ``write_clip``."""
+    """Write video without an audio track, otherwise as ``write_clip``."""
     _write(path, lambda container: [_picture(container, video, magnify)])
 
 
 def expect_container(path: Path) -> None:
-    """Make sure, before anything is made, that the name is one ``write_clip`` can write.
+    """Check, before work is spent on a clip, that ``write_clip`` can write files of this name.
 
     Raises:
-        UserError: It ends otherwise.
+        UserError: The name has another ending.
     """
     if path.suffix.lower() not in _CONTAINERS:
         raise UserError(f"cannot write {path}: the name must end in {', '.join(_CONTAINERS)}")
 
 
 def write_audio(path: Path, audio: Audio) -> None:
-    """Write 16-bit wav, of which every reader gets back k/32768 as it was.
+    """Write 16-bit wav, from which every reader gets back k/32768 unchanged.
 
     Raises:
         UserError: The name does not end in .wav, or the file cannot be written.
@@ -134,7 +134,7 @@ def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator
     height, width, _ = _pixels(video.frames[0], magnify).shape
     track = _picture_track(container, video.fps, (height, width))
     for index, values in enumerate(video.frames):
-        # one by one: all frames of a large film at once would fill the memory several times
+        # one by one: all frames of a long video at once would fill the memory several times
         frame = _converted(_pixels(values, magnify))
         frame.pts, frame.time_base = index, 1 / video.fps
         yield from track.encode(frame)
@@ -150,7 +150,7 @@ def _picture_track(container: OutputContainer, fps: Fraction, size: tuple[int, i
     picture.height, picture.width, picture.pix_fmt = *size, "yuv420p"
     picture.time_base = 1 / fps
     context = picture.codec_context
-    # with more threads the bytes depend on how these take turns, and on their number
+    # with more threads the bytes depend on their scheduling and on their number
     context.thread_count = 1
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
@@ -170,7 +170,7 @@ def _converted(pixels: npt.NDArray[np.uint8]) -> av.VideoFrame:
 
 
 def _pixels(frame: Frames, magnify: int) -> npt.NDArray[np.uint8]:
-    """A frame in bytes, magnified, extended at the bottom and the right to even sizes."""
+    """Convert a frame to bytes, magnified, extended at the bottom and the right to even sizes."""
     large = np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8)
     large = large.repeat(magnify, axis=0).repeat(magnify, axis=1)
     height, width, _ = large.shape

@@ -1,4 +1,4 @@
-"""The noised batches of a run. Step k draws every random number from (seed, k) alone."""
+"""Noised batches of a run. Step k draws every random number from (seed, k) alone."""
 
 from dataclasses import dataclass, replace
 
@@ -17,10 +17,10 @@ from mmdisco.training.config import TrainerConfig
 
 @dataclass(frozen=True)
 class Batches:
-    """The global batch of each step, the same in every process.
+    """Global batch of each step, the same in every process.
 
     Attributes:
-        levels: Law of the noise levels.
+        levels: Distribution of the noise levels.
         config: Sizes, seed, period and caption dropout.
         null: The encoded empty caption, batch size 1.
     """
@@ -30,15 +30,15 @@ class Batches:
     null: AV[Conditioning]
 
     def real(self, step: int, source: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
-        """Noised real pairs of a step, and how their levels were drawn."""
+        """Draw the noised real pairs of a step, and return how their levels were drawn."""
         period = self.config.period
         generator = seeded_generator(self.config.seed, step % period if period else step)
         draw = self.levels.draw(self.config.batch_size, generator)
         return draw, self._noised(source, draw.levels, generator)
 
     def fake(self, step: int, source: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
-        """Fake pairs of a step at the levels of the real ones."""
-        # streams that no real batch draws from
+        """Draw the fake pairs of a step at the levels of the real ones."""
+        # a stream that no real batch draws from
         generator = seeded_generator(self.config.seed, self.config.steps + step)
         return self._noised(source, levels, generator)
 
@@ -53,7 +53,7 @@ class Batches:
 
 
 def drop_captions(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Conditioning:
-    """The caption of each pair, the empty one where ``dropped``."""
+    """Replace the caption of each pair by the empty one where ``dropped``."""
 
     def mixed(own: Tensor, empty: Tensor) -> Tensor:
         return torch.where(dropped.reshape(-1, *[1] * (own.ndim - 1)), empty, own)
@@ -63,7 +63,7 @@ def drop_captions(cond: Conditioning, null: Conditioning, dropped: Tensor) -> Co
 
 
 def rows_of(noised: NoisedPairs, rows: slice) -> NoisedPairs:
-    """Some rows of a noised batch, as views."""
+    """Select rows of a noised batch, as views."""
 
     def cond(one: Conditioning) -> Conditioning:
         return Conditioning(one.pooled[rows], tuple(embeds[rows] for embeds in one.embeds))

@@ -1,8 +1,8 @@
-"""A frozen base that is asked the same again: its answers on disk.
+"""Disk cache of the predictions of frozen base models.
 
-Training runs the base on every noised batch, which costs more than the discriminator itself. The
-base never changes, so with ``TrainConfig.period`` the same noised batches come again and the base
-is run once for each, in all epochs and for every discriminator trained with the same seed.
+Training evaluates the base models on every noised batch, which costs more than the discriminator
+itself. They never change, so with ``TrainerConfig.period`` the same noised batches recur and each
+is evaluated once, in all epochs and for every discriminator trained with the same seed.
 """
 
 import hashlib
@@ -21,14 +21,15 @@ from mmdisco.io.files import read_tensors, write_tensors
 
 @dataclass(frozen=True)
 class CachedDenoiser(JointDenoiser):
-    """A base whose predictions are kept in files named by the hash of what it was asked.
+    """Base models whose predictions are cached in files named by a hash of the inputs.
 
-    They are kept in half precision, whose error, 5e-4 of a prediction, is far below the spread of
-    the noise that it predicts. A damaged file is made again.
+    Predictions are stored in half precision, whose error, 5e-4 of a prediction, is far below the
+    spread of the noise that it predicts. A damaged file is computed again.
 
     Attributes:
-        base: The frozen base. Another base wants another folder: the names do not tell it.
-        folder: Where predictions are kept; two processes may share it.
+        base: The frozen base models. Other models need another folder: the hash does not cover
+            them.
+        folder: Folder of predictions; two processes may share it.
     """
 
     base: JointDenoiser
@@ -37,7 +38,7 @@ class CachedDenoiser(JointDenoiser):
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """ε of either modality, from the folder where it is there."""
+        """Return ε of both modalities, from the folder where it is cached."""
         name = _digest(z_t, level, cond)
         path = self.folder / name[:2] / f"{name}.safetensors"
         if path.is_file():
@@ -49,7 +50,7 @@ class CachedDenoiser(JointDenoiser):
         eps = self.base.predict_noise(z_t, level, cond)
         halves = eps.map(lambda one: one.to("cpu", torch.float16))
         write_tensors(path, {"audio": halves.audio, "video": halves.video}, {})
-        # as it will be read, so that a run that stopped and went on gives the same weights
+        # in the precision of the file, so that an interrupted and resumed run gives equal weights
         return each(lambda one, like: one.to(like), halves, z_t)
 
 
@@ -61,7 +62,7 @@ def _digest(z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]) -> s
     ):
         for tensor in (x_t, at.t, at.alpha, at.sigma, caption.pooled, *caption.embeds):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            # as bytes: numpy has no bfloat16
+            # hashed as bytes: numpy has no bfloat16
             digest.update(
                 tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
             )

@@ -1,11 +1,10 @@
-"""Observers of a training: its pace, its samples, and TensorBoard.
+"""Callbacks of a training: throughput, sample clips, TensorBoard, and validation.
 
-How well a discriminator tells held-out pairs apart, level by level.
+Validation classifies held-out pairs, level by level. Real pairs are compared with fake pairs, and
+with real pairs whose sounds are shuffled. Shuffled pairs hold the same sounds and videos, so only a
+network that compares the two modalities can classify them.
 
-Real pairs stand against the bases' own, and against real ones whose sounds are exchanged. Exchanged
-pairs are made of the same sounds and videos, so only a network that compares the two can tell.
-
-Who looks on at a course: from its settings to observers.
+``build_callbacks`` makes the callbacks that a training configuration asks for.
 """
 
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
@@ -38,11 +38,11 @@ from mmdisco.training.trainer import Callback, Trainer
 
 
 class Throughput(Callback):
-    """Pairs a second, wherever the log has a line.
+    """Throughput in pairs per second, in every line of the log.
 
     Args:
-        batch_size: Real pairs a step.
-        every: Steps a line.
+        batch_size: Real pairs per step.
+        every: Steps per line.
     """
 
     def __init__(self, batch_size: int, every: int) -> None:
@@ -52,7 +52,7 @@ class Throughput(Callback):
         self._since = time.monotonic()
 
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
-        """Since the last line."""
+        """Measure since the last line."""
         self._steps += 1
         if step % self._every:
             return {}
@@ -61,23 +61,24 @@ class Throughput(Callback):
         self._steps, self._since = 0, now
         return {"samples_per_second": round(pace, 3)}
 
+    @override
     def on_log(self, line: Mapping[str, Any]) -> None:
-        """Nothing to do."""
+        pass
 
 
 @dataclass(frozen=True)
 class SampleClips(Callback):
-    """Clips of held-out captions, made with the discriminator as it is; always the same noise.
+    """Clips of held-out captions, sampled with the current discriminator from the same noise.
 
-    The first time the bases make them alone too, for comparison.
+    The first time, the unguided baseline is sampled too, for comparison.
 
     Attributes:
-        pair: Whose bases.
-        model: Its bases.
-        sampling: How; joint scales are 1.
-        captions: One a clip.
+        pair: System of the base models.
+        model: The base models, loaded.
+        sampling: Settings of sampling; joint scales are 1.
+        captions: One caption per clip.
         folder: Gets ``bases-0.mp4`` and ``step-00002500-0.mp4``.
-        every: Steps between them.
+        every: Steps between samples.
     """
 
     pair: JointSystem
@@ -88,17 +89,18 @@ class SampleClips(Callback):
     every: int
 
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
-        """The names of new clips."""
+        """Sample, and return the names of new clips."""
         if step % self.every:
             return {}
         names: list[str] = []
-        # the first time also where a stopped run made them: the log is the same
+        # the first time also after an interrupted run made them, so that the log is the same
         if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
             names += self._make("bases", ZeroLogit(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
 
+    @override
     def on_log(self, line: Mapping[str, Any]) -> None:
-        """Nothing to do."""
+        pass
 
     def _make(self, stem: str, network: Discriminator, scale: float) -> list[str]:
         both = AV(ConstantScale(scale), ConstantScale(scale))
@@ -121,10 +123,10 @@ class SampleClips(Callback):
 
 
 class TensorBoardLogger(Callback):
-    """TensorBoard: every number of every line of the log.
+    """TensorBoard log of every number in every line of the log.
 
     Args:
-        folder: Of the event files.
+        folder: Folder of the event files.
 
     Raises:
         ImportError: tensorboardX is not installed.
@@ -138,7 +140,7 @@ class TensorBoardLogger(Callback):
         self._writer: SummaryWriter | None = None
 
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
-        """Nothing to add."""
+        """Add nothing to the log."""
         return {}
 
     def on_log(self, line: Mapping[str, Any]) -> None:
@@ -152,7 +154,7 @@ class TensorBoardLogger(Callback):
 
 
 def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a line but the step, named by its way through sections and lists."""
+    """List every number of a line but the step, named by its path of sections and list indices."""
     for name, value in line.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{prefix}{name}/")
@@ -164,17 +166,17 @@ def numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 @dataclass(frozen=True)
 class ValidationCallback(Callback):
-    """Measures every so many steps, always with the same noise.
+    """Validation every ``every`` steps, always with the same noise.
 
     Attributes:
         real: Held-out real pairs.
-        fake: The bases' own for the captions of held-out clips.
-        exchanged: Rows of ``real`` whose sounds are exchanged; see ``shuffle_pairs``.
+        fake: Fake pairs for the captions of held-out clips.
+        exchanged: Rows of ``real`` whose sounds are shuffled; see ``shuffle_pairs``.
         null: The encoded empty caption, batch size 1.
-        path: That of training.
-        levels: How many levels, at equal steps of u.
-        every: Steps between two measures.
-        seed: Of the noise.
+        path: Coupling of noise levels, that of training.
+        levels: Number of levels, at equal steps of u.
+        every: Steps between two measurements.
+        seed: Seed of the noise.
     """
 
     real: Pairs
@@ -187,17 +189,19 @@ class ValidationCallback(Callback):
     seed: int
 
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
-        """The measure, at its steps."""
+        """Measure, at the steps for it."""
         return {} if step % self.every else {"held_out": self.measure(network)}
 
+    @override
     def on_log(self, line: Mapping[str, Any]) -> None:
-        """Nothing to do."""
+        pass
 
     def measure(self, network: Discriminator) -> dict[str, Any]:
-        """By level, from least noise to most.
+        """Measure at each level, from least noise to most.
 
-        ``accuracy`` is the mean share of right signs of the logit on both sides. ``ranking`` is the
-        chance that of a real and another pair the real one has the larger logit; 0.5 tells nothing.
+        ``accuracy`` is the balanced accuracy of the logit's sign. ``ranking`` is the area under the
+        ROC curve: the probability that of a real and another pair the real one has the larger
+        logit; 0.5 is chance.
         """
         rows: dict[str, list[float]] = {"angle": [], "u": []}
         fake = {"accuracy": list[float](), "ranking": list[float]()}
@@ -229,15 +233,15 @@ def build_callbacks(
     model: JointModel,
     sampling: SamplingDefaults,
 ) -> tuple[Callback, ...]:
-    """Those that a course asks for.
+    """Make the callbacks that a configuration asks for.
 
     Args:
-        course: The settings.
-        inputs: Clips and fakes.
-        pair: Whose bases.
-        trainer: As it will train.
-        model: The bases, loaded.
-        sampling: How clips are made on the way.
+        course: The training configuration.
+        inputs: Clips and fake pairs.
+        pair: System of the base models.
+        trainer: The trainer that will run them.
+        model: The base models, loaded.
+        sampling: Settings of the sample clips.
     """
     run_dir, plan = course.out / "training", course.validation
     found: list[Callback] = []
@@ -265,7 +269,7 @@ def build_callbacks(
         asked = sampling if plan.clip_steps is None else replace(sampling, steps=plan.clip_steps)
         found.append(SampleClips(pair, model, asked, texts, run_dir / "samples", plan.clips_every))
     found.append(Throughput(course.training.batch_size, course.training.log_every))
-    # of an extra; the log has the same numbers
+    # tensorboardX is an optional dependency; the log holds the same numbers
     with suppress(ImportError):
         found.append(TensorBoardLogger(run_dir / "tensorboard"))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""A training run's state as one safetensors file, so that it is whole or not there."""
+"""Checkpoint of a training run: one safetensors file, either complete or absent."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from mmdisco.io.files import parse_json, read_header, read_tensors, write_tensor
 
 @dataclass(frozen=True)
 class TrainingCheckpoint:
-    """Everything a run needs to go on as if it had never stopped.
+    """Everything a run needs to resume as if it had never stopped.
 
     Attributes:
         step: Steps done.
-        settings: What must not change between a run and its resumption.
-        tensors: Named ``group.name``: network, average, optimiser and the level law.
+        settings: Settings that must not change between a run and its resumption.
+        tensors: Named ``group.name``: network, average, optimiser and the level distribution.
     """
 
     step: int
@@ -28,8 +28,9 @@ class TrainingCheckpoint:
     tensors: Mapping[str, Tensor]
 
     def save(self, path: Path) -> None:
-        """Write beside and rename."""
-        # one entry: safetensors keeps several in no fixed order, and equal runs give equal files
+        """Write to a temporary file and rename it."""
+        # a single entry: safetensors stores several in no fixed order, and equal runs give equal
+        # files
         record = {"step": self.step, "settings": self.settings, "sha256": _sum(self.tensors)}
         run = json.dumps(record)
         write_tensors(path, self.tensors, {"run": run})
@@ -39,7 +40,7 @@ class TrainingCheckpoint:
         """Read a checkpoint.
 
         Raises:
-            UserError: The file is damaged or is none.
+            UserError: The file is damaged, or is no checkpoint.
         """
         metadata = read_header(path).metadata
         if "run" not in metadata:
@@ -50,7 +51,7 @@ class TrainingCheckpoint:
             raise UserError(f"{path} is no training checkpoint: delete it to start anew")
         if type(run.get("step")) is not int:
             raise UserError(f"{path} tells of no step: delete it to start anew")
-        # those of earlier versions have no checksum
+        # checkpoints of earlier versions have no checksum
         if run.get("sha256") not in (None, _sum(tensors)):
             raise UserError(
                 f"{path} is damaged, its checksum is another: delete it to start anew, or put a "
@@ -59,7 +60,7 @@ class TrainingCheckpoint:
         return TrainingCheckpoint(run["step"], run["settings"], tensors)
 
     def group(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one group, without the prefix."""
+        """Return the tensors of one group, without the prefix."""
         prefix = f"{name}."
         return {
             key.removeprefix(prefix): value
@@ -69,7 +70,7 @@ class TrainingCheckpoint:
 
 
 def _sum(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names and values."""
+    """Hash names and values (SHA-256)."""
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
@@ -78,7 +79,7 @@ def _sum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def grouped(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the prefix of a group."""
+    """Prefix the names of tensors with their group."""
     return {f"{name}.{key}": value for key, value in tensors.items()}
 
 
@@ -102,13 +103,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], source: Path
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors."""
+    """Return the optimiser's state as named tensors."""
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, own in state.items() for name, value in own.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo ``optimizer_tensors``."""
+    """Invert ``optimizer_tensors``."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)

@@ -1,6 +1,6 @@
-"""All settings of a training, typed. The names in a YAML file are the names of these fields.
+"""Typed configuration of a training. The keys of a YAML file are the names of these fields.
 
-The settings of a training run that decide its weights.
+``TrainerConfig`` holds the settings of the loop itself, which decide the weights.
 """
 
 import math
@@ -14,21 +14,21 @@ from mmdisco.errors import UserError
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Settings of a run.
+    """Settings of the training loop.
 
     Attributes:
-        steps: Updates in all.
-        batch_size: Real pairs, and as many fake ones, a step.
+        steps: Number of updates.
+        batch_size: Real pairs per step, and as many fake ones.
         learning_rate: Peak of the cosine schedule.
         warmup: Steps of linear warm-up.
-        weight_decay: AdamW's, decoupled.
-        clip: Largest gradient norm.
+        weight_decay: AdamW's decoupled weight decay.
+        clip: Maximum gradient norm.
         ema: Decay of the averaged weights, which are the result.
-        caption_dropout: Share of pairs, real and fake alike, that see the empty caption.
-        seed: Of every random number: step k draws from (seed, k) alone.
-        period: After so many steps the same noised real pairs come again, for a ``CachedDenoiser``;
-            0 is never. Fake pairs are always new.
-        log_every: Steps a line of the log sums up.
+        caption_dropout: Share of pairs, real and fake alike, that get the empty caption.
+        seed: Seed of every random number: step k draws from (seed, k) alone.
+        period: Number of steps after which the same noised real pairs recur, for a
+            ``CachedDenoiser``; 0 is never. Fake pairs are always new.
+        log_every: Steps per line of the log.
         checkpoint_every: Steps between checkpoints; one more is written at the end.
     """
 
@@ -59,7 +59,7 @@ class TrainerConfig:
                 raise UserError(f"{name} {getattr(self, name)}: give a share from 0 to 1")
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: warm-up, then half a cosine down to 0.5 % of the peak."""
+        """Return the learning rate of a step: warm-up, then a half cosine to 0.5 % of the peak."""
         warm = min(1.0, (step + 1) / max(1, self.warmup))
         fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.learning_rate * warm * (0.005 + 0.995 * fall)
@@ -72,19 +72,19 @@ PRECISIONS: Final = {"fp32": "no", "bf16": "bf16"}  # YAML reads a bare no as fa
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator. What is null follows from the size of the preset's latents.
+    """Architecture of the discriminator. What is null follows from the size of the latents.
 
     Attributes:
-        interaction: ``time``, every frame sees every step of sound; ``products``, the same with
-            inner products beside it, which find what belongs together sooner; ``pooled``, either
-            side is averaged over time before they meet; ``additive``, nothing sees anything, which
-            is the control.
+        interaction: ``time``, attention of every frame over every step of sound; ``products``, the
+            same with inner products beside it, which learn faster which sound and video belong
+            together; ``pooled``, each modality is averaged over time before they are fused;
+            ``additive``, no interaction between the modalities, as a control.
         width: Channels of a tower's first level.
-        depth: Residual blocks a level.
+        depth: Residual blocks per level.
         multipliers: Channels of each level, in units of ``width``.
-        tokens: Width of the interaction in time.
-        layers: Its layers.
-        heads: Of its attention.
+        tokens: Width of the transformer over time.
+        layers: Number of its layers.
+        heads: Number of its attention heads.
     """
 
     interaction: Literal["time", "products", "pooled", "additive"] = "time"
@@ -98,15 +98,15 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class NoiseLevelConfig:
-    """Which noise levels are seen.
+    """Distribution of the noise levels.
 
     Attributes:
         law: ``power``, u = uniform^power; ``importance``, in proportion to the loss.
-        power: 1 is uniform, 2 dwells on low noise.
-        independent: Share of pairs whose two levels are drawn apart; null is 0.35, or 0 for bases
-            that know one level.
-        one_sided: Share of pairs with one side clean, for a given sound or video; null is 0.3, or
-            0 for bases that take no given side.
+        power: Exponent; 1 is uniform, 2 favours low noise.
+        independent: Share of pairs whose two levels are drawn independently; null is 0.35, or 0 for
+            base models that have one common level.
+        one_sided: Share of pairs with one clean modality, for generation from a given sound or
+            video; null is 0.3, or 0 for base models that take no given modality.
     """
 
     law: Literal["power", "importance"] = "power"
@@ -117,13 +117,13 @@ class NoiseLevelConfig:
 
 @dataclass(frozen=True)
 class NegativesConfig:
-    """What real pairs are told apart from.
+    """Negatives that the discriminator learns to separate from real pairs.
 
     Attributes:
-        repaired: Whether sounds and videos of fakes of one caption are put together anew; null is
-            true for two separate bases, whose samples agree through the caption alone.
-        shuffled: Share of real pairs put together anew within their caption among the fakes; 1 is
-            nothing else.
+        repaired: Whether sounds and videos of fakes of one caption are recombined; null is true for
+            two separate base models, whose samples agree through the caption alone.
+        shuffled: Share of real pairs shuffled within their caption among the negatives; 1 uses no
+            fakes.
     """
 
     repaired: bool | None = None
@@ -136,17 +136,17 @@ class NegativesConfig:
 
 @dataclass(frozen=True)
 class ContrastiveConfig:
-    """Contrast within a batch before the training: pairs of clips, no fakes, no bases.
+    """Contrastive pretraining within a batch of real pairs: no fakes, no base models.
 
-    With ``discriminator.interaction`` products; see ``mmdisco.training.contrastive``.
+    Needs ``discriminator.interaction`` products; see ``mmdisco.training.contrastive``.
 
     Attributes:
-        steps: Updates; 0 is none.
-        groups: Of clips, a step; each of one caption.
-        group: Clips in a group.
-        strangers: Share of the groups that are any clips, without a caption.
-        power: Of the law of noise levels; above 1 dwells on low noise.
-        learning_rate: Peak.
+        steps: Number of updates; 0 is none.
+        groups: Groups of clips per step, each of one caption.
+        group: Clips per group.
+        strangers: Share of the groups that are random clips, without a caption.
+        power: Exponent of the distribution of noise levels; above 1 favours low noise.
+        learning_rate: Peak learning rate.
     """
 
     steps: int = 0
@@ -166,13 +166,14 @@ class ContrastiveConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How a step is carried out.
+    """Execution of a training step.
 
     Attributes:
-        accumulation: Parts that a process takes its share of the batch in, for less memory.
+        accumulation: Number of micro-batches that a process splits its rows into, for less memory.
         precision: ``fp32`` or ``bf16``; null leaves it to ``accelerate launch``.
         cpu: Whether to stay on the CPU.
-        remember: Whether what the bases say is kept on disk; pays with ``training.period``.
+        remember: Whether predictions of the base models are cached on disk; pays off with
+            ``training.period``.
     """
 
     accumulation: int = 1
@@ -187,14 +188,14 @@ class ComputeConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """What is looked at on the way.
+    """Validation during training.
 
     Attributes:
-        every: Steps between two measures on held-out pairs; 0 is never.
-        pairs: Held-out pairs that are measured, at most.
-        levels: Noise levels they are measured at.
-        clips: Samples that are made with the discriminator as it is; 0 is none.
-        clips_every: Steps between them.
+        every: Steps between two measurements on held-out pairs; 0 is never.
+        pairs: Maximum number of held-out pairs.
+        levels: Number of noise levels.
+        clips: Number of sample clips made with the current discriminator; 0 is none.
+        clips_every: Steps between sample clips.
         clip_steps: Sampling steps; null is the preset's.
     """
 
@@ -229,23 +230,23 @@ def _training() -> TrainerConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training.
+    """Configuration of a training.
 
     Attributes:
         data: Folder that ``mmdisco prepare`` made.
         fakes: Folder that ``mmdisco sample-fakes`` made of it.
         out: Folder of the trained discriminator.
         weights: Folder of weights of the preset; null looks where ``generate`` does.
-        start: A trained discriminator to go on from: a folder, an id on the hub, or ``preset`` for
-            the preset's own; it brings its shape. Null is new weights.
-        discriminator: Its shape.
-        levels: Noise levels.
+        start: A trained discriminator to begin with, whose architecture is used: a folder, an id on
+            the hub, or ``preset`` for the preset's own. Null is new weights.
+        discriminator: Architecture.
+        levels: Distribution of noise levels.
         loss: Weights of cross-entropy and denoising loss; λ is ``loss.denoising``.
-        fakery: What real pairs are told apart from.
+        fakery: Negatives.
         training: Steps, sizes, rates, seed.
-        first: Contrast before the training.
-        work: How a step is carried out.
-        validation: What is looked at on the way.
+        first: Contrastive pretraining.
+        work: Execution of a step.
+        validation: Validation during training.
     """
 
     data: Path

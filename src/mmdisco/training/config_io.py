@@ -1,4 +1,4 @@
-"""YAML to a ``TrainingConfig`` and back. A mistake is one line that names the key."""
+"""Conversion of YAML to a ``TrainingConfig`` and back. An error is one line that names the key."""
 
 import dataclasses
 import difflib
@@ -16,22 +16,22 @@ from mmdisco.training.config import TrainingConfig
 
 Tree = dict[str, Any]
 
-_MOST_BYTES: Final = 2**16  # ten times what all settings with long comments take
+_MOST_BYTES: Final = 2**16  # ten times the size of all settings with long comments
 
 
 def read_config(
     path: Path | None, given: Mapping[str, object], changes: Sequence[str] = ()
 ) -> TrainingConfig:
-    """The course of a file, with changes.
+    """Read the configuration of a file, with changes.
 
     Args:
-        path: YAML; None for a course without one.
-        given: Values by key with dots, which replace those of the file; None leaves them.
-        changes: The same as text, each ``key=value``, as in ``loss.denoising=100``.
+        path: YAML file; None for a configuration without one.
+        given: Values by dotted key that replace those of the file; None leaves a value.
+        changes: Further replacements as text, each ``key=value``, as in ``loss.denoising=100``.
 
     Raises:
-        UserError: A key is unknown, a value has the wrong type or is out of its range, or a file
-            or folder that must be given is not.
+        UserError: A key is unknown, a value has the wrong type or is out of its range, or a
+            required file or folder is missing.
     """
     tree = {} if path is None else _read(path)
     for key, value in given.items():
@@ -49,17 +49,17 @@ def read_config(
 
 
 def write_config(path: Path, course: TrainingConfig) -> None:
-    """Every setting, defaults too, as YAML."""
+    """Write every setting, defaults too, as YAML."""
     write_text(path, yaml.safe_dump(config_tree(course), sort_keys=False, allow_unicode=True))
 
 
 def config_tree(course: TrainingConfig) -> Tree:
-    """Every setting in YAML's types."""
+    """Convert every setting to YAML's types."""
     return json.loads(json.dumps(dataclasses.asdict(course), default=str))
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without references, by which a few lines would unfold to more than memory holds."""
+    """YAML without anchors and aliases, by which a few lines could expand beyond memory."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -76,7 +76,7 @@ def _parsed(text: str, source: str) -> object:
         value = cast(object, yaml.load(text, _Loader))
     except RecursionError as error:
         raise UserError(f"{source} is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise UserError(f"{source} is not YAML: {' '.join(str(error).split())[:300]}") from error
     expect_modest(value, source)
     return value
@@ -121,7 +121,7 @@ def _expect_known(tree: Tree, source: str) -> None:
 
 
 def _keys(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every key with dots, and whether it is a section."""
+    """List every dotted key, and whether it is a section."""
     for name, value in tree.items():
         key = f"{prefix}{name}"
         yield key, isinstance(value, dict)
@@ -130,7 +130,7 @@ def _keys(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, bool
 
 
 def _nearest(key: str, known: list[str]) -> str | None:
-    # of several with that last part the first
+    # where several keys end in that part, the first
     lasts = {one.rpartition(".")[2]: one for one in reversed(known)}
     last = key.rpartition(".")[2]
     if last in lasts:
@@ -138,7 +138,7 @@ def _nearest(key: str, known: list[str]) -> str | None:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
     if close:
         return close[0]
-    # the right name in the wrong section, misspelt
+    # the right name, misspelt, in the wrong section
     found = difflib.get_close_matches(last, lasts, n=1)
     return lasts[found[0]] if found else None
 

@@ -1,10 +1,11 @@
-"""Contrast within a batch: every sound of a group is held against every video of it.
+"""Contrastive pretraining: every sound of a group is scored against every video of the group.
 
-Cross-entropy of real pairs against pairs put together anew is slow to begin: each wrong pair costs
-two readings and says little. A discriminator with products reads either side once and multiplies,
-so k clips give k true pairs and k (k − 1) wrong ones for the price of k. The loss is the same in
-expectation, and its logit goes to the same log p(x, y | c) / p(x | c) p(y | c); only the products
-are trained, and the ordinary training goes on from there.
+Cross-entropy of real pairs against recombined ones learns slowly at first: each negative pair costs
+two encodings and carries little information. A discriminator with dot products encodes each
+modality once and multiplies, so k clips give k positive and k (k − 1) negative pairs at the cost of
+k. The loss is the same in expectation, and its logit converges to the same
+log p(x, y | c) / p(x | c) p(y | c); only the dot products are trained, and ordinary training
+continues from there.
 """
 
 from collections.abc import Hashable, Sequence
@@ -30,13 +31,13 @@ from mmdisco.training.batches import drop_captions
 
 @dataclass(frozen=True)
 class ContrastiveLoss(Loss):
-    """Cross-entropy of each true pair of a group against the wrong ones of its sound.
+    """Cross-entropy of each positive pair of a group against the negatives with the same sound.
 
     Attributes:
-        group: Pairs in a group, at least 2.
-        alone: Weight of the same loss for each product by itself. Those of short reach tell most
-            pairs by their instants; without it nothing makes those of long reach find what a thing
-            is made of.
+        group: Pairs per group, at least 2.
+        alone: Weight of the same loss for each dot product by itself. Products with a short time
+            window separate most pairs by their onsets alone; without this term those with a long
+            window get no signal to learn timbre and material.
     """
 
     group: int
@@ -53,10 +54,10 @@ class ContrastiveLoss(Loss):
         real: NoisedPairs,
         fake: NoisedPairs,
     ) -> Losses:
-        """In the place of discrimination; neither base nor fakes are asked.
+        """Replace discrimination by the contrastive loss; base models and fakes are not used.
 
         Raises:
-            UserError: The discriminator has no products, or a part of the batch no whole groups.
+            UserError: The discriminator has no dot products, or a part of the batch splits a group.
         """
         if len(real.pairs) % self.group:
             raise UserError(
@@ -73,19 +74,19 @@ class ContrastiveLoss(Loss):
         )
 
     def total(self, losses: Losses) -> PerSample:
-        """All of it."""
+        """Return the whole loss; there is no denoising term."""
         return losses.discrimination
 
     def settings(self) -> dict[str, float]:
-        """Both."""
+        """Return both settings."""
         return {"group": float(self.group), "alone": self.alone}
 
 
 def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each sound with all videos, and the share of right answers.
+    """Compute the cross-entropy of each sound with all videos, and the accuracy.
 
     Args:
-        logits: (…, sounds, videos), as many; those on the diagonal belong together.
+        logits: (…, sounds, videos), a square; pairs on the diagonal are positive.
     """
     true = logits.diagonal(dim1=-2, dim2=-1)
     others = logits.shape[-1] - 1
@@ -96,15 +97,15 @@ def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class CaptionGroups(PairSource):
-    """Real pairs in groups that nothing but the pairing tells from pairs put together anew.
+    """Real pairs in groups of one meaning, so that only the pairing identifies the positives.
 
     Attributes:
-        pairs: All of them.
-        rows: The rows of each meaning that a caption can have; at least ``size`` of each.
+        pairs: All real pairs.
+        rows: Rows of each meaning that a caption can have; at least ``size`` of each.
         null: The encoded empty caption, batch size 1.
-        size: Pairs in a group.
-        strangers: Share of the groups that are any pairs at all, told by the empty caption; they
-            differ in everything and are learnt from first.
+        size: Pairs per group.
+        strangers: Share of the groups that are random pairs with the empty caption; they differ in
+            everything and are learnt first.
     """
 
     pairs: Pairs
@@ -121,10 +122,10 @@ class CaptionGroups(PairSource):
         size: int,
         strangers: float,
     ) -> "CaptionGroups":
-        """Group rows by what their captions say; what too few captions say is left out.
+        """Group rows by the meaning of their captions; meanings with too few captions are left out.
 
         Raises:
-            UserError: There are fewer pairs, or nothing is said by ``size`` captions.
+            UserError: There are fewer pairs than a group, or no meaning has ``size`` captions.
         """
         rows = tuple(torch.tensor(one) for one in rows_by_key(keys).values() if len(one) >= size)
         if len(pairs) < size or (strangers < 1 and not rows):
@@ -135,7 +136,7 @@ class CaptionGroups(PairSource):
         return CaptionGroups(pairs, rows, null, size, strangers)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """``count`` pairs, a multiple of ``size``, group by group; strangers come first."""
+        """Draw ``count`` pairs, a multiple of ``size``, group by group; random ones come first."""
         groups = count // self.size
         strange = round(self.strangers * groups)
         members = [
@@ -144,7 +145,7 @@ class CaptionGroups(PairSource):
         ]
         members += [self._of_one_meaning(generator) for _ in range(groups - strange)]
         drawn = select_pairs(self.pairs, torch.cat(members))
-        # one wording for all of a group: the pairing alone may tell
+        # one wording for a whole group, so that only the pairing identifies the positives
         first = torch.arange(groups).repeat_interleave(self.size) * self.size
         told = drawn.cond.map(lambda one: one.take(first))
         nameless = torch.arange(len(drawn)) < strange * self.size
@@ -163,16 +164,16 @@ class CaptionGroups(PairSource):
 
 @dataclass(frozen=True)
 class GroupedNoiseLevels(NoiseLevelSampler):
-    """A law whose draws are the same for all pairs of a group.
+    """Distribution whose draws are the same for all pairs of a group.
 
     Attributes:
-        group: Pairs in a group.
+        group: Pairs per group.
     """
 
     group: int = 1
 
     def draw(self, count: int, generator: Generator) -> NoiseLevelDraw:
-        """``count``, a multiple of ``group``; each of a group's own, repeated."""
+        """Draw one level per group and repeat it; ``count`` is a multiple of ``group``."""
         drawn = super().draw(count // self.group, generator)
         return NoiseLevelDraw(
             drawn.levels.map(self._repeated),

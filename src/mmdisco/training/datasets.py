@@ -1,4 +1,4 @@
-"""What a training reads, checked: prepared clips, and the fakes that were made of them."""
+"""Inputs of a training, checked: prepared clips, and the fake pairs made of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from mmdisco.training.contrastive import CaptionGroups
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads.
+    """Inputs of a training.
 
     Attributes:
-        clips: Real ones.
-        made: What ``fakes.json`` says of the fakes.
-        captions: Of the fakes, by part.
-        folder: Of the fakes.
+        clips: Real clips.
+        made: Contents of ``fakes.json``.
+        captions: Captions of the fakes, by split.
+        folder: Folder of the fakes.
     """
 
     clips: PreparedClips
@@ -39,10 +39,10 @@ class TrainingData:
 
     @staticmethod
     def read(course: TrainingConfig) -> "TrainingData":
-        """Read all but latents.
+        """Read everything but latents.
 
         Raises:
-            UserError: Something is missing, unfinished, or of other clips.
+            UserError: A file is missing, unfinished, or made of other clips.
         """
         clips = PreparedClips.read(course.data, course.weights)
         made = read_object(course.fakes / "fakes.json")
@@ -61,10 +61,10 @@ class TrainingData:
         return TrainingData(clips, made, read_manifest(course.fakes), course.fakes)
 
     def pair(self, options: BuildOptions) -> JointSystem:
-        """The pair whose bases made the fakes.
+        """Return the system whose base models made the fakes.
 
         Raises:
-            UserError: The weights that are here are others.
+            UserError: The present weights are others.
         """
         found = preset(self.clips.preset).pair(options)
         if base_weight_hashes(found) != self.made.get("weights"):
@@ -75,14 +75,14 @@ class TrainingData:
         return found
 
     def fake(self, part: str) -> PairStore:
-        """The fakes of a part."""
+        """Return the fakes of a split."""
         return store_of(self.folder, part, "fake", self.captions[part])
 
     def told_from(self, fakery: NegativesConfig) -> PairSource:
-        """What real pairs are told from in training.
+        """Return the negatives of training.
 
         Raises:
-            UserError: A store is damaged, or is not what its manifest tells of.
+            UserError: A store is damaged, or does not match its manifest.
         """
         fake = self.fake("train")
         source: PairSource = fake
@@ -95,10 +95,10 @@ class TrainingData:
         return source
 
     def groups(self, first: ContrastiveConfig, null: AV[Conditioning]) -> CaptionGroups:
-        """What is contrasted before the training.
+        """Return the caption groups of contrastive pretraining.
 
         Raises:
-            UserError: As for ``told_from``, or too few clips share a caption.
+            UserError: A store is damaged, or too few clips share a caption.
         """
         real = self.clips.store("train").read()
         return CaptionGroups.of(

@@ -1,4 +1,4 @@
-"""A discriminator's shape from the latents it will read."""
+"""Architecture of a discriminator for the latents it reads."""
 
 import math
 from typing import Final
@@ -23,19 +23,19 @@ from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.errors import UserError
 from mmdisco.training.config import DiscriminatorConfig
 
-SMALL: Final = 512  # values a step up to which a step is best read as one vector
-SAMPLES: Final = 1000.0  # steps a second from which latents are samples of sound
+SMALL: Final = 512  # values per step up to which a step is read as one vector
+SAMPLES: Final = 1000.0  # steps per second from which latents are waveform samples
 
 
 def build_discriminator_config(
     shape: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], seconds: float
 ) -> AudioVideoConfig:
-    """The configuration of a discriminator.
+    """Build the configuration of a discriminator.
 
     Args:
-        shape: As asked for.
+        shape: Requested architecture.
         latents: Shapes of one sample, without the batch: (c, l), (c, l, m) and (c, f, h, w).
-        texts: Width of either side's pooled captions.
+        texts: Width of the pooled caption embedding of each modality.
         seconds: Length of a clip.
 
     Raises:

@@ -1,10 +1,10 @@
-"""How the work of a step is carried out: by which processes, in which parts and precision.
+"""Distribution of a step's work over processes, micro-batches and precisions.
 
-The batch of a step is the same whoever works on it: each process takes its rows, and what a step
-sums over rows is summed over processes. Losses are differentiated twice, which gradient hooks of
-data-parallel wrappers do not allow for, so gradients are summed by name after the backward pass.
+The batch of a step does not depend on the number of processes: each takes its rows, and sums over
+rows are reduced over processes. Losses are differentiated twice, which gradient hooks of
+data-parallel wrappers do not support, so gradients are reduced by name after the backward pass.
 
-A run over devices and processes, which are accelerate's.
+``Accelerated`` leaves devices and processes to accelerate.
 """
 
 from abc import ABC, abstractmethod
@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
@@ -28,30 +29,30 @@ Network = TypeVar("Network", bound=Discriminator)
 
 
 class Distributed(ABC):
-    """Processes that work on one run together."""
+    """Group of processes that train together."""
 
     @property
     @abstractmethod
     def rank(self) -> int:
-        """Which of the processes this is, from 0."""
+        """Rank of this process, from 0."""
 
     @property
     @abstractmethod
     def processes(self) -> int:
-        """How many there are."""
+        """Number of processes."""
 
     @property
     @abstractmethod
     def accumulation(self) -> int:
-        """In how many parts a process takes its rows, one after the other."""
+        """Number of micro-batches that a process splits its rows into."""
 
     @abstractmethod
     def to_device(self, network: Network) -> Network:
-        """The network where this process computes."""
+        """Move the network to this process's device."""
 
     @abstractmethod
     def wrap(self, network: Discriminator) -> Discriminator:
-        """A moved network in the strategy's precision; latents and logits as everywhere."""
+        """Wrap a moved network in training's precision; latents and logits keep their dtypes."""
 
     @abstractmethod
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
@@ -59,22 +60,22 @@ class Distributed(ABC):
 
     @abstractmethod
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes in order of their rank, on the CPU."""
+        """Gather the rows of all processes in order of their rank, on the CPU."""
 
     @abstractmethod
     def wait(self) -> None:
-        """Return once every process is here."""
+        """Wait for every process."""
 
     @property
     def main(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def expect(self, batch_size: int) -> None:
-        """Make sure that a batch can be shared out evenly.
+        """Check that a batch divides evenly.
 
         Raises:
-            UserError: It cannot.
+            UserError: It does not.
         """
         if batch_size % (self.processes * self.accumulation):
             raise UserError(
@@ -84,7 +85,7 @@ class Distributed(ABC):
             )
 
     def parts(self, batch_size: int) -> list[slice]:
-        """This process's rows of a batch, in its parts."""
+        """Return this process's rows of a batch, one slice per micro-batch."""
         count = batch_size // (self.processes * self.accumulation)
         first = self.rank * self.accumulation
         return [
@@ -97,55 +98,55 @@ class SingleProcess(Distributed):
     """One process on the CPU in single precision.
 
     Args:
-        accumulation: Parts of a batch, for less memory.
+        accumulation: Micro-batches per batch, for less memory.
     """
 
     def __init__(self, accumulation: int = 1) -> None:
         self._accumulation = accumulation
 
     @property
+    @override
     def rank(self) -> int:
-        """The only one."""
         return 0
 
     @property
+    @override
     def processes(self) -> int:
-        """One."""
         return 1
 
     @property
+    @override
     def accumulation(self) -> int:
-        """As given."""
         return self._accumulation
 
+    @override
     def to_device(self, network: Network) -> Network:
-        """Where it is."""
         return network
 
+    @override
     def wrap(self, network: Discriminator) -> Discriminator:
-        """As it is."""
         return network
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Nothing to add."""
+        """Leave the tensors as they are."""
 
+    @override
     def gather(self, rows: Tensor) -> Tensor:
-        """All there are."""
         return rows.detach()
 
     def wait(self) -> None:
-        """Nobody to wait for."""
+        """Return at once."""
 
 
 PRECISIONS: Final = ("no", "bf16")
-PATIENCE: Final = timedelta(hours=6)  # others wait while the main process samples clips
+PATIENCE: Final = timedelta(hours=6)  # the main process samples clips while others wait
 
 
 class Accelerated(Distributed):
     """Processes as ``accelerate launch`` started them; one without it.
 
     Args:
-        accumulation: Parts that a process takes its rows in, for less memory.
+        accumulation: Micro-batches per process, for less memory.
         precision: ``no`` or ``bf16``; None leaves it to the launcher.
         cpu: Whether to stay on the CPU.
 
@@ -171,38 +172,38 @@ class Accelerated(Distributed):
         self._mixed = found != "no"
 
     @property
+    @override
     def rank(self) -> int:
-        """That of accelerate."""
         return self._accelerator.process_index
 
     @property
+    @override
     def processes(self) -> int:
-        """Those of accelerate."""
         return self._accelerator.num_processes
 
     @property
+    @override
     def accumulation(self) -> int:
-        """As given."""
         return self._accumulation
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """Device of this process."""
         found = self._accelerator.device
-        # several processes on the CPU are given cpu:0, which is no other device
+        # several processes on the CPU are given cpu:0, which is the same device
         return torch.device("cpu") if found.type == "cpu" else found
 
+    @override
     def to_device(self, network: Network) -> Network:
-        """On the device of this process."""
         return network.to(self.device)
 
     def wrap(self, network: Discriminator) -> Discriminator:
-        """Behind a move to the device, and under autocast if precision is mixed."""
+        """Move inputs to the device, and use autocast if precision is mixed."""
         own = MixedPrecisionNetwork(network, self._accelerator) if self._mixed else network
         return own if self.device.type == "cpu" else OnDevice(own, self.device)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """As one message."""
+        """Reduce all tensors as one flat message."""
         if self.processes == 1 or not tensors:
             return
         flat = torch.cat([one.reshape(-1) for one in tensors])
@@ -212,26 +213,26 @@ class Accelerated(Distributed):
             one.copy_(part.reshape(one.shape))
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Through the device, which is what processes speak over."""
+        """Gather through the device, over which processes communicate."""
         if self.processes == 1:
             return rows.detach().cpu()
         there = rows.detach().to(self.device).contiguous()
         return cast(Tensor, self._accelerator.gather(there)).cpu()
 
+    @override
     def wait(self) -> None:
-        """For all."""
         self._accelerator.wait_for_everyone()
 
 
 class MixedPrecisionNetwork(Discriminator):
-    """Another discriminator whose forward pass is in mixed precision; the logit is single."""
+    """Discriminator whose forward pass runs in mixed precision; the logit is single."""
 
     def __init__(self, discriminator: Discriminator, accelerator: Accelerator) -> None:
         super().__init__()
         self.discriminator = discriminator
         self._accelerator = accelerator
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The other's logit."""
         with self._accelerator.autocast():
             return self.discriminator(z_t, level, text).float()

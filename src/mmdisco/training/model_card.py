@@ -1,4 +1,4 @@
-"""The model card of a trained discriminator, and its curves."""
+"""Model card of a trained discriminator, with its curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ Line = Mapping[str, Any]
 
 
 def read_log(path: Path) -> list[Line]:
-    """The lines of a training's log."""
+    """Read the lines of a training's log."""
     lines = read_text(path, MOST_LIST_BYTES).splitlines()
     return [parse_json(line, str(path)) for line in lines]
 
 
 def last_measure(lines: Sequence[Line]) -> Mapping[str, Any] | None:
-    """The last measure on held-out pairs, with its step."""
+    """Return the last measurement on held-out pairs, with its step."""
     measured = [line for line in lines if "held_out" in line]
     return {"step": measured[-1]["step"], **measured[-1]["held_out"]} if measured else None
 
@@ -28,9 +28,9 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
     """Write ``curves.png`` and ``README.md``.
 
     Args:
-        folder: Of the discriminator.
+        folder: Folder of the discriminator.
         facts: ``preset``, ``clips``, ``bases`` and ``training``, as in ``config.json``.
-        lines: Of the log.
+        lines: Lines of the log.
     """
     _draw(folder / "curves.png", lines)
     head = yaml.safe_dump({"library_name": "mmdisco", "tags": ["audio", "video", "diffusion"]})
@@ -115,5 +115,5 @@ def _draw(path: Path, lines: Sequence[Line]) -> None:
         if axes.lines and axes.get_legend_handles_labels()[0]:
             axes.legend()
     with replacing(path) as beside:
-        # no version in the file, so that equal runs give equal pictures
+        # no version in the file, so that equal runs give equal images
         figure.savefig(beside, dpi=100, metadata={"Software": None})

@@ -1,6 +1,6 @@
-"""A course carried out: what the settings name is loaded, checked, trained and written down.
+"""Training run of a configuration: inputs are loaded and checked, results written.
 
-What a course begins with: new weights, or those of a discriminator that was trained before.
+Training begins with new weights, or with those of a discriminator that was trained before.
 """
 
 import json
@@ -48,16 +48,16 @@ from mmdisco.training.model_card import last_measure, read_log, write_card
 from mmdisco.training.trainer import Callback, Trainer
 
 OWN: Final = "preset"
-"""The name of the discriminator that a preset brings along."""
+"""Name of the discriminator that comes with a preset."""
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """A network before its first step.
+    """Network before its first step.
 
     Attributes:
-        network: Ready to be trained.
-        mark: Checksum of the weights it was given; None where they are new.
+        network: The network, ready to be trained.
+        mark: Checksum of the weights it was loaded from; None where they are new.
     """
 
     network: AudioVideoDiscriminator
@@ -70,17 +70,17 @@ def initialize(
     preset: str,
     shape: Callable[[DiscriminatorConfig], AudioVideoConfig],
 ) -> InitialWeights:
-    """The network of a course.
+    """Make or load the network to train.
 
     Args:
-        course: Its settings; new weights follow from the seed of the training.
-        pair: Whose latents it will read.
-        preset: The name of that pair.
-        shape: What a wish means for those latents.
+        course: Training configuration; new weights follow from its seed.
+        pair: System whose latents the network will read.
+        preset: Name of that system.
+        shape: Turns the requested architecture into one for those latents.
 
     Raises:
-        UserError: What to begin with is not there, damaged, of other latents or not trainable, or
-            a shape is wished for beside it.
+        UserError: The weights to begin with are missing, damaged, made for other latents or not
+            trainable, or an architecture is requested beside them.
     """
     if course.start is None:
         with torch.random.fork_rng(devices=[]):
@@ -103,16 +103,16 @@ def initialize(
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A course with all it needs.
+    """Training with all it needs.
 
     Attributes:
-        course: Nothing in it is left open.
-        inputs: Clips and fakes.
-        pair: Whose bases.
-        strategy: Who works on it.
-        beginning: The network, as it is before.
-        trainer: The loop.
-        first: That of the contrast before it, if there is to be one.
+        course: Configuration with every open setting resolved.
+        inputs: Clips and fake pairs.
+        pair: System of the base models.
+        strategy: Processes that work on it.
+        beginning: Network before training.
+        trainer: The training loop.
+        first: Loop of the contrastive pretraining, if there is one.
     """
 
     course: TrainingConfig
@@ -125,14 +125,14 @@ class TrainingRun:
 
     @property
     def run_dir(self) -> Path:
-        """Of checkpoint, log, TensorBoard and samples."""
+        """Folder of checkpoint, log, TensorBoard and samples."""
         return self.course.out / "training"
 
     def steps(self) -> Iterator[int]:
         """Train, and write the folder at the end.
 
         Yields:
-            The number of steps that this run did of contrast or of the training, after each.
+            The number of steps of pretraining or training done by this run, after each.
 
         Raises:
             UserError: The folder holds another training, or cannot be written.
@@ -141,7 +141,7 @@ class TrainingRun:
         network = self.beginning.network
         if self.first is not None:
             groups = self.inputs.groups(self.course.first, self.first.null)
-            # in place: it is the network and not its average that goes on
+            # trained in place: training continues from the network, not from its average
             yield from _counted(self.first.steps(network, groups, groups, self.run_dir / "first"))
         real = self.inputs.clips.store("train")
         fake = self.inputs.told_from(self.course.fakery)
@@ -157,7 +157,7 @@ class TrainingRun:
         self.strategy.wait()
 
     def _expect_own(self) -> None:
-        """Refuse to go on with another course; what decides no weights may change."""
+        """Refuse to resume under other settings, except those that do not affect the weights."""
         settings, inputs = self.course.out / "training.yaml", self.run_dir / "inputs.json"
         wanted = self._deciding()
         if inputs.exists():
@@ -168,7 +168,7 @@ class TrainingRun:
                         f"{self.course.out} holds a training of other {name}: give the same "
                         "settings or another folder"
                     )
-        # nobody writes before everybody has looked
+        # no process writes before all have read
         self.strategy.wait()
         if self.strategy.main:
             remove_leftovers(self.course.out)
@@ -210,15 +210,15 @@ class TrainingRun:
 def build(
     course: TrainingConfig, observers: Sequence[Callback] = (), before: Sequence[Callback] = ()
 ) -> TrainingRun:
-    """Load and check what a course names.
+    """Load and check everything a configuration names.
 
     Args:
-        course: The settings.
-        observers: Who looks on beside those of the course.
-        before: Who looks on at the contrast before the training.
+        course: Training configuration.
+        observers: Callbacks beside those of the configuration.
+        before: Callbacks of the contrastive pretraining.
 
     Raises:
-        UserError: Something is missing or does not fit.
+        UserError: A file is missing or does not fit.
     """
     inputs = TrainingData.read(course)
     work = course.work
@@ -271,7 +271,7 @@ def _first(course: TrainingConfig, trainer: Trainer, observers: tuple[Callback, 
 
 
 def contrastive_trainer(wish: ContrastiveConfig, trainer: Trainer) -> Trainer:
-    """The contrast before a training, of the same levels."""
+    """Make the trainer of the contrastive pretraining, with the same noise levels."""
     levels = trainer.levels
     low = PowerSampler(wish.power)
     return replace(
@@ -298,7 +298,7 @@ def _counted(steps: Iterator[Discriminator]) -> Iterator[int]:
 
 
 def build_level_sampler(levels: NoiseLevelConfig, path: LevelCoupling) -> NoiseLevelSampler:
-    """The law of noise levels on a path; shares left open are 0."""
+    """Make the distribution of noise levels on a coupling; shares left open are 0."""
     laws: dict[str, TimestepSampler] = {
         "power": PowerSampler(levels.power),
         "importance": LossSecondMomentSampler(),
@@ -309,7 +309,7 @@ def build_level_sampler(levels: NoiseLevelConfig, path: LevelCoupling) -> NoiseL
 
 
 def _resolved(course: TrainingConfig, pair: JointSystem) -> TrainingConfig:
-    """Nothing left open."""
+    """Resolve every open setting."""
     levels, apart = course.levels, pair.independent
     independent = INDEPENDENT if levels.independent is None else levels.independent
     one_sided = ONE_SIDED if levels.one_sided is None else levels.one_sided

@@ -1,12 +1,9 @@
-"""The training loop as its users see it. Knows no argument parsing and no data set.
+"""Training loop, independent of argument parsing and data sets.
 
-Who looks on while a run goes on. An observer may add to the log; it never changes the run.
-
-Exponential moving average of a network's weights.
-
-Means of a run's losses since the last line of the log, in all and by noise level.
-
-The changing parts of one run: network, average, optimiser, log. Built by ``Trainer``.
+``Callback`` observes a run and may add to its log; it never changes the run. ``EMA`` averages a
+network's weights, ``LossAverages`` the losses since the last line of the log, in all and by noise
+level. ``TrainerState`` holds the changing parts of one run: network, average, optimiser, log. It is
+built by ``Trainer``.
 """
 
 import copy
@@ -46,11 +43,11 @@ from mmdisco.training.distributed import Distributed, SingleProcess
 
 
 class Callback(ABC):
-    """Looks at a run after each step, before the step is kept in a checkpoint."""
+    """Observer of a run after each step, before the step is saved in a checkpoint."""
 
     @abstractmethod
     def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
-        """Entries for the log's line of this step; none after most steps.
+        """Return entries for the log's line of this step; none after most steps.
 
         Args:
             step: Steps done.
@@ -59,18 +56,18 @@ class Callback(ABC):
 
     @abstractmethod
     def on_log(self, line: Mapping[str, Any]) -> None:
-        """A line that was added to the log; ``line["step"]`` says when."""
+        """Receive a line that was added to the log; ``line["step"]`` is its step."""
 
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class EMA(Generic[Module]):
-    """A copy of a network whose weights trail behind.
+    """Exponential moving average of a network's weights.
 
     Args:
         network: The network to follow; copied, not kept.
-        decay: Weight of the past in [0, 1); young averages forget faster, (1 + n) / (10 + n).
+        decay: Weight of the past in [0, 1), at most (1 + n) / (10 + n) after n updates.
     """
 
     def __init__(self, network: Module, decay: float) -> None:
@@ -89,7 +86,7 @@ BINS = 8
 
 
 class LossAverages:
-    """Sums of the losses, by eighths of the noise angle of the noisier side."""
+    """Sums of the losses, by eighths of the noise angle of the noisier modality."""
 
     def __init__(self) -> None:
         # rows: count, discrimination, audio's and video's denoising, correct; columns: bins
@@ -97,7 +94,7 @@ class LossAverages:
         self._norms = torch.zeros(2, dtype=torch.float64)
 
     def add(self, level: AV[NoiseLevel], losses: Losses, gradient_norm: Tensor) -> None:
-        """Take in one step."""
+        """Add the losses of one step."""
         angle = torch.maximum(level.audio.angle, level.video.angle)
         bins = (angle * BINS).long().clamp(0, BINS - 1)
         columns = (
@@ -112,7 +109,7 @@ class LossAverages:
         self._norms += torch.stack([torch.ones(()), gradient_norm.detach()]).double()
 
     def summary(self) -> dict[str, object]:
-        """Means for the log; a bin that saw nothing is null."""
+        """Return means for the log; an empty bin is null."""
         names = ("discrimination", "denoising_audio", "denoising_video", "accuracy")
         count, *sums = self._sums.tolist()
         means = {
@@ -126,11 +123,11 @@ class LossAverages:
         return {**means, "gradient_norm": norm, "by_angle": by_level}
 
     def state(self) -> dict[str, Tensor]:
-        """The sums, for a checkpoint between two lines."""
+        """Return the sums, for a checkpoint between two lines."""
         return {"sums": self._sums, "norms": self._norms}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a ``state``."""
+        """Restore a ``state``."""
         self._sums, self._norms = state["sums"], state["norms"]
 
 
@@ -140,16 +137,16 @@ DATA, NETWORKS, OPTIMISER = "step: data", "step: networks", "step: optimiser"
 
 @dataclass
 class TrainerState:
-    """One run on its way.
+    """State of one run.
 
     Attributes:
-        base: The frozen base.
-        batches: What each step sees.
-        criterion: What is minimised.
-        strategy: Who works on it.
-        observers: Who looks on.
-        network: In training.
-        run_dir: Of checkpoint and log.
+        base: The frozen base models.
+        batches: Batches of each step.
+        criterion: Loss to minimise.
+        strategy: Processes that work on it.
+        observers: Callbacks.
+        network: The network in training.
+        run_dir: Folder of checkpoint and log.
     """
 
     base: JointDenoiser
@@ -179,13 +176,13 @@ class TrainerState:
         self.log = self.run_dir / "log.jsonl"
 
     def resume(self) -> int:
-        """Go on from the checkpoint, or write the first one; the number of steps done.
+        """Resume from the checkpoint, or write the first one; return the number of steps done.
 
         Raises:
             UserError: The checkpoint is of another network or of other settings.
         """
         found = self.checkpoint.exists()
-        # nobody writes before everybody has looked, and nobody goes on before everybody has read
+        # no process writes before all have looked, and none goes on before all have read
         self.strategy.wait()
         start = self._restore() if found else 0
         if not found:
@@ -226,12 +223,13 @@ class TrainerState:
             | grouped("time", self.batches.levels.time.state())
             | grouped("meter", self.meter.state())
         )
-        # the log first: on resumption lines beyond the checkpoint are dropped, but none is missed
+        # the log first: on resumption lines beyond the checkpoint are dropped, but none is
+        # missing
         write_text(self.log, "".join(f"{line}\n" for line in self.lines))
         TrainingCheckpoint(step, self.settings, tensors).save(self.checkpoint)
 
     def update(self, step: int, real: PairSource, fake: PairSource) -> None:
-        """One step.
+        """Do one step.
 
         Raises:
             UserError: The loss is not finite.
@@ -261,7 +259,7 @@ class TrainerState:
         self.meter.add(draw.levels, losses, norm.cpu())
 
     def observe(self, done: int) -> None:
-        """Add what there is to say after a step to the log."""
+        """Add the callbacks' entries of a step to the log."""
         line: dict[str, Any] = {}
         if done % self.batches.config.log_every == 0:
             line |= self.meter.summary()
@@ -278,7 +276,7 @@ class TrainerState:
             observer.on_log(line)
 
     def _differentiate(self, draw: NoiseLevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
-        """Backward passes of this process's rows; the losses of all rows."""
+        """Backpropagate this process's rows, and return the losses of all rows."""
         size = self.batches.config.batch_size
         own: list[Losses] = []
         for rows in self.strategy.parts(size):
@@ -286,7 +284,7 @@ class TrainerState:
                 self.wrap, self.base, rows_of(real, rows), rows_of(fake, rows)
             )
             per_sample = self.criterion.total(losses)
-            # the mean over the whole batch: sums over parts and processes are what is left to do
+            # scaled to the mean over the whole batch, so that parts and processes only add up
             ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
             own.append(losses)
         return Losses(
@@ -307,16 +305,16 @@ __all__ = ["Trainer", "TrainerConfig"]
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains a discriminator for a base; stops and resumes anywhere.
+    """Trainer of a discriminator for base models; a run stops and resumes anywhere.
 
     Attributes:
-        base: The frozen base.
-        levels: Law of the noise levels, on the sampler's path.
-        criterion: What is minimised: the paper's ``MMDisCoLoss``, or ``ContrastiveLoss`` before it.
+        base: The frozen base models.
+        levels: Distribution of the noise levels, on the sampler's coupling.
+        criterion: Loss to minimise: the paper's ``MMDisCoLoss``, or ``ContrastiveLoss`` before it.
         config: Settings of the run.
         null: The encoded empty caption, batch size 1, for caption dropout.
-        strategy: Over which processes, in how many parts and in which precision a step is worked.
-        observers: Who looks on and adds to the log; asked in the main process alone.
+        strategy: Processes, micro-batches and precision of a step.
+        observers: Callbacks, called in the main process only.
     """
 
     base: JointDenoiser
@@ -343,10 +341,10 @@ class Trainer:
         """Train in place, from the checkpoint in ``run_dir`` if there is one.
 
         Args:
-            discriminator: Fresh, or anything of the same shape when resuming; moved to where the
-                strategy computes.
+            discriminator: New, or any network of the same shape when resuming; moved to the device
+                of the strategy.
             real: Pairs from data.
-            fake: Pairs that the base made.
+            fake: Pairs that the base models made.
             run_dir: Gets ``checkpoint.safetensors`` and ``log.jsonl``.
 
         Yields:
@@ -354,7 +352,7 @@ class Trainer:
 
         Raises:
             UserError: The checkpoint is of another network or run, the data is not finite, the
-                batch cannot be shared out, or the folder cannot be written.
+                batch does not divide evenly, or the folder cannot be written.
         """
         config = self.config
         self.strategy.expect(config.batch_size)
@@ -380,13 +378,13 @@ class Trainer:
 
     @property
     def batches(self) -> Batches:
-        """The noised batches of the run."""
+        """Noised batches of the run."""
         return Batches(self.levels, self.config, self.null)
 
     def real_batch(self, step: int, real: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
-        """Noised real pairs of a step, and how their levels were drawn."""
+        """Draw the noised real pairs of a step, and return how their levels were drawn."""
         return self.batches.real(step, real)
 
     def fake_batch(self, step: int, fake: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
-        """Fake pairs of a step at the levels of the real ones."""
+        """Draw the fake pairs of a step at the levels of the real ones."""
         return self.batches.fake(step, fake, levels)

@@ -128,7 +128,7 @@ class Auffusion(BaseModel[Audio]):
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """That of the scheduler's table."""
+        """Noise schedule of the scheduler's table."""
         return self._parameterisation.schedule
 
     @cached_property

@@ -1,8 +1,8 @@
-"""Autoencoders of the embedded pair: media in the canonical layout ↔ latents in theirs.
+"""Autoencoders of the miniature pair: media in the canonical layout ↔ latents.
 
-Both are diffusers' ``AutoencoderKL``, as AudioLDM and AnimateDiff use it, at a size that a laptop
-runs at once. Latents have mean 0 and standard deviation 1 in every channel over the training clips.
-Knows no denoiser and no caption.
+Both are diffusers' ``AutoencoderKL``, as AudioLDM and AnimateDiff use it, small enough to run
+at once on a laptop. Latents have mean 0 and standard deviation 1 in every channel over the
+training clips. Independent of denoisers and captions.
 """
 
 from typing import Any, cast
@@ -25,7 +25,7 @@ SQUARE = 2
 
 
 def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
-    """Squares of ``channels`` pixels ↔ latents, half of either axis between two ``widths``."""
+    """Build an autoencoder of ``channels``; each further entry of ``widths`` halves both axes."""
     levels = len(widths)
     # diffusers annotates all three as tuples of one
     blocks: dict[str, Any] = {
@@ -45,17 +45,20 @@ def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
 
 
 def build_video_autoencoder() -> AutoencoderKL:
-    """Frames (b, 3, 64, 64) in [−1, 1], in squares ↔ (b, 4, 8, 8)."""
+    """Build the autoencoder of frames: (b, 3, 64, 64) in [−1, 1] ↔ (b, 4, 8, 8).
+
+    The network itself sees both after ``pixel_unshuffle``, as ``NormalizedVAE`` does it.
+    """
     return build_autoencoder(3, (24, 48, 64))
 
 
 def build_audio_autoencoder() -> AutoencoderKL:
-    """Spectrograms (b, 1, 128, 64), time before mel, in squares ↔ (b, 4, 32, 16)."""
+    """Build the autoencoder of spectrograms: (b, 1, time 128, mel 64) ↔ (b, 4, 32, 16)."""
     return build_autoencoder(1, (24, 48))
 
 
 class NormalizedVAE(nn.Module):
-    """An autoencoder with the mean and the standard deviation of each channel of its latents.
+    """Autoencoder with the mean and the standard deviation of each latent channel.
 
     Args:
         network: The autoencoder; its latents are the mode of its posterior.
@@ -71,27 +74,27 @@ class NormalizedVAE(nn.Module):
         self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (b, c, h, w) to standardised latents."""
+        """Encode images (b, c, h, w) to standardised latents."""
         squares = pixel_unshuffle(images, SQUARE)
         mode = cast(AutoencoderKLOutput, self.network.encode(squares)).latent_dist.mode()
         return (mode - self.mean[:, None, None]) / self.deviation[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Undo ``encode``."""
+        """Invert ``encode``."""
         raw = latents * self.deviation[:, None, None] + self.mean[:, None, None]
         decoded = cast(DecoderOutput, self.network.decode(cast(FloatTensor, raw)))
         return pixel_shuffle(decoded.sample, SQUARE)
 
 
 def encode_frames(autoencoder: NormalizedVAE, frames: Clips) -> Latent:
-    """Frames (b, f, h, w, 3) in [0, 1] to latents (b, c, f, h, w)."""
+    """Encode frames (b, f, h, w, 3) in [0, 1] to latents (b, c, f, h, w)."""
     images = frames.flatten(0, 1).movedim(3, 1) * 2 - 1
     parts = [autoencoder.encode(part) for part in images.split(FRAMES_AT_ONCE)]
     return torch.cat(parts).unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
 def decode_frames(autoencoder: NormalizedVAE, latents: Latent) -> Clips:
-    """Latents (b, c, f, h, w) to frames (b, f, h, w, 3) in [0, 1]."""
+    """Decode latents (b, c, f, h, w) to frames (b, f, h, w, 3) in [0, 1]."""
     flat = latents.transpose(1, 2).flatten(0, 1)
     images = torch.cat([autoencoder.decode(part) for part in flat.split(FRAMES_AT_ONCE)])
     frames = ((images + 1) / 2).clamp(0, 1).movedim(1, 3)
@@ -99,10 +102,10 @@ def decode_frames(autoencoder: NormalizedVAE, latents: Latent) -> Clips:
 
 
 def encode_mel(autoencoder: NormalizedVAE, mel: AudioLatent) -> Latent:
-    """Log-mel spectrograms (b, 1, l, m) to latents (b, c, l/4, m/4)."""
+    """Encode log-mel spectrograms (b, 1, l, m) to latents (b, c, l/4, m/4)."""
     return autoencoder.encode(mel)
 
 
 def decode_mel(autoencoder: NormalizedVAE, latents: Latent) -> AudioLatent:
-    """Undo ``encode_mel``."""
+    """Invert ``encode_mel``."""
     return autoencoder.decode(latents)

@@ -1,11 +1,11 @@
-"""The denoisers of the embedded pair: convolutions see and paint, a transformer spans time.
+"""Denoisers of the miniature pair: convolutions over the latent, a transformer over time.
 
-A dense map of a whole frame is quick to learn what is where, but not that a colour is the same
-colour in another place, and things change colour from frame to frame. Here convolutions see the
-latent, one token a step of time carries what they saw through the transformer, and what comes back
-scales and shifts the convolutions that paint the result. Noise level and caption scale and shift
-every layer (adaLN, Peebles & Xie 2023), all layers by one map with an offset of their own (Chen et
-al. 2023). Predicts v.
+A dense map of a whole frame quickly learns the position of each object, but not that a colour
+is the same colour in another place, so objects change colour from frame to frame. Here
+convolutions read the latent, one token per time step carries their features through the
+transformer, and its output scales and shifts the convolutions that make the prediction. Noise
+level and caption scale and shift every layer (adaLN, Peebles & Xie 2023); all layers share one
+map and have an offset each (Chen et al. 2023). The networks predict v.
 """
 
 import math
@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, broadcast_like
@@ -36,13 +37,13 @@ class DenoiserConfig:
     """Shape of a ``ConvTransformer``.
 
     Attributes:
-        shape: Of one latent: (c, f, h, w) of a video, (c, l, m) of a sound; even after c.
-        channels: Of the convolutions, a multiple of 8.
-        width: Of the tokens.
-        layers: Transformer layers.
-        heads: Of the attention; they divide the width.
-        expansion: Width of the perceptrons, in units of ``width``.
-        text_width: Of the pooled captions.
+        shape: One latent: (c, f, h, w) of a video, (c, l, m) of a sound; even after c.
+        channels: Channels of the convolutions, a multiple of 8.
+        width: Width of the tokens.
+        layers: Number of transformer layers.
+        heads: Number of attention heads; divides the width.
+        expansion: Width of the MLPs, in units of ``width``.
+        text_width: Width of the pooled captions.
     """
 
     shape: tuple[int, ...]
@@ -57,24 +58,24 @@ class DenoiserConfig:
         check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
-        """The configuration in JSON's types."""
+        """Return the configuration in JSON's types."""
         return asdict(self) | {"shape": list(self.shape)}
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "DenoiserConfig":
-        """Undo ``to_record``."""
+        """Invert ``to_record``."""
         values: dict[str, Any] = {**record, "shape": tuple(record["shape"])}
         return DenoiserConfig(**values)
 
 
 class Patchify(ABC):
-    """How latents become images for the convolutions, and images tokens.
+    """Map of latents to images for the convolutions, and of images to tokens.
 
     Attributes:
-        channels: Of the images.
-        painted: Channels of the images that become latents.
-        steps: Tokens of a clip.
-        values: Values of a token's part of the half-size image.
+        channels: Channels of the input images.
+        painted: Channels of the output images, which become latents.
+        steps: Tokens per clip.
+        values: Values of the half-size image that one token carries.
     """
 
     channels: int
@@ -84,39 +85,41 @@ class Patchify(ABC):
 
     @abstractmethod
     def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
-        """Noisy latents to images (n, channels, height, width)."""
+        """Map noisy latents to images (n, channels, height, width)."""
 
     @abstractmethod
     def latents(self, images: Tensor) -> Latent:
-        """Painted images (n, painted, height, width) to latents."""
+        """Map output images (n, painted, height, width) to latents."""
 
     @abstractmethod
     def tokens(self, small: Tensor) -> Tensor:
-        """Half-size images (n, 64, height/2, width/2) to (b, steps, values)."""
+        """Map half-size images (n, 64, height/2, width/2) to tokens (b, steps, values)."""
 
     @abstractmethod
     def small(self, tokens: Tensor) -> Tensor:
-        """Undo ``tokens``."""
+        """Invert ``tokens``."""
 
     @abstractmethod
     def through_time(self, channels: int) -> nn.Module:
-        """A convolution through time, where those of the images do not reach it."""
+        """Build a convolution over time, or the identity where the images have a time axis."""
 
     @abstractmethod
     def rows(self, tokens: Tensor) -> Tensor:
-        """Tokens (b, steps, d) to one vector for each row of the images, or one for all."""
+        """Map tokens (b, steps, d) to one vector per image row, or one per image."""
 
 
 class PatchifyFrames(Patchify):
-    """An image and a token a frame of a video (b, c, f, h, w).
+    """One image and one token per frame of a video (b, c, f, h, w).
 
-    Beside its own channels an image has those of the mean over all frames, scaled to the same
-    noise: what stays through a clip stands out of it 16 times as much as of a frame. Without it
-    the network is slow to find that one thing has one colour. In the same way half of what is
-    painted is the frame's own, and of the other half the mean over all frames is added to each.
+    Beside its own channels an image has those of the mean over all frames, rescaled to the same
+    noise: what stays constant through a clip has 16 times the signal-to-noise ratio there.
+    Without it the network is slow to find that an object has one colour. Likewise, half of the
+    output channels are the frame's own; of the other half, the mean over all frames is added to
+    each.
 
-    Everything seen is scaled by its ``wiener_gain``, or a network paints a green bell red at high
-    noise. Each is there twice: as a single value, and as one of a thing that covers many.
+    All input channels are scaled by their ``wiener_gain``; without it a network paints a green
+    bell red at high noise. Each channel appears twice: with the gain of a single value, and
+    with that of 16 equal values, as in a large uniform object.
     """
 
     agreeing: Final = (1, 16)
@@ -129,7 +132,7 @@ class PatchifyFrames(Patchify):
         self.values = math.prod(self.half)
 
     def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
-        """(b · f, 4 c, h, w), in VP units."""
+        """Return images (b · f, 4 c, h, w) in VP units."""
         own = level.to_vp(x_t)
         mean = (own.mean(2, keepdim=True) * math.sqrt(self.steps)).expand_as(own)
         seen = [
@@ -140,29 +143,29 @@ class PatchifyFrames(Patchify):
         return torch.cat(seen, 1).transpose(1, 2).flatten(0, 1)
 
     def latents(self, images: Tensor) -> Latent:
-        """(b, c, f, h, w)."""
+        """Return latents (b, c, f, h, w)."""
         own, common = images.unflatten(0, (-1, self.steps)).transpose(1, 2).chunk(2, 1)
         return own + common.mean(2, keepdim=True)
 
     def tokens(self, small: Tensor) -> Tensor:
-        """All of a frame in one token."""
+        """Flatten each frame to one token."""
         return small.flatten(1).unflatten(0, (-1, self.steps))
 
     def small(self, tokens: Tensor) -> Tensor:
-        """One frame of each token."""
+        """Unflatten each token to one frame."""
         return tokens.flatten(0, 1).unflatten(1, self.half)
 
     def through_time(self, channels: int) -> nn.Module:
-        """Of every place by itself."""
+        """Build a convolution over time at each position separately."""
         return TemporalConv(self.steps, channels)
 
     def rows(self, tokens: Tensor) -> Tensor:
-        """One vector a frame, (b · f, 1, d)."""
+        """Return one vector per frame, (b · f, 1, d)."""
         return tokens.flatten(0, 1)[:, None]
 
 
 class PatchifySpectrogram(Patchify):
-    """One image a sound (b, c, l, m), a token for two of its columns in time."""
+    """One image per sound (b, c, l, m), one token for two of its columns in time."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.channels, length, bins = shape
@@ -171,37 +174,37 @@ class PatchifySpectrogram(Patchify):
         self.half = (WIDE, bins // 2)
         self.values = math.prod(self.half)
 
+    @override
     def images(self, x_t: Latent, level: NoiseLevel) -> Tensor:
-        """As they are."""
         del level
         return x_t
 
+    @override
     def latents(self, images: Tensor) -> Latent:
-        """As they are."""
         return images
 
     def tokens(self, small: Tensor) -> Tensor:
-        """(b, 64, l/2, m/2) to (b, l/2, 32 · m)."""
+        """Reshape (b, 64, l/2, m/2) to (b, l/2, 32 · m)."""
         return small.transpose(1, 2).flatten(2)
 
+    @override
     def small(self, tokens: Tensor) -> Tensor:
-        """Undo ``tokens``."""
         return tokens.unflatten(2, self.half).transpose(1, 2)
 
     def through_time(self, channels: int) -> nn.Module:
-        """None: time is an axis of the image."""
+        """Return the identity: time is an axis of the image."""
         return nn.Identity()
 
     def rows(self, tokens: Tensor) -> Tensor:
-        """One vector a column in time, (b, l, d)."""
+        """Return one vector per column in time, (b, l, d)."""
         return tokens.repeat_interleave(2, 1)
 
 
-LAYOUTS: Final = {4: PatchifyFrames, 3: PatchifySpectrogram}  # by the axes of one latent
+LAYOUTS: Final = {4: PatchifyFrames, 3: PatchifySpectrogram}  # by the number of axes of one latent
 
 
 class ConvTransformer(nn.Module):
-    """Noisy latent, its level and caption in, v out."""
+    """Network from a noisy latent, its level and its caption to v."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -227,7 +230,7 @@ class ConvTransformer(nn.Module):
         _zero(self.last)
 
     def forward(self, x_t: Latent, level: NoiseLevel, text: Text) -> Latent:
-        """v of each sample, in the shape of ``x_t``."""
+        """Return v of each sample, in the shape of ``x_t``."""
         mixed = functional.silu(self.time(time_features(level.t)) + self.text(text))
         condition = functional.silu(self.condition(mixed))
         each_step = condition[:, None].expand(-1, self.layout.steps, -1)
@@ -247,10 +250,11 @@ class ConvTransformer(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """A convolution of 3 taps through the frames of a video, at every place, added to its input.
+    """Residual convolution of 3 taps over the frames of a video, at every position.
 
-    A thing moves by about one place of the latent a frame, so with the 3 × 3 taps before it this
-    knows the thing of a frame in the frames beside it: colours stay and paths are smooth.
+    An object moves by about one position of the latent per frame, so together with the 3 × 3
+    taps before it, this layer relates an object to itself in the neighbouring frames: colours
+    stay constant and paths are smooth.
     """
 
     def __init__(self, frames: int, channels: int) -> None:
@@ -259,16 +263,16 @@ class TemporalConv(nn.Module):
         self.convolution = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames (b · f, c, h, w), with channels innermost in memory."""
+        """Convolve frames (b · f, c, h, w), with channels innermost in memory."""
         _, channels, height, width = x.shape
-        # in that memory all places of a frame are one row of an image, a view
+        # in that memory format all positions of a frame are one row of an image, a view
         rows = x.movedim(1, -1).reshape(-1, self.frames, height * width, channels)
         moved = self.convolution(rows.movedim(-1, 1)).movedim(1, -1)
         return x + moved.reshape(-1, height, width, channels).movedim(-1, 1)
 
 
 class MiniatureBlock(nn.Module):
-    """Two convolutions, and one through time, beside a skip; scaled and shifted in between."""
+    """Residual block of two convolutions and one over time, scaled and shifted in between."""
 
     def __init__(self, layout: Patchify, channels: int, out_channels: int, condition: int) -> None:
         super().__init__()
@@ -284,7 +288,7 @@ class MiniatureBlock(nn.Module):
         _zero(self.last)
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Images (n, c, height, width); ``rows`` is (n, height or 1, condition)."""
+        """Map images (n, c, height, width); ``rows`` is (n, height or 1, condition)."""
         branch = self.time(self.wide(functional.silu(self.norm(x))))
         # (n, rows, 2 c) -> two of (n, c, rows, 1)
         scale, shift = self.modulation(rows).transpose(1, 2)[..., None].chunk(2, 1)
@@ -293,7 +297,7 @@ class MiniatureBlock(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention over time and a perceptron, each modulated and gated."""
+    """Self-attention over time and an MLP, each modulated and gated."""
 
     def __init__(self, config: "DenoiserConfig") -> None:
         super().__init__()
@@ -312,7 +316,7 @@ class Layer(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, tokens: Tokens, modulation: Tensor) -> Tokens:
-        """All tokens, each having seen all; ``modulation`` is (b, 6, 1, width)."""
+        """Map tokens (b, steps, width); ``modulation`` is (b, 6, 1, width)."""
         scale, shift, gate, scale_2, shift_2, gate_2 = (modulation + self.offset).unbind(1)
         tokens = tokens + gate * self._attend(_norm(tokens) * (1 + scale) + shift)
         hidden = self.perceptron_in(_norm(tokens) * (1 + scale_2) + shift_2)
@@ -326,11 +330,11 @@ class Layer(nn.Module):
 
 
 class VelocityDenoiser(Denoiser):
-    """A network that predicts v, with the schedule it was trained on.
+    """Denoiser around a network that predicts v.
 
     Args:
-        network: From a noisy latent, its level and its caption to v.
-        schedule: Times are those of the network.
+        network: Maps a noisy latent, its level and its caption to v.
+        schedule: Schedule the network was trained on, in the network's times.
     """
 
     def __init__(self, network: nn.Module, schedule: NoiseSchedule) -> None:
@@ -338,18 +342,18 @@ class VelocityDenoiser(Denoiser):
         self._schedule = schedule
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """The schedule of the training."""
         return self._schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε from v; the caption is the pooled vector."""
+        """Convert the predicted v to ε; the caption is the pooled vector."""
         v = self.network(x_t, level, cond.pooled)
         return VPrediction().to_eps(v, x_t, level)
 
 
 def time_features(t: PerSample) -> Vector:
-    """sin and cos of t in [0, 1000) at frequencies from 1 to 10⁻⁴, (b, 64)."""
+    """Return sin and cos of t in [0, 1000) at frequencies from 1 to 10⁻⁴, (b, 64)."""
     frequencies = torch.logspace(0, -4, TIME_FEATURES // 2, dtype=torch.float64)
     phase = t.to(torch.float64)[:, None] * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=1).float()

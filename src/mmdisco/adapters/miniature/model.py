@@ -1,15 +1,13 @@
-"""The two base models of the embedded pair, each behind the interface of every base model.
+"""The two base models of the miniature pair, each behind the ``BaseModel`` interface.
 
-Sound: 1.6 s of 16 kHz as a log-mel spectrogram, its latents (4, 32, 16), back through Griffin-Lim.
-Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. All
-conversions between media and latents of the pair are here and in ``autoencoders``.
+Sound: 1.6 s at 16 kHz as a log-mel spectrogram, latents (4, 32, 16), decoded by Griffin-Lim.
+Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. Every
+conversion between media and latents of the pair is here and in ``autoencoder``; so is the
+reading of a user's file as the given side, at the pair's one length of 1.6 s.
 
-A user's file as one given side of the embedded pair, which knows one length: 1.6 s.
-
-The embedded pair on disk: a folder of safetensors files and ``config.json``.
-
-The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
-words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
+On disk the pair is a folder of safetensors files and ``config.json``. The files are in half
+precision; the networks run in single. ``config.json`` holds the shapes, the words, the default
+settings and the SHA-256 of every file, so that a damaged one is named.
 """
 
 from abc import ABC, abstractmethod
@@ -21,6 +19,7 @@ from typing import Final, Generic
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
@@ -52,44 +51,44 @@ VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
 
 
 def audio_schedule() -> NoiseSchedule:
-    """Cosine, moved towards noise: neighbouring steps of a spectrogram tell of each other."""
+    """Cosine schedule, shifted to more noise: neighbouring spectrogram steps are correlated."""
     return cosine(shift=0.20)
 
 
 def video_schedule() -> NoiseSchedule:
-    """Cosine, moved further: what a clip shows is decided while every frame is nearly all noise.
+    """Cosine schedule, shifted further: a clip's content is decided while frames are nearly noise.
 
-    Sixteen frames of one thing outvote much noise together; a schedule with few levels where they
-    do so lets every frame settle on a colour of its own.
+    The sixteen frames of one object together outweigh much noise; a schedule with few levels in
+    that range lets every frame settle on a colour of its own.
     """
     return cosine(shift=0.15)
 
 
 class MiniatureCodec(ABC, Generic[Medium]):
-    """Media of one modality to latents and back.
+    """Codec between media of one modality and latents.
 
     Attributes:
-        shape: Of one latent.
+        shape: Shape of one latent.
     """
 
     shape: torch.Size
 
     @abstractmethod
     def encode(self, media: Sequence[Medium]) -> Latent:
-        """See ``BaseModel.encode``."""
+        """Encode as ``BaseModel.encode`` does."""
 
     @abstractmethod
     def decode(self, x_0: Latent) -> list[Medium]:
-        """See ``BaseModel.decode``."""
+        """Decode as ``BaseModel.decode`` does."""
 
 
 class MiniatureModel(BaseModel[Medium]):
-    """Either model of the embedded pair: only their codecs differ.
+    """Either model of the miniature pair; the two differ in their codecs.
 
     Args:
-        denoiser: With its schedule.
-        codec: Of its modality.
-        text: Shared by both.
+        denoiser: The denoiser, with its schedule.
+        codec: The codec of the modality.
+        text: The text encoder, shared by both models.
     """
 
     def __init__(
@@ -100,21 +99,21 @@ class MiniatureModel(BaseModel[Medium]):
         self._text = text
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """That of the denoiser."""
         return self._denoiser.schedule
 
+    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε of each latent."""
         return self._denoiser.predict_noise(x_t, level, cond)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """One vector a prompt."""
+        """Encode each prompt as one vector."""
         with torch.no_grad():
             return Conditioning(self._text(prompts))
 
     def latent_shape(self, seconds: float) -> torch.Size:
-        """That of the codec.
+        """Return the codec's latent shape.
 
         Raises:
             UserError: ``seconds`` is not 1.6, the one length of the pair.
@@ -123,7 +122,7 @@ class MiniatureModel(BaseModel[Medium]):
         return self._codec.shape
 
     def encode(self, media: Sequence[Medium]) -> Latent:
-        """Latents of clips of 1.6 s.
+        """Encode clips of 1.6 s.
 
         Raises:
             UserError: A clip has another rate, size or length.
@@ -131,14 +130,14 @@ class MiniatureModel(BaseModel[Medium]):
         with torch.no_grad():
             return self._codec.encode(media)
 
+    @override
     def decode(self, x_0: Latent) -> list[Medium]:
-        """Clips of latents."""
         with torch.no_grad():
             return self._codec.decode(x_0)
 
 
 class MiniatureAudioCodec(MiniatureCodec[Audio]):
-    """Sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
+    """Codec of sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
 
     shape = AUDIO_SHAPE
 
@@ -147,7 +146,7 @@ class MiniatureAudioCodec(MiniatureCodec[Audio]):
         self._scale = MelScale()
 
     def encode(self, media: Sequence[Audio]) -> Latent:
-        """Of 25,600 samples each."""
+        """Encode sounds of 25,600 samples each."""
         for audio in media:
             if audio.sample_rate != SAMPLE_RATE or len(audio.waveform) != SAMPLES:
                 raise UserError(
@@ -158,13 +157,13 @@ class MiniatureAudioCodec(MiniatureCodec[Audio]):
         return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
 
     def decode(self, x_0: Latent) -> list[Audio]:
-        """Of 25,600 samples each."""
+        """Decode sounds of 25,600 samples each."""
         waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
         return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
 
 
 class MiniatureVideoCodec(MiniatureCodec[Video]):
-    """16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
+    """Codec of 16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
 
     shape = VIDEO_SHAPE
 
@@ -172,7 +171,7 @@ class MiniatureVideoCodec(MiniatureCodec[Video]):
         self._autoencoder = autoencoder
 
     def encode(self, media: Sequence[Video]) -> Latent:
-        """Frame by frame."""
+        """Encode frame by frame."""
         for video in media:
             if video.fps != FPS or video.frames.shape != (FRAMES, SIDE, SIDE, 3):
                 frames, height, width, _ = video.frames.shape
@@ -184,7 +183,7 @@ class MiniatureVideoCodec(MiniatureCodec[Video]):
         return encode_frames(self._autoencoder, frames)
 
     def decode(self, x_0: Latent) -> list[Video]:
-        """Frame by frame."""
+        """Decode frame by frame."""
         return [Video(one, FPS) for one in _arrays(decode_frames(self._autoencoder, x_0))]
 
 
@@ -202,19 +201,19 @@ MOST_PIXELS: Final = conditioning_clip.MOST_PIXELS
 
 
 def read_given_video(path: Path) -> tuple[Video, Video]:
-    """The picture of a file as the pair takes it, and as ``given_video`` shows it.
+    """Return the frames of a file as the pair takes them, and as ``given_video`` shows them.
 
     Raises:
-        UserError: The file has no picture track or no frames, or cannot be read.
+        UserError: The file has no video track or no frames, or cannot be read.
     """
     return conditioning_clip.read_conditioning_video(path, FORM, MOST_PIXELS)
 
 
 def read_given_audio(path: Path) -> tuple[Audio, Audio]:
-    """The sound of a file as the pair takes it, and at the file's own rate.
+    """Return the sound of a file as the pair takes it, and at the file's own rate.
 
     Raises:
-        UserError: The file has no sound track or no samples, or cannot be read.
+        UserError: The file has no audio track or no samples, or cannot be read.
     """
     return conditioning_clip.read_conditioning_audio(path, FORM)
 

@@ -1,7 +1,7 @@
-"""Captions as vectors: a bag of known words through a small perceptron.
+"""Text encoder of the miniature pair: a bag of known words through a small MLP.
 
-The language of the captions is a list of attributes, so the set of words says it all, and a prompt
-in an order of its own is understood. Knows no latent.
+The captions are lists of attributes, so the set of words carries their whole meaning, and a
+prompt in another word order is understood. Independent of latents.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ HIDDEN = 256
 
 
 class TextEncoder(nn.Module):
-    """Prompts to vectors (b, 64) of mean 0 and variance 1 over their entries.
+    """Encoder of prompts to vectors (b, 64) of mean 0 and variance 1 over their entries.
 
     Args:
-        words: All it knows, in the order of the weights.
+        words: The vocabulary, in the order of the weights.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -31,13 +31,13 @@ class TextEncoder(nn.Module):
         self.second = nn.Linear(HIDDEN, WIDTH)
 
     def forward(self, prompts: Sequence[str]) -> Text:
-        """The vector of each prompt; the empty prompt has one too, which means anything goes."""
+        """Encode each prompt; the empty prompt has a vector too, the unconditional one."""
         bags = self.bags(prompts)
         hidden = functional.silu(self.first(bags))
         return functional.layer_norm(self.second(hidden), [WIDTH])
 
     def bags(self, prompts: Sequence[str]) -> Tensor:
-        """1 for every known word in a prompt, 0 for the others, (b, words)."""
+        """Return 1 for every known word in a prompt and 0 for the others, (b, words)."""
         bags = torch.zeros(len(prompts), len(self.vocabulary.words))
         positions = {word: position for position, word in enumerate(self.vocabulary.words)}
         for row, prompt in enumerate(prompts):

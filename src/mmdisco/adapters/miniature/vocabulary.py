@@ -1,8 +1,8 @@
-"""What a prompt says in the words that the embedded pair knows.
+"""The words that the miniature pair knows, and how a prompt is read in them.
 
-A known word may come in another form ("bounce", "balls", "three times" as "3 times") or with one
-slip of the pen; whatever is left is named, never guessed. Captions of known words are read as they
-are. Knows no network.
+A known word may appear in another form ("bounce", "balls", "three times" as "3 times") or with
+one typing error; any other word is reported, never guessed. Captions of known words are read
+unchanged. Independent of networks.
 """
 
 import difflib
@@ -28,7 +28,7 @@ _COUNTS: Final = {1: ("once",), 2: ("twice",), 3: ("three", "times"), 4: ("four"
 _IRREGULAR: Final = {"rang": "rings", "rung": "rings", "thrice": "three times"}
 _ENDINGS: Final = ("ing", "ed", "es", "s", "e")
 _LEAST_STEM: Final = 3
-_LEAST_CORRECTED: Final = 4  # letters of a word that others are taken for
+_LEAST_CORRECTED: Final = 4  # letters of a word that others are corrected to
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Word:
     """A word of a prompt.
 
     Attributes:
-        text: In lower case.
-        known: The known words it stands for; none where it means nothing.
-        corrected: Whether it is taken for a slip of the pen.
+        text: The word in lower case.
+        known: The known words it stands for; empty where it means nothing.
+        corrected: Whether it was corrected as a typing error.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Word:
 
     @property
     def counts(self) -> bool:
-        """Whether it says something, or would."""
+        """Whether the word carries meaning, or would if it were known."""
         return self.text not in _SILENT and not (self.known and set(self.known) <= LITTLE_WORDS)
 
 
@@ -56,7 +56,7 @@ class Unknown:
     """A word that is ignored.
 
     Attributes:
-        word: As the prompt has it, in lower case.
+        word: The word as in the prompt, in lower case.
         nearest: Known words that look like it; may be empty.
     """
 
@@ -73,17 +73,17 @@ class Vocabulary:
     """A closed list of words.
 
     Attributes:
-        words: All of them, in their order.
+        words: All words, in the order of the weights.
     """
 
     words: tuple[str, ...]
 
     def read(self, prompt: str) -> list[Word]:
-        """The words of a prompt, each with what it stands for."""
+        """Return the words of a prompt, each with the known words it stands for."""
         return list(self._read(words_of(prompt)))
 
     def unknown(self, prompt: str) -> list[Unknown]:
-        """The words of ``prompt`` that mean nothing here.
+        """Return the words of ``prompt`` that have no meaning for the pair.
 
         Raises:
             UserError: The prompt is empty, or no word of it is known.
@@ -101,7 +101,7 @@ class Vocabulary:
         ]
 
     def notices(self, prompt: str) -> list[str]:
-        """What of ``prompt`` is read otherwise than it is written, a line each.
+        """Return one line for each deviation from the literal prompt: corrections, ignored words.
 
         Raises:
             UserError: The prompt is empty, or no word of it is known.
@@ -135,7 +135,7 @@ class Vocabulary:
 
     def _word(self, text: str) -> Word:
         if text in _NUMBERS or text in _LARGER or text.isdigit():
-            return Word(text, ())  # of things, and there is always one
+            return Word(text, ())  # a number of objects, and there is always one
         if text in self.words:
             return Word(text, (text,))
         if text in _SILENT:
@@ -156,12 +156,12 @@ class Vocabulary:
 
 
 def words_of(prompt: str) -> list[str]:
-    """The words of a prompt in lower case, without punctuation."""
+    """Return the words of a prompt in lower case, without punctuation."""
     return re.findall(r"[^\W_]+", prompt.lower())
 
 
 def _stem(word: str) -> str:
-    """What the forms of a word have in common."""
+    """Return the common stem of a word's forms."""
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= _LEAST_STEM and word[-2:] != "ss":
             word = word[: -len(ending)]
@@ -171,7 +171,7 @@ def _stem(word: str) -> str:
 
 
 def _one_slip(text: str, known: str) -> bool:
-    """Whether a letter is too many, missing, another, or two have changed places; not the first."""
+    """Whether one letter is added, missing or wrong, or two are swapped; the first must match."""
     if len(known) < _LEAST_CORRECTED or text[0] != known[0]:
         return False
     begin = 0

@@ -84,7 +84,7 @@ class MMDiffusion(JointModel):
         return AV(nothing, nothing)
 
     def latent_shapes(self, seconds: float) -> AV[torch.Size]:
-        """Those of the clips that the network was trained on.
+        """Return the shapes of the clips that the network was trained on.
 
         Raises:
             UserError: Clips of another length are asked for.

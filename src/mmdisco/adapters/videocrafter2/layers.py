@@ -140,12 +140,12 @@ class AttentionShape:
 
     @property
     def width(self) -> int:
-        """Of the tokens."""
+        """Width of the tokens."""
         return self.heads * self.head_width
 
     @property
     def inside(self) -> "AttentionShape":
-        """The same with a second attention that reads the tokens themselves."""
+        """Shape of a second attention that reads the tokens themselves."""
         return AttentionShape(self.heads, self.head_width, self.width)
 
 

@@ -1,4 +1,4 @@
-"""Captions of films: from a list, from the names of folders, or none."""
+"""Captions of videos: from a list, from the names of folders, or none."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
+
+from typing_extensions import override
 
 from mmdisco.data.prepare.sources import relative
 from mmdisco.errors import UserError
@@ -21,12 +23,12 @@ _END: Final = Column("end", ("end_seconds", "end_time"))
 
 @dataclass(frozen=True)
 class CaptionSpan:
-    """What is said of a film, or of a part of it.
+    """Caption of a video, or of a span of it.
 
     Attributes:
-        caption: May be empty.
-        start: Seconds.
-        end: Seconds; None is the end of the file.
+        caption: The caption; may be empty.
+        start: Start in seconds.
+        end: End in seconds; None is the end of the file.
     """
 
     caption: str
@@ -35,30 +37,30 @@ class CaptionSpan:
 
 
 class Captions(ABC):
-    """What is said of films."""
+    """Source of captions."""
 
     @abstractmethod
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """The stretches of a film that clips are taken from, at least one."""
+        """Return the captioned spans of a video that clips are taken from, at least one."""
 
     def unused(self) -> list[str]:
-        """What was said of films that were not asked for."""
+        """Return the names of captioned videos that were not found."""
         return []
 
 
 class NoCaptions(Captions):
-    """Nothing is said."""
+    """No captions."""
 
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """The whole film without a caption."""
+        """Return the whole video with an empty caption."""
         return [CaptionSpan("")]
 
 
 class FolderNames(Captions):
-    """The name of the folder that a film lies in, underscores and hyphens read as spaces."""
+    """Folder names as captions, underscores and hyphens read as spaces."""
 
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """The whole film; nothing is said of one that lies at the top."""
+        """Return the whole video; one at the top level has an empty caption."""
         folder = path.parent
         if folder == root:
             return [CaptionSpan("")]
@@ -67,11 +69,11 @@ class FolderNames(Captions):
 
 
 class ListedCaptions(Captions):
-    """Captions by the name of the file: relative to the source, or the last part of it alone.
+    """Captions by file name: the path relative to the source, or its last part only.
 
     Args:
-        stretches: By name.
-        unread: Columns of the list that say nothing here.
+        stretches: Captioned spans by name.
+        unread: Columns of the list that are not used.
     """
 
     def __init__(
@@ -82,27 +84,27 @@ class ListedCaptions(Captions):
         self._used: set[str] = set()
 
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """What the list says; a film that is not in it has no caption."""
+        """Return the listed spans; a video that is not in the list has no caption."""
         for name in (relative(path, root), path.name, path.stem):
             if name in self._stretches:
                 self._used.add(name)
                 return self._stretches[name]
         return [CaptionSpan("")]
 
+    @override
     def unused(self) -> list[str]:
-        """Names in the list that no film bears."""
         return [name for name in self._stretches if name not in self._used]
 
 
 def read_captions(path: Path) -> ListedCaptions:
-    """A list of captions: JSON lines, or a table whose first row names its columns.
+    """Read a list of captions: JSON lines, or a table whose first row names its columns.
 
-    Columns or keys are ``path`` and ``caption``; ``start`` and ``end``, in seconds, may say which
-    part of the film is meant. A film may have several lines.
+    Columns or keys are ``path`` and ``caption``; optional ``start`` and ``end``, in seconds, limit
+    the caption to a part of the video. A video may have several lines.
 
     Raises:
-        UserError: The list cannot be read, a line of it lacks a name, or it has columns and none of
-            captions.
+        UserError: The list cannot be read, a line lacks a name, or there is neither a caption nor a
+            span among its columns.
     """
     table = read_table(path, (_FILE, _TEXT, _START, _END), "captions")
     _expect_captions(path, table)
@@ -114,7 +116,7 @@ def read_captions(path: Path) -> ListedCaptions:
 
 
 def _expect_captions(path: Path, table: Table) -> None:
-    """Stretches alone are a list too; a column that would say something is not passed over."""
+    """Check that no likely caption column is ignored; a list of spans alone is allowed."""
     if table.unread and not {_TEXT.name, *_TEXT.synonyms} & set(table.names):
         raise UserError(
             f"{path} has no captions, but {', '.join(table.unread)}: name the column of captions "

@@ -1,8 +1,7 @@
-"""Latents and caption vectors of clips, by the models of a pair.
+"""Encoding of clips by the models of a system, shard by shard.
 
-A clip at a glance, small enough to be kept by the thousand: a strip of frames and an outline.
-
-One block: decode, judge, encode. Alone it needs its films and the models, and no other block.
+``ShardEncoder`` computes latents and caption embeddings; ``BlockEncoder`` decodes, filters and
+encodes one shard, independently of all others; ``thumbnail`` makes a small preview of a clip.
 """
 
 import base64
@@ -30,10 +29,10 @@ from mmdisco.media.windows import read_clips
 
 
 class ShardEncoder:
-    """The encoders of a pair, loaded at the first use.
+    """Encoders of a system, loaded at the first use.
 
     Args:
-        pair: Whose.
+        pair: The system.
     """
 
     def __init__(self, pair: JointSystem) -> None:
@@ -43,11 +42,11 @@ class ShardEncoder:
 
     @property
     def form(self) -> ClipSpec:
-        """The clips it takes."""
+        """Format of the clips to encode."""
         return self._pair.form
 
     def expect(self) -> None:
-        """Make sure that the models are here.
+        """Check that the models are here.
 
         Raises:
             UserError: Files are missing.
@@ -55,22 +54,22 @@ class ShardEncoder:
         self._pair.expect(Requirements("", guided=False, one_sided=False))
 
     def prompt(self, caption: str) -> str:
-        """What is encoded for a caption: nothing where the pair understands no word of it."""
+        """Return the text to encode for a caption: "" where the system knows no word of it."""
         return self._read(caption)[0]
 
     def notices(self, caption: str) -> tuple[str, ...]:
-        """What of a caption the pair reads otherwise than it is written, a line each."""
+        """Return a line for every part of a caption that the system ignores or replaces."""
         return self._read(caption)[1]
 
     def latents(self, clips: Sequence[AudioVideo]) -> AV[Tensor]:
-        """Clean latents of clips of the form, batch first, float32, on the CPU."""
+        """Encode clips of the format to clean latents, batch first, float32, on the CPU."""
         with torch.no_grad():
             audio = self._loaded.encode_audio([clip.audio for clip in clips])
             video = self._loaded.encode_video([clip.video for clip in clips])
         return AV(audio.float().cpu(), video.float().cpu())
 
     def pairs(self, latents: Sequence[AV[Tensor]], captions: Sequence[str]) -> Pairs:
-        """Latents of one clip each, with their captions encoded, each different one once."""
+        """Stack latents of single clips, and encode each distinct caption once."""
         prompts = [self.prompt(caption) for caption in captions]
         different = sorted(set(prompts))
         with torch.no_grad():
@@ -93,7 +92,7 @@ class ShardEncoder:
         return self._model
 
     def _read(self, caption: str) -> tuple[str, tuple[str, ...]]:
-        """What is encoded, and what there is to say of it."""
+        """Return the text to encode, and remarks on it."""
         if caption not in self._known:
             self._known[caption] = self._understood(caption)
         return self._known[caption]
@@ -110,16 +109,16 @@ class ShardEncoder:
 
 _FRAMES: Final = 4
 _HEIGHT: Final = 54  # pixels
-_COLUMNS: Final = 96  # of the outline
-_QUALITY: Final = 70  # of JPEG
+_COLUMNS: Final = 96  # width of the waveform outline
+_QUALITY: Final = 70  # JPEG quality
 
 
 def thumbnail(clip: AudioVideo) -> dict[str, Any]:
-    """Frames side by side and the loudest sample of every column.
+    """Make a preview: frames side by side, and the peak amplitude of every column.
 
     Returns:
-        ``jpeg``: base64; ``outline``: whole numbers from 0 to 100, the root of the amplitude, so
-        that quiet sounds are seen.
+        ``jpeg``: base64; ``outline``: integers from 0 to 100, the square root of the amplitude, so
+            that quiet sounds are visible.
     """
     frames = clip.video.frames
     chosen = frames[np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)]
@@ -133,16 +132,16 @@ def thumbnail(clip: AudioVideo) -> dict[str, Any]:
     return {"jpeg": base64.b64encode(file.getvalue()).decode(), "outline": outline}
 
 
-_SHOWN: Final = 8  # clips of a block that are kept at a glance, and as many of each reason
+_SHOWN: Final = 8  # clips per shard with a preview, and as many for each reason to skip
 
 
 class BlockEncoder:
-    """Makes blocks.
+    """Encoder of whole shards.
 
     Args:
         encoder: The models.
-        batch: Clips that are encoded at once; as many are in memory.
-        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+        batch: Clips that are encoded at once, which is how many are in memory.
+        audio_track: Number of the audio track, from 1; None is the track that a player plays.
     """
 
     def __init__(self, encoder: ShardEncoder, batch: int, audio_track: int | None = None) -> None:
@@ -151,7 +150,7 @@ class BlockEncoder:
         self._audio_track = audio_track
 
     def make(self, block: ShardPlan) -> tuple[Pairs | None, list[dict[str, Any]]]:
-        """The pairs of the clips that are kept, None without any, and a record of every clip."""
+        """Return the pairs of all usable clips, None without any, and a record of every clip."""
         records: list[dict[str, Any]] = []
         latents: list[AV[Tensor]] = []
         waiting: list[tuple[dict[str, Any], AudioVideo]] = []
@@ -206,7 +205,7 @@ class BlockEncoder:
 def decode_clips(
     block: ShardPlan, form: ClipSpec, audio_track: int | None = None
 ) -> Iterator[tuple[ClipGroup, Fraction, AudioVideo | SkipReason]]:
-    """Every clip of a block in order, or why there is none."""
+    """Decode every clip of a shard in order, or give the reason to skip it."""
     for run in block.runs:
         fault = _changed(run.piece)
         if fault is not None:

@@ -1,4 +1,4 @@
-"""What a clip is like, in a few figures, and whether it is worth being encoded."""
+"""Statistics of a clip, and the filter that skips unusable clips."""
 
 from typing import Any, Final
 
@@ -7,16 +7,16 @@ import numpy as np
 from mmdisco.media.clip import AudioVideo, Frames
 from mmdisco.media.probe import SkipReason
 
-_CHANGE: Final = 10 / 255  # of a pixel's value, that compression alone seldom makes
-_SIDE: Final = 64  # pixels of the shorter side that are looked at, at least
-_PIXELS: Final = 1e-3  # share of the picture that must change at some time
+_CHANGE: Final = 10 / 255  # of a pixel's value; compression alone seldom changes it by more
+_SIDE: Final = 64  # minimum length of the shorter side after subsampling, pixels
+_PIXELS: Final = 1e-3  # minimum share of pixels that must change at some time
 
 
 def skip_reason(clip: AudioVideo) -> SkipReason | None:
-    """Why a clip is of no use; None if it is of use.
+    """Return the reason to skip a clip; None if it is usable.
 
-    It is not where every sample is 0 to 16 bits, or where fewer than one pixel in a thousand ever
-    differs from the first frame by more than 10 of 255.
+    A clip is unusable if every sample is 0 to 16 bits, or if fewer than one pixel in a thousand
+    ever differs from the first frame by more than 10 of 255.
     """
     if clip.audio.is_silent:
         return SkipReason("digital silence")
@@ -26,11 +26,12 @@ def skip_reason(clip: AudioVideo) -> SkipReason | None:
 
 
 def statistics(clip: AudioVideo) -> dict[str, Any]:
-    """Figures for the manifest, rounded to four digits behind the point.
+    """Compute statistics for the manifest, rounded to four decimals.
 
     Returns:
         ``loudness``: root mean square in dB of full scale; ``peak``: the largest sample;
-        ``motion``: mean change of a pixel from frame to frame; ``brightness``: mean of all pixels.
+            ``motion``: mean change of a pixel from frame to frame; ``brightness``: mean of all
+            pixels.
     """
     frames = _looked(clip.video.frames)
     power = float(np.mean(np.square(clip.audio.waveform, dtype=np.float64)))
@@ -44,13 +45,13 @@ def statistics(clip: AudioVideo) -> dict[str, Any]:
 
 
 def _looked(frames: Frames) -> Frames:
-    """Every so-manieth pixel of large frames: enough to judge, and a fraction of the time."""
+    """Subsample large frames to every n-th pixel: accurate enough here, and much faster."""
     step = max(1, min(frames.shape[1:3]) // _SIDE)
     return frames[:, ::step, ::step]
 
 
 def _changing(frames: Frames) -> float:
-    """Share of the pixels that differ from the first frame at any time."""
+    """Compute the share of pixels that ever differ from the first frame."""
     moved = np.zeros(frames.shape[1:3], bool)
     for frame in frames[1:]:
         moved |= (np.abs(frame - frames[0]) > _CHANGE).any(axis=-1)

@@ -1,4 +1,4 @@
-"""Sources by layout: one film, a folder of clips, and the data sets of the field."""
+"""Sources by layout: a single video, a folder of clips, and published data sets."""
 
 import re
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ _PART_NAMES: Final = {
     "val": VALIDATION,
     "validation": VALIDATION,
 }
-# the genres of AIST's file names, as its page lists them
+# the genre codes of AIST's file names, as its page lists them
 _GENRES: Final = {
     "gBR": "break",
     "gPO": "pop",
@@ -43,34 +43,34 @@ _GENRES: Final = {
 
 
 class Grouping(ABC):
-    """Which films belong together, lest one part see what the other is judged by."""
+    """Grouping of videos that must be in the same split, so that validation data is unseen."""
 
     @abstractmethod
     def of(self, path: Path, root: Path) -> str:
-        """The group of a film."""
+        """Return the group of a video."""
 
 
 class ByFile(Grouping):
-    """Every film by itself."""
+    """Each video in a group of its own."""
 
     def of(self, path: Path, root: Path) -> str:
-        """Its name."""
+        """Return the path of the video relative to the root."""
         return relative(path, root)
 
 
 class ByFolder(Grouping):
-    """All films of a folder together."""
+    """One group per folder."""
 
     def of(self, path: Path, root: Path) -> str:
-        """The folder's name."""
+        """Return the folder of the video."""
         return relative(path.parent, root)
 
 
 class ByStem(Grouping):
-    """Pieces of one film together: names that differ in a last number alone."""
+    """One group for clips of one video: names that differ only in a trailing number."""
 
     def of(self, path: Path, root: Path) -> str:
-        """The name without the number."""
+        """Return the name without the number."""
         stem = re.sub(r"[-_. ]*\d+$", "", path.stem) or path.stem
         return relative(path.with_name(stem), root)
 
@@ -81,14 +81,14 @@ class OneFilm(Source):
 
     Attributes:
         path: The file.
-        captions: What is said of it.
+        captions: Its captions.
     """
 
     path: Path
     captions: Captions
 
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
-        """The film, or the stretches that captions name."""
+        """List the video, or its captioned spans."""
         for said in self.captions.of(self.path, self.path.parent):
             yield SourceVideo(
                 self.path, self.path.name, said.caption, self.path.name, said.start, said.end
@@ -97,14 +97,14 @@ class OneFilm(Source):
 
 @dataclass(frozen=True)
 class ClipList(Source):
-    """A folder of films, at any depth.
+    """A folder of videos, at any depth.
 
     Attributes:
         root: The folder.
-        captions: What is said of them.
-        grouping: Which belong together.
-        split_by_folder: Whether a folder named train, test, val or validation at the top says what
-            its films are for.
+        captions: Captions of the videos.
+        grouping: Grouping of videos that stay in one split.
+        split_by_folder: Whether a top-level folder named train, test, val or validation decides the
+            split of its videos.
     """
 
     root: Path
@@ -113,7 +113,7 @@ class ClipList(Source):
     split_by_folder: bool = False
 
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
-        """Sorted by name; then the names that only captions know."""
+        """List videos by name, then captioned names without a file."""
         for path in find_videos(self.root):
             if isinstance(path, SkippedFile):
                 yield path
@@ -129,35 +129,35 @@ class ClipList(Source):
 
 
 def landscape(root: Path, captions: Captions) -> Source:
-    """Landscape: folders train and test; pieces of one film differ in a last number."""
+    """Read Landscape: folders train and test; clips of one video differ in a trailing number."""
     return ClipList(root, captions, ByStem(), split_by_folder=True)
 
 
 class ByDance(Grouping):
-    """AIST++: one dance is filmed by several cameras, which the names tell as c01 to c10, cAll."""
+    """One group per dance of AIST++, which several cameras film, named c01 to c10 and cAll."""
 
     def of(self, path: Path, root: Path) -> str:
-        """The name without the camera, and without the number of a piece."""
+        """Return the name without the camera and the number of a clip."""
         stem = re.sub(r"_c(\d\d|All)(?=_|$)", "", path.stem)
         found = re.match(r"g\w\w_s\w\w_d\d\d_m\w\w\d_ch\d\d", stem)
         return found[0] if found else stem
 
 
 class Genres(Captions):
-    """AIST++: the genre in the name of the file."""
+    """Captions of AIST++: the genre code in the file name."""
 
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """A dance of the genre."""
+        """Return the whole video with a caption of the genre."""
         genre = _GENRES.get(path.stem[:3])
         return [CaptionSpan(f"a person dancing {genre}" if genre else "")]
 
 
 def aist(root: Path, captions: Captions) -> Source:
-    """AIST++: folders train and test may split it; captions tell the genre unless others are given.
+    """Read AIST++: optional folders train and test; by default captions name the genre.
 
     Args:
         root: The folder.
-        captions: Others; without any the genre is told.
+        captions: Captions that replace the genre, if there are any.
     """
     said = Genres() if isinstance(captions, NoCaptions) else captions
     return ClipList(root, said, ByDance(), split_by_folder=True)
@@ -165,18 +165,19 @@ def aist(root: Path, captions: Captions) -> Source:
 
 @dataclass(frozen=True)
 class VGGSound(Source):
-    """VGGSound: a table without a header, and a folder of files named after id and second.
+    """VGGSound: a table without a header, and a folder of files named by id and second.
 
     Attributes:
-        root: Of files named ``<id>_<start>.mp4``, the second in any number of digits, at any depth.
-        table: Rows of id, second, label and ``train`` or ``test``.
+        root: Folder of files named ``<id>_<start>.mp4``, the second in any number of digits, at any
+            depth.
+        table: Table of id, second, label and ``train`` or ``test``.
     """
 
     root: Path
     table: Path
 
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
-        """In the order of the table; rows without a file, and files without a row, are refused."""
+        """List videos in the order of the table; unmatched rows and files are skipped."""
         here: dict[tuple[str, int], Path] = {}
         for path in find_videos(self.root):
             if isinstance(path, SkippedFile):

@@ -1,4 +1,4 @@
-"""What became of each block, on disk: one JSON file with its own checksum."""
+"""Outcome of each shard on disk: one JSON file with its own checksum."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from mmdisco.io.files import json_text, parse_json, read_text, write_text
 
 @dataclass(frozen=True)
 class ShardOutcome:
-    """What became of a block.
+    """Outcome of a planned shard.
 
     Attributes:
         part: ``train`` or ``validation``.
-        shard: Number of its shard in the part's store; None if no clip was kept.
+        shard: Index in the split's store; None if no clip was kept.
         clips: A record of each clip, kept or not, in order.
     """
 
@@ -26,33 +26,33 @@ class ShardOutcome:
 
     @property
     def kept(self) -> list[Mapping[str, Any]]:
-        """The clips that are in the shard, in its order."""
+        """Clips in the shard, in order."""
         return [clip for clip in self.clips if clip["kept"]]
 
 
 class Records:
-    """A folder of outcomes.
+    """Folder of outcomes.
 
     Args:
-        folder: Made with the first.
+        folder: The folder, made with the first outcome.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, number: int) -> Path:
-        """Where the outcome of a block is."""
+        """Return the file of a shard's outcome."""
         return self._folder / f"block-{number:05d}.json"
 
     def write(self, number: int, outcome: ShardOutcome) -> None:
-        """Write one, whole."""
+        """Write an outcome atomically."""
         body = json_text(
             {"part": outcome.part, "shard": outcome.shard, "clips": list(outcome.clips)}
         )
         write_text(self.path(number), f"{_sum(body)}\n{body}\n")
 
     def read(self, number: int) -> ShardOutcome | None:
-        """One that is whole; None if there is none or it has changed since it was written."""
+        """Read an outcome; None if it is missing or has changed since it was written."""
         path = self.path(number)
         if not path.exists():
             return None

@@ -1,7 +1,7 @@
-"""What will be made of a source, block by block, before anything is decoded.
+"""Plan of a preparation, shard by shard, before anything is decoded.
 
-A block is at most so many clips of one part; it becomes one shard, and is made again by itself. The
-plan is kept beside the shards, so that a run that goes on does the same as the one that began.
+A shard holds clips of one split up to a maximum number, and can be made again by itself. The plan
+is saved beside the shards, so that a resumed run follows the original one.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from mmdisco.io.files import MOST_LIST_BYTES, json_text, parse_json, read_text, 
 from mmdisco.io.tables import number
 from mmdisco.media.probe import SkipReason
 
-_GAP: Final = Fraction(30)  # seconds without a clip after which a film is opened anew
+_GAP: Final = Fraction(30)  # seconds without a clip after which a video is opened again
 
 
 @dataclass(frozen=True)
 class ClipGroup:
-    """Clips of one film for one part.
+    """Clips of one video in one split.
 
     Attributes:
         path: The file.
-        name: In reports.
-        caption: Of all of them.
-        group: Which clips must stay together.
+        name: Name in reports.
+        caption: Caption of all the clips.
+        group: Key of clips that stay in one split.
         part: ``train`` or ``validation``; None before the split.
-        bytes: Size of the file, by which it is known again.
-        starts: Seconds at which clips begin.
+        bytes: Size of the file, to notice another file of the same name.
+        starts: Start of each clip in seconds.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class ClipGroup:
 
 @dataclass(frozen=True)
 class Pass:
-    """Clips of a film that are taken in one pass."""
+    """Clips of a video that are decoded in one pass."""
 
     piece: ClipGroup
     starts: tuple[Fraction, ...]
@@ -52,12 +52,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What becomes one shard.
+    """Plan of one shard.
 
     Attributes:
-        number: From 0.
+        number: Index, from 0.
         part: ``train`` or ``validation``.
-        runs: In order.
+        runs: Passes in order.
     """
 
     number: int
@@ -70,12 +70,12 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class PreparePlan:
-    """All of a source.
+    """Plan of a whole source.
 
     Attributes:
-        pieces: With their parts.
-        refused: What is of no use as a whole.
-        left_out: Clips between two parts of one film, which are in neither.
+        pieces: Clip groups with their splits.
+        refused: Files that are skipped as a whole.
+        left_out: Number of clips between two splits of one video, which are in neither.
     """
 
     pieces: tuple[ClipGroup, ...]
@@ -83,7 +83,7 @@ class PreparePlan:
     left_out: int = 0
 
     def blocks(self, size: int) -> list[ShardPlan]:
-        """Blocks of ``size`` clips, the last one of a part smaller."""
+        """Divide into shards of ``size`` clips, the last one of a split smaller."""
         blocks: list[ShardPlan] = []
         open_runs: dict[str, list[Pass]] = {}
         for piece in self.pieces:
@@ -112,7 +112,7 @@ class PreparePlan:
 
     @staticmethod
     def read(path: Path) -> "tuple[PreparePlan, dict[str, Any]] | None":
-        """A plan and its settings; None if there is none, or it is damaged and must be made again.
+        """Read a plan and its settings; None if it is missing, or damaged and must be made again.
 
         Raises:
             UserError: The file cannot be read, or is no JSON.

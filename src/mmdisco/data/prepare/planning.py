@@ -1,8 +1,7 @@
-"""A plan from a source: every file is looked at, none is decoded unless shots are asked for.
+"""Making of a plan: every file is probed, none is decoded unless scene cuts are needed.
 
-Which films are for training and which for validation: by a hash of their group, so it is stable.
-
-A film that is alone is cut into stretches, and each stretch is a group.
+The split into training and validation follows a hash of the group, so it is stable. A single video
+is divided into blocks of time, each a group.
 """
 
 import hashlib
@@ -20,23 +19,23 @@ from mmdisco.media.conditioning_clip import ClipSpec
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.scene_cuts import scene_cuts
 
-SHARE: Final = 0.1  # of the groups, unless another one is asked for
-STRETCH: Final = Fraction(60)  # seconds, unless another length is asked for
+SHARE: Final = 0.1  # share of the groups for validation, by default
+STRETCH: Final = Fraction(60)  # length in seconds of a block of a single video, by default
 
 
 def split(
     pieces: Sequence[ClipGroup], share: float, seconds: Fraction, stretch: Fraction = STRETCH
 ) -> tuple[list[ClipGroup], int]:
-    """Pieces with their part, and how many clips were left out between two parts of one film.
+    """Assign clips to splits, and count those left out between two splits of one video.
 
-    A part that is given stays. Where chance gives validation no group, or training none, the group
-    nearest to it goes there.
+    A split that the data set defines stays. Where chance gives validation or training no group, the
+    group with the nearest hash is moved there.
 
     Args:
-        pieces: Of all films.
-        share: Of the groups, roughly, that validation gets; 0 gives it none.
-        seconds: Length of a clip; as much lies between two parts of one film.
-        stretch: Seconds of a film that is alone that stay together.
+        pieces: Clips of all videos.
+        share: Approximate share of the groups for validation; 0 gives it none.
+        seconds: Length of a clip; the gap between two splits of one video is as long.
+        stretch: Length in seconds of the blocks that a single video is split by.
     """
     alone = is_alone(pieces)
     if alone and share > 0:
@@ -54,12 +53,12 @@ def split(
 
 
 def is_alone(pieces: Sequence[ClipGroup]) -> bool:
-    """Whether all are of one group whose part is open, so that it is what is split."""
+    """Check whether all are of one group without a split, so that the video itself is divided."""
     return len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
 
 
 def _place(group: str) -> float:
-    """Where in [0, 1) a group lies."""
+    """Map a group to [0, 1) by its hash."""
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:7]) / 2**56
 
@@ -85,7 +84,7 @@ def _stretches(piece: ClipGroup, stretch: Fraction) -> list[ClipGroup]:
 
 
 def _joined(pieces: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipGroup], int]:
-    """Neighbours of one part become one piece; between two parts a clip's length is left out."""
+    """Join neighbours of one split, leaving out one clip's length between two splits."""
     joined: list[ClipGroup] = []
     left_out = 0
     for piece in pieces:
@@ -103,21 +102,21 @@ def _joined(pieces: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipGroup]
     return joined, left_out
 
 
-_DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is seen
+_DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is detected
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How clips are laid out.
+    """Layout of clips and splits.
 
     Attributes:
-        share: Of the groups that validation gets, in [0, 1); None is the usual one.
-        most: Clips of one file or captioned stretch at most, spread over it; None takes all.
-        shots: Whether no clip may hold a cut.
-        hop: Seconds from the beginning of one clip to the next, above 0; None is a clip's length.
-        stretch: Seconds of a film that is alone that go to one part, above 0; None is the usual
-            length.
-        audio_track: Number of the sound track, from 1; None is the one that a player plays.
+        share: Share of the groups for validation, in [0, 1); None is the default.
+        most: Maximum number of clips per file or captioned span, evenly spaced; None takes all.
+        shots: Whether clips must not contain a scene cut.
+        hop: Seconds between the starts of clips, above 0; None is a clip's length.
+        stretch: Length in seconds of the blocks that a single video is split by, above 0; None is
+            the default.
+        audio_track: Number of the audio track, from 1; None is the track that a player plays.
     """
 
     share: float | None = None
@@ -129,14 +128,13 @@ class SplitConfig:
 
 
 def make_plan(source: Source, form: ClipSpec, rule: SplitConfig) -> Iterator[str | PreparePlan]:
-    """Look at all files of a source.
+    """Probe all files of a source and plan their clips.
 
     Yields:
-        The name of each, once it has been looked at; the plan at the end.
+        The name of each file, once it has been probed; the plan at the end.
 
     Raises:
-        UserError: The source is not there or is not what it should be, or it leaves a part of the
-            rule without effect.
+        UserError: The source is missing or malformed, or a part of the rule has no effect on it.
     """
     looked: dict[Path, VideoInfo | SkipReason] = {}
     pieces: list[ClipGroup] = []
@@ -178,7 +176,7 @@ def _piece(
     film = looked[item.path]
     if isinstance(film, SkipReason):
         return SkippedFile(item.name, film)
-    # a clip may lack half a frame at its end: files are cut where frames are, not where clips are
+    # a clip may lack half a frame at its end: files are cut at frames, not at clips
     end = film.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:

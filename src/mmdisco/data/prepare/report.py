@@ -1,7 +1,4 @@
-"""What was kept, and what was dropped and why, as one record.
-
-The report as one page: counts, then clips at a glance, kept and dropped.
-"""
+"""Report of kept and dropped clips: a record for JSON, and an HTML page of counts and previews."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,12 +17,12 @@ _FIGURES: Final = ("loudness", "peak", "motion", "brightness")
 def report(
     plan: PreparePlan, outcomes: Sequence[ShardOutcome], notices: Callable[[str], Sequence[str]]
 ) -> dict[str, Any]:
-    """Counts, figures, and every file and clip that was left out, with the reason.
+    """Count clips, and list every skipped file and clip with the reason.
 
     Args:
-        plan: What was to be made.
-        outcomes: What became of it.
-        notices: What of a caption the models read otherwise than it is written.
+        plan: Plan of the preparation.
+        outcomes: Outcomes of its shards.
+        notices: Returns the parts of a caption that the models ignore or replace.
     """
     clips = [(outcome.part, clip) for outcome in outcomes for clip in outcome.clips]
     kept = [(part, clip) for part, clip in clips if clip["kept"]]
@@ -62,7 +59,7 @@ def report(
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """The counts of a report, a line each."""
+    """Format the counts of a report, one line each."""
     kept = summary["kept"]
     lines = [f"kept {kept['train']} clips for training, {kept['validation']} for validation"]
     for key, what in (("dropped_clips", "clips dropped"), ("refused_files", "files refused")):
@@ -91,13 +88,13 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _spread(values: list[float]) -> list[float]:
-    """Least, median and greatest."""
+    """Return minimum, median and maximum."""
     ordered = sorted(values)
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]] if ordered else []
 
 
 _MOST_KEPT: Final = 120
-_MOST_DROPPED: Final = 40  # of each reason
+_MOST_DROPPED: Final = 40  # per reason
 _MOST_FILES: Final = 1000
 _STYLE: Final = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em;
@@ -113,7 +110,7 @@ table { border-collapse: collapse; } td { padding: .1em 1.2em .1em 0; overflow-w
 
 
 def write_page(path: Path, summary: Mapping[str, Any], outcomes: Sequence[ShardOutcome]) -> None:
-    """Write HTML that needs no other file."""
+    """Write a self-contained HTML page."""
     shown = [(one.part, clip) for one in outcomes for clip in one.clips if "glimpse" in clip]
     kept = [(part, clip) for part, clip in shown if clip["kept"]]
     step = max(1, -(-len(kept) // _MOST_KEPT))
@@ -160,7 +157,7 @@ def _figure(part: str, clip: Mapping[str, Any]) -> str:
 
 
 def _outline(heights: Sequence[int]) -> str:
-    """Columns about a middle line, 0 to 100 up and down."""
+    """Draw columns of 0 to 100 above and below a centre line."""
     bars = "".join(f"M{x} {100 - h}h.8v{2 * h + 1}h-.8z" for x, h in enumerate(heights))
     box = f"0 0 {len(heights)} 201"
     return f'<svg viewBox="{box}" preserveAspectRatio="none"><path d="{bars}"/></svg>'
@@ -173,5 +170,5 @@ def _cells(row: Mapping[str, Any]) -> str:
 
 
 def _text(value: str) -> str:
-    """For HTML: no markup, and what is no text of a file's name as an escape."""
+    """Escape for HTML, undecodable bytes of file names included."""
     return escape(value.encode("utf-8", "backslashreplace").decode())

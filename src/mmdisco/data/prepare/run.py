@@ -1,8 +1,8 @@
-"""The whole of it: plan, blocks one after another, then manifest and report.
+"""Preparation of a folder: plan, shards one after another, then manifest and report.
 
-A block is done when its outcome is written, after its shard and the list of shards. What is done
-is looked at by checksum and left alone, so the same order gives the same files whenever it was
-stopped, and makes again only what was lost.
+A shard is done when its outcome is written, after its file and the store's list. Finished shards
+are verified by checksum and left alone, so the same settings give the same files wherever the run
+was stopped, and only what was lost is made again.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -28,17 +28,17 @@ _TOLD: Final = ("source", "start", "end", "caption", "said", "group", "statistic
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """What is to be prepared.
+    """Configuration of a preparation.
 
     Attributes:
-        source: Films.
-        encoder: Models.
-        out: The folder.
-        rule: How clips are laid out.
-        shard: Clips of a shard at most.
+        source: Source of the videos.
+        encoder: Encoders of the base models.
+        out: Folder to fill.
+        rule: Layout of clips and splits.
+        shard: Maximum number of clips per shard.
         batch: Clips that are encoded at once.
-        about: What the folder is for, kept in ``prepared.json``: preset, options, weights.
-        arguments: What must not change between a run and its resumption, ``about`` apart.
+        about: System the folder is for, kept in ``prepared.json``: preset, options, weights.
+        arguments: Further settings that must not change between a run and its resumption.
     """
 
     source: Source
@@ -53,13 +53,13 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """How far it is.
+    """Progress of a preparation.
 
     Attributes:
-        doing: What is being done.
-        done: Clips that are through.
-        total: Clips of the plan; 0 as long as it is being made.
-        notice: What whoever waits should know; may be empty.
+        doing: Current activity.
+        done: Number of processed clips.
+        total: Clips of the plan; 0 while it is being made.
+        notice: Message to the user; may be empty.
     """
 
     doing: str
@@ -72,8 +72,8 @@ def prepare(order: PrepareConfig) -> Iterator[Step]:
     """Fill the folder.
 
     Raises:
-        UserError: Models or the source are not there, the folder was made with other settings or
-            cannot be written, or no clip is of use.
+        UserError: Models or the source are missing, the folder was made with other settings or
+            cannot be written, or no clip is usable.
     """
     order.encoder.expect()
     remove_leftovers(order.out)
@@ -91,7 +91,7 @@ def prepare(order: PrepareConfig) -> Iterator[Step]:
 
 
 class _Work:
-    """Blocks in order, each with the next shard of its part."""
+    """Processing of shards in order, each at the next index of its split's store."""
 
     def __init__(self, order: PrepareConfig) -> None:
         self._order = order
@@ -103,7 +103,7 @@ class _Work:
         self._next: dict[str, int] = {part: 0 for part in PARTS}
 
     def complaint(self, block: ShardPlan) -> str:
-        """What is damaged of a block that was made once; nothing if all is well or to come."""
+        """Describe the damage of a finished shard; "" if it is intact or not made yet."""
         record = self._records.path(block.number)
         outcome = self._records.read(block.number)
         if outcome is None:
@@ -114,7 +114,7 @@ class _Work:
         return f"{shard} is damaged, not there or not listed: made again"
 
     def outcome(self, block: ShardPlan) -> ShardOutcome:
-        """What became of a block; it is made unless that was done."""
+        """Return the outcome of a shard, made now unless it is done."""
         outcome = self._records.read(block.number)
         if outcome is None or not self._is_whole(outcome):
             outcome = self._made(block, outcome)
@@ -172,7 +172,7 @@ def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
 
 
 def _finish(order: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcome]) -> None:
-    """Manifest, report, and last of all what says that the folder is complete."""
+    """Write manifest and report, and last of all the file that marks the folder as complete."""
     out = order.out
     index: dict[str, int] = {part: 0 for part in PARTS}
     lines: list[str] = []

@@ -1,7 +1,4 @@
-"""Where clips come from: one interface, whatever the layout of the files.
-
-The films in a folder, whatever else lies there.
-"""
+"""Sources of clips: one interface for all layouts of files, and the videos in a folder."""
 
 import os
 from abc import ABC, abstractmethod
@@ -21,16 +18,16 @@ PARTS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
 
 @dataclass(frozen=True)
 class SourceVideo:
-    """A film, or a stretch of one, that clips are taken from.
+    """A video, or a span of one, that clips are taken from.
 
     Attributes:
         path: The file.
-        name: How reports and the manifest call it: relative to the source.
-        caption: May be empty.
-        group: Clips of one group are all for training or all for validation.
-        start: Seconds at which it begins.
-        end: Seconds at which it ends; None is the end of the file.
-        part: ``train`` or ``validation`` where the data set itself says so.
+        name: Name in reports and the manifest, relative to the source.
+        caption: The caption; may be empty.
+        group: Key of clips that stay in one split, training or validation.
+        start: Start in seconds.
+        end: End in seconds; None is the end of the file.
+        part: ``train`` or ``validation`` where the data set defines the split.
     """
 
     path: Path
@@ -44,11 +41,11 @@ class SourceVideo:
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """What was named or found and is of no use.
+    """A listed or found file that cannot be used.
 
     Attributes:
-        name: As of an ``SourceVideo``.
-        fault: Why.
+        name: Name as in ``SourceVideo``.
+        fault: Reason.
     """
 
     name: str
@@ -56,14 +53,14 @@ class SkippedFile:
 
 
 class Source(ABC):
-    """Films with their captions."""
+    """Videos with their captions."""
 
     @abstractmethod
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
-        """All, one after another, always in the same order.
+        """List all videos, always in the same order.
 
         Raises:
-            UserError: The source is not there, or a list of it is not what it should be.
+            UserError: The source is missing, or a list of it is malformed.
         """
 
 
@@ -75,10 +72,10 @@ SUFFIXES: Final = frozenset(f".{name}" for names in _NAMES for name in names)
 
 
 def find_videos(folder: Path) -> Iterator[Path | SkippedFile]:
-    """Files named like films, at any depth, sorted by name; all else is refused by name.
+    """Find video files by suffix, at any depth, sorted by name; others are reported as skipped.
 
-    Links to files are followed. Links to folders are not, for they may lead in circles; hidden
-    files and folders are not looked at.
+    Links to files are followed. Links to folders are not, since they may form a cycle; hidden files
+    and folders are ignored.
 
     Raises:
         UserError: ``folder`` is no folder or cannot be read.
@@ -91,7 +88,7 @@ def find_videos(folder: Path) -> Iterator[Path | SkippedFile]:
 
 
 def relative(path: Path, root: Path) -> str:
-    """The name of a film below ``root``, with slashes."""
+    """Return the path of a video relative to ``root``, with slashes."""
     return path.relative_to(root).as_posix()
 
 
@@ -122,5 +119,5 @@ def _within(folder: Path, root: Path) -> Iterator[Path | SkippedFile]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a cycle of links
         return False

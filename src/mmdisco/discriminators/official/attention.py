@@ -1,7 +1,7 @@
 """Attention inside the towers, and from one tower to the other.
 
-Nothing that is published has any; the release's network can have it. All of it is written out, so
-that it can be differentiated twice.
+No published discriminator uses it; the release's network supports it. All of it is written out,
+so that it can be differentiated twice.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.shapes import Latent, Tokens
@@ -17,37 +18,37 @@ GROUPS: Final = 32
 
 
 class OfficialAttention(nn.Module, ABC):
-    """Attention at the end of a residual block; adds to what it is given."""
+    """Attention at the end of a residual block, added to its input."""
 
     @abstractmethod
     def forward(self, x: Latent) -> Latent:
-        """(b, c, time, *space), nothing but the values changed."""
+        """Map (b, c, time, *space) to the same shape."""
 
 
 class NoAttention(OfficialAttention):
-    """The end of a block as it is published."""
+    """Identity: the end of a block in all published discriminators."""
 
+    @override
     def forward(self, x: Latent) -> Latent:
-        """``x`` itself."""
         return x
 
 
 class AttentionEverywhere(OfficialAttention):
-    """Every position of a sound to all."""
+    """Self-attention of a sound over all its positions."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.over_all = OfficialSelfAttention(channels, heads)
 
     def forward(self, x: Latent) -> Latent:
-        """(b, c, l) or (b, c, l, m), nothing but the values changed."""
+        """Map (b, c, l) or (b, c, l, m) to the same shape."""
         return from_tokens(self.over_all(to_tokens(x)), x)
 
 
 class AttentionInSpaceAndTime(OfficialAttention):
-    """Every place of a frame to all of that frame, then every frame to all at each place.
+    """Self-attention over the positions of each frame, then over all frames at each position.
 
-    What is normalised is what attends: one frame at a time, then one place at a time.
+    The norm covers the attended sequence: one frame at a time, then one position at a time.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -56,7 +57,7 @@ class AttentionInSpaceAndTime(OfficialAttention):
         self.over_time = OfficialSelfAttention(channels, heads)
 
     def forward(self, x: Latent) -> Latent:
-        """(b, c, f, h, w), nothing but the values changed."""
+        """Map (b, c, f, h, w) to the same shape."""
         batch, _, _, height, width = x.shape
         positions = x.movedim(1, -1).flatten(2, 3)  # (b, f, h·w, c)
         by_frame = self.over_space(positions.flatten(0, 1)).unflatten(0, (batch, -1))
@@ -66,7 +67,7 @@ class AttentionInSpaceAndTime(OfficialAttention):
 
 
 class Projections(nn.Module):
-    """Norm, queries, keys and values of one modality's tokens, and the way out."""
+    """Norm, QKV projection and output projection of one modality's tokens."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Projections(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def split(self, tokens: Tokens, heads: int) -> list[Tensor]:
-        """Queries, keys and values, (b, heads, tokens, c / heads) each."""
+        """Return queries, keys and values, (b, heads, tokens, c / heads) each."""
         normed = self.norm(tokens.transpose(1, 2)).transpose(1, 2)
         return [
             one.unflatten(2, (heads, -1)).transpose(1, 2)
@@ -86,7 +87,7 @@ class Projections(nn.Module):
 
 
 class OfficialSelfAttention(nn.Module):
-    """All tokens to all of the same sequence."""
+    """Self-attention over one sequence of tokens."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -94,29 +95,29 @@ class OfficialSelfAttention(nn.Module):
         self.projections = Projections(channels)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """The tokens and what each takes from all."""
+        """Return the tokens plus their attention output."""
         query, key, value = self.projections.split(tokens, self.heads)
         return tokens + self.projections.out(attend(query, key, value))
 
 
 class CrossExchange(nn.Module, ABC):
-    """What passes from one tower to the other at the end of a block."""
+    """Exchange between the towers at the end of a block."""
 
     @abstractmethod
     def forward(self, z: AV[Tensor]) -> AV[Tensor]:
-        """Both latents, nothing but the values changed."""
+        """Map both latents to the same shapes."""
 
 
 class NoExchange(CrossExchange):
-    """Nothing, as in all that is published."""
+    """No exchange, as in all published discriminators."""
 
+    @override
     def forward(self, z: AV[Tensor]) -> AV[Tensor]:
-        """``z`` itself."""
         return z
 
 
 class CrossAttention(CrossExchange):
-    """Every position of either latent to all of the other."""
+    """Cross-attention from every position of either latent to all of the other."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -124,8 +125,8 @@ class CrossAttention(CrossExchange):
         self.audio = Projections(channels)
         self.video = Projections(channels)
 
+    @override
     def forward(self, z: AV[Tensor]) -> AV[Tensor]:
-        """Both latents, nothing but the values changed."""
         own = AV(self.audio, self.video)
         tokens = z.map(to_tokens)
         sides = each(lambda side, given: side.split(given, self.heads), own, tokens)
@@ -137,16 +138,16 @@ class CrossAttention(CrossExchange):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tokens:
-    """softmax(Q Kᵀ / √d) V: (b, heads, tokens, d) of each to (b, tokens, heads · d)."""
+    """Return softmax(Q Kᵀ / √d) V: (b, heads, tokens, d) of each to (b, tokens, heads · d)."""
     weights = torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, dim=-1)
     return (weights @ value).transpose(1, 2).flatten(2)
 
 
 def to_tokens(x: Latent) -> Tokens:
-    """(b, c, time, *space) to (b, positions, c)."""
+    """Reshape (b, c, time, *space) to (b, positions, c)."""
     return x.movedim(1, -1).flatten(1, -2)
 
 
 def from_tokens(tokens: Tokens, like: Latent) -> Latent:
-    """(b, positions, c) to (b, c, time, *space) of the extent of ``like``."""
+    """Reshape (b, positions, c) to (b, c, time, *space) of the extent of ``like``."""
     return tokens.unflatten(1, like.shape[2:]).movedim(-1, 1)

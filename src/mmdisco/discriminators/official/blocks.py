@@ -1,7 +1,7 @@
 """The two towers of the released network, block by block.
 
-A block holds both modalities' halves, since at its end one may pass something to the other. Either
-half sees its own latent and its own embedding. Knows no noise level, no caption and no fusion.
+A block holds both modalities' halves, since cross-attention may follow it. Either half gets its
+own latent and its own embedding. Independent of noise levels, captions and fusion.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.discriminators.convolutions import Pointwise
@@ -22,139 +23,139 @@ class Half(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """(b, c, time, *space), the axes after c perhaps pooled.
+        """Map (b, c, time, *space), perhaps pooling the axes after c.
 
         Args:
             x: The latent, channels innermost in memory.
-            embedding: Of noise level and caption.
+            embedding: Embedding of noise level and caption.
         """
 
 
 class Modulation(nn.Module, ABC):
-    """A GroupNorm that the embedding has a say in."""
+    """GroupNorm modulated by the embedding."""
 
     @abstractmethod
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """Normalised over the channels of a group and all positions, all frames of a video too."""
+        """Normalise over the channels of a group and all positions, also over all frames."""
 
 
 class ScaleAndShift(Modulation):
-    """GroupNorm without weights of its own, scaled and shifted by the embedding."""
+    """GroupNorm without affine weights, scaled and shifted by the embedding."""
 
     def __init__(self, groups: int, channels: int, embedding: int) -> None:
         super().__init__()
         self.groups = groups
         self.projection = nn.Linear(embedding, 2 * channels)
 
+    @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """Normalised, then scaled and shifted; see ``Modulation``."""
         projected = self.projection(functional.silu(embedding))
         scale, shift = projected.unflatten(1, (-1, *[1] * (x.ndim - 2))).chunk(2, dim=1)
         return functional.group_norm(x, self.groups) * (1 + scale) + shift
 
 
 class ShiftBefore(Modulation):
-    """The embedding added, then a GroupNorm with weights of its own."""
+    """The embedding added, then a GroupNorm with affine weights."""
 
     def __init__(self, groups: int, channels: int, embedding: int) -> None:
         super().__init__()
         self.projection = nn.Linear(embedding, channels)
         self.norm = nn.GroupNorm(groups, channels)
 
+    @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """Shifted, then normalised; see ``Modulation``."""
         shift = self.projection(functional.silu(embedding))
         return self.norm(x + shift.unflatten(1, (-1, *[1] * (x.ndim - 2))))
 
 
 @dataclass(frozen=True)
 class ModulationConfig(ABC):
-    """How the embedding reaches the norms of the towers."""
+    """Modulation of the towers' norms by the embedding."""
 
     @abstractmethod
     def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        """The norm, with new weights.
+        """Build the norm, with new weights.
 
         Args:
-            groups: Of the norm.
-            channels: Of what is normalised.
+            groups: Groups of the norm.
+            channels: Channels of its input.
             embedding: Width of the embedding.
         """
 
 
 @dataclass(frozen=True)
 class ScaleAndShiftConfig(ModulationConfig):
-    """By a scale and a shift after the norm, as in all that is published."""
+    """Scale and shift after the norm, as in all published discriminators."""
 
+    @override
     def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        """A ``ScaleAndShift``, with new weights."""
         return ScaleAndShift(groups, channels, embedding)
 
 
 @dataclass(frozen=True)
 class ShiftBeforeConfig(ModulationConfig):
-    """By a shift before the norm: the release's ``use_scale_shift_norm: false``."""
+    """Shift before the norm: the release's ``use_scale_shift_norm: false``."""
 
+    @override
     def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        """A ``ShiftBefore``, with new weights."""
         return ShiftBefore(groups, channels, embedding)
 
 
 class NoInputNorm(Half):
-    """No norm before the first convolution, as in all that is published."""
+    """No norm before the first convolution, as in all published discriminators."""
 
+    @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """``x`` itself."""
         return x
 
 
 class ModulatedInputNorm(Half):
-    """Every channel of the latent normalised by itself, and modulated by the embedding."""
+    """Norm of every channel of the latent separately, modulated by the embedding."""
 
     def __init__(self, modulation: Modulation) -> None:
         super().__init__()
         self.modulation = modulation
 
+    @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """(b, c, time, *space), nothing but the values changed."""
         return self.modulation(x, embedding)
 
 
 @dataclass(frozen=True)
 class InputNormConfig(ABC):
-    """What stands before the first convolution of either tower."""
+    """Norm before the first convolution of either tower."""
 
     @abstractmethod
     def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        """The norm, with new weights.
+        """Build the norm, with new weights.
 
         Args:
-            channels: Of the latent.
+            channels: Channels of the latent.
             embedding: Width of the embedding.
-            modulation: How the embedding reaches norms.
+            modulation: Modulation of norms by the embedding.
         """
 
 
 @dataclass(frozen=True)
 class NoInputNormConfig(InputNormConfig):
-    """Nothing, as in all that is published."""
+    """No norm, as in all published discriminators."""
 
+    @override
     def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        """A ``NoInputNorm``."""
         return NoInputNorm()
 
 
 @dataclass(frozen=True)
 class ModulatedInputNormConfig(InputNormConfig):
-    """Every channel normalised by itself, and modulated."""
+    """Norm of every channel separately, modulated."""
 
+    @override
     def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        """A ``ModulatedInputNorm``, with new weights."""
         return ModulatedInputNorm(modulation.build(channels, channels, embedding))
 
 
 class FirstHalf(Half):
-    """The convolution that the latent meets first."""
+    """First convolution of a tower."""
 
     def __init__(self, kind: LatentKind, out_channels: int, norm: Half) -> None:
         super().__init__()
@@ -162,7 +163,7 @@ class FirstHalf(Half):
         self.wide = kind.wide(kind.channels, out_channels, (1,) * len(kind.window), 1)
 
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """(b, c, time, *space), nothing but c changed."""
+        """Map (b, c, time, *space), changing c alone."""
         return self.wide(self.norm(x, embedding))
 
 
@@ -172,12 +173,12 @@ class ResHalf(Half):
     The branch starts at zero, so a new tower is a chain of its skips.
 
     Args:
-        kind: Of latent.
-        channels: Of the input and of the output.
+        kind: Kind of latent.
+        channels: Channels of the input and of the output.
         modulation: The norm after the 3 taps.
-        window: Of the pool; all 1 for none.
-        dilation: Of the 3 taps of a sound.
-        attention: At the end.
+        window: Window of the pool; all 1 for none.
+        dilation: Dilation of the 3 taps of a sound.
+        attention: Attention at the end.
     """
 
     def __init__(
@@ -202,13 +203,13 @@ class ResHalf(Half):
         nn.init.zeros_(self.last.linear.bias)
 
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
-        """(b, c, time, *space), every axis after c divided by its window."""
+        """Map (b, c, time, *space); every axis after c is divided by its window."""
         branch = self.modulation(self.wide(functional.silu(self.norm(x))), embedding)
         return self.attention(self.last(functional.silu(branch)) + self.skip(self.pool(x)))
 
 
 class OfficialBlock(nn.Module):
-    """Both halves, and what passes between them afterwards."""
+    """Both halves, and the exchange between them afterwards."""
 
     def __init__(self, audio: Half, video: Half, exchange: CrossExchange) -> None:
         super().__init__()
@@ -217,6 +218,6 @@ class OfficialBlock(nn.Module):
         self.exchange = exchange
 
     def forward(self, z: AV[Tensor], embedding: AV[Tensor]) -> AV[Tensor]:
-        """Both latents, channels innermost in memory, through one block."""
+        """Map both latents, channels innermost in memory, through one block."""
         halves = AV(self.audio, self.video)
         return self.exchange(each(lambda half, x, own: half(x, own), halves, z, embedding))

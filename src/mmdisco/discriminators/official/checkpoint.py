@@ -1,14 +1,14 @@
 """Weights of the released discriminators on disk.
 
 The release publishes a pickle of a bare state dict. It is read once, by a reader that builds
-tensors and nothing else, checked, and written as a folder of two files that are all that is read
+tensors and nothing else, checked, and written as a folder of two files, which alone are read
 from then on:
 
     discriminator.safetensors    by the names of ``ReleasedDiscriminator``, single precision
     config.json                  the configuration and SHA-256 of both files, written last
 
-Whatever stops a conversion, a kill included, leaves the pair that was there, none, or one whose
-checksums do not fit, which is never loaded.
+Whatever stops a conversion, a kill included, leaves the previous pair, none, or one whose
+checksums do not match, which is never loaded.
 """
 
 from pathlib import Path
@@ -34,11 +34,11 @@ CONFIG: Final = "config.json"
 
 
 def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscriminator:
-    """The discriminator of a published file, converted at the first use.
+    """Load the discriminator of a published file, converted at the first use.
 
-    The folder of the converted weights stands beside the file, named like it with ``.converted``
-    behind. It is enough by itself: the file may then be deleted. A file that was replaced is
-    converted again.
+    The folder of the converted weights stands beside the file, with ``.converted`` appended to
+    its name. It is sufficient by itself: the file may then be deleted. A file that was replaced
+    is converted again.
 
     Args:
         checkpoint: A published file.
@@ -49,7 +49,7 @@ def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscrim
 
     Raises:
         UserError: The file is missing, damaged or of another network, the folder cannot be written
-            to, or what stands in it is damaged.
+            to, or its content is damaged.
     """
     folder = checkpoint.with_name(f"{checkpoint.name}.converted")
     if not (folder / CONFIG).exists():
@@ -64,11 +64,11 @@ def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscrim
 
 
 def convert(checkpoint: Path, folder: Path, config: OfficialConfig) -> None:
-    """Write the weights of a published file as a folder of safetensors and JSON.
+    """Convert the weights of a published file to a folder of safetensors and JSON.
 
     Args:
         checkpoint: A published file.
-        folder: Where to; what it holds of an earlier conversion is replaced.
+        folder: Destination; an earlier conversion in it is replaced.
         config: The shape of the network, one of ``PUBLISHED``.
 
     Raises:
@@ -88,7 +88,7 @@ def convert(checkpoint: Path, folder: Path, config: OfficialConfig) -> None:
 
 
 def load(folder: Path) -> ReleasedDiscriminator:
-    """The discriminator of a folder that ``convert`` wrote.
+    """Load the discriminator of a folder that ``convert`` wrote.
 
     Returns:
         The network on the CPU, in single precision, frozen.
@@ -114,7 +114,7 @@ def load(folder: Path) -> ReleasedDiscriminator:
 
 
 def _is_of(record: dict[str, Any], config: OfficialConfig) -> bool:
-    """Whether a folder's record is of this shape; one of fewer settings means the usual ones."""
+    """Whether a folder's record has this shape; missing settings mean the defaults."""
     try:
         return OfficialConfig.from_record(record["config"]) == config
     except UserError:

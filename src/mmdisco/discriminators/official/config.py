@@ -1,8 +1,6 @@
 """The shape of a released discriminator, and the four shapes that are published.
 
-Configurations as JSON and back: nested dataclasses, each with the name of its kind.
-
-Knows which names there are from whoever asks; knows no network.
+Configurations are stored as JSON: nested dataclasses, each with the name of its kind.
 """
 
 import dataclasses
@@ -37,10 +35,10 @@ from mmdisco.io.bounds import check_sizes
 
 
 def to_record(config: Any, kinds: Mapping[str, type]) -> Any:
-    """``config`` in JSON's types.
+    """Convert ``config`` to JSON's types.
 
     Args:
-        config: A dataclass of ``kinds`` of such, of tuples and of numbers.
+        config: A dataclass of ``kinds``, nested in others, tuples and numbers.
         kinds: The name of every dataclass that occurs.
     """
     if isinstance(config, tuple):
@@ -53,7 +51,7 @@ def to_record(config: Any, kinds: Mapping[str, type]) -> Any:
 
 
 def from_record(record: Any, kinds: Mapping[str, type]) -> Any:
-    """Undo ``to_record``.
+    """Invert ``to_record``.
 
     Raises:
         UserError: A kind is unknown, or the fields are not those of its kind.
@@ -102,20 +100,20 @@ class OfficialConfig:
     Attributes:
         audio: The sound's latents.
         video: The video's latents.
-        fusion: How the features of both become one vector.
+        fusion: Fusion of the features of both into one vector.
         width: Channels of a tower's first level; a multiple of 32, as the groups of the norms are.
-        depth: Residual blocks a level.
+        depth: Residual blocks per level.
         multipliers: Channels of each level, in units of ``width``; a fraction of a channel is
-            dropped, and a multiple of 32 must be left.
+            dropped, and the result must be a multiple of 32.
         embedding: Width of the embedding of noise level and caption; even, at least 4.
-        dilations: The taps of the audio's k-th residual block, counted from 1, stand
-            2^(k mod ``dilations``) apart.
-        input_norm: What stands before the first convolution of either tower.
+        dilations: The dilation of the audio's k-th residual block, counted from 1, is
+            2^(k mod ``dilations``).
+        input_norm: Norm before the first convolution of either tower.
         cross_attention: The levels, counted from 0, after each of whose blocks the towers attend to
             one another.
-        heads: Of the attention within a tower.
-        head_width: Channels of a head of the attention between the towers.
-        modulation: How the embedding reaches the norms.
+        heads: Heads of the attention within a tower.
+        head_width: Channels per head of the attention between the towers.
+        modulation: Modulation of the norms by the embedding.
     """
 
     audio: Spectrogram | Waveform
@@ -169,12 +167,12 @@ class OfficialConfig:
         return [self.channels[level] for level in levels]
 
     def to_record(self) -> dict[str, Any]:
-        """The configuration in JSON's types."""
+        """Return the configuration in JSON's types."""
         return to_record(self, _ALL_KINDS)
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "OfficialConfig":
-        """Undo ``to_record``.
+        """Invert ``to_record``.
 
         Raises:
             UserError: The record describes no such configuration.
@@ -197,8 +195,8 @@ AUDIOLDM_ANIMATEDIFF_VGGSOUND: Final = OfficialConfig(
 )
 """AudioLDM with AnimateDiff, VGGSound: 33,261,313 weights.
 
-Sound (b, 8, l, 16) at 25 steps a second; video (b, 4, f, h/8, w/8). Captions: CLAP's vector, and
-the mean of the 77 vectors of CLIP.
+Sound (b, 8, l, 16) at 25 steps per second; video (b, 4, f, h/8, w/8). Captions: CLAP's vector,
+and the mean of the 77 vectors of CLIP.
 """
 
 AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = OfficialConfig(
@@ -210,8 +208,9 @@ AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = OfficialConfig(
 )
 """Auffusion with VideoCrafter2, VGGSound: 38,972,161 weights.
 
-Sound (b, 4, l, 32) at 12.5 steps a second; video (b, 4, f, h/8, w/8). Captions: the means of the 77
-vectors of Auffusion's adapter and of OpenCLIP. Video frames and audio steps together at most 126.
+Sound (b, 4, l, 32) at 12.5 steps per second; video (b, 4, f, h/8, w/8). Captions: the means of
+the 77 vectors of Auffusion's adapter and of OpenCLIP. Video frames and audio steps together at
+most 126.
 """
 
 MMDIFFUSION_AIST: Final = OfficialConfig(
@@ -223,7 +222,8 @@ MMDIFFUSION_AIST: Final = OfficialConfig(
 )
 """MM-Diffusion, AIST++: 12,682,241 weights.
 
-Samples (b, 1, l) at 16 kHz; pixels (b, 3, f, 64, 64) in [-1, 1] at 10 frames a second. No captions.
+Samples (b, 1, l) at 16 kHz; pixels (b, 3, f, 64, 64) in [-1, 1] at 10 frames per second. No
+captions.
 """
 
 MMDIFFUSION_LANDSCAPE: Final = MMDIFFUSION_AIST
@@ -235,4 +235,4 @@ PUBLISHED: Final[dict[str, OfficialConfig]] = {
     "mmdiffusion_aist++": MMDIFFUSION_AIST,
     "mmdiffusion_landscape": MMDIFFUSION_LANDSCAPE,
 }
-"""The published shapes by the release's own names, for whoever reads a name from outside."""
+"""The published shapes by the release's own names."""

@@ -1,7 +1,7 @@
-"""From the features of both towers to one vector, in the three ways of the release.
+"""Fusion of both towers' features into one vector, in the three ways of the release.
 
-The features are (b, frames, c) and (b, steps, c). Knows no latent; of the noise level it is given
-the embedding, without any caption.
+The features are (b, frames, c) and (b, steps, c). The only other input is the embedding of the
+noise level, without any caption.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.discriminators.official.transformer import Transformer, TransformerConfig
@@ -16,20 +17,20 @@ from mmdisco.shapes import Tokens, Vector
 
 
 class OfficialFusion(nn.Module, ABC):
-    """The head of the released network, but for its last linear layer.
+    """Head of the released network, without its last linear layer.
 
     Attributes:
-        features: Width of what comes out.
+        features: Width of the output.
     """
 
     features: int
 
     @abstractmethod
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """One vector for each pair, (b, features).
+        """Return one vector for each pair, (b, features).
 
         Args:
-            features: One vector per step of time, (b, steps, c) of either modality.
+            features: One vector per time step, (b, steps, c) of either modality.
             time: The embedding of the noise level.
 
         Raises:
@@ -39,11 +40,11 @@ class OfficialFusion(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class OfficialFusionConfig(ABC):
-    """Shape of a ``OfficialFusion``."""
+    """Shape of an ``OfficialFusion``."""
 
     @abstractmethod
     def build(self, features: int, embedding: int) -> OfficialFusion:
-        """The network, with new weights.
+        """Build the network, with new weights.
 
         Args:
             features: Width of either tower's features.
@@ -53,10 +54,10 @@ class OfficialFusionConfig(ABC):
 
 @dataclass(frozen=True)
 class MeanFusionConfig(OfficialFusionConfig):
-    """Shape of a ``MeanFusion``: it has no choices."""
+    """Shape of a ``MeanFusion``, which has no options."""
 
+    @override
     def build(self, features: int, embedding: int) -> OfficialFusion:
-        """A ``MeanFusion``."""
         return MeanFusion(features)
 
 
@@ -65,13 +66,13 @@ class SequenceFusionConfig(OfficialFusionConfig):
     """Shape of a ``SequenceFusion``.
 
     Attributes:
-        transformer: What the tokens go through.
+        transformer: Transformer over the tokens.
     """
 
     transformer: TransformerConfig
 
+    @override
     def build(self, features: int, embedding: int) -> OfficialFusion:
-        """A ``SequenceFusion``, with new weights."""
         return SequenceFusion(self.transformer, features, embedding)
 
 
@@ -80,21 +81,21 @@ class ChannelFusionConfig(OfficialFusionConfig):
     """Shape of a ``ChannelFusion``.
 
     Attributes:
-        transformer: What the tokens go through.
+        transformer: Transformer over the tokens.
     """
 
     transformer: TransformerConfig
 
+    @override
     def build(self, features: int, embedding: int) -> OfficialFusion:
-        """A ``ChannelFusion``, with new weights."""
         return ChannelFusion(self.transformer, features, embedding)
 
 
 class MeanFusion(OfficialFusion):
-    """Means over time, side by side.
+    """Concatenated means over time.
 
-    With the linear layer after it, the logit is a sum of a function of the sound and a function of
-    the video: neither's gradient sees the other.
+    With the linear layer after it, the logit is a sum of a function of the sound and a function
+    of the video: neither's gradient depends on the other.
     """
 
     def __init__(self, features: int) -> None:
@@ -102,7 +103,7 @@ class MeanFusion(OfficialFusion):
         self.features = 2 * features
 
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """The video's mean, then the audio's."""
+        """Return the video's mean, then the audio's."""
         return torch.cat([features.video.mean(1), features.audio.mean(1)], dim=1)
 
 
@@ -117,8 +118,8 @@ class SequenceFusion(OfficialFusion):
         self.video_in = nn.Linear(features, config.width)
         self.transformer = Transformer(config)
 
+    @override
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """One vector for each pair; see ``OfficialFusion``."""
         tokens = torch.cat(
             [
                 self.time_in(time)[:, None],
@@ -144,8 +145,8 @@ class ChannelFusion(OfficialFusion):
         self.video_in = nn.Linear(features, config.width // 2)
         self.transformer = Transformer(config)
 
+    @override
     def forward(self, features: AV[Tensor], time: Vector) -> Tensor:
-        """One vector for each pair; see ``OfficialFusion``."""
         count = max(features.audio.shape[1], features.video.shape[1])
         pairs = [
             stretch(self.video_in(features.video), count),
@@ -156,6 +157,6 @@ class ChannelFusion(OfficialFusion):
 
 
 def stretch(tokens: Tokens, count: int) -> Tensor:
-    """``count`` tokens, of which the i-th is number ⌊i n / count⌋ of the n given."""
+    """Return ``count`` tokens, of which the i-th is number ⌊i n / count⌋ of the n given."""
     given = tokens.shape[1]
     return tokens[:, torch.arange(count, device=tokens.device) * given // count]

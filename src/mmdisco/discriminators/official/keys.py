@@ -1,7 +1,7 @@
-"""The release's names of weights, and ours.
+"""Map between the release's names of weights and this package's.
 
-The release keeps both modalities in one block, ours has a half for each; and what it has as a
-convolution of one tap is a matrix here. Shapes differ by axes of length 1, and by nothing else.
+The release keeps both modalities in one block, here each has a half; and its convolutions of
+one tap are matrices here. Shapes differ by axes of length 1, and by nothing else.
 """
 
 import functools
@@ -21,7 +21,7 @@ PREFIX: Final = "residual_predictor."
 _HALF: Final = r"^blocks\.(\d+)\.(audio|video)"
 _BLOCK: Final = r"feature_extractor.input_blocks.\1.0"
 _LAYER: Final = r"fusion_model.fm.attn_layers.layers.\1"
-# ours to the release's, each applied to what those before it made
+# this package's names to the release's, each applied to the result of those before it
 _NAMES: Final = tuple(
     (re.compile(ours), released)
     for ours, released in (
@@ -77,14 +77,14 @@ _NAMES: Final = tuple(
 
 
 def released_name(name: str) -> str:
-    """What the release calls the weight that is ``name`` in a ``ReleasedDiscriminator``."""
+    """Return the release's name of the weight ``name`` of a ``ReleasedDiscriminator``."""
     for ours, released in _NAMES:
         name = ours.sub(released, name)
     return name
 
 
 def empty(config: OfficialConfig) -> ReleasedDiscriminator:
-    """The network without memory for its weights, on the meta device."""
+    """Build the network without memory for its weights, on the meta device."""
     with torch.device("meta"):
         return ReleasedDiscriminator(config)
 
@@ -92,12 +92,12 @@ def empty(config: OfficialConfig) -> ReleasedDiscriminator:
 def translate(
     weights: Mapping[str, Tensor], config: OfficialConfig, source: str
 ) -> dict[str, Tensor]:
-    """The release's state dict as that of a ``ReleasedDiscriminator``, in single precision.
+    """Rename the release's state dict to that of a ``ReleasedDiscriminator``, in float32.
 
     Args:
-        weights: By the release's names, with or without its prefix ``residual_predictor.``.
-        config: The shape that they are wanted in.
-        source: Where they are from, for messages.
+        weights: Weights by the release's names, with or without its prefix ``residual_predictor.``.
+        config: Shape of the network.
+        source: Origin of the weights, for messages.
 
     Raises:
         UserError: Weights are missing, too many, of another shape, or not finite numbers.
@@ -122,7 +122,7 @@ def translate(
 
 
 def _misfit(weights: Mapping[str, Tensor], config: OfficialConfig) -> str:
-    """What tells the weights from those of the configuration, in few words; "" for nothing."""
+    """Describe how the weights differ from the configuration, in few words; "" if they fit."""
     wanted = _wanted(config)
     missing = [name for name in wanted if name not in weights]
     surplus = [name for name in weights if name not in wanted]
@@ -138,7 +138,7 @@ def _misfit(weights: Mapping[str, Tensor], config: OfficialConfig) -> str:
 
 @functools.cache
 def _wanted(config: OfficialConfig) -> dict[str, list[int]]:
-    """The sizes of every weight, by the release's names."""
+    """Return the sizes of every weight, by the release's names."""
     weights = empty(config).state_dict()
     return {released_name(name): _without_ones(own) for name, own in weights.items()}
 

@@ -1,8 +1,8 @@
-"""The latents that the released towers read, and the convolutions of each kind.
+"""The latents of the released towers, and the convolutions of each kind.
 
-As in ``mmdisco.discriminators.convolutions``, tensors are (b, c, time, *space) with the channels
-innermost in memory, and a pool is folded into the convolution before it where that is the same sum.
-What is added is dilation, which the release has in the audio towers alone.
+As in ``mmdisco.discriminators.convolutions``, tensors are (b, c, time, *space) with the
+channels innermost in memory, and a pool is folded into the convolution before it where that is
+the same sum. New here is dilation, which the release has in the audio towers alone.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.discriminators.convolutions import (
     FramePool,
@@ -34,10 +35,10 @@ class LatentKind(ABC):
     """One modality's latents.
 
     Attributes:
-        channels: Of the latent.
-        text_width: Of the pooled caption; 0 without captions.
+        channels: Channels of the latent.
+        text_width: Width of the pooled caption; 0 without captions.
         attention: The levels of the tower, counted from 0, whose blocks end in attention. Empty in
-            all that is published.
+            all published discriminators.
     """
 
     channels: int
@@ -50,28 +51,28 @@ class LatentKind(ABC):
     @property
     @abstractmethod
     def window(self) -> tuple[int, ...]:
-        """The pool between two levels: its size on the time axis and each after it."""
+        """Size of the pool between two levels, on the time axis and each after it."""
 
     @abstractmethod
     def wide(
         self, channels: int, out_channels: int, window: tuple[int, ...], dilation: int
     ) -> nn.Module:
-        """A convolution of 3 taps on every axis, then the average over ``window``.
+        """Build a convolution of 3 taps on every axis, followed by the average over ``window``.
 
         Args:
-            channels: Of the input.
-            out_channels: Of the output.
-            window: Of the average; all 1 for none.
+            channels: Channels of the input.
+            out_channels: Channels of the output.
+            window: Window of the average; all 1 for none.
             dilation: Distance of the taps, in steps and bins of a sound.
         """
 
     @abstractmethod
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """The average over ``window`` alone; what is left over at the end is dropped."""
+        """Build the average over ``window`` alone; an incomplete window at the end is dropped."""
 
     @abstractmethod
     def attend(self, channels: int, heads: int) -> OfficialAttention:
-        """The attention at the end of a block."""
+        """Build the attention at the end of a block."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,15 @@ class OfficialVideo(LatentKind):
     def wide(
         self, channels: int, out_channels: int, window: tuple[int, ...], dilation: int
     ) -> nn.Module:
-        """In space, then in time, with neighbouring taps whatever the ``dilation``."""
+        """Build a convolution over space, then time; ``dilation`` is ignored."""
         return SpaceTimeConvolution(channels, out_channels, window)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Frame by frame."""
         return FramePool(window)
 
     def attend(self, channels: int, heads: int) -> OfficialAttention:
-        """Within each frame, then along time at each place."""
+        """Build attention within each frame, then over time at each position."""
         return AttentionInSpaceAndTime(channels, heads)
 
 
@@ -110,17 +111,17 @@ class Spectrogram(LatentKind):
     def wide(
         self, channels: int, out_channels: int, window: tuple[int, ...], dilation: int
     ) -> nn.Module:
-        """In time and mel together."""
+        """Build a convolution over time and mel together."""
         if dilation == 1:
             return SpectrogramConvolution(channels, out_channels, window)
         return DilatedSpectrogramConvolution(channels, out_channels, window, dilation)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Of time and mel."""
         return nn.AvgPool2d((window[0], window[1]))
 
+    @override
     def attend(self, channels: int, heads: int) -> OfficialAttention:
-        """Of every bin of every step to all."""
         return AttentionEverywhere(channels, heads)
 
 
@@ -136,22 +137,22 @@ class Waveform(LatentKind):
     def wide(
         self, channels: int, out_channels: int, window: tuple[int, ...], dilation: int
     ) -> nn.Module:
-        """In time."""
+        """Build a convolution over time."""
         if dilation == 1:
             return WaveformConvolution(channels, out_channels, window)
         return DilatedWaveformConvolution(channels, out_channels, window, dilation)
 
+    @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
-        """Of time."""
         return nn.AvgPool1d(window[0])
 
+    @override
     def attend(self, channels: int, heads: int) -> OfficialAttention:
-        """Of every step to all."""
         return AttentionEverywhere(channels, heads)
 
 
 class DilatedSpectrogramConvolution(nn.Module):
-    """3 × 3 taps at a distance in time and mel, then the average over a window."""
+    """Dilated convolution of 3 × 3 taps in time and mel, then the average over a window."""
 
     def __init__(
         self, channels: int, out_channels: int, window: tuple[int, ...], dilation: int
@@ -162,17 +163,17 @@ class DilatedSpectrogramConvolution(nn.Module):
         self.dilation = dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, l, m), every axis after c divided by its window."""
+        """Map (b, c, l, m); every axis after c is divided by its window."""
         weight, bias, reach = self.convolution.weight, self.convolution.bias, self.dilation
         y = functional.conv2d(x, channels_last(weight), bias, padding=reach, dilation=reach)
         return channels_last(functional.avg_pool2d(y, self.window))
 
 
 class DilatedWaveformConvolution(nn.Module):
-    """3 taps at a distance in time, then the average over a window.
+    """Dilated convolution of 3 taps in time, then the average over a window.
 
-    Where the distance is a multiple of the window, all that one average takes in meets the same
-    tap of the same other average, so the average goes first and leaves the taps less to do:
+    Where the dilation is a multiple of the window, all samples of one average meet the same tap
+    of the same other average, so the average goes first and makes the taps cheaper:
 
         (1/p) Σ_r Σ_k w[k] x[p i + r + k d] = Σ_k w[k] x̄[i + k d/p]   with x̄ the averages of x
     """
@@ -187,7 +188,7 @@ class DilatedWaveformConvolution(nn.Module):
         self.pool = nn.Identity() if self.window == 1 else nn.AvgPool1d(self.window)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, l), the steps divided by the window."""
+        """Map (b, c, l); the steps are divided by the window."""
         window, steps = self.window, x.shape[2] // self.window
         if window == 1 or self.dilation % window != 0:
             return channels_last(self.pool(self._convolve(x, self.dilation)))

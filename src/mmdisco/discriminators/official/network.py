@@ -1,12 +1,11 @@
 """The released discriminator: two towers, a fusion, a linear layer.
 
-The network of SonyResearch/MMDisCo at commit 3b9f84f, for inference with its weights. It knows one
-noise level for both modalities, by its timestep, and hands it to both towers and the fusion;
-captions reach the towers alone.
+The network of SonyResearch/MMDisCo at commit 3b9f84f, for inference with its weights. It takes
+one noise level for both modalities, as a timestep, which enters both towers and the fusion;
+captions enter the towers alone.
 
-A released discriminator for one-sided generation.
-
-The release's bound on the logit, for parity with what it samples.
+Two wrappers complete it: ``NoisedAlong`` for one-sided generation, and ``ClampedLogit``, the
+release's bound on the logit, for parity with its samples.
 """
 
 import math
@@ -15,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
@@ -41,8 +41,8 @@ SLOWEST: Final = 10000.0
 class ReleasedDiscriminator(Discriminator):
     """Log ratio of pairs of sound and video latents, by the released network.
 
-    A video is (b, c, f, h, w), a sound (b, c, l, m) or (b, c, l). Any length and extent will do
-    that the pools leave something of, and that the fusion has positions for.
+    A video is (b, c, f, h, w), a sound (b, c, l, m) or (b, c, l), of any length and extent that
+    the pools do not reduce to nothing and for which the fusion has positions.
     """
 
     def __init__(self, config: OfficialConfig) -> None:
@@ -57,13 +57,13 @@ class ReleasedDiscriminator(Discriminator):
         self.last = nn.Linear(self.fusion.features, 1)
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The log ratio of each pair; see ``Discriminator``.
+        """Return the log ratio of each pair; see ``Discriminator``.
 
         Args:
             z_t: Noisy latents in the units of their own schedule.
             level: The noise level of either latent, both of the same timestep ``t``.
             text: The pooled caption of either modality: the mean of all its token vectors, those of
-                the padding included, where the text encoder gives a sequence.
+                the padding included, where the text encoder returns a sequence.
 
         Raises:
             UserError: A latent or a caption does not fit the configuration, the clip is too long,
@@ -81,7 +81,7 @@ class ReleasedDiscriminator(Discriminator):
 
 
 class OfficialTimeEmbedding(nn.Module):
-    """Sinusoids of the timestep through a perceptron."""
+    """Sinusoids of the timestep through an MLP."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -90,9 +90,10 @@ class OfficialTimeEmbedding(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, t: PerSample) -> Vector:
-        """Timesteps in [0, 1000) to vectors, in the precision and on the device of the weights.
+        """Map timesteps in [0, 1000) to vectors.
 
-        sin(ω_i t), then cos(ω_i t), ω_i geometric from 1 to 1/10000, both ends included.
+        The features are sin(ω_i t), then cos(ω_i t), ω_i geometric from 1 to 1/10000, both ends
+        included. The result has the precision and the device of the weights.
         """
         half = self.width // 2
         weight = self.first.weight
@@ -124,7 +125,7 @@ def _blocks(config: OfficialConfig) -> list[OfficialBlock]:
 def _block(
     config: OfficialConfig, number: int, channels: tuple[int, int], level: int | None
 ) -> OfficialBlock:
-    """The block of a number, counted from 0; one between two levels has no level, and pools."""
+    """Build block ``number``, from 0; one between two levels has no level, and pools."""
 
     def half(kind: LatentKind) -> ResHalf:
         window = kind.window if level is None else (1,) * len(kind.window)
@@ -148,14 +149,14 @@ def _text_embedding(kind: LatentKind, embedding: int) -> nn.Module:
 
 
 def _mean_over_space(x: Latent) -> Tensor:
-    """(b, c, time, *space) to (b, time, c)."""
+    """Map (b, c, time, *space) to (b, time, c)."""
     positions = x.movedim(1, -1)
     return positions.reshape(*positions.shape[:2], -1, positions.shape[-1]).mean(2)
 
 
 def _common_time(level: AV[NoiseLevel]) -> PerSample:
     audio, video = level.audio.t, level.video.t
-    # a thousandth of a timestep is what rounding in a path can do, and nothing to the network
+    # rounding in a coupling can shift t by a thousandth, which does not affect the network
     if not torch.allclose(audio, video, rtol=0.0, atol=1e-3):
         raise UserError(
             "the released discriminators know one noise level for both modalities: take a path on "
@@ -185,11 +186,11 @@ def _check(modality: str, kind: LatentKind, x: Latent, text: Tensor, pools: int)
 
 
 class NoisedAlong(Discriminator):
-    """Another discriminator, which is shown a clean side noised to the timestep of the other.
+    """Discriminator whose clean side is noised to the timestep of the other.
 
     Args:
-        discriminator: One that knows one noise level for both sides.
-        alongside: Noises the given side.
+        discriminator: A discriminator with one noise level for both sides.
+        alongside: Noises the given side, by the replacement method.
     """
 
     def __init__(self, discriminator: Discriminator, alongside: Replacement) -> None:
@@ -197,8 +198,8 @@ class NoisedAlong(Discriminator):
         self.discriminator = discriminator
         self.alongside = alongside
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The other's logit; see ``Discriminator``."""
         noised = self.alongside.noised(z_t, level)
         return self.discriminator(noised.z_t, noised.level, text)
 
@@ -207,20 +208,21 @@ EPSILON: Final = 1e-5
 
 
 class ClampedLogit(Discriminator):
-    """Another discriminator's logit, bounded as the released sampler bounds it.
+    """Discriminator whose logit is bounded as in the released sampler.
 
         p = sigmoid(h),    h′ = ln(p + 1e-5) − ln(1 − p + 1e-5)
 
-    |h′| stays below 11.52. The slope dh′/dh is 1 while |h| is below some 9 and falls to 0 beyond;
-    in single precision it is exactly 0 above 17 or so. Where the wrapped discriminator is that
-    certain there is then no guidance, so this is for reproducing the release and nothing else.
+    |h′| stays below 11.52. The slope dh′/dh is 1 while |h| is below some 9 and falls to 0
+    beyond; in single precision it is exactly 0 above 17 or so. Where the wrapped discriminator
+    is that certain there is then no guidance, so this is for reproducing the release and
+    nothing else.
     """
 
     def __init__(self, discriminator: Discriminator) -> None:
         super().__init__()
         self.discriminator = discriminator
 
+    @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The bounded log ratio of each pair; see ``Discriminator``."""
         probability = torch.sigmoid(self.discriminator(z_t, level, text))
         return torch.log(probability + EPSILON) - torch.log1p(EPSILON - probability)

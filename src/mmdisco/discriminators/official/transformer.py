@@ -1,7 +1,7 @@
-"""The transformer of the released fusions: learned positions, norm first, one vector out.
+"""The transformer of the released fusions: learned positions, pre-norm, one vector out.
 
-A position belongs to a place in the sequence, not to a second: with another number of frames every
-audio step stands somewhere else. The attention is written out, to be differentiated twice.
+A position is an index in the sequence, not a time: with another number of frames every audio
+step has another position. The attention is written out, to be differentiated twice.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.discriminators.official.attention import attend
 from mmdisco.errors import UserError
@@ -23,15 +24,15 @@ HEAD_WIDTH: Final = 64
 
 
 class Readout(nn.Module, ABC):
-    """How a sequence becomes one vector."""
+    """Reduction of a sequence to one vector."""
 
     @abstractmethod
     def begin(self, tokens: Tokens) -> Tensor:
-        """The sequence that the layers are given."""
+        """Return the sequence that enters the layers."""
 
     @abstractmethod
     def end(self, tokens: Tokens) -> Vector:
-        """The vector, (b, width), of what comes out of the layers."""
+        """Return the vector, (b, width), of the layers' output."""
 
 
 @dataclass(frozen=True)
@@ -40,52 +41,52 @@ class ReadoutConfig(ABC):
 
     @abstractmethod
     def build(self, width: int) -> Readout:
-        """The readout, with new weights."""
+        """Build the readout, with new weights."""
 
 
 @dataclass(frozen=True)
 class ClassTokenConfig(ReadoutConfig):
-    """A learned token in front, whose own vector it is."""
+    """Readout of a learned token in front."""
 
+    @override
     def build(self, width: int) -> Readout:
-        """A ``ClassToken``, with new weights."""
         return ClassToken(width)
 
 
 @dataclass(frozen=True)
 class MeanOfTokensConfig(ReadoutConfig):
-    """The mean of all tokens, that of the noise level included."""
+    """Readout by the mean of all tokens, that of the noise level included."""
 
+    @override
     def build(self, width: int) -> Readout:
-        """A ``MeanOfTokens``."""
         return MeanOfTokens()
 
 
 class ClassToken(Readout):
-    """A learned token in front."""
+    """Readout of a learned token in front."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.token = nn.Parameter(torch.zeros(width))
 
     def begin(self, tokens: Tokens) -> Tensor:
-        """One token more."""
+        """Prepend the learned token."""
         return torch.cat([self.token.expand(tokens.shape[0], 1, -1), tokens], dim=1)
 
     def end(self, tokens: Tokens) -> Vector:
-        """The first."""
+        """Return the first token."""
         return tokens[:, 0]
 
 
 class MeanOfTokens(Readout):
-    """All tokens alike."""
+    """Readout by the mean of all tokens."""
 
     def begin(self, tokens: Tokens) -> Tensor:
-        """The tokens themselves."""
+        """Return the tokens unchanged."""
         return tokens
 
     def end(self, tokens: Tokens) -> Vector:
-        """Their mean."""
+        """Return their mean."""
         return tokens.mean(1)
 
 
@@ -94,10 +95,10 @@ class TransformerConfig:
     """Shape of a ``Transformer``.
 
     Attributes:
-        width: Of the tokens, even.
-        layers: Pairs of attention and perceptron.
-        features: Of the vector that comes out.
-        readout: How the sequence becomes one vector.
+        width: Width of the tokens, even.
+        layers: Pairs of attention and MLP.
+        features: Width of the output vector.
+        readout: Reduction of the sequence to one vector.
     """
 
     width: int
@@ -112,7 +113,7 @@ class TransformerConfig:
 
 
 class Transformer(nn.Module):
-    """Attention and perceptrons in turn, each behind a norm and beside a skip."""
+    """Alternating pre-norm attention and MLPs, each with a skip."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class Transformer(nn.Module):
         self.out = nn.Linear(width, config.features)
 
     def forward(self, tokens: Tokens) -> Vector:
-        """A sequence to one vector, (b, features).
+        """Map a sequence to one vector, (b, features).
 
         Raises:
             UserError: The sequence has more tokens than there are positions.
@@ -147,7 +148,7 @@ class Transformer(nn.Module):
 
 
 class TransformerSelfAttention(nn.Module):
-    """Eight heads of 64 each, whatever the width of the tokens."""
+    """Self-attention of eight heads of 64 each, whatever the width of the tokens."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -159,7 +160,7 @@ class TransformerSelfAttention(nn.Module):
         self.out = nn.Linear(inner, width)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """What each token takes from all."""
+        """Return the attention output of each token."""
 
         def heads(one: Tensor) -> Tensor:
             return one.unflatten(2, (HEADS, HEAD_WIDTH)).transpose(1, 2)
@@ -170,7 +171,7 @@ class TransformerSelfAttention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Four times as wide in between."""
+    """Pre-norm MLP with a hidden layer four times as wide."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -179,5 +180,5 @@ class Perceptron(nn.Module):
         self.second = nn.Linear(4 * width, width)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """Every token by itself."""
+        """Map every token separately."""
         return self.second(functional.gelu(self.first(self.norm(tokens))))

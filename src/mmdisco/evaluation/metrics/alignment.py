@@ -1,10 +1,11 @@
-"""Metrics of how sound and picture belong together, each beside exchanged pairs of its clips."""
+"""Metrics of audio-video alignment, each with shuffled pairs of the same clips as a baseline."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from typing_extensions import override
 
 from mmdisco.evaluation.metrics.av_align import Variant
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
@@ -24,10 +25,10 @@ _SHUFFLES: Final = 10
 
 @dataclass(frozen=True)
 class AvAlign(Metric):
-    """AV-Align in one of its definitions.
+    """AV-Align in one of its variants.
 
     Attributes:
-        variant: Which.
+        variant: The variant.
     """
 
     variant: Variant
@@ -37,11 +38,11 @@ class AvAlign(Metric):
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """With the variant, for absolute values of different ones cannot be compared."""
+        """Name with the variant, since absolute values of different variants are not comparable."""
         return f"AV-Align ({self.variant.name})"
 
+    @override
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """One figure."""
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
 
         def score(sound: int, picture: int) -> float:
@@ -58,7 +59,7 @@ class AvAlign(Metric):
 
 @dataclass(frozen=True)
 class Synchrony(Metric):
-    """What the judge of synchrony says: true against exchanged pairs, and the lag."""
+    """Synchrony by the sync scorer: true against shuffled pairs, and the lag."""
 
     name = "synchrony"
     extractor = "sync-judge"
@@ -66,7 +67,7 @@ class Synchrony(Metric):
     least = 2 * GROUPS
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """AUC, mean lag and mean size of the lag."""
+        """Measure AUC, mean lag and mean absolute lag."""
         found = self._of(sets.generated, sets.seed)
         if isinstance(found, Skipped):
             return [found]
@@ -122,7 +123,7 @@ class _Judged:
 
 
 def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
-    """The judge's figures over clips of equally many steps."""
+    """Score clips with equal numbers of steps."""
     own = np.array([_score(a, v) for a, v in zip(heard, seen, strict=True)])
     others = np.array(
         [
@@ -144,7 +145,7 @@ def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
 
 @dataclass(frozen=True)
 class ObjectsAgreement(Metric):
-    """Exact agreement of what is seen and heard in sounding objects."""
+    """Exact agreement of video and sound in sounding objects."""
 
     name = "sounding objects"
     extractor = "objects"
@@ -152,7 +153,7 @@ class ObjectsAgreement(Metric):
     least = 10
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """Events, material, size and kind."""
+        """Measure agreement of events, material, size and kind."""
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
         scores: dict[str, Callable[[Record, Record], float]] = {
             f"events within {TIGHT:g} s, F1": _events,

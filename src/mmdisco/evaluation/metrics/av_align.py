@@ -1,13 +1,12 @@
-"""AV-Align: how many onsets of a sound fall on peaks of a picture's motion.
+"""AV-Align: the share of audio onsets that coincide with peaks of motion.
 
-Yariv et al. 2023 (arXiv 2309.16429); |matched| / |union|. Its code and its descendants differ: in
-the least motion of a peak, in how peaks are matched, in the window. Each variant is an object here,
-under a name that says which. Where neither side has a peak, the originals divide by zero; here the
-score is 0, since nothing was aligned.
+Yariv et al. 2023 (arXiv 2309.16429); |matched| / |union|. Its code and its descendants differ in
+the minimum motion of a peak, in how peaks are matched, and in the window. Each variant is an object
+here, named after its source. Where neither modality has a peak, the originals divide by zero; here
+the score is 0, since nothing is aligned.
 
-Onsets of a sound and motion of a picture as AV-Align takes them, by librosa and OpenCV.
-
-Both are in the extra ``metrics``: ``pip install 'mmdisco[metrics]'``.
+Onsets and motion are computed by librosa and OpenCV, which are in the extra ``metrics``: ``pip
+install 'mmdisco[metrics]'``.
 """
 
 from abc import ABC, abstractmethod
@@ -25,26 +24,26 @@ from mmdisco.media.read import resampled
 
 
 def motion_peaks(motion: npt.NDArray[np.floating], fps: float, least: float) -> Times:
-    """Strict local maxima of at least ``least``, in seconds; never the first or the last frame."""
+    """Find strict local maxima of at least ``least``, in seconds; never the first or last frame."""
     inner = motion[1:-1]
     high = (inner > motion[:-2]) & (inner > motion[2:]) & (inner >= least)
     return (np.flatnonzero(high) + 1) / fps
 
 
 class Matching(ABC):
-    """Two lists of instants to a score."""
+    """Matching of two lists of times, as a score."""
 
     @abstractmethod
     def score(self, heard: Times, seen: Times, window: float) -> float:
-        """In [0, 1], unless the matching says otherwise; of two lists not both empty."""
+        """Score two lists, not both empty; in [0, 1] unless the matching documents otherwise."""
 
 
 @dataclass(frozen=True)
 class OneToOne(Matching):
-    """Each onset in turn takes the first free peak closer than the window."""
+    """Greedy matching: each onset in turn takes the first free peak closer than the window."""
 
     def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Matched over union."""
+        """Compute matched over union."""
         free, matched = list(seen), 0
         for instant in heard:
             near = next((k for k, peak in enumerate(free) if abs(instant - peak) < window), None)
@@ -59,7 +58,7 @@ class OneSided(Matching):
     """Onsets near any peak; several may share one, so the score may exceed 1."""
 
     def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Matched over union."""
+        """Compute matched over union."""
         matched = int(_near(heard, seen, window).sum())
         union = len(heard) + len(seen) - matched
         return matched / union if union else 1.0
@@ -67,20 +66,20 @@ class OneSided(Matching):
 
 @dataclass(frozen=True)
 class Symmetric(Matching):
-    """Hits of both lists in one another over all instants."""
+    """Hits of both lists in one another over all times."""
 
     def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Hits over instants."""
+        """Compute hits over times."""
         hits = _near(heard, seen, window).sum() + _near(seen, heard, window).sum()
         return float(hits / (len(heard) + len(seen)))
 
 
 @dataclass(frozen=True)
 class Product(Matching):
-    """Union of the shares hit of both lists: p q / (p + q − p q)."""
+    """Union of the hit rates p and q of both lists: p q / (p + q − p q)."""
 
     def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Of both shares."""
+        """Compute the union of both hit rates."""
         if not len(heard) or not len(seen):
             return 0.0
         p = float(_near(heard, seen, window).mean())
@@ -90,13 +89,13 @@ class Product(Matching):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One definition of AV-Align.
+    """One variant of AV-Align.
 
     Attributes:
-        name: Who defines it so.
-        matching: How instants are matched.
-        least_motion: Of a peak, pixels a frame.
-        frames: Of the window, exclusive.
+        name: Source of the variant.
+        matching: Matching of times.
+        least_motion: Minimum motion of a peak, pixels per frame.
+        frames: Length of the window in frames, exclusive.
     """
 
     name: str
@@ -105,7 +104,7 @@ class Variant:
     frames: int
 
     def score(self, onsets: Times, motion: npt.NDArray[np.floating], fps: float) -> float:
-        """Of one clip: onsets in seconds, motion of every frame."""
+        """Score one clip: onsets in seconds, motion of every frame."""
         seen = motion_peaks(motion, fps, self.least_motion)
         if not len(onsets) and not len(seen):
             return 0.0
@@ -122,18 +121,20 @@ VARIANTS: Final = (
 
 
 def _near(first: Times, second: Times, window: float) -> npt.NDArray[np.bool_]:
-    """Which of ``first`` have any of ``second`` closer than the window."""
+    """Mark which of ``first`` have any of ``second`` closer than the window."""
     return np.asarray((np.abs(first[:, None] - second[None]) < window).any(1), np.bool_)
 
 
-RATE: Final = 22_050  # samples a second, librosa's own
+RATE: Final = 22_050  # samples per second, librosa's default
 _MISSING: Final = "AV-Align needs librosa and OpenCV: pip install 'mmdisco[metrics]'"
 
 Trace = npt.NDArray[np.float64]  # (frames,)
 
 
 def audio_onsets(audio: Audio) -> Times:
-    """``librosa.onset.onset_detect`` on ``onset_strength``, with its defaults, in seconds.
+    """Detect onsets by ``librosa.onset.onset_detect`` on ``onset_strength``, in seconds.
+
+    Both run with their defaults.
 
     Raises:
         UserError: librosa is not installed.
@@ -149,7 +150,9 @@ def audio_onsets(audio: Audio) -> Times:
 
 
 def motion(video: Video) -> Trace:
-    """Mean magnitude of Farnebäck's flow from the frame before, pixels; the first value twice.
+    """Compute the mean magnitude of Farnebäck's flow from the previous frame, in pixels.
+
+    The first value appears twice, so that there is one per frame.
 
     Raises:
         UserError: OpenCV is not installed.

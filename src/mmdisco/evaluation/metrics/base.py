@@ -1,4 +1,4 @@
-"""The interface of metrics over sets of clips."""
+"""Interface of metrics over sets of clips."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from mmdisco.evaluation.metrics.result import Outcome, Skipped
 
 @dataclass(frozen=True, slots=True)
 class EvaluationData:
-    """The clips of an evaluation, as read.
+    """Extracted clips of an evaluation.
 
     Attributes:
-        generated: What is measured.
+        generated: Clips to measure.
         reference: Real clips; ``None`` if there are none.
-        training: What the generator was trained on; ``None`` if it is not known.
-        seed: Of everything that is drawn.
+        training: Training clips of the generator; ``None`` if unknown.
+        seed: Seed of every random draw.
     """
 
     generated: Readings
@@ -25,14 +25,14 @@ class EvaluationData:
 
 
 class Metric(ABC):
-    """Figures over what one extractor reads.
+    """Metric over the records of one extractor.
 
     Attributes:
-        name: For options and reports.
-        extractor: The name of the extractor it reads from.
-        least: Generated and reference clips that it needs at least.
+        name: Name for options and reports.
+        extractor: Name of the extractor.
+        least: Minimum number of generated and of reference clips.
         compares: Whether it needs reference clips.
-        more: What it needs besides, where clips alone do not say it; may be empty.
+        more: Further requirements, where clips alone do not meet them; may be empty.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Metric(ABC):
 
     @abstractmethod
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """The figures of ``sets`` that have enough clips; ``measure`` sees to that."""
+        """Compute the results of ``sets`` with enough clips, which ``measure`` ensures."""
 
     def measure(self, sets: EvaluationData) -> list[Outcome]:
-        """The figures, or what is missing for them."""
+        """Compute the results, or say what is missing."""
         generated = sets.generated.count(self.extractor)
         if generated < self.least:
             return [Skipped(self.name, f"{self.least} clips that it can read, not {generated}")]

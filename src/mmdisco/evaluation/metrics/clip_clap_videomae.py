@@ -1,9 +1,7 @@
-"""Published networks as extractors, through transformers: from a folder, or a name on the hub.
+"""CLIP, CLAP and VideoMAE as extractors, through transformers: from a folder, or by hub id.
 
-Preprocessing is the library's own, by the settings that lie beside the weights; what is chosen here
-is only which frames and at which rate.
-
-The texts' side of CLIP and CLAP, through transformers.
+Preprocessing is the library's own, by the settings stored beside the weights; only the choice of
+frames and of the rate is made here. The text encoders of CLIP and CLAP are here too.
 """
 
 import json
@@ -44,8 +42,8 @@ class _Network(Extractor):
     """A network and its processor.
 
     Attributes:
-        network: With its weights, frozen.
-        processor: The library's.
+        network: The network with its weights, frozen.
+        processor: Processor of the library.
     """
 
     network: nn.Module
@@ -53,12 +51,12 @@ class _Network(Extractor):
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of its weights and of the processor's settings."""
+        """Hash of the weights and of the processor's settings."""
         settings = json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
         return digest(self.network, settings)
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Any clip will do."""
+        """Accept any clip."""
         return None
 
 
@@ -70,7 +68,7 @@ class ClipFrames(_Network):
 
     @staticmethod
     def load(path: str) -> "ClipFrames":
-        """From a folder or the hub.
+        """Load from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
@@ -79,9 +77,9 @@ class ClipFrames(_Network):
         return ClipFrames(network, loaded(CLIPImageProcessorPil.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` and ``direction``, (projection,), means over frames.
+        """Compute ``features`` and ``direction``, (projection,), means over frames.
 
-        The second is of unit vectors: its product with a text's is the mean cosine.
+        The second averages unit vectors: its dot product with a text's is the mean cosine.
         """
         frames = list(bytes_of(clip.video.frames))
         inputs = self.processor(images=frames, return_tensors="pt")
@@ -99,7 +97,7 @@ class ClapSound(_Network):
 
     @staticmethod
     def load(path: str) -> "ClapSound":
-        """From a folder or the hub.
+        """Load from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
@@ -108,9 +106,9 @@ class ClapSound(_Network):
         return ClapSound(network, loaded(ClapFeatureExtractor.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` and ``direction``, the same at length 1, (projection,)."""
+        """Compute ``features`` and ``direction``, the same at length 1, (projection,)."""
         rate = int(self.processor.sampling_rate)
-        # of a longer one the processor would take a random part
+        # cut here, since the processor would take a random part of a longer sound
         heard = resampled(clip.audio, rate).waveform[: int(self.processor.nb_max_samples)]
         inputs = self.processor(heard, sampling_rate=rate, return_tensors="pt")
         with torch.no_grad():
@@ -129,7 +127,7 @@ class VideoMae(_Network):
 
     @staticmethod
     def load(path: str) -> "VideoMae":
-        """From a folder or the hub.
+        """Load from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
@@ -139,7 +137,7 @@ class VideoMae(_Network):
         return VideoMae(network, processor)
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (hidden,) and ``logits`` (classes,)."""
+        """Compute ``features`` (hidden,) and ``logits`` (classes,)."""
         config: Any = self.network.config
         frames = list(bytes_of(evenly_spaced(clip.video, config.num_frames)))
         inputs = self.processor(frames, return_tensors="pt")
@@ -150,21 +148,21 @@ class VideoMae(_Network):
 
 
 def bytes_of(frames: Frames) -> npt.NDArray[np.uint8]:
-    """Frames in [0, 1] to bytes, as every processor expects them."""
+    """Convert frames in [0, 1] to bytes, as every processor expects them."""
     return np.round(frames * 255).clip(0, 255).astype(np.uint8)
 
 
 def evenly_spaced(video: Video, count: int) -> Frames:
-    """``count`` frames, the first and the last among them; of a short clip some come twice."""
+    """Select ``count`` frames, first and last included; frames of a short clip are repeated."""
     places = np.round(np.linspace(0, len(video.frames) - 1, count)).astype(np.int64)
     return video.frames[places]
 
 
 def weights_of(kind: type[PreTrainedModel], path: str) -> nn.Module:
-    """A network with all its weights from a folder or the hub, frozen.
+    """Load a network with all its weights from a folder or the hub, frozen.
 
     Raises:
-        UserError: It is not there, or lacks weights, which would be drawn at random.
+        UserError: It is missing, or lacks weights, which would be drawn at random.
     """
     load: Any = kind.from_pretrained
     network, told = loaded(lambda one: load(one, output_loading_info=True), path)
@@ -175,10 +173,10 @@ def weights_of(kind: type[PreTrainedModel], path: str) -> nn.Module:
 
 
 def loaded(load: Callable[[str], Part], path: str) -> Part:
-    """What ``load`` makes of a folder or a hub id.
+    """Call ``load`` on a folder or a hub id.
 
     Raises:
-        UserError: It is not there, or is something else.
+        UserError: It is missing, or is something else.
     """
     try:
         return load(path)
@@ -192,11 +190,11 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class TextNetwork(TextScorer):
-    """A network with projected text features, and its tokenizer; long texts are cut.
+    """A network with projected text features, and its tokenizer; long texts are truncated.
 
     Attributes:
-        network: Frozen.
-        tokenizer: The library's.
+        network: The network, frozen.
+        tokenizer: Tokenizer of the library.
     """
 
     network: nn.Module
@@ -204,7 +202,7 @@ class TextNetwork(TextScorer):
 
     @staticmethod
     def clip(path: str) -> "TextNetwork":
-        """CLIP's, from a folder or the hub.
+        """Load CLIP's text encoder from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
@@ -214,7 +212,7 @@ class TextNetwork(TextScorer):
 
     @staticmethod
     def clap(path: str) -> "TextNetwork":
-        """CLAP's, likewise.
+        """Load CLAP's text encoder from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
@@ -223,7 +221,7 @@ class TextNetwork(TextScorer):
         return TextNetwork(network, loaded(_tokenizer, path))
 
     def directions(self, texts: Sequence[str]) -> Directions:
-        """Projected features, (texts, projection), of length 1."""
+        """Compute projected features, (texts, projection), of length 1."""
         found: list[Directions] = []
         for start in range(0, len(texts), _AT_ONCE):
             some = list(texts[start : start + _AT_ONCE])
@@ -238,5 +236,5 @@ class TextNetwork(TextScorer):
 
 
 def _tokenizer(path: str) -> Any:
-    # without this a folder that names code of its own would be asked about at the terminal
+    # otherwise a folder that brings its own code would cause a prompt at the terminal
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False)

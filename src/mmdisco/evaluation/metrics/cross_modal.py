@@ -1,11 +1,12 @@
-"""Agreement of sound and picture in a space that both are embedded in, as ImageBind's and PE-AV's.
+"""Audio-video agreement in a joint embedding space, as of ImageBind and PE-AV.
 
-Knows vectors, and no network.
+Works on vectors, independent of any network.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
@@ -18,11 +19,11 @@ FEATURES = "features"
 
 @dataclass(frozen=True)
 class CrossModal(Metric):
-    """Mean cosine of each clip's sound with its picture, beside exchanged sounds.
+    """Mean cosine of each clip's sound with its video, with shuffled sounds as a baseline.
 
     Attributes:
-        extractor: The name of the one that sees.
-        hears: The name of the one that hears.
+        extractor: Name of the video extractor.
+        hears: Name of the audio extractor.
     """
 
     extractor: str
@@ -31,15 +32,15 @@ class CrossModal(Metric):
     least = 10
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"cross-modal agreement, {self.extractor} and {self.hears}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """One figure.
+        """Measure the mean cosine.
 
         Raises:
-            UserError: The vectors of both sides are of different lengths.
+            UserError: The vectors of the modalities have different lengths.
         """
         found = sets.generated
         both = [

@@ -1,11 +1,10 @@
-"""Networks exported to ONNX as extractors, fed as a JSON file says.
+"""Networks exported to ONNX as extractors, configured by a JSON file.
 
-I3D, VGGish, PANNs, ImageBind and PE-AV are given away with code of their own; exported once, each
-is a graph that needs none. A file whose SHA-256 is not the one that was declared is not run.
+I3D, VGGish, PANNs, ImageBind and PE-AV are published with code of their own; exported once, each is
+a graph that needs none. A file whose SHA-256 is not the declared one is not run.
 
-What a JSON file says of an exported network, and of what it is fed.
-
-Every setting is one that published networks differ in; nothing is guessed from the weights.
+The JSON file describes the network and its preprocessing. It has a setting for everything in which
+published networks differ; nothing is guessed from the weights.
 """
 
 import hashlib
@@ -38,13 +37,13 @@ _Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Network(BaseModel):
-    """A file, and what is taken of what the network gives.
+    """A file, and which of its outputs are used.
 
     Attributes:
-        file: ONNX; beside the JSON unless the path is absolute.
-        sha256: Of the file; no other is run.
-        output: Place or name of the features among the outputs; None is the only one.
-        logits: Place or name of the logits of its classes; None is none.
+        file: ONNX file; beside the JSON unless the path is absolute.
+        sha256: Checksum of the file; no other is run.
+        output: Index or name of the features among the outputs; None is the only one.
+        logits: Index or name of the class logits; None is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,14 +55,14 @@ class Network(BaseModel):
 
 
 class VideoNetwork(Network):
-    """A network of pictures, which gets (value − mean) / std of frames in [0, 1].
+    """A video network, whose input is (value − mean) / std of frames in [0, 1].
 
     Attributes:
-        frames: So many, evenly spaced, first and last among them; None is all.
-        size: (height, width) that frames are scaled to, bilinear and antialiased.
-        crop: Whether the middle is cut out in the shape of ``size`` first.
-        mean: Of red, green and blue.
-        std: Likewise.
+        frames: Number of evenly spaced frames, first and last included; None is all.
+        size: (height, width) that frames are resized to, bilinear and antialiased.
+        crop: Whether the centre is cropped to the aspect ratio of ``size`` first.
+        mean: Mean of red, green and blue.
+        std: Standard deviation of red, green and blue.
         layout: Order of axes, b one, t frames; without b frames are the batch.
     """
 
@@ -76,13 +75,13 @@ class VideoNetwork(Network):
 
 
 class AudioNetwork(Network):
-    """A network of sounds.
+    """An audio network.
 
     Attributes:
-        form: ``bn`` is a waveform (1, samples), ``b1n`` (1, 1, samples), ``vggish`` VGGish's
+        form: Input: ``bn`` is a waveform (1, samples), ``b1n`` (1, 1, samples), ``vggish`` VGGish's
             log-mel patches (patches, 1, 96, 64).
-        rate: Samples a second; 16,000 of ``vggish``.
-        seconds: Cut, or filled with silence, to this length; None leaves it.
+        rate: Samples per second; 16,000 for ``vggish``.
+        seconds: Length to which sounds are cut or padded with silence; None leaves them.
     """
 
     form: Literal["bn", "b1n", "vggish"]
@@ -91,13 +90,13 @@ class AudioNetwork(Network):
 
 
 class ExportedConfig(BaseModel):
-    """One network, or one of each side.
+    """One network, or one per modality.
 
     Attributes:
-        name: Short, for reports.
-        sees: That of pictures.
-        hears: That of sounds.
-        shared: Whether both give vectors in one space, to be compared by their cosine.
+        name: Short name for reports.
+        sees: Video network.
+        hears: Audio network.
+        shared: Whether both embed into one space, to be compared by cosine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -117,10 +116,10 @@ class ExportedConfig(BaseModel):
 
 
 def read_form(path: Path) -> ExportedConfig:
-    """Read one; files come back with their whole paths.
+    """Read a configuration; paths of files are resolved.
 
     Raises:
-        UserError: The file cannot be read, or a setting is unknown, missing or of a wrong kind.
+        UserError: The file cannot be read, or a setting is unknown, missing or of a wrong type.
     """
     values = read_json(path)
     try:
@@ -141,17 +140,17 @@ def read_form(path: Path) -> ExportedConfig:
     )
 
 
-_AXES: Final = "tchw"  # of the frames before they are laid out
+_AXES: Final = "tchw"  # order of the axes of frames before layout
 _MOST_PIXELS: Final = 2**26  # 300 frames of 448x448 are fewer
 
 
 @dataclass(frozen=True)
 class _Exported(Extractor):
-    """What both sides share.
+    """Base class of both modalities.
 
     Attributes:
-        name: Of the network, and the side if there are two.
-        form: What it is fed and what it gives.
+        name: Name of the network, with the modality if there are two.
+        form: Configuration.
         network: The network.
     """
 
@@ -161,13 +160,13 @@ class _Exported(Extractor):
 
     @property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of the file, then of the settings."""
+        """Hash of the file, then of the settings."""
         settings = hashlib.sha256(self.preprocessing.encode()).hexdigest()
         return f"{self.form.sha256[:12]}-{settings[:4]}"
 
     @cached_property
     def preprocessing(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """All settings but the file."""
+        """All settings except the file."""
         return self.form.model_dump_json(exclude={"file", "sha256"})
 
     def _record(self, given: Tensor) -> Record:
@@ -180,42 +179,42 @@ class _Exported(Extractor):
 
 @dataclass(frozen=True)
 class ExportedPicture(_Exported):
-    """An exported network of pictures."""
+    """An exported video network."""
 
     form: VideoNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Any clip will do."""
+        """Accept any clip."""
         return None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features``, and ``logits`` if there are any."""
+        """Compute ``features``, and ``logits`` if there are any."""
         return self._record(picture_for(self.form, clip.video))
 
 
 @dataclass(frozen=True)
 class ExportedSound(_Exported):
-    """An exported network of sounds."""
+    """An exported audio network."""
 
     form: AudioNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Of VGGish's patches at least one."""
+        """Require at least one patch of VGGish."""
         patches = self.form.form == "vggish"
         lasts = self.form.seconds or float(clip.audio.seconds)
         short = patches and lasts < LEAST_SECONDS
         return f"clips of at least {LEAST_SECONDS} s" if short else None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features``, and ``logits`` if there are any."""
+        """Compute ``features``, and ``logits`` if there are any."""
         return self._record(sound_for(self.form, clip.audio))
 
 
 def exported(form: ExportedConfig) -> list[ExportedPicture | ExportedSound]:
-    """The networks of one or both sides.
+    """Load the networks of one or both modalities.
 
     Raises:
-        UserError: A file is not there, is another than declared, or is no network in ONNX.
+        UserError: A file is missing, is not the declared one, or is no ONNX network.
     """
     both = form.sees is not None and form.hears is not None
     found: list[ExportedPicture | ExportedSound] = []
@@ -229,10 +228,10 @@ def exported(form: ExportedConfig) -> list[ExportedPicture | ExportedSound]:
 
 
 def picture_for(form: VideoNetwork, video: Video) -> Tensor:
-    """Frames as the network takes them.
+    """Preprocess frames for the network.
 
     Raises:
-        UserError: They would be too many pixels.
+        UserError: There would be too many pixels.
     """
     chosen = video.frames if form.frames is None else evenly_spaced(video, form.frames)
     if form.size is not None and len(chosen) * math.prod(form.size) > _MOST_PIXELS:
@@ -253,7 +252,7 @@ def picture_for(form: VideoNetwork, video: Video) -> Tensor:
 
 
 def sound_for(form: AudioNetwork, audio: Audio) -> Tensor:
-    """A waveform, or patches, as the network takes them."""
+    """Preprocess a waveform for the network, to samples or patches."""
     heard = resampled(audio, form.rate).waveform
     if form.seconds is not None:
         length = round(form.seconds * form.rate)
@@ -265,7 +264,7 @@ def sound_for(form: AudioNetwork, audio: Audio) -> Tensor:
 
 
 def _middle(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest part in the middle with the proportions of ``size``."""
+    """Crop the centre to the aspect ratio of ``size``, as large as possible."""
     height, width = frames.shape[2:]
     scale = min(height / size[0], width / size[1])
     tall, wide = round(size[0] * scale), round(size[1] * scale)
@@ -278,8 +277,8 @@ def _loaded(network: Network) -> OnnxNetwork:
 
 
 def _vector(found: Mapping[int | str, Array], part: Part, name: str) -> np.ndarray:
-    """One vector, the mean over all but the last axis."""
-    if part is None and len(found) > 2:  # each is there by place and by name
+    """Reduce to one vector, the mean over all but the last axis."""
+    if part is None and len(found) > 2:  # each output appears by index and by name
         names = ", ".join(key for key in found if isinstance(key, str))
         raise UserError(f"{name} gives {names}: say which with output in its JSON file")
     chosen = found.get(0 if part is None else part)

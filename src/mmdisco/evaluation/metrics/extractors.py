@@ -1,6 +1,6 @@
-"""Extractors that need no download: simple statistics, peaks, the judge, the small networks.
+"""Extractors that need no download: statistics, onsets and motion, sync scorer, small networks.
 
-Each turns one clip into small arrays; what they share is the interface alone.
+Each turns one clip into small arrays; they share only the interface.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from mmdisco.media.sounding_objects.scene import (
 
 Network = TypeVar("Network", bound=nn.Module)
 
-CODE: Final = "1"  # raised whenever the arithmetic of an extractor without weights changes
+CODE: Final = "1"  # increased whenever the arithmetic of an extractor without weights changes
 _TOO_SHORT: Final = "clips of at least {} s"
 
 
@@ -51,11 +51,11 @@ class VideoStatistics(Extractor):
     preprocessing = "frames as they are; grey is the mean of red, green and blue"
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Any clip will do."""
+        """Accept any clip."""
         return None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (27,)."""
+        """Compute ``features`` (27,)."""
         return {"features": video_statistics(clip.video)}
 
 
@@ -68,11 +68,11 @@ class AudioStatistics(Extractor):
     preprocessing = "16 kHz, 64 mel bins every 12.5 ms, natural logarithm from 0.001 up"
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Any clip will do."""
+        """Accept any clip."""
         return None
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (42,)."""
+        """Compute ``features`` (42,)."""
         return {"features": audio_statistics(clip.audio)}
 
 
@@ -88,11 +88,11 @@ class Peaks(Extractor):
     )
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """At least three frames, or there is no local maximum."""
+        """Require at least three frames, as needed for a local maximum."""
         return None if len(clip.video.frames) > 2 else "clips of at least 3 frames"
 
     def read(self, clip: AudioVideo) -> Record:
-        """``onsets`` in seconds, ``motion`` (frames,) in pixels, ``fps`` (1,)."""
+        """Compute ``onsets`` in seconds, ``motion`` (frames,) in pixels, ``fps`` (1,)."""
         return {
             "onsets": audio_onsets(clip.audio),
             "motion": motion(clip.video),
@@ -102,7 +102,7 @@ class Peaks(Extractor):
 
 @dataclass(frozen=True)
 class SyncEmbeddings(Extractor):
-    """The vectors of the judge of synchrony.
+    """Embeddings of the sync scorer.
 
     Attributes:
         judge: The network.
@@ -114,17 +114,17 @@ class SyncEmbeddings(Extractor):
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of its weights."""
+        """Hash of the weights."""
         return digest(self.judge)
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Long enough to have a rhythm."""
+        """Require the minimum length for a rhythm."""
         seconds = min(clip.video.seconds, clip.audio.seconds)
         least = LEAST_STEPS / RATE
         return None if seconds * RATE >= LEAST_STEPS else _TOO_SHORT.format(least)
 
     def read(self, clip: AudioVideo) -> Record:
-        """``heard`` and ``seen``, (steps, width) each."""
+        """Compute ``heard`` and ``seen``, (steps, width) each."""
         heard, seen = embed(self.judge, clip)
         return {"heard": heard, "seen": seen}
 
@@ -134,50 +134,50 @@ class _ObjectsNetwork(Extractor, Generic[Network]):
     """A small network of sounding objects.
 
     Attributes:
-        network: With its weights.
+        network: The network with its weights.
     """
 
     network: Network
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Of its weights."""
+        """Hash of the weights."""
         return digest(self.network)
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Exactly the form it was trained on."""
+        """Require exactly the format it was trained on."""
         return _objects_form(clip)
 
 
 @dataclass(frozen=True)
 class ObjectsVideo(_ObjectsNetwork[VideoFeatures]):
-    """The small network of the sounding objects' pictures."""
+    """Small video network of sounding objects."""
 
     name = "objects-video"
     preprocessing = "16 frames of 64×64 at 10 fps as they are"
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (64,)."""
+        """Compute ``features`` (64,)."""
         return {"features": video_features(self.network, [clip.video])[0]}
 
 
 @dataclass(frozen=True)
 class ObjectsAudio(_ObjectsNetwork[AudioFeatures]):
-    """The small network of the sounding objects' sounds."""
+    """Small audio network of sounding objects."""
 
     name = "objects-audio"
     preprocessing = "1.6 s at 16 kHz, 64 mel bins every 12.5 ms"
 
     def read(self, clip: AudioVideo) -> Record:
-        """``features`` (64,)."""
+        """Compute ``features`` (64,)."""
         return {"features": audio_features(self.network, [clip.audio])[0]}
 
 
 @dataclass(frozen=True)
 class Objects(Extractor):
-    """What is seen and heard of a sounding object, read from pixels and samples without a network.
+    """Attributes of a sounding object, detected in pixels and samples without a network.
 
-    ``seen`` and ``heard`` are (kind, colour, size) as places in their enumerations, −1 for none.
+    ``seen`` and ``heard`` are (kind, colour, size) as indices of their enumerations, −1 for none.
     """
 
     name = "objects"
@@ -185,11 +185,11 @@ class Objects(Extractor):
     preprocessing = "16 frames of 64×64 at 10 fps and 1.6 s at 16 kHz as they are"
 
     def needs(self, clip: AudioVideo) -> str | None:
-        """Exactly the form that is read."""
+        """Require exactly the format that is detected."""
         return _objects_form(clip)
 
     def read(self, clip: AudioVideo) -> Record:
-        """``seen``, ``heard`` (3,), ``seen_events``, ``heard_events`` in seconds."""
+        """Detect ``seen``, ``heard`` (3,), and ``seen_events``, ``heard_events`` in seconds."""
         sight, hearing = detect_video(clip.video), detect_audio(clip.audio)
         return {
             "seen": _places(sight.kind, sight.colour, sight.size),
@@ -200,9 +200,9 @@ class Objects(Extractor):
 
 
 def digest(network: nn.Module, settings: str = "") -> str:
-    """The beginning of the SHA-256 of a network's weights, in the order of their names.
+    """Return the beginning of the SHA-256 of a network's weights, in the order of their names.
 
-    ``settings`` are what else decides its features.
+    ``settings`` is whatever else affects its features.
     """
     sum_ = hashlib.sha256(settings.encode())
     for name, value in sorted(network.state_dict().items()):

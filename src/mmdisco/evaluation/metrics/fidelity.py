@@ -1,7 +1,7 @@
-"""Metrics of how generated clips differ from real ones, one side at a time.
+"""Metrics of the difference between generated and real clips, one modality at a time.
 
-Fréchet distances stream, in constant memory; the others look at no more than ``MOST`` clips of each
-set, drawn with the seed.
+Fréchet distances stream, in constant memory; the others use at most ``MOST`` clips of each set,
+drawn with the seed.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.features import Readings
@@ -35,8 +36,8 @@ class FrechetDistance(Metric):
     """Fréchet distance over an extractor's features, plain and extrapolated.
 
     Attributes:
-        extractor: Its name.
-        whitening: Whether and how far features are whitened by the reference first.
+        extractor: Name of the extractor.
+        whitening: Whitening of the features by the reference, if any.
     """
 
     extractor: str
@@ -46,25 +47,25 @@ class FrechetDistance(Metric):
     more = "and more clips than it has features, by a tenth"
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         how = "" if self.whitening is None else ", whitened"
         return f"Fréchet distance, {self.extractor}{how}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """Two figures: the distance, and the same without its first-order bias."""
+        """Measure the distance, and the same without its first-order bias."""
         assert sets.reference is not None
         pair = [grouped(one, self.extractor) for one in (sets.generated, sets.reference)]
         dimensions = pair[0][0].dimensions
         fewest = min(sum(one.count for one in groups) for groups in pair)
-        # enough for a full rank even without one group
+        # enough for full rank even without one group
         needed = (dimensions + 1) * GROUPS // (GROUPS - 1) + 2
         if fewest < needed:
             needs = f"{needed} clips in each folder for {dimensions} features, not {fewest}"
             return [Skipped(self.name, needs)]
         notes = "biased upwards with few clips: compare sets of equal size only"
         if self.whitening is not None:
-            # once and for all groups: the coordinates belong to the question, not to the answer
+            # computed once for all groups: the coordinates define the distance that is estimated
             coordinates = self.whitening.of(_merged(pair[1]))
             pair = [[coordinates(one) for one in groups] for groups in pair]
             notes += f"; features whitened by the reference, ridge {self.whitening.ridge:g}"
@@ -98,7 +99,7 @@ class KernelDistance(Metric):
     """Kernel distance over an extractor's features.
 
     Attributes:
-        extractor: Its name.
+        extractor: Name of the extractor.
     """
 
     extractor: str
@@ -106,12 +107,12 @@ class KernelDistance(Metric):
     least = 2 * GROUPS + 2
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"kernel distance, {self.extractor}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """MMD² of the features in units of the reference's spread."""
+        """Measure MMD² of the features in units of the reference's standard deviations."""
         generated, reference = scaled(sets, self.extractor)
         result = kernel_jackknife(generated, reference)
         return [
@@ -132,7 +133,7 @@ class PRDC(Metric):
     """Precision, recall, density and coverage over an extractor's features.
 
     Attributes:
-        extractor: Its name.
+        extractor: Name of the extractor.
     """
 
     extractor: str
@@ -140,12 +141,12 @@ class PRDC(Metric):
     least = 4 * NEIGHBOURS
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"precision and coverage, {self.extractor}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """Four figures."""
+        """Measure all four."""
         generated, reference = scaled(sets, self.extractor)
         found = manifold(generated, reference)
         note = (
@@ -173,7 +174,7 @@ class InceptionScore(Metric):
     """Inception score, and divergences from the reference, over a classifier's ``logits``.
 
     Attributes:
-        extractor: Its name.
+        extractor: Name of the extractor.
     """
 
     extractor: str
@@ -181,12 +182,12 @@ class InceptionScore(Metric):
     least = 2 * GROUPS
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"inception score, {self.extractor}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """The score; with reference clips also both divergences."""
+        """Measure the score, and with reference clips both divergences."""
         own = softmax(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
         groups = np.array([group_of(k) for k in range(len(own))])
         left = [inception_score(own[groups != k]) for k in range(GROUPS)]
@@ -225,7 +226,7 @@ class InceptionScore(Metric):
 
 
 def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:
-    """Features of generated and reference clips in standard deviations of the reference."""
+    """Scale features of generated and reference clips to the reference's standard deviations."""
     assert sets.reference is not None
     reference = sets.reference.matrix(extractor, FEATURES, MOST, sets.seed)
     generated = sets.generated.matrix(extractor, FEATURES, MOST, sets.seed)
@@ -234,16 +235,17 @@ def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:
 
 
 def spread_of(features: Features) -> Features:
-    """Standard deviations, (dimensions,); of what hardly varies a tenth of the median one.
+    """Compute standard deviations, (dimensions,), at least a tenth of their median.
 
-    A feature that is the same in all real clips would outweigh all others together.
+    Without the limit, a feature that is nearly constant over the real clips would dominate the
+    rest.
     """
     found = features.std(0)
     return np.maximum(found, 0.1 * np.median(found) + 1e-6)
 
 
 def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
-    """Statistics of each group of the jackknife, from a stream of clips."""
+    """Accumulate statistics for each group of the jackknife, from a stream of clips."""
     groups: list[FeatureStatistics] = []
     for start, batch in enumerate(_batches(readings, extractor)):
         places = np.array([group_of(start * _AT_ONCE + k) for k in range(len(batch))])
@@ -255,7 +257,7 @@ def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
 def frechet_jackknife(
     generated: list[FeatureStatistics], reference: list[FeatureStatistics]
 ) -> Jackknife:
-    """The distance of all, and of all without each group of both sets."""
+    """Compute the distance of all clips, and leave out each group of both sets in turn."""
     without = [
         frechet_distance(_merged(generated, k), _merged(reference, k)) for k in range(GROUPS)
     ]
@@ -265,7 +267,7 @@ def frechet_jackknife(
 def by_size(
     generated: list[FeatureStatistics], reference: list[FeatureStatistics]
 ) -> dict[float, float]:
-    """The distance over ever more groups of both sets, by the number of generated clips."""
+    """Compute the distance over ever more groups of both sets, by the number of generated clips."""
     found: dict[float, float] = {}
     for part in range(1, 6):
         some = [_merged(one[: part * GROUPS // 5]) for one in (generated, reference)]

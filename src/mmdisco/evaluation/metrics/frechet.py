@@ -1,7 +1,7 @@
 """Fréchet distance of two sets of features, each taken as a Gaussian (Heusel et al. 2017, eq. 6).
 
-Knows no network and no clip. The statistics are sums, so that clips may come in batches and from
-several runs.
+Independent of networks and clips. The statistics are sums, so that clips may come in batches and
+from several runs.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ Sums = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FeatureStatistics:
-    """All that the distance needs of a set of features.
+    """Sufficient statistics of a set of features for the distance.
 
     Attributes:
-        count: Clips.
+        count: Number of clips.
         total: Sum of their features, (dimensions,).
-        products: Sum of the outer products of each feature vector with itself,
-            (dimensions, dimensions).
+        products: Sum of the outer products of each feature vector with itself, (dimensions,
+            dimensions).
     """
 
     count: int
@@ -39,7 +39,7 @@ class FeatureStatistics:
 
     @staticmethod
     def of(features: Features) -> "FeatureStatistics":
-        """Statistics of a batch (clips, dimensions), which may be empty.
+        """Compute the statistics of a batch (clips, dimensions), which may be empty.
 
         Raises:
             UserError: A feature is not finite.
@@ -52,7 +52,7 @@ class FeatureStatistics:
         return FeatureStatistics(len(exact), exact.sum(0), exact.T @ exact)
 
     def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
-        """Statistics of both sets together; any order gives the same, to rounding."""
+        """Merge both sets; the order does not matter, up to rounding."""
         _check_dimensions(self, other)
         return FeatureStatistics(
             self.count + other.count, self.total + other.total, self.products + other.products
@@ -65,18 +65,18 @@ class FeatureStatistics:
 
     @property
     def mean(self) -> Sums:
-        """(dimensions,); of at least one clip."""
+        """Mean, (dimensions,); needs at least one clip."""
         return self.total / self.count
 
     @property
     def covariance(self) -> Sums:
-        """(dimensions, dimensions), unbiased; of at least two clips."""
+        """Unbiased covariance, (dimensions, dimensions); needs at least two clips."""
         centred = self.products - np.outer(self.total, self.total) / self.count
         return centred / (self.count - 1)
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """|μ₁ − μ₂|² + tr(S₁ + S₂ − 2 (S₁ S₂)^½), at least 0 (Dowson and Landau 1982).
+    """Compute |μ₁ − μ₂|² + tr(S₁ + S₂ − 2 (S₁ S₂)^½), at least 0 (Dowson and Landau 1982).
 
     With few clips it is biased upwards: compare sets of equal size only.
 
@@ -97,7 +97,7 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
 
 
 def _trace_of_root(first: Sums, second: Sums) -> float:
-    """tr (S₁ S₂)^½, which is tr (S₁^½ S₂ S₁^½)^½: the two products have the same eigenvalues.
+    """Compute tr (S₁ S₂)^½ as tr (S₁^½ S₂ S₁^½)^½: the two products have the same eigenvalues.
 
     Only the second is symmetric, and a symmetric root stays real where rounding makes a vanishing
     eigenvalue negative.

@@ -9,30 +9,30 @@ import numpy.typing as npt
 
 Probabilities = npt.NDArray[np.floating]  # (clips, classes)
 
-_LEAST = 1e-6  # a class that never comes would make a divergence infinite
+_LEAST = 1e-6  # floor: a class of probability 0 would make a divergence infinite
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Probabilities (clips, classes) of logits."""
+    """Compute probabilities (clips, classes) from logits."""
     exact = logits.astype(np.float64)
     raised = np.exp(exact - exact.max(1, keepdims=True))
     return raised / raised.sum(1, keepdims=True)
 
 
 def inception_score(probabilities: Probabilities) -> float:
-    """From 1, all clips alike or all unclear, to the number of classes."""
+    """Compute the score, from 1 (all clips alike or all unclear) to the number of classes."""
     return float(np.exp(_divergence(probabilities, probabilities.mean(0)).mean()))
 
 
 def set_divergence(reference: Probabilities, generated: Probabilities) -> float:
-    """KL(mean reference ‖ mean generated)."""
+    """Compute KL(mean reference ‖ mean generated)."""
     return float(_divergence(reference.mean(0)[None], generated.mean(0))[0])
 
 
 def paired_divergences(
     reference: Probabilities, generated: Probabilities
 ) -> npt.NDArray[np.float64]:
-    """KL(reference ‖ generated) of each pair of rows, (pairs,)."""
+    """Compute KL(reference ‖ generated) of each pair of rows, (pairs,)."""
     return _divergence(reference, generated)
 
 

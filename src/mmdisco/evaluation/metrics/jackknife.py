@@ -1,7 +1,7 @@
-"""Bias and error of a number from leaving out groups of clips (Quenouille 1956, Tukey 1958).
+"""Jackknife over groups of clips: bias and standard error (Quenouille 1956, Tukey 1958).
 
-Of K equal groups: θ from all, θ_k without the k-th. The bias of order 1/N, which small samples add
-to a Fréchet distance, leaves in K θ − (K − 1) mean θ_k, the value extrapolated to infinitely many
+For K equal groups: θ from all, θ_k without the k-th. The bias of order 1/N, which small samples add
+to a Fréchet distance, cancels in K θ − (K − 1) mean θ_k, the value extrapolated to infinitely many
 clips; the spread of θ_k gives the standard error.
 """
 
@@ -18,11 +18,11 @@ GROUPS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Jackknife:
-    """What the groups say.
+    """Jackknife estimate.
 
     Attributes:
-        value: From all clips.
-        extrapolated: To infinitely many clips, to first order.
+        value: Value from all clips.
+        extrapolated: Value extrapolated to infinitely many clips, to first order.
         error: Standard error of either.
     """
 
@@ -32,7 +32,7 @@ class Jackknife:
 
     @staticmethod
     def of(value: float, without: Sequence[float]) -> "Jackknife":
-        """From the value of all clips and those without each group; at least two groups."""
+        """Estimate from the value of all clips and those without each of at least two groups."""
         groups, left = len(without), np.asarray(without, np.float64)
         extrapolated = groups * value - (groups - 1) * float(left.mean())
         error = float(np.sqrt((groups - 1) * left.var()))
@@ -40,15 +40,15 @@ class Jackknife:
 
     @property
     def interval(self) -> Interval:
-        """Around the value."""
+        """Interval around the value."""
         return Interval.around(self.value, self.error)
 
     @property
     def extrapolated_interval(self) -> Interval:
-        """Around the extrapolated value."""
+        """Interval around the extrapolated value."""
         return Interval.around(self.extrapolated, self.error)
 
 
 def group_of(index: int, groups: int = GROUPS) -> int:
-    """The group of clip ``index``: by turns, so that all are of one size within one."""
+    """Return the group of clip ``index``, round-robin, so that sizes differ by at most one."""
     return index % groups

@@ -1,7 +1,7 @@
 """Kernel distance of two sets of features (Bińkowski et al. 2018): unbiased at any sample size.
 
 MMD² = E k(x, x′) + E k(y, y′) − 2 E k(x, y) with k(x, y) = (x·y / d + 1)³, each mean over distinct
-clips only. It may come out below 0 where both sets are alike.
+clips only. It may be negative where both sets are alike.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Sums = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class KernelSums:
-    """Sums of the kernel over pairs of groups; the distance with or without a group follows.
+    """Sums of the kernel over pairs of groups; they give the distance with or without a group.
 
     Attributes:
-        within: Of the first set, (groups, groups), no clip with itself.
-        others: Likewise of the second set.
-        across: Of the first with the second.
+        within: Sums within the first set, (groups, groups), no clip with itself.
+        others: Sums within the second set.
+        across: Sums of the first set with the second.
         sizes: Clips in each group of both sets, (2, groups).
     """
 
@@ -33,7 +33,7 @@ class KernelSums:
 
     @staticmethod
     def of(first: Features, second: Features, groups: int = GROUPS) -> "KernelSums":
-        """From features (n, d) and (m, d)."""
+        """Sum over features (n, d) and (m, d)."""
         sizes = np.array(
             [np.bincount(_groups(len(x), groups), minlength=groups) for x in (first, second)]
         )
@@ -45,7 +45,7 @@ class KernelSums:
         )
 
     def distance(self, without: int | None = None) -> float:
-        """MMD² of all clips, or of those not in one group."""
+        """Compute MMD² of all clips, or of those not in one group."""
         kept = np.arange(len(self.within)) != (-1 if without is None else without)
         n, m = self.sizes[:, kept].sum(1)
         within, others, across = (
@@ -56,12 +56,12 @@ class KernelSums:
 
 
 def kernel_distance(first: Features, second: Features) -> float:
-    """MMD² of two sets of at least two feature vectors each, (n, d) and (m, d)."""
+    """Compute MMD² of two sets of at least two feature vectors each, (n, d) and (m, d)."""
     return KernelSums.of(first, second, 1).distance()
 
 
 def kernel_jackknife(first: Features, second: Features) -> Jackknife:
-    """MMD² with its standard error; of more clips than twice the groups."""
+    """Compute MMD² with its standard error; needs more clips than twice the groups."""
     sums = KernelSums.of(first, second)
     return Jackknife.of(sums.distance(), [sums.distance(k) for k in range(GROUPS)])
 
@@ -71,7 +71,7 @@ def _groups(count: int, groups: int) -> npt.NDArray[np.intp]:
 
 
 def _sums(first: Features, second: Features, groups: int, *, same: bool) -> Sums:
-    """Kernel summed by group; a block of rows at a time, so that memory stays small."""
+    """Sum the kernel by group, a block of rows at a time, so that memory stays small."""
     rows, columns = _groups(len(first), groups), _groups(len(second), groups)
     total = np.zeros((groups, groups))
     right = second.astype(np.float64)

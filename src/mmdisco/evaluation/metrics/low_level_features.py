@@ -1,8 +1,8 @@
-"""Simple exact features of any clip: how loud, bright, sharp and restless it is.
+"""Low-level statistics of any clip: loudness, brightness, sharpness and change.
 
-They need no weights and no fixed size, see what a low-level fault does (noise, blur, missing bands,
-silence, frozen or disordered frames), and know nothing of what is shown. All are logarithms or lie
-around 1, so that no one of them outweighs the others by its unit.
+They need no weights and no fixed size, and respond to low-level faults (noise, blur, missing bands,
+silence, frozen or disordered frames), not to content. All are logarithms or lie around 1, so that
+no feature dominates the others by its unit.
 """
 
 import math
@@ -34,10 +34,10 @@ AUDIO_STATISTICS: Final = 3 * _BANDS + len(_COLUMN_LAGS) + 3
 
 
 def video_statistics(video: Video) -> Statistics:
-    """Colour, detail by octave, change by octave and lag, jerk, floors and layout: (27,).
+    """Compute colour, detail by octave, change by octave and lag, jerk, floors and layout: (27,).
 
-    The floors are what detail and change do not fall below in half of all places: noise is
-    everywhere, edges and motion are not.
+    The floors are values that detail and change exceed in half of all places: noise is everywhere,
+    edges and motion are not.
     """
     frames = torch.from_numpy(video.frames).movedim(3, 1)
     grey = frames.mean(1, keepdim=True)
@@ -52,14 +52,14 @@ def video_statistics(video: Video) -> Statistics:
     found += [_log(energy.std(correction=0)), _log(energy.max())]
     bend, change = _bend(grey), _change(grey, 1)
     found += [_log(bend.abs().median()), _log(change.abs().median())]
-    # of frames in any order about ln 3 / 2, of smooth motion below 0
+    # about ln 3 / 2 for shuffled frames, below 0 for smooth motion
     found.append(_log_rms(_change(change, 1)) - _log_rms(change))
     found += list(interpolate(grey, (2, 2), mode="area").mean(0).flatten())
     return torch.stack([torch.as_tensor(one) for one in found]).numpy().astype(np.float32)
 
 
 def audio_statistics(audio: Audio) -> Statistics:
-    """Level, spread and liveliness by band, change by lag, and loudness: (42,)."""
+    """Compute level, spread and change by band, change by lag, and loudness: (42,)."""
     scale = MelScale()
     heard = resampled(audio, _SAMPLE_RATE).waveform
     heard = np.pad(heard, (0, max(0, 32 * scale.hop - len(heard))))
@@ -76,21 +76,21 @@ def audio_statistics(audio: Audio) -> Statistics:
 
 
 def _change(frames: Tensor, lag: int) -> Tensor:
-    """Differences ``lag`` frames apart; of too few frames one difference of 0."""
+    """Compute differences ``lag`` frames apart; a single difference of 0 for too few frames."""
     if len(frames) <= lag:
         return torch.zeros_like(frames[:1])
     return frames[lag:] - frames[:-lag]
 
 
 def _bend(grey: Tensor) -> Tensor:
-    """Second differences along rows; of too few columns one of 0."""
+    """Compute second differences along rows; a single one of 0 for too few columns."""
     if grey.shape[3] < 3:
         return torch.zeros_like(grey[:1])
     return grey[..., 2:] - 2 * grey[..., 1:-1] + grey[..., :-2]
 
 
 def _by_octave(grey: Tensor) -> list[Tensor]:
-    """Log RMS of what each halving of the size takes away, finest first."""
+    """Compute the log RMS of what each halving of the size removes, finest first."""
     found: list[Tensor] = []
     for _ in range(_OCTAVES):
         height, width = grey.shape[2:]

@@ -1,9 +1,10 @@
-"""How near generated clips come to what was trained on, beside how near held-out clips come."""
+"""Distance of generated clips to training clips, compared with that of held-out clips."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.fidelity import FEATURES, MOST, spread_of
@@ -11,7 +12,7 @@ from mmdisco.evaluation.metrics.prdc import Nearest, nearest
 from mmdisco.evaluation.metrics.result import Outcome, Skipped, mean_figure
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close
-ENOUGH: Final = 100  # held-out clips, or the limit of what is close is chance
+ENOUGH: Final = 100  # held-out clips below which the threshold of closeness is too noisy
 _SHOWN: Final = 3
 
 
@@ -23,7 +24,7 @@ class NearestTraining(Metric):
     the others.
 
     Attributes:
-        extractor: Its name.
+        extractor: Name of the extractor.
     """
 
     extractor: str
@@ -31,12 +32,12 @@ class NearestTraining(Metric):
     least = 20
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"nearest training clip, {self.extractor}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """The mean distance, and the share closer than 95 % of held-out clips are."""
+        """Measure the mean distance, and the share closer than 95 % of held-out clips are."""
         assert sets.reference is not None
         given = sets.training is not None
         training = sets.training or sets.reference

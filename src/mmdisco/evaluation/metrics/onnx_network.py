@@ -1,8 +1,8 @@
-"""Networks in ONNX, run by onnxruntime: a graph of known operators, which can run nothing else.
+"""Networks in ONNX, run by onnxruntime: a graph of known operators that cannot run other code.
 
 TorchScript and ``torch.export`` files hold programs, which could read and write files while they
-are loaded or run; an ONNX file holds operators of a published list and numbers. What it may hold
-besides, weights in other files and operators of other libraries, is refused.
+are loaded or run; an ONNX file holds operators of a published list and numbers. Its further
+features, weights in other files and operators of other libraries, are refused.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from mmdisco.io.files import expect_file
 Array = npt.NDArray[Any]
 
 _PROGRAMS: Final = (".pt", ".pt2", ".pth", ".ts", ".jit", ".torchscript", ".bin", ".pkl")
-_MOST_BYTES: Final = 2**31 - 1  # more is no protocol buffer
+_MOST_BYTES: Final = 2**31 - 1  # the limit of protocol buffers
 _DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 _NUMBERS: Final = {
     "tensor(float16)": np.float16,
@@ -37,10 +37,10 @@ class OnnxNetwork:
     """A network of one input.
 
     Attributes:
-        path: Of its file, for messages.
-        session: Of onnxruntime, on the CPU.
-        kind: Of the numbers that it takes.
-        outputs: Names of what it gives, in order.
+        path: File, for messages.
+        session: Session of onnxruntime, on the CPU.
+        kind: Data type of the input.
+        outputs: Names of the outputs, in order.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class OnnxNetwork:
         """Read a file.
 
         Args:
-            path: Its name ends in ``.onnx``.
-            sha256: Of the file; no other is run.
+            path: File whose name ends in ``.onnx``.
+            sha256: Checksum of the file; no other is run.
 
         Raises:
-            UserError: The file is not there, is another than declared, holds anything but a
-                network, or onnxruntime is not installed.
+            UserError: The file is missing, is not the declared one, holds anything but a network,
+                or onnxruntime is not installed.
         """
         if path.suffix.lower() in _PROGRAMS:
             raise UserError(
@@ -76,7 +76,7 @@ class OnnxNetwork:
         return _opened(content, path)
 
     def __call__(self, given: Array) -> Mapping[int | str, Array]:
-        """What it gives, by place and by name.
+        """Run the network; return outputs by index and by name.
 
         Raises:
             UserError: It takes arrays of another shape.
@@ -84,7 +84,7 @@ class OnnxNetwork:
         (taken,) = self.session.get_inputs()
         try:
             found: Sequence[Any] = self.session.run(None, {taken.name: given.astype(self.kind)})
-        except Exception as error:  # onnxruntime has no class of its own above its errors
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise UserError(
                 f"{self.path} takes {taken.shape} and fails on {list(given.shape)}: "
                 f"{_line(error)}; mend its JSON file"
@@ -101,7 +101,7 @@ def _opened(content: bytes, path: Path) -> OnnxNetwork:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is said once, by us
+    options.log_severity_level = 4  # errors are reported once, by us
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -119,7 +119,7 @@ def _opened(content: bytes, path: Path) -> OnnxNetwork:
 
 
 def _expect_harmless(content: bytes, path: Path) -> None:
-    """Make sure that all weights are in the file and all operators are ONNX's own.
+    """Check that all weights are in the file and all operators are ONNX's own.
 
     Raises:
         UserError: They are not, or it is no ONNX file.
@@ -147,7 +147,7 @@ def _expect_harmless(content: bytes, path: Path) -> None:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """A message of a protocol buffer and all that it holds."""
+    """Iterate over a protocol-buffer message and all messages in it."""
     waiting = [message]
     while waiting:
         one = waiting.pop()

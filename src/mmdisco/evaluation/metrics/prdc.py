@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage from nearest neighbours, and nearest training clips.
 
-A ball around each clip reaches to its k-th nearest clip of the same set. Precision and recall after
-Kynkäänniemi et al. 2019, density and coverage after Naeem et al. 2020.
+The ball around each clip has the distance to its k-th nearest clip of the same set as radius.
+Precision and recall after Kynkäänniemi et al. 2019, density and coverage after Naeem et al. 2020.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Manifold:
-    """One score a clip; the means are the figures.
+    """One score per clip; the means are the results.
 
     Attributes:
         precision: Of generated clips, 1 inside any ball of a real one, else 0.
@@ -36,7 +36,7 @@ class Manifold:
 
 
 def manifold(generated: Features, real: Features, k: int = NEIGHBOURS) -> Manifold:
-    """From features (n, d) and (m, d), both of more than ``k`` clips."""
+    """Compute scores from features (n, d) and (m, d), both of more than ``k`` clips."""
     around_real, around_generated = _radii(real, k), _radii(generated, k)
     density, covered = np.zeros(len(generated)), np.zeros(len(real), bool)
     recalled = np.zeros(len(real), bool)
@@ -57,11 +57,11 @@ def manifold(generated: Features, real: Features, k: int = NEIGHBOURS) -> Manifo
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Nearest:
-    """The nearest other clip of each.
+    """Nearest other clip of each clip.
 
     Attributes:
-        distance: (clips,).
-        index: Which, (clips,).
+        distance: Distance to it, (clips,).
+        index: Its index, (clips,).
     """
 
     distance: Scores
@@ -69,7 +69,7 @@ class Nearest:
 
 
 def nearest(clips: Features, among: Features, *, same: bool = False) -> Nearest:
-    """The nearest of ``among`` to each of ``clips``; if both are the same set, another one."""
+    """Find the nearest of ``among`` to each of ``clips``; if both are the same set, another one."""
     distance, index = np.empty(len(clips)), np.empty(len(clips), np.intp)
     for start in range(0, len(clips), _ROWS):
         part = slice(start, start + _ROWS)

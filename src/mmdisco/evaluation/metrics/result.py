@@ -1,4 +1,4 @@
-"""What a metric says: a number with all that is needed to believe it, or why there is none."""
+"""Result of a metric: a number with interval and baselines, or the reason why there is none."""
 
 import math
 from collections.abc import Mapping
@@ -13,28 +13,28 @@ NORMAL_95: Final = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the value lies in 95 of 100 draws of the clips, approximately."""
+    """Approximate 95 % confidence interval over draws of the clips."""
 
     low: float
     high: float
 
     @staticmethod
     def around(value: float, error: float) -> "Interval":
-        """``value`` ± 1.96 standard errors."""
+        """Return ``value`` ± 1.96 standard errors."""
         return Interval(value - NORMAL_95 * error, value + NORMAL_95 * error)
 
     def apart(self, other: "Interval") -> bool:
-        """Whether both have no value in common."""
+        """Check that both are disjoint."""
         return self.high < other.low or other.high < self.low
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How a number depends on something, for a picture.
+    """Curve of a number, for a plot.
 
     Attributes:
-        axis: What it depends on, with its unit.
-        points: Values by place on the axis, ascending.
+        axis: Quantity it depends on, with its unit.
+        points: Values by position on the axis, ascending.
     """
 
     axis: str
@@ -46,14 +46,14 @@ class MetricResult:
     """One number of an evaluation.
 
     Attributes:
-        name: What is measured.
+        name: Name of the quantity.
         value: The number.
-        interval: Of 95 %, over draws of clips.
-        count: Generated clips it is over.
+        interval: 95 % interval over draws of clips.
+        count: Number of generated clips.
         higher_is_better: ``None`` where neither is.
-        baseline: Numbers to read the value against, by name.
-        notes: How it is defined, what else was seen.
-        curve: What lies behind it, where a curve says more than a number.
+        baseline: Numbers to compare the value with, by name.
+        notes: Definition and remarks.
+        curve: Underlying curve, where it shows more than a number.
     """
 
     name: str
@@ -66,7 +66,7 @@ class MetricResult:
     curve: Curve | None = None
 
     def record(self) -> dict[str, Any]:
-        """For JSON; what is no finite number becomes null."""
+        """Convert to JSON's types; a number that is not finite becomes null."""
         curve = self.curve and {
             "axis": self.curve.axis,
             "points": [[x, _finite(y)] for x, y in self.curve.points.items()],
@@ -89,7 +89,7 @@ class Skipped:
     """A metric without a number.
 
     Attributes:
-        name: What would have been measured.
+        name: Name of the metric.
         needs: What is missing.
     """
 
@@ -97,7 +97,7 @@ class Skipped:
     needs: str
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to JSON's types."""
         return {"metric": self.name, "value": None, "not computed": f"needs {self.needs}"}
 
 
@@ -114,9 +114,9 @@ def mean_figure(
     count: int | None = None,
     curve: Curve | None = None,
 ) -> MetricResult:
-    """The mean of one score a clip, with the standard error of a mean; of at least one clip.
+    """Average one score per clip, with the standard error of a mean; needs at least one clip.
 
-    ``count`` says how many generated clips there are where the scores are of other ones.
+    ``count`` is the number of generated clips where the scores are of others.
     """
     value = float(scores.mean())
     error = float(scores.std()) / math.sqrt(max(len(scores) - 1, 1))

@@ -1,4 +1,4 @@
-"""Exchanged pairs, against which every figure of alignment is read."""
+"""Shuffled pairs, the baseline of every alignment metric."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -10,12 +10,12 @@ from mmdisco.evaluation.metrics.result import MetricResult, mean_figure
 
 SHUFFLES: Final = 29
 
-Score = Callable[[int, int], float]  # of the sound of one clip with the picture of another
+Score = Callable[[int, int], float]  # of the sound of one clip with the video of another
 Places = npt.NDArray[np.intp]
 
 
 def derangements(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places]:
-    """For each picture the clip whose sound it gets, never its own; each exchange another one."""
+    """Yield for each video the clip whose sound it gets, never its own; each shuffle differs."""
     order = np.random.default_rng(seed).permutation(clips)
     back = np.argsort(order)
     for shift in range(1, min(most, clips - 1) + 1):
@@ -25,14 +25,14 @@ def derangements(clips: int, seed: int, most: int = SHUFFLES) -> Iterator[Places
 def against_shuffles(
     name: str, clips: int, score: Score, seed: int, notes: str = ""
 ) -> MetricResult:
-    """The mean score of true pairs, with that of exchanged pairs and the distance in their spreads.
+    """Average the score of true pairs, compared with shuffled pairs in units of their spread.
 
     Args:
-        name: Of the figure.
-        clips: At least two.
-        score: Of a sound and a picture by the indices of their clips.
-        seed: Of the exchanges.
-        notes: For the figure.
+        name: Name of the result.
+        clips: Number of clips, at least two.
+        score: Score of a sound and a video by the indices of their clips.
+        seed: Seed of the shuffles.
+        notes: Remarks.
     """
     own = np.array([score(k, k) for k in range(clips)], np.float64)
     means = [

@@ -1,6 +1,6 @@
-"""Agreement of clips with the texts that they were made from.
+"""Agreement of clips with their prompts.
 
-Knows vectors of both in one space, as CLIP and CLAP have them, and no network.
+Works on embeddings in a joint space, as of CLIP and CLAP; uses no network.
 """
 
 from abc import ABC, abstractmethod
@@ -10,32 +10,33 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.result import Outcome, Skipped
 from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles
 
 MOST: Final = 2000
-DIRECTION: Final = "direction"  # what extractors call the vector that stands beside a text's
+DIRECTION: Final = "direction"  # name of an extractor's embedding in the space of texts
 
 Directions = npt.NDArray[np.floating]  # (texts, dimensions)
 
 
 class TextScorer(ABC):
-    """Texts to vectors of length 1, in the space of an extractor's ``direction``."""
+    """Text embeddings of length 1, in the space of an extractor's ``direction``."""
 
     @abstractmethod
     def directions(self, texts: Sequence[str]) -> Directions:
-        """One row a text; of at least one."""
+        """Embed at least one text, one row per text."""
 
 
 @dataclass(frozen=True)
 class TextAgreement(Metric):
-    """Mean cosine of each clip with its prompt, beside exchanged prompts.
+    """Mean cosine of each clip with its prompt, with shuffled prompts as a baseline.
 
     Attributes:
-        extractor: The name of the one that reads the clips.
-        tower: That of the texts.
+        extractor: Name of the extractor of the clips.
+        tower: Text encoder.
     """
 
     extractor: str
@@ -44,12 +45,12 @@ class TextAgreement(Metric):
     least = 10
 
     @property
+    @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For reports."""
         return f"text agreement, {self.extractor}"
 
     def figures(self, sets: EvaluationData) -> list[Outcome]:
-        """One figure, over the clips that have a prompt."""
+        """Measure the mean cosine, over the clips that have a prompt."""
         chosen = sets.generated.chosen(self.extractor, MOST, sets.seed)
         pairs = [
             (prompt, record[DIRECTION])

@@ -1,9 +1,9 @@
-"""Log-mel patches as VGGish hears them (Hershey et al. 2017, TensorFlow's ``vggish_input``).
+"""Log-mel patches, the input of VGGish (Hershey et al. 2017, TensorFlow's ``vggish_input``).
 
 16 kHz; windows of 25 ms every 10 ms, periodic Hann, 512-point transform, magnitudes; 64 triangles
-from 125 to 7500 Hz in HTK's mel; natural logarithm of 0.01 more; patches of 96 windows, one after
-the other, what is left over is dropped. The arithmetic is checked against that of torchvggish 0.2
-in ``tests/golden``.
+from 125 to 7500 Hz in HTK's mel; natural logarithm after adding 0.01; consecutive patches of 96
+windows, of which an incomplete last one is dropped. The arithmetic is checked against torchvggish
+0.2 in ``tests/golden``.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ _OFFSET: Final = 0.01
 
 
 def vggish_patches(audio: Audio) -> Tensor:
-    """(patches, 1, 96, 64).
+    """Compute patches (patches, 1, 96, 64).
 
     Raises:
         ValueError: The sound is shorter than 0.975 s.
@@ -51,7 +51,7 @@ def vggish_patches(audio: Audio) -> Tensor:
             max_frequency=7500.0,
             sampling_rate=RATE,
             norm=None,
-            mel_scale="kaldi",  # HTK's with a factor to either side
+            mel_scale="kaldi",  # HTK's with a factor on both sides
             triangularize_in_mel_space=True,
         ),
         mel_floor=0.0,

@@ -1,7 +1,7 @@
-"""Coordinates in which the features of real clips are spread alike in every direction.
+"""Whitening: coordinates in which features of real clips vary equally in every direction.
 
-A distance sums over features in whatever units they have, so that a fault that moves one feature
-of small spread, or two features against each other, drowns in the spread of the rest.
+A distance sums over features in whatever units they have, so that a fault in one feature of small
+variance, or in the relation of two features, is masked by the variance of the rest.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from mmdisco.evaluation.metrics.frechet import FeatureStatistics, Sums
 
 @dataclass(frozen=True)
 class Whitening:
-    """How far features are whitened.
+    """Degree of whitening.
 
     Attributes:
-        ridge: Added to the variance of every principal component, in parts of their mean; keeps
-            directions in which real clips hardly vary from outweighing all others.
+        ridge: Added to the variance of every principal component, relative to their mean; keeps
+            directions in which real clips hardly vary from dominating all others.
     """
 
     ridge: float = 0.1
 
     def of(self, reference: FeatureStatistics) -> "Coordinates":
-        """Coordinates centred on the reference, along its principal components."""
+        """Compute coordinates centred on the reference, along its principal components."""
         values, vectors = np.linalg.eigh(reference.covariance)
         variances = np.maximum(values, 0) + self.ridge * values.mean()
         return Coordinates(reference.mean, vectors / np.sqrt(variances))
@@ -31,18 +31,18 @@ class Whitening:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coordinates:
-    """An affine map of features.
+    """Affine map of features.
 
     Attributes:
         origin: (dimensions,).
-        axes: (dimensions, dimensions); features minus origin times these.
+        axes: (dimensions, dimensions); multiplies features minus origin.
     """
 
     origin: Sums
     axes: Sums
 
     def __call__(self, given: FeatureStatistics) -> FeatureStatistics:
-        """Statistics of the mapped features, without the features."""
+        """Map statistics directly, without the features."""
         total = (given.total - given.count * self.origin) @ self.axes
         across = np.outer(given.total, self.origin)
         products = given.products - across - across.T

@@ -1,4 +1,4 @@
-"""Trains and measures the arms of a study; each is kept once it is done."""
+"""Grid of an ablation study: trains and measures its arms, each kept once it is done."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from mmdisco.io.workers import each
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A discriminator to be trained.
+    """Training of one discriminator.
 
     Attributes:
-        place: Where.
-        recipe: How.
-        seed: Of every random number.
+        place: Setting of the experiment.
+        recipe: Recipe of the training.
+        seed: Seed of every random number.
     """
 
     place: ExperimentSetting
@@ -31,13 +31,13 @@ class TrainedNetwork:
 
     @property
     def folder(self) -> Path:
-        """Of the result; named by all that decides it."""
+        """Folder of the result, named by a hash of all that affects it."""
         key = _key([self.place.weight_hashes(), asdict(self.recipe), self.seed])
         return self.place.root / "trainings" / key
 
     @property
     def done(self) -> bool:
-        """Whether it is whole."""
+        """Whether the result is complete."""
         return (self.folder / "config.json").is_file()
 
     def carry_out(self) -> None:
@@ -52,9 +52,9 @@ class AblationCell:
     """An arm with one seed.
 
     Attributes:
-        place: Where.
-        arm: Which.
-        seed: Of training and sampling.
+        place: Setting of the experiment.
+        arm: The arm.
+        seed: Seed of training and sampling.
     """
 
     place: ExperimentSetting
@@ -63,13 +63,13 @@ class AblationCell:
 
     @property
     def training(self) -> TrainedNetwork | None:
-        """That of its discriminator."""
+        """Return the training of its discriminator, if it has one."""
         recipe = self.arm.recipe
         return None if recipe is None else TrainedNetwork(self.place, recipe, self.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides its figures."""
+        """Return every setting that affects its results."""
         place, recipe = self.place, self.arm.recipe
         return plain(
             {
@@ -86,27 +86,27 @@ class AblationCell:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Stem of its files."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.arm.name.lower()).strip("-")
         return f"{slug}-seed{self.seed}-{_key(self.settings)}"
 
     @property
     def file(self) -> Path:
-        """Of its figures."""
+        """File of its results."""
         return self.place.root / "cells" / f"{self.name}.json"
 
     @property
     def done(self) -> bool:
-        """Whether its figures are there."""
+        """Whether its results are there."""
         return self.file.is_file()
 
     def figures(self) -> dict[str, float]:
-        """What was measured; null in JSON is not a number."""
+        """Read the results; null in JSON is NaN."""
         found = read_object(self.file)["figures"]
         return {name: float("nan") if one is None else one for name, one in found.items()}
 
     def carry_out(self) -> None:
-        """Measure; its discriminator is trained."""
+        """Measure, with a discriminator that is trained already."""
         trained = None if self.training is None else self.training.folder
         found = self.place.measure(self.arm, self.seed, trained, self.name)
         write_json(self.file, {"settings": self.settings, "figures": plain(found)})
@@ -118,17 +118,17 @@ Job = TrainedNetwork | AblationCell
 def run(
     place: ExperimentSetting, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
 ) -> Iterator[tuple[str, int, int]]:
-    """Do all that is not done, trainings first.
+    """Run everything that is not done, trainings first.
 
     Args:
-        place: Where.
-        arms: Of a study.
-        seeds: From 0.
-        jobs: Processes.
-        threads: Of each.
+        place: Setting of the experiment.
+        arms: Arms of a study.
+        seeds: Number of seeds, from 0.
+        jobs: Number of processes.
+        threads: Threads per process.
 
     Yields:
-        What is under way, how much of it is done, and how much there is.
+        Description of the current work, number done, and total.
     """
     cells = cells_of(place, arms, seeds)
     wanted = {one.folder: one for cell in cells if (one := cell.training) and not cell.done}
@@ -142,7 +142,7 @@ def run(
 
 
 def cells_of(place: ExperimentSetting, arms: Sequence[Arm], seeds: int) -> list[AblationCell]:
-    """Every arm with every seed."""
+    """List every arm with every seed."""
     return [AblationCell(place, arm, seed) for arm in arms for seed in range(seeds)]
 
 

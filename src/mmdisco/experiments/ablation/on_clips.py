@@ -1,4 +1,4 @@
-"""Studies on prepared clips: held-out health, and the offline metrics of made clips."""
+"""Ablations on prepared clips: diagnostics on held-out pairs, and metrics of generated clips."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,21 +56,21 @@ RECIPE: Final = TrainingRecipe(
         ema=0.995,
         checkpoint_every=100,
     ),
-    first=ContrastiveConfig(),  # contrast wants many clips of one caption
+    first=ContrastiveConfig(),  # contrastive pretraining needs many clips per caption
     kept=False,
 )
 
 
 @dataclass(frozen=True)
 class OnClips(ExperimentSetting):
-    """A folder that ``mmdisco prepare`` made and one that ``mmdisco sample-fakes`` made of it.
+    """Setting of a folder that ``mmdisco prepare`` made, with fakes of ``mmdisco sample-fakes``.
 
     Attributes:
-        data: The clips.
-        fakes: The fakes.
+        data: Folder of the clips.
+        fakes: Folder of the fakes.
         weights: Folder of weights of the preset.
-        recipe: What arms are changes of.
-        steps: Of sampling; None is the preset's.
+        recipe: Baseline recipe that arms change.
+        steps: Sampling steps; None is the preset's.
     """
 
     data: Path
@@ -80,9 +80,9 @@ class OnClips(ExperimentSetting):
     steps: int | None = None
 
     def usual(self) -> Baseline:
-        """The preset's sampling, with the guidance that the fakes were made with and scales of 1.
+        """Return the preset's sampling, with the guidance of the fakes and joint scales of 1.
 
-        A discriminator that was trained for nothing else tunes no scale.
+        The scales are 1 because a newly trained discriminator has no tuned ones.
         """
         held = self._held()
         scale = AV(*map(float, held.inputs.made["guidance_scale"]))
@@ -92,7 +92,7 @@ class OnClips(ExperimentSetting):
         return Baseline(self.recipe, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
-        """There is a discriminator or clips to be made, for arms that train none."""
+        """Check that guided arms without training have a discriminator and clips to compare."""
         sampled = [arm for arm in arms if arm.recipe is None and arm.way.guided]
         if sampled and self.discriminator is None:
             raise UserError("this study trains nothing: give --discriminator FOLDER")
@@ -105,7 +105,7 @@ class OnClips(ExperimentSetting):
             held.discriminator(self.discriminator)
 
     def prepare(self, arms: list[Arm]) -> None:
-        """Held-out clips as they are heard and seen through the autoencoders."""
+        """Decode held-out clips, so that metrics compare what passed through the autoencoders."""
         if self.clips:
             held = self._held()
             latents = held.inputs.clips.store("validation").read()
@@ -113,12 +113,12 @@ class OnClips(ExperimentSetting):
                 _write(self._clips("real"), self._decoded(held, latents.z_0))
 
     def weight_hashes(self) -> Mapping[str, Any]:
-        """Clips and fakes."""
+        """Return the hashes of clips and fakes."""
         clips = PreparedClips.read(self.data, self.weights)
         return {"clips": clips.fingerprint, "fakes": dict(self._made())}
 
     def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
-        """As ``mmdisco train`` does."""
+        """Train as ``mmdisco train`` does."""
         course = TrainingConfig(
             data=self.data,
             fakes=self.fakes,
@@ -137,7 +137,7 @@ class OnClips(ExperimentSetting):
             pass
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
-        """Health of what was trained, and metrics of clips if any are made."""
+        """Measure diagnostics of a trained discriminator, and metrics of clips if any are made."""
         held, found = self._held(), dict[str, float]()
         discriminator: Discriminator = ZeroLogit()
         source = self.discriminator if trained is None else str(trained)
@@ -158,7 +158,7 @@ class OnClips(ExperimentSetting):
         return found
 
     def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
-        """Of health a choice, of metrics of clips all."""
+        """Select a choice of the diagnostics, and all metrics of clips."""
         shown = {
             "joint: ranking against shuffled": "AUC against shuffled",
             "joint: ranking against fake": "AUC against fakes",

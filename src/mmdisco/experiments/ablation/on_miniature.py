@@ -1,4 +1,4 @@
-"""Studies on the embedded data: clips without end, and figures against an exact truth."""
+"""Ablations on the embedded data: unlimited clips, and metrics with exact ground truth."""
 
 import hashlib
 import time
@@ -51,7 +51,7 @@ from mmdisco.training.run import build_level_sampler, contrastive_trainer
 from mmdisco.training.trainer import Trainer
 
 DATA_SEED: Final = 0
-LEAST_CLIPS: Final = 16  # two captions of eight, to be re-paired
+LEAST_CLIPS: Final = 16  # two captions of eight clips, as re-pairing needs
 
 RECIPE: Final = TrainingRecipe(
     shape=DiscriminatorConfig(interaction="products"),
@@ -76,14 +76,14 @@ RECIPE: Final = TrainingRecipe(
 
 @dataclass(frozen=True)
 class OnMiniature(ExperimentSetting):
-    """The embedded pair and its data.
+    """Setting of the embedded pair and its data.
 
     Attributes:
         weights: Folder of the pair.
         stores: Folder with stores ``real`` and ``fake``; None makes them.
-        counts: Real pairs and fakes that are made.
-        recipe: What arms are changes of.
-        steps: Of sampling; None is the pair's.
+        counts: Numbers of real pairs and of fakes to make.
+        recipe: Baseline recipe that arms change.
+        steps: Sampling steps; None is the pair's.
     """
 
     weights: Path
@@ -94,25 +94,25 @@ class OnMiniature(ExperimentSetting):
 
     @property
     def folder(self) -> MiniatureSystem:
-        """The pair."""
+        """System of the pair."""
         return MiniatureSystem(self.weights)
 
     @property
     def data(self) -> Path:
-        """Of both stores."""
+        """Folder of both stores."""
         if self.stores is not None:
             return self.stores
         return self.root / "data" / f"{_key(self.folder, *self.counts)}"
 
     def usual(self) -> Baseline:
-        """The pair's own sampling."""
+        """Return the pair's own sampling and the baseline recipe."""
         sampling = self.folder.sampling()
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)
         return Baseline(self.recipe, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
-        """The discriminator is there, if one is needed, and so are the stores."""
+        """Check that the discriminator is there if one is needed, and the stores."""
         if self.clips < LEAST_CLIPS:
             raise UserError(f"{self.clips} clips of each arm: ask for at least {LEAST_CLIPS}")
         if any(arm.recipe is None and arm.way.guided for arm in arms):
@@ -121,7 +121,7 @@ class OnMiniature(ExperimentSetting):
             self._stores()
 
     def prepare(self, arms: list[Arm]) -> None:
-        """Real pairs and fakes, held-out pairs, and what real clips score."""
+        """Make real pairs, fakes, held-out pairs, and the scores of real clips."""
         folder = self.folder
         if any(arm.recipe for arm in arms):
             if self.stores is None:
@@ -142,7 +142,7 @@ class OnMiniature(ExperimentSetting):
             write_json(self._real, plain(cell.record(None, 0)))
 
     def weight_hashes(self) -> Mapping[str, Any]:
-        """The weights, the sampling that fakes are made with, and the data."""
+        """Return the hashes of the weights, with the sampling of the fakes and the data."""
         config = self.folder.config
         stores: Any = list(self.counts)
         if self.stores is not None:
@@ -150,7 +150,7 @@ class OnMiniature(ExperimentSetting):
         return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
 
     def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
-        """As the recipe of the embedded pair does, in little."""
+        """Train as the recipe of the embedded pair does, at a smaller scale."""
         pair = self.folder
         model, scale = pair.model(), pair.sampling().guidance_scale
         real, fake = self._stores()
@@ -159,7 +159,7 @@ class OnMiniature(ExperimentSetting):
         null = model.encode_prompts([""])
         path = SameTimestep(model.schedules)
         trainer = Trainer(
-            # every arm with the same seed asks the bases the same
+            # every arm with the same seed evaluates the base models on the same inputs
             base=CachedDenoiser(guided_base(model, scale), self.root / "bases" / _key(pair)),
             levels=build_level_sampler(recipe.levels, path),
             criterion=recipe.loss,
@@ -178,7 +178,7 @@ class OnMiniature(ExperimentSetting):
         if recipe.first.steps and isinstance(network.fusion, CorrelationFusion):
             first = _first_of(recipe.first, meanings)
             contrast = contrastive_trainer(first, trainer)
-            # arms that differ in what comes after have it in common
+            # shared by arms that differ in later stages only
             told = [
                 self.weight_hashes(),
                 asdict(recipe.shape),
@@ -200,7 +200,7 @@ class OnMiniature(ExperimentSetting):
         PretrainedDiscriminator(result, "embedded", facts).save(folder)
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
-        """Agreement and faithfulness of clips; health of what was trained."""
+        """Measure agreement and faithfulness of clips, and diagnostics after training."""
         folder, found = self.folder, dict[str, float]()
         discriminator: Discriminator = ZeroLogit()
         if trained is not None:
@@ -220,7 +220,7 @@ class OnMiniature(ExperimentSetting):
         return found | figures_of(plain(record), read_json(self._real)["paired"])
 
     def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
-        """Alignment, faithfulness, cost, health."""
+        """Select alignment, faithfulness, cost and diagnostics."""
         shown = {
             "gap event_f1": "gap closed, events",
             "gap material": "gap closed, material",
@@ -263,7 +263,7 @@ class OnMiniature(ExperimentSetting):
 
 
 def _first_of(wish: ContrastiveConfig, meanings: list[SceneWish]) -> ContrastiveConfig:
-    """With groups no larger than the pairs of one meaning."""
+    """Limit groups to the number of pairs of one meaning."""
     return replace(wish, group=min(wish.group, max(Counter(meanings).values())))
 
 

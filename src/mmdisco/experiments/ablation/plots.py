@@ -1,4 +1,4 @@
-"""A study as a picture: mean ± sd over the seeds, a panel for each figure."""
+"""Plot of a study: mean ± sd over the seeds, a panel per metric."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -21,7 +21,7 @@ def draw(path: Path, results: Results) -> None:
     """Write a PNG.
 
     Raises:
-        UserError: The place cannot be written to.
+        UserError: The file cannot be written.
     """
     shown = list(results.columns.items())[:PANELS]
     rows = ceil(len(shown) / ACROSS)
@@ -65,7 +65,7 @@ def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, Spread], label: 
 def _points(
     axes: Axes, names: Sequence[str], spreads: dict[str, Spread], *, labelled: bool
 ) -> None:
-    """One line an arm, the same in all panels, whichever arms have the figure."""
+    """Plot one line per arm, the same in all panels, whichever arms have the metric."""
     there = [(place, spreads[name]) for place, name in enumerate(names) if name in spreads]
     axes.errorbar(
         [one.mean for _, one in there],

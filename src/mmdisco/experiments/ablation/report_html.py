@@ -1,4 +1,4 @@
-"""A study as one HTML page that needs nothing else."""
+"""Report of a study as one self-contained HTML page."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ td.text { white-space: normal; }
 
 
 def page(results: Results, picture: Path) -> str:
-    """The page, with the picture inside."""
+    """Render the page, with the plot embedded."""
     image = base64.b64encode(picture.read_bytes()).decode()
     spread = "mean ± standard deviation over the seeds" if results.seeds > 1 else "one seed"
     title = escape(results.study.title)
@@ -47,7 +47,7 @@ def page(results: Results, picture: Path) -> str:
 
 
 def _changes(results: Results) -> list[tuple[str, str]]:
-    """What of its settings an arm does not share with all others."""
+    """List the settings of each arm that not all arms share."""
     trees = {
         arm.name: _flat(
             {

@@ -1,4 +1,4 @@
-"""Cells to figures, and figures to files: ``table.csv``, ``results.json``, ``table.md``."""
+"""Results of a study, written to ``table.csv``, ``results.json`` and ``table.md``."""
 
 import csv
 import io
@@ -20,15 +20,15 @@ PACKAGES: Final = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
 
 @dataclass(frozen=True)
 class Results:
-    """What a study found.
+    """Results of a study.
 
     Attributes:
-        name: Of the study.
-        study: What was asked.
-        arms: As they were carried out.
-        cells: Figures of every arm, a seed after the other.
-        columns: Figures that are shown, with their headings; all are kept.
-        conditions: All else that figures depend on.
+        name: Name of the study.
+        study: The study.
+        arms: Arms as they were run.
+        cells: Results of every arm, one entry per seed.
+        columns: Metrics to show, with their headings; all are kept.
+        conditions: Everything else that the results depend on.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Results:
     def read(
         name: str, study: AblationStudy, place: ExperimentSetting, arms: Sequence[Arm], seeds: int
     ) -> "Results":
-        """Of finished cells."""
+        """Collect the results of finished cells."""
         found: dict[str, list[Mapping[str, float]]] = {}
         for cell in cells_of(place, arms, seeds):
             found.setdefault(cell.arm.name, []).append(cell.figures())
@@ -59,12 +59,12 @@ class Results:
 
     @property
     def seeds(self) -> int:
-        """How many."""
+        """Number of seeds."""
         return len(self.conditions["seeds"])
 
     @property
     def figures(self) -> dict[str, dict[str, Spread]]:
-        """Mean and deviation over the seeds, by arm and figure."""
+        """Mean and standard deviation over the seeds, by arm and metric."""
         return {
             arm: {
                 key: Spread.of([one[key] for one in own])
@@ -76,11 +76,11 @@ class Results:
 
     @property
     def verdicts(self) -> list[tuple[str, str]]:
-        """Every claim with what became of it."""
+        """Evaluate every claim."""
         return [(one.text, one.verdict(self.cells)) for one in self.study.claims]
 
     def rows(self) -> list[list[str]]:
-        """A row of text an arm, under the headings of ``columns``."""
+        """Format a row per arm, under the headings of ``columns``."""
         return [
             [
                 arm,
@@ -90,7 +90,7 @@ class Results:
         ]
 
     def markdown(self) -> str:
-        """The table, the claims, and what they depend on."""
+        """Format the table, the claims, and the conditions."""
         head = ["", *self.columns.values()]
         lines = [_line(head), _line(["---"] * len(head)), *map(_line, self.rows())]
         claims = [f"- {text}: **{verdict}**" for text, verdict in self.verdicts]
@@ -100,7 +100,7 @@ class Results:
         return "\n".join([*lines, "", *below])
 
     def write(self, folder: Path) -> None:
-        """All three files."""
+        """Write all three files."""
         write_text(folder / "table.csv", self._csv())
         write_text(folder / "table.md", f"# {self.study.title}\n\n{self.markdown()}\n")
         write_json(folder / "results.json", plain(self._record()))
@@ -139,7 +139,7 @@ class Results:
 
 
 def format_mean_std(spread: Spread) -> str:
-    """A figure with its deviation."""
+    """Format a mean with its standard deviation."""
     if spread.mean != spread.mean:
         return "–"
     digits = 1 if abs(spread.mean) >= 100 else 3

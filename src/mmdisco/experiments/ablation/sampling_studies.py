@@ -1,12 +1,8 @@
-"""Sampler and steps: cost against alignment.
+"""Ablations of sampling: solver and steps, resampling, and joint guidance.
 
-Corrections: steps that are taken again, beside more steps at the same cost.
-
-Intervals of noise levels in which joint guidance works.
-
-The discriminator asked less often: at every second or third evaluation, or in an interval.
-
-Joint scale of either modality.
+The studies compare solvers and numbers of steps by cost and alignment; resampled steps with more
+steps at the same cost; intervals of noise levels with joint guidance; a discriminator that is run
+at every second or third evaluation or in an interval; and joint scales of either modality.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Where a study is carried out: data, bases, and how an arm is trained and measured there."""
+"""Setting of a study: data, base models, and how an arm is trained and measured."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,15 @@ from mmdisco.experiments.ablation.study import Arm, Baseline, TrainingRecipe
 
 @dataclass(frozen=True)
 class ExperimentSetting(ABC):
-    """Values alone, so that it can be sent to other processes.
+    """Setting of an experiment; it holds plain values, so that it can be sent to other processes.
 
     Attributes:
-        root: Folder of all studies; they share what is trained and measured.
-        clips: Made for each arm and seed.
-        pairs: Held-out pairs that a trained discriminator is examined on.
-        levels: Noise levels of that.
-        discriminator: Folder or hub id of the one for arms that train none; None is the pair's own.
+        root: Folder of all studies, which share trainings and measurements.
+        clips: Number of clips per arm and seed.
+        pairs: Number of held-out pairs for the diagnostics of a trained discriminator.
+        levels: Number of noise levels for the diagnostics.
+        discriminator: Folder or hub id of the discriminator for arms without training; None is the
+            pair's own.
     """
 
     root: Path
@@ -30,10 +31,10 @@ class ExperimentSetting(ABC):
 
     @property
     def judge(self) -> str | None:
-        """Checksum of ``discriminator``.
+        """Return the checksum of ``discriminator``.
 
         Raises:
-            UserError: It is not there.
+            UserError: It is missing.
         """
         if self.discriminator is None:
             return None
@@ -41,15 +42,15 @@ class ExperimentSetting(ABC):
 
     @abstractmethod
     def usual(self) -> Baseline:
-        """What arms are changes of.
+        """Return the baseline that arms change.
 
         Raises:
-            UserError: Something that is always needed is missing.
+            UserError: A file that is always needed is missing.
         """
 
     @abstractmethod
     def expect(self, arms: list[Arm]) -> None:
-        """Make sure, before any work, that the arms can be carried out.
+        """Check, before any work, that the arms can be run.
 
         Raises:
             UserError: They cannot.
@@ -57,27 +58,27 @@ class ExperimentSetting(ABC):
 
     @abstractmethod
     def prepare(self, arms: list[Arm]) -> None:
-        """Make what all of them need and is not there yet."""
+        """Make what all arms need and is missing."""
 
     @abstractmethod
     def weight_hashes(self) -> Mapping[str, Any]:
-        """What trainings and measures depend on beside an arm and its seed, in JSON's types."""
+        """Return what results depend on beside an arm and its seed, in JSON's types."""
 
     @abstractmethod
     def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
-        """Train into a folder, going on where it is; it becomes a ``PretrainedDiscriminator``."""
+        """Train into a folder, resuming if possible; it becomes a ``PretrainedDiscriminator``."""
 
     @abstractmethod
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
-        """The figures of an arm.
+        """Measure an arm.
 
         Args:
-            arm: How clips are made.
-            seed: Of the sampling noise.
-            trained: Folder of its discriminator; None for arms that train none.
-            name: Of the cell, for what it leaves behind.
+            arm: The arm.
+            seed: Seed of the sampling noise.
+            trained: Folder of its discriminator; None for arms without training.
+            name: Name of the cell, for files that it leaves.
         """
 
     @abstractmethod
     def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
-        """Which of the measured figures tables and pictures show, with their headings."""
+        """Select the metrics that tables and plots show, with their headings."""

@@ -1,4 +1,4 @@
-"""Every study by name, a file each."""
+"""All studies by name."""
 
 from typing import Final
 
@@ -38,10 +38,10 @@ STUDIES: Final[dict[str, AblationStudy]] = {
 
 
 def study(name: str) -> AblationStudy:
-    """The study of a name.
+    """Look up a study by name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none of that name.
     """
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}: choose one of {', '.join(STUDIES)}")

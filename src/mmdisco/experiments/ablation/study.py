@@ -1,6 +1,6 @@
-"""What a study is: arms that differ in one thing, and what they are expected to show.
+"""Ablation studies: arms that differ in one factor, and the claims they test.
 
-Knows no data, no network and no process.
+Independent of data, networks and processes.
 """
 
 from abc import ABC, abstractmethod
@@ -28,16 +28,16 @@ BASES: Final = "bases alone"
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How a discriminator is trained.
+    """Recipe of a discriminator's training.
 
     Attributes:
-        shape: Of the network.
-        levels: Noise levels that are seen.
+        shape: Architecture.
+        levels: Distribution of noise levels.
         loss: Weights of both losses.
-        fakery: What real pairs are told from.
+        fakery: Negatives.
         training: Steps, sizes and rates; the seed is that of a cell.
-        first: Contrast within a batch before, of a network that has products.
-        kept: Whether the transformer alone is trained after it.
+        first: Contrastive pretraining, for networks with dot products.
+        kept: Whether only the transformer is trained after pretraining.
     """
 
     shape: DiscriminatorConfig
@@ -51,11 +51,11 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class SamplingVariant:
-    """How clips are made.
+    """Variant of sampling.
 
     Attributes:
-        sampling: By name.
-        resamples: How often each step is taken again.
+        sampling: Settings by name.
+        resamples: Number of times that each step is repeated.
     """
 
     sampling: SamplingDefaults
@@ -63,23 +63,23 @@ class SamplingVariant:
 
     @property
     def guided(self) -> bool:
-        """Whether the discriminator is asked at all."""
+        """Whether the discriminator is used at all."""
         return self.sampling.joint_scale != AV(0.0, 0.0)
 
     @property
     def evaluations(self) -> int:
-        """Of the bases, for one clip."""
+        """Number of evaluations of the base models for one clip."""
         return self.sampling.steps * (1 + self.resamples)
 
     @property
     def alone(self) -> "SamplingVariant":
-        """The same without the discriminator."""
+        """Return the same variant without the discriminator."""
         return replace(self, sampling=replace(self.sampling, joint_scale=AV(0.0, 0.0)))
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What arms are changes of."""
+    """Baseline that arms change."""
 
     recipe: TrainingRecipe
     way: SamplingVariant
@@ -87,14 +87,14 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is tried.
+    """One variant of a study.
 
     Attributes:
-        name: For tables.
-        way: How its clips are made.
-        recipe: How its discriminator is trained; None is one that is there already, or none.
-        x: Its place on the study's axis, where there is one.
-        series: Which of the curves of the picture it is on.
+        name: Name for tables.
+        way: Variant of sampling.
+        recipe: Recipe of its discriminator; None for an existing discriminator, or none.
+        x: Position on the study's axis, if it has one.
+        series: Curve of the plot that it belongs to.
     """
 
     name: str
@@ -105,20 +105,20 @@ class Arm:
 
 
 Cells = Mapping[str, Sequence[Mapping[str, float]]]
-"""Figures by arm, one mapping a seed; the same seeds in the same order for all arms."""
+"""Results by arm, one mapping per seed; the same seeds in the same order for all arms."""
 
 _SURE: Final = 0.95
 
 
 @dataclass(frozen=True)
 class Claim(ABC):
-    """What a study is expected to show, held against what it found.
+    """Claim of a study, tested on its results.
 
     Attributes:
-        text: In words.
-        figure: Which figure decides.
-        arm: Whose.
-        than: The arm it is compared with.
+        text: The claim in words.
+        figure: Metric that decides.
+        arm: Arm that the claim is about.
+        than: Arm it is compared with.
     """
 
     text: str
@@ -127,10 +127,10 @@ class Claim(ABC):
     than: str
 
     def verdict(self, cells: Cells) -> str:
-        """In words, with the mean difference and its interval of 95 % (Student's t).
+        """Evaluate in words, with the mean difference and its 95 % interval (Student's t).
 
-        Differences are taken seed by seed: arms of one seed start from the same noise and see the
-        same batches, so that much of what seeds do is common to them.
+        Differences are paired by seed: arms of one seed start from the same noise and train on the
+        same batches, so that much of the variation between seeds cancels.
         """
         both = zip(cells.get(self.arm, ()), cells.get(self.than, ()), strict=False)
         pairs = [
@@ -151,11 +151,11 @@ class Claim(ABC):
 
     @abstractmethod
     def _said(self, low: float, high: float) -> str:
-        """The verdict on a difference with its interval."""
+        """Format the verdict on a difference with its interval."""
 
 
 class Greater(Claim):
-    """The figure of the one is larger."""
+    """Claim that the metric of the first arm is larger."""
 
     def _said(self, low: float, high: float) -> str:
         if low > 0:
@@ -164,7 +164,7 @@ class Greater(Claim):
 
 
 class NotGreater(Claim):
-    """The figure of the one is not larger."""
+    """Claim that the metric of the first arm is not larger."""
 
     def _said(self, low: float, high: float) -> str:
         del high
@@ -176,9 +176,9 @@ class AblationStudy:
     """A question and the arms that answer it.
 
     Attributes:
-        title: A line.
-        arms: From what is usual to what is tried; the bases alone are added to all.
-        claims: What it is expected to show.
+        title: Title of one line.
+        arms: Builds the arms from the baseline; the unguided baseline is always added.
+        claims: Expected results.
         axis: Name of the arms' ``x``; empty where they have none.
     """
 
@@ -188,11 +188,11 @@ class AblationStudy:
     axis: str = ""
 
     def cells(self, usual: Baseline) -> list[Arm]:
-        """All arms, the bases alone first."""
+        """List all arms, the unguided baseline first."""
         return [Arm(BASES, usual.way.alone), *self.arms(usual)]
 
     def chosen(self, usual: Baseline, names: Sequence[str]) -> list[Arm]:
-        """The arms of these names, the bases alone first; all if there are no names.
+        """Select arms by name, the unguided baseline first; all arms without names.
 
         Raises:
             UserError: There is no such arm.

@@ -1,16 +1,10 @@
-"""Cross-entropy, the denoising loss, and both over λ.
+"""Ablations of training: losses, fusion, negatives, noise levels, size and length.
 
-How the two sides meet in the discriminator.
-
-The central claims, with the fewest arms that can tell.
-
-What real pairs are told from: what the bases made, real clips put together anew, or both.
-
-Which pairs of noise levels are trained on: of the path, drawn apart, or with one side clean.
-
-Width C and depth L of the towers.
-
-Length of the training: the paper's Figure 5, for our sizes.
+The studies vary the losses (cross-entropy, denoising, and both over λ); the fusion of both
+modalities in the discriminator; the negatives (fakes, recombined real clips, or both); the pairs of
+noise levels (along the coupling, independent, or with one clean modality); width C and depth L of
+the towers; and the length of training, as in the paper's Figure 5 at our sizes. A central study
+tests the main claims with the fewest arms.
 """
 
 from dataclasses import replace
@@ -32,7 +26,7 @@ LAMBDAS: Final = (10.0, 100.0, 1000.0, 10_000.0)
 
 
 def with_loss(usual: Baseline, name: str, loss: MMDisCoLoss) -> Arm:
-    """The usual training with another loss."""
+    """Change the loss of the baseline's training."""
     return Arm(name, usual.way, replace(usual.recipe, loss=loss))
 
 
@@ -67,7 +61,7 @@ def with_fusion(
     *,
     kept: bool = False,
 ) -> Arm:
-    """The usual training with another interaction; without contrast before, unless it is given."""
+    """Change the fusion of the baseline, with contrastive pretraining only if it is given."""
     recipe = usual.recipe
     shape = replace(recipe.shape, interaction=interaction)
     before = first or replace(recipe.first, steps=0)
@@ -100,7 +94,7 @@ INTERACTION: Final = AblationStudy(
 
 def _central_arms(usual: Baseline) -> list[Arm]:
     recipe = usual.recipe
-    # what has no products has no contrast before, and gets its steps too
+    # without dot products there is no pretraining; its steps are added to training instead
     longer = replace(recipe.training, steps=recipe.training.steps + recipe.first.steps)
     as_long = replace(usual, recipe=replace(recipe, training=longer))
     return [
@@ -228,7 +222,7 @@ def _steps_arms(usual: Baseline) -> list[Arm]:
 
     def arm(share: Fraction) -> Arm:
         steps = max(1, round(training.steps * share))
-        # each with its own whole schedule of the learning rate
+        # each with a full learning-rate schedule of its own
         recipe = replace(usual.recipe, training=replace(training, steps=steps))
         return Arm(f"{steps} steps", usual.way, recipe, float(steps))
 

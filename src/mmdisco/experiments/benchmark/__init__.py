@@ -1,1 +1,1 @@
-"""What a guided step costs, part by part."""
+"""Cost of a guided step, part by part."""

@@ -1,13 +1,11 @@
-"""The denoisers of the pre-trained models alone, with random weights.
+"""Denoisers of the pre-trained models, full-size with random weights.
 
 Each calls its network as the model's adapter does. Autoencoders and text encoders take no part in a
 step, so they are not made, and the adapters, which hold them, are not used.
 
-Full-size networks with random weights, made at the cost of writing their memory once.
-
-A network is built without memory, given memory, and filled: the initialisers of its layers would
-take longer than what is to be measured. Configurations of diffusers' networks are the JSON files in
-``configs``; knows no model behind a configuration.
+A network is built on the meta device, given memory, and filled at the cost of writing the memory
+once: the initialisers of its layers would take longer than the measurement. Configurations of
+diffusers' networks are the JSON files in ``configs``.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from typing import Any, Final, TypeVar
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.scheduler_config import SchedulerConfig
@@ -36,30 +35,30 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def configuration(name: str) -> Mapping[str, Any]:
-    """A diffusers configuration of the package, such as ``audioldm_unet``."""
+    """Read a packaged diffusers configuration, such as ``audioldm_unet``."""
     return read_json(CONFIGS / f"{name}.json")
 
 
 def random_network(
     make: Callable[[], Network], device: torch.device, dtype: torch.dtype, seed: int
 ) -> Network:
-    """A frozen network with random weights under which the size of what passes through is kept.
+    """Make a frozen network with random weights that preserve the scale of activations.
 
     Args:
-        make: Builds it; called where tensors have no memory.
-        device: Where it is to compute.
-        dtype: What it is to compute in.
-        seed: Of the weights.
+        make: Builds the network; called on the meta device.
+        device: Device of the network.
+        dtype: Precision of the network.
+        seed: Seed of the weights.
     """
     with torch.device("meta"):
         network = make()
-    # torch's own cast: that of diffusers warns of checkpoints, of which there is none
+    # torch's own cast: the one of diffusers warns about checkpoints, of which there is none
     nn.Module.to(network, dtype)
     network.to_empty(device=device).eval().requires_grad_(False)  # noqa: FBT003
     generator = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
         if weight.ndim > 1:
-            # variance 1/fan-in: neither infinite nor so small that a processor takes a slow path
+            # variance 1/fan-in: no infinities, and no denormals, which a processor computes slowly
             bound = (3 / weight[0].numel()) ** 0.5
             weight.uniform_(-bound, bound, generator=generator)
         else:
@@ -82,10 +81,10 @@ class BenchmarkModel(Denoiser):
     """A network as a denoiser.
 
     Attributes:
-        network: For its weights.
-        call: From latent, timestep, level and captions to the network's noise.
-        levels: The schedule.
-        device: Where the network computes.
+        network: The network, for its weights.
+        call: Function from latent, timestep, level and captions to the network's noise.
+        levels: Noise schedule.
+        device: Device of the network.
     """
 
     network: nn.Module
@@ -94,12 +93,12 @@ class BenchmarkModel(Denoiser):
     device: torch.device
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """That of the model."""
         return self.levels
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂, which with random weights says nothing."""
+        """Predict ε̂, which is meaningless with random weights."""
 
         def network(latent: Tensor, t: Tensor) -> Tensor:
             return self.call(latent, t, level, cond)
@@ -109,7 +108,7 @@ class BenchmarkModel(Denoiser):
 
 
 def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
-    """AudioLDM, as ``mmdisco.adapters.audioldm`` runs it."""
+    """Make AudioLDM, as ``mmdisco.adapters.audioldm`` runs it."""
     unet = _diffusers(UNet2DConditionModel, config, setting)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
@@ -120,7 +119,7 @@ def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkMo
 
 
 def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
-    """AnimateDiff, as ``mmdisco.adapters.animatediff`` runs it."""
+    """Make AnimateDiff, as ``mmdisco.adapters.animatediff`` runs it."""
     unet = _diffusers(UNetMotionModel, config, setting)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
@@ -132,12 +131,12 @@ def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> Benchmar
 
 
 def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig, bins: int) -> BenchmarkModel:
-    """Auffusion, as ``mmdisco.adapters.auffusion`` runs it: always on 10.24 s.
+    """Make Auffusion, as ``mmdisco.adapters.auffusion`` runs it: always on 10.24 s.
 
     Args:
-        config: Of its U-Net.
-        setting: What is measured with.
-        bins: Of a latent.
+        config: Configuration of its U-Net.
+        setting: Configuration of the benchmark.
+        bins: Frequency bins of a latent.
     """
     unet = _diffusers(UNet2DConditionModel, config, setting)
     padding = SilencePadding.seeded(torch.zeros(int(config["in_channels"]), COLUMNS, bins))
@@ -153,7 +152,7 @@ def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig, bins: int) ->
 
 
 def videocrafter2(shape: UNetShape, setting: BenchmarkConfig) -> BenchmarkModel:
-    """VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
+    """Make VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
     unet = random_network(lambda: UNet(shape), setting.device, setting.dtype, setting.seed)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:

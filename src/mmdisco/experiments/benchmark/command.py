@@ -1,4 +1,4 @@
-"""An order for measurements, from names and files to a table and files."""
+"""Benchmark from names and files to a table and files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,18 +24,18 @@ EVERY: Final = ", a gradient for "
 
 @dataclass(frozen=True)
 class BenchmarkArgs:
-    """What to measure, and where to write it.
+    """Arguments of a benchmark.
 
     Attributes:
         pair: A name of ``PAIRS``.
-        setting: Sizes, seed; device and type are taken from the names below.
+        setting: Sizes and seed; device and type are taken from the names below.
         dtype: A name of ``DTYPES``.
-        device: As torch names it, such as "cuda:0".
-        repeats: Rounds that are timed.
-        warm_up: Whether there is one before them.
-        threads: Of the CPU; ``None`` leaves it to torch.
-        out: A JSON file; the table goes beside it, with the suffix ``.md``. What it holds of other
-            pairs is kept.
+        device: Device by torch's name, such as "cuda:0".
+        repeats: Number of timed rounds.
+        warm_up: Whether there is a round before them.
+        threads: CPU threads; ``None`` leaves them to torch.
+        out: JSON file; the table is written beside it, with the suffix ``.md``. Its records of
+            other pairs are kept.
     """
 
     pair: str
@@ -49,17 +49,17 @@ class BenchmarkArgs:
 
 
 def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: None) -> str:
-    """Measure and write.
+    """Measure, and write the files.
 
     Args:
-        order: What to measure.
-        watch: Told after every round how many are timed.
+        order: Arguments.
+        watch: Called after every round with the number of timed rounds.
 
     Returns:
         The table.
 
     Raises:
-        UserError: The order cannot be carried out.
+        UserError: An argument is invalid, or a file cannot be written.
     """
     if order.pair not in PAIRS:
         raise UserError(f"unknown pair {order.pair!r}: choose one of {', '.join(PAIRS)}")
@@ -80,7 +80,7 @@ def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: N
         for measured in measure(pair, setting, order.repeats, warm_up=order.warm_up):
             record = record_of(measured, setting)
             watch(len(measured.steps))
-            # a step can take minutes: what was measured is kept when the rest is stopped
+            # a step can take minutes: measurements are kept when the rest is interrupted
             if order.out is not None:
                 _write(order.out, _title(order), record)
     finally:
@@ -89,7 +89,7 @@ def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: N
 
 
 def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
-    # read again: another pair's measurement may have ended meanwhile
+    # read again: another process may have written another pair's record
     records = {**_read(out), pair: record}
     in_order = {
         title: records[title] for name in PAIRS for title in sorted(records) if _pair(title) == name
@@ -119,7 +119,7 @@ def _device(name: str) -> torch.device:
 
 
 def _expect_ours(out: Path) -> None:
-    """Refuse, before work is spent on it, a file that cannot be written or is something else."""
+    """Refuse, before measuring, a file that cannot be written or is something else."""
     if out.suffix == ".md":
         raise UserError(f"{out} is where the table would go: give a name that ends in .json")
     expect_writable(out)
@@ -128,7 +128,7 @@ def _expect_ours(out: Path) -> None:
 
 
 def _read(out: Path) -> dict[str, Any]:
-    """The records of earlier runs, by pair."""
+    """Read the records of earlier runs, by pair."""
     if not out.is_file():
         return {}
     records = read_json(out)

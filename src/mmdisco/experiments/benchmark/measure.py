@@ -1,4 +1,4 @@
-"""Takes guided steps of a pair and adds up what they cost. Knows no file and no pair by name."""
+"""Measurement of guided steps, with costs added up by part. Knows no files and no pair by name."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -31,13 +31,13 @@ Accounts = Mapping[str, Cost]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the steps of one run have cost.
+    """Costs of the steps of one run.
 
     Attributes:
-        shapes: Of the latents.
-        weights: Number of weights, by part, where it is known.
-        first: Of the first round, whose operations are counted.
-        steps: Of every round that was timed; a round is a step, or as many as share a gradient.
+        shapes: Shapes of the latents.
+        weights: Number of weights by part, where known.
+        first: Costs of the first round, whose operations are counted.
+        steps: Costs of every timed round; a round is a step, or the steps that share a gradient.
     """
 
     shapes: AV[torch.Size]
@@ -47,11 +47,11 @@ class Measured:
 
     @property
     def parts(self) -> list[str]:
-        """In the order of a step."""
+        """Parts in the order of a step."""
         return [name for name in PARTS if name in self.first]
 
     def cost(self, part: str) -> Cost:
-        """The median of a part's times, its operations, and the most memory it ever took."""
+        """Return the median of a part's times, its operations, and its peak memory."""
         own = [step[part] for step in self.steps]
         return Cost(
             calls=self.first[part].calls,
@@ -63,20 +63,21 @@ class Measured:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that any part took; 0 where that cannot be known."""
+        """Peak memory over all parts; 0 where unknown."""
         return max(self.cost(part).peak_bytes for part in self.parts)
 
     def share(self, part: str) -> float:
-        """A part's wall time in that of its step, the median of all steps."""
+        """Return the share of a part in the wall time of its step, the median over all steps."""
         return statistics.median(
             step[part].seconds / sum(one.seconds for one in step.values()) for step in self.steps
         )
 
     @property
     def ratios(self) -> dict[str, float]:
-        """The discriminator's cost in units of the bases', by what is counted.
+        """Return the discriminator's cost relative to the base models', by quantity.
 
-        Of times the median of the steps' own ratios: a machine's speed drifts from step to step.
+        For times it is the median of each step's ratio, since a machine's speed drifts from step to
+        step.
         """
         return {
             "seconds": statistics.median(_ratio(step, _seconds) for step in self.steps),
@@ -88,22 +89,22 @@ class Measured:
 def measure(
     pair: BenchmarkPair, setting: BenchmarkConfig, repeats: int, *, warm_up: bool = True
 ) -> Iterator[Measured]:
-    """Take guided steps and time them by rounds.
+    """Take guided steps, and time them by rounds.
 
     Operations are counted in the first round. It is slower than the others, by a share that falls
     with the length of a step, and is left out unless ``warm_up`` is off.
 
     Args:
-        pair: What to measure.
+        pair: Pair to measure.
         setting: Its sizes, device and type.
-        repeats: Rounds that are timed, at least 1 and as many as the sampler has steps for.
+        repeats: Number of timed rounds, at least 1 and at most what the sampler has steps for.
         warm_up: Whether there is a round before them.
 
     Yields:
-        After every timed round what all of them have cost so far.
+        The costs so far, after every timed round.
 
     Raises:
-        UserError: The pair cannot be had in these sizes, or the numbers ran over.
+        UserError: The pair cannot be made in these sizes, or values overflowed.
     """
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     ledger = Profiler(setting.device, counter.get_total_flops)
@@ -153,18 +154,18 @@ def _flops(cost: Cost) -> float:
 
 
 def _ratio(step: Accounts, of: Callable[[Cost], float]) -> float:
-    """Of the discriminator to all bases, in one step."""
+    """Divide the discriminator's cost by that of all base models, in one step."""
     return of(step[DISCRIMINATOR]) / sum(of(step[part]) for part in BASES if part in step)
 
 
 def _attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
-    """Two matrix products, query by key and weights by value, of shapes (b, heads, n, width)."""
+    """Count query by key and weights by value, matrix products of (b, heads, n, width)."""
     batch, heads, asking, width = query
     return 4 * batch * heads * asking * key[2] * width
 
 
 def _attention_backward(_: Any, query: Any, key: Any, *__: Any, **___: Any) -> int:
-    """Five of the same, of which one makes the weights anew."""
+    """Count five such products, of which one recomputes the weights."""
     return 5 * _attention(query, key) // 2
 
 
@@ -172,7 +173,7 @@ def _add_product(_: Any, left: Any, right: Any, **__: Any) -> int:
     return 2 * left[0] * left[1] * right[1]
 
 
-# what torch's own counter leaves out on a CPU
+# operators that torch's own counter leaves out on a CPU
 _FORMULAS: Final[dict[Any, Any]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,

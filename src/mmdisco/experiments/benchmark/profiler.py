@@ -1,8 +1,8 @@
-"""Whose account a second, a floating-point operation or a gigabyte goes to.
+"""Profiler that assigns time, floating-point operations and memory to the parts of a step.
 
-Parts nest: a guided denoiser holds a discriminator and two bases. What is spent inside an inner
-part is the inner one's alone. Denoisers are metered by wrappers, so what is measured is the very
-step that sampling takes. Knows no pair.
+Parts nest: a guided denoiser holds a discriminator and two base models. The cost of an inner part
+is excluded from the outer one. Denoisers are measured by wrappers, so that the measured step is the
+one of sampling.
 """
 
 import time
@@ -15,6 +15,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, Denoiser, JointDenoiser
@@ -30,15 +31,14 @@ SCHEDULER: Final = "scheduler"
 
 @dataclass
 class Cost:
-    """What one part of a step has taken.
+    """Cost of one part of a step.
 
     Attributes:
-        calls: How often it was entered.
+        calls: Number of calls.
         seconds: Wall time.
-        cpu_seconds: Of all threads of the process.
+        cpu_seconds: CPU time of all threads of the process.
         flops: Floating-point operations of matrix products, convolutions and attention.
-        peak_bytes: The most memory held meanwhile, everything else that is held included; 0 where
-            that cannot be known.
+        peak_bytes: Peak of all memory held meanwhile, other parts' included; 0 where unknown.
     """
 
     calls: int = 0
@@ -53,11 +53,11 @@ class Memory(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Begin anew from what is held now."""
+        """Reset the mark to what is held now."""
 
     @abstractmethod
     def peak(self) -> int:
-        """Bytes at most since the reset; 0 where that cannot be known."""
+        """Return the peak in bytes since the reset; 0 where unknown."""
 
 
 class DeviceMemory(Memory):
@@ -66,12 +66,12 @@ class DeviceMemory(Memory):
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
+    @override
     def reset(self) -> None:
-        """Begin anew."""
         torch.cuda.reset_peak_memory_stats(self._device)
 
+    @override
     def peak(self) -> int:
-        """Bytes of all tensors at most."""
         return torch.cuda.max_memory_allocated(self._device)
 
 
@@ -82,15 +82,15 @@ class ResidentMemory(Memory):
     _STATUS: Final = Path("/proc/self/status")
 
     def reset(self) -> None:
-        """Begin anew, where the system lets a process do that."""
+        """Reset the mark, where the system allows it."""
         try:
             # proc(5): 5 sets the high-water mark to the present size
             self._CLEAR.write_text("5")
         except OSError:
             return
 
+    @override
     def peak(self) -> int:
-        """Bytes at most."""
         try:
             status = self._STATUS.read_text()
         except OSError:
@@ -100,11 +100,11 @@ class ResidentMemory(Memory):
 
 
 class Profiler:
-    """The accounts of the parts of a step.
+    """Profiler of the parts of a step.
 
     Args:
-        device: Where networks compute; clocks wait for it.
-        count: Floating-point operations since some moment; never falls.
+        device: Device of the networks, which clocks synchronise with.
+        count: Returns the floating-point operations so far; never decreases.
     """
 
     def __init__(self, device: torch.device, count: Callable[[], int]) -> None:
@@ -118,7 +118,7 @@ class Profiler:
 
     @contextmanager
     def part(self, name: str) -> Generator[None]:
-        """What is done in the block is on the account of ``name``, but for parts inside of it."""
+        """Assign the cost of the block to ``name``, except that of nested parts."""
         self._book()
         self._inside.append(name)
         self._costs.setdefault(name, Cost()).calls += 1
@@ -129,7 +129,7 @@ class Profiler:
             self._inside.pop()
 
     def close(self) -> dict[str, Cost]:
-        """The accounts since the last time, by part."""
+        """Return the costs since the last call, by part."""
         costs, self._costs = self._costs, {}
         return costs
 
@@ -142,7 +142,7 @@ class Profiler:
             cost.flops += now[2] - self._since[2]
             cost.peak_bytes = max(cost.peak_bytes, self._memory.peak())
         self._memory.reset()
-        # again, for what the booking itself has taken is nobody's
+        # read again, to exclude the cost of booking itself
         self._since = self._reading()
 
     def _reading(self) -> tuple[float, float, int]:
@@ -153,38 +153,38 @@ class Profiler:
 
 @dataclass(frozen=True)
 class Profiled(Denoiser):
-    """A denoiser of one modality on an account of its own."""
+    """A denoiser of one modality, profiled as a part of its own."""
 
     denoiser: Denoiser
     ledger: Profiler
     name: str
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """Unchanged."""
         return self.denoiser.schedule
 
+    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """Unchanged."""
         with self.ledger.part(self.name):
             return self.denoiser.predict_noise(x_t, level, cond)
 
 
 @dataclass(frozen=True)
 class ProfiledJoint(JointDenoiser):
-    """A joint denoiser on an account of its own.
+    """A joint denoiser, profiled as a part of its own.
 
-    Around ``JointGuidance`` it is the discriminator's: its bases are metered themselves, and the
-    rest is the gradient and one line of arithmetic.
+    Around ``JointGuidance`` the part is the discriminator: its base models are profiled separately,
+    and the rest is the gradient and one line of arithmetic.
     """
 
     denoiser: JointDenoiser
     ledger: Profiler
     name: str
 
+    @override
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """Unchanged."""
         with self.ledger.part(self.name):
             return self.denoiser.predict_noise(z_t, level, cond)

@@ -1,4 +1,4 @@
-"""Costs as a record for JSON and as a table for people."""
+"""Report of costs as a JSON record and a Markdown table."""
 
 import platform
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ several steps (`--joint-every`), figures are of as many steps.
 
 
 def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
-    """Costs and conditions in JSON's types."""
+    """Convert costs and conditions to JSON's types."""
     parts = {part: _part(measured, part) for part in measured.parts}
     return {
         "latents": {
@@ -65,13 +65,13 @@ def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
 
 
 def document(records: Mapping[str, Mapping[str, Any]]) -> str:
-    """The Markdown page of all pairs that were measured, each under its name."""
+    """Format a Markdown page of all measured pairs, each under its name."""
     sections = [f"## {name}\n\n{table(record)}" for name, record in records.items()]
     return "\n".join([INTRODUCTION, *sections])
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """One pair's costs as a Markdown table, what they come to, and the conditions."""
+    """Format one pair's costs as a Markdown table, with totals and conditions."""
     rows = [_row(name, part, record) for name, part in record["parts"].items()]
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS), *rows, ""]
     ratios = record["discriminator in units of the bases"]

@@ -1,4 +1,4 @@
-"""What is measured: a guided denoiser on accounts, and all that its steps need. Knows no pair."""
+"""Benchmark cases: a profiled guided denoiser, and all that its steps need."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -26,24 +26,24 @@ THEORY: Final[AV[JointScale]] = AV(ConstantScale(1.0), ConstantScale(1.0))
 CAPTIONS: Final = AV(2.5, 7.5)
 
 Guide = Callable[[JointDenoiser], JointDenoiser]
-"""A base becomes one with joint guidance."""
+"""Adds joint guidance to base models."""
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """What is measured with.
+    """Configuration of a benchmark.
 
     Attributes:
-        seconds: Of sound; ``None`` is the pair's usual length, as of the three below.
-        frames: Of video.
-        height: Pixels.
-        width: Pixels.
-        batch: Clips at once.
-        device: Where networks compute; latents stay on the CPU, as when sampling.
-        dtype: Of the bases. The discriminator computes in single precision always.
-        seed: Of the weights, the captions and the noise.
-        guidance_every: Guided evaluations that share one gradient; so many steps are a round, and
-            rounds are what is timed.
+        seconds: Length of sound; ``None`` is the pair's default, as for the three below.
+        frames: Number of video frames.
+        height: Height in pixels.
+        width: Width in pixels.
+        batch: Clips per batch.
+        device: Device of the networks; latents stay on the CPU, as when sampling.
+        dtype: Precision of the base models. The discriminator always computes in single precision.
+        seed: Seed of the weights, the captions and the noise.
+        guidance_every: Guided evaluations that share one gradient; as many steps form a round, the
+            unit of timing.
     """
 
     seconds: float | None = None
@@ -66,7 +66,7 @@ class BenchmarkConfig:
             raise UserError(f"seed {self.seed}: give 0 or more")
 
     def expect_usual(self, name: str) -> None:
-        """Refuse sizes where a pair has one only.
+        """Refuse sizes for a pair that has only one.
 
         Raises:
             UserError: A length or a size is given.
@@ -80,11 +80,11 @@ class BenchmarkCase:
     """A pair that is ready to take steps.
 
     Attributes:
-        denoiser: Guided, its parts on accounts.
-        sampler: Whose steps are measured.
-        shapes: Of the latents, with the batch in front.
+        denoiser: Guided denoiser with profiled parts.
+        sampler: Sampler whose steps are measured.
+        shapes: Shapes of the latents, with the batch in front.
         cond: Captions.
-        weights: Number of weights, by part.
+        weights: Number of weights by part.
     """
 
     denoiser: JointDenoiser
@@ -95,31 +95,31 @@ class BenchmarkCase:
 
 
 class BenchmarkPair(ABC):
-    """Two bases, or a joint one, and a discriminator."""
+    """Two base models, or a joint one, and a discriminator."""
 
     @abstractmethod
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Make the networks.
 
         Raises:
-            UserError: The pair cannot be had in these sizes.
+            UserError: The pair cannot be made in these sizes.
         """
 
 
 @dataclass(frozen=True)
 class Text:
-    """Widths of the captions of one modality, 0 where there is none.
+    """Sizes of the caption embeddings of one modality, 0 where there are none.
 
     Attributes:
-        pooled: Of the vector for the discriminator.
-        tokens: Number of vectors for the base; 0 where it reads the pooled one.
+        pooled: Width of the vector for the discriminator.
+        tokens: Number of vectors for the base model; 0 where it reads the pooled one.
     """
 
     pooled: int
     tokens: int = 0
 
     def draw(self, batch: int, generator: torch.Generator) -> Conditioning:
-        """Random captions."""
+        """Draw random captions."""
         if self.tokens == 0:
             vectors = torch.randn(batch, self.pooled, generator=generator)
             return Conditioning(vectors, (vectors,))
@@ -128,39 +128,39 @@ class Text:
 
 
 class PromptGuidance(ABC):
-    """How joint guidance and classifier-free guidance go together."""
+    """Combination of joint guidance with classifier-free guidance."""
 
     @abstractmethod
     def expect(self, setting: BenchmarkConfig) -> None:
-        """Refuse what cannot be had so.
+        """Check that the combination supports a configuration.
 
         Raises:
-            UserError: It cannot.
+            UserError: It does not.
         """
 
     @abstractmethod
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
-        """Both around ``base``; ``null`` is the empty caption."""
+        """Add both kinds to ``base``; ``null`` is the empty caption."""
 
 
 @dataclass(frozen=True)
 class GuidanceOutsidePrompts(PromptGuidance):
-    """The discriminator once a step, as ``mmdisco generate`` has it."""
+    """The discriminator once a step, as in ``mmdisco generate``."""
 
     def expect(self, setting: BenchmarkConfig) -> None:
-        """All can be had."""
+        """Accept every configuration."""
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
-        """Joint guidance outside."""
+        """Apply joint guidance outside."""
         return guide(ClassifierFreeGuidance(base, null, CAPTIONS))
 
 
 @dataclass(frozen=True)
 class GuidanceInsidePrompts(PromptGuidance):
-    """The discriminator with the caption and without, as it was released."""
+    """The discriminator with and without caption, as in the release."""
 
     def expect(self, setting: BenchmarkConfig) -> None:
-        """Both are asked at every step.
+        """Refuse shared gradients: both evaluations need one at every step.
 
         Raises:
             UserError: A gradient is to serve several steps.
@@ -169,12 +169,12 @@ class GuidanceInsidePrompts(PromptGuidance):
             raise UserError("the released way asks at every step: leave --joint-every out")
 
     def guided(self, base: JointDenoiser, guide: Guide, null: AV[Conditioning]) -> JointDenoiser:
-        """Classifier-free guidance outside: all that is inside runs twice a step."""
+        """Apply classifier-free guidance outside: everything inside runs twice a step."""
         return ClassifierFreeGuidance(guide(base), null, CAPTIONS)
 
 
 def guide_of(discriminator: Discriminator, setting: BenchmarkConfig, ledger: Profiler) -> Guide:
-    """Joint guidance, on the discriminator's account."""
+    """Add joint guidance, profiled as the discriminator."""
     placed = OnDevice(discriminator, setting.device)
 
     def guide(base: JointDenoiser) -> JointDenoiser:
@@ -185,17 +185,17 @@ def guide_of(discriminator: Discriminator, setting: BenchmarkConfig, ledger: Pro
 
 
 def captions(text: AV[Text], setting: BenchmarkConfig) -> tuple[AV[Conditioning], AV[Conditioning]]:
-    """Random captions of a batch, and the empty one."""
+    """Draw random captions of a batch, and the empty one."""
     generator = torch.Generator().manual_seed(setting.seed)
     cond = text.map(lambda one: one.draw(setting.batch, generator))
     return cond, text.map(lambda one: one.draw(1, generator))
 
 
 def ddim(schedules: AV[NoiseSchedule]) -> Sampler:
-    """Fifty steps of DDIM."""
+    """Make a sampler of fifty steps of DDIM."""
     return Sampler(SameTimestep(schedules), AV(solver("ddim"), solver("ddim")), STEPS)
 
 
 def count(network: nn.Module) -> int:
-    """How many weights a network has."""
+    """Count the weights of a network."""
     return sum(weight.numel() for weight in network.parameters())

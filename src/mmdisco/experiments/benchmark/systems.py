@@ -1,4 +1,4 @@
-"""The pairs that can be measured, by name, at the sizes that are published.
+"""Pairs to benchmark, by name, at their published sizes.
 
 Each is a value whose fields are the shapes of its networks, so that a test can take small ones.
 """
@@ -67,7 +67,7 @@ from mmdisco.generation.presets.miniature_system import MiniatureSystem
 SIDE: Final = 256
 FRAMES: Final = 16
 LENGTH: Final = 2.0
-# pixels a latent step, of every autoencoder here
+# pixels per latent step, for every autoencoder here
 FACTOR: Final = 8
 TOKENS: Final = 77
 PROMPT: Final = "a red ball bouncing"
@@ -78,11 +78,11 @@ class AudioLDMAnimateDiff(BenchmarkPair):
     """AudioLDM (m-full) with AnimateDiff (Stable Diffusion 1.5 and motion modules v1-5-2).
 
     Attributes:
-        audio: Configuration of the sound's U-Net.
-        video: Configuration of the video's.
-        discriminator: Its shape.
-        bins: Of a sound's latent.
-        captions: How both kinds of guidance go together.
+        audio: Configuration of the audio U-Net.
+        video: Configuration of the video U-Net.
+        discriminator: Configuration of the discriminator.
+        bins: Frequency bins of an audio latent.
+        captions: Combination of both kinds of guidance.
     """
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("audioldm_unet"))
@@ -92,7 +92,7 @@ class AudioLDMAnimateDiff(BenchmarkPair):
     captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
 
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Two evaluations of each base a step: with captions and without."""
+        """Make a case: each step evaluates each base model with and without captions."""
         steps = whole_steps(setting.seconds or LENGTH, Fraction(25), "AudioLDM", "latent step")
         most = int(self.video["motion_max_seq_length"])
         if (setting.frames or FRAMES) > most:
@@ -112,11 +112,11 @@ class AuffusionVideoCrafter2(BenchmarkPair):
     """Auffusion with VideoCrafter2.
 
     Attributes:
-        audio: Configuration of the sound's U-Net.
-        video: Shape of the video's.
-        discriminator: Its shape.
-        bins: Of a sound's latent.
-        captions: How both kinds of guidance go together.
+        audio: Configuration of the audio U-Net.
+        video: Shape of the video U-Net.
+        discriminator: Configuration of the discriminator.
+        bins: Frequency bins of an audio latent.
+        captions: Combination of both kinds of guidance.
     """
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
@@ -126,11 +126,11 @@ class AuffusionVideoCrafter2(BenchmarkPair):
     captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
 
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Two evaluations of each base a step: with captions and without."""
+        """Make a case: each step evaluates each base model with and without captions."""
         columns = whole_steps(setting.seconds or LENGTH, Fraction(25, 2), "Auffusion", "column")
         frames = setting.frames or FRAMES
         # one position is the noise level's, one the class token's; the discriminator itself would
-        # refuse after minutes of the bases' work
+        # refuse only after minutes of work by the base models
         if columns + frames > POSITIONS - 2:
             raise UserError(
                 f"{columns} columns of sound and {frames} frames: the discriminator has positions "
@@ -148,18 +148,18 @@ class AuffusionVideoCrafter2(BenchmarkPair):
 
 @dataclass(frozen=True)
 class JointBenchmark(BenchmarkPair):
-    """MM-Diffusion, one network for both, without captions.
+    """MM-Diffusion, one network for both modalities, without captions.
 
     Attributes:
-        network: Its shape.
-        discriminator: Its shape.
+        network: Shape of the network.
+        discriminator: Configuration of the discriminator.
     """
 
     network: JointConfig = PUBLISHED
     discriminator: OfficialConfig = MMDIFFUSION_LANDSCAPE
 
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """One evaluation a step of the released sampler."""
+        """Make a case with one evaluation per step of the released sampler."""
         setting.expect_usual("mmdiffusion")
         network = random_network(
             lambda: JointNetwork(self.network), setting.device, setting.dtype, setting.seed
@@ -183,13 +183,13 @@ class Embedded(BenchmarkPair):
     """The embedded pair, with its own weights.
 
     Attributes:
-        weights: Their folder.
+        weights: Folder of the weights.
     """
 
     weights: Path = PACKAGED
 
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Two evaluations of each base and one of the discriminator a step, as it is sampled."""
+        """Make a case: each step runs each base model twice and the discriminator once."""
         setting.expect_usual("embedded")
         if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
             raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
@@ -222,18 +222,18 @@ PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
     "mmdiffusion": JointBenchmark,
     "embedded": Embedded,
 }
-"""By the names that a command line can give."""
+"""Pairs by their names on the command line."""
 
 
 @dataclass(frozen=True)
 class Independent:
-    """Two bases side by side, with captions.
+    """Two independent base models with captions.
 
     Attributes:
-        bases: Their networks.
-        config: Of the discriminator.
-        tokens: Of a caption, for either base.
-        captions: How both kinds of guidance go together.
+        bases: Networks of the base models.
+        config: Configuration of the discriminator.
+        tokens: Tokens of a caption, for each base model.
+        captions: Combination of both kinds of guidance.
     """
 
     bases: AV[BenchmarkModel]
@@ -244,7 +244,7 @@ class Independent:
     def subject(
         self, shapes: AV[torch.Size], setting: BenchmarkConfig, ledger: Profiler
     ) -> BenchmarkCase:
-        """Ready to take steps.
+        """Make the case.
 
         Raises:
             UserError: A gradient is to serve several steps, and the captions do not allow it.

@@ -1,4 +1,4 @@
-"""Pairs of the endless data set, and of the embedded bases, as training and examining take them."""
+"""Real and fake pairs of the embedded system, for training and diagnostics."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ FORMS: Final[tuple[Mapping[str, None], ...]] = (
     {"count": None, "size": None},
     {"count": None, "size": None, "colour": None},
 )
-PART: Final = 32  # clips that are encoded at once
+PART: Final = 32  # clips per encoding batch
 
 
 def encoded(model: IndependentModels, examples: Sequence[Example]) -> Pairs:
-    """Latents and captions of clips."""
+    """Encode clips to latents and captions."""
     return Pairs(
         AV(
             model.encode_audio([one.clip.audio for one in examples]),
@@ -39,16 +39,16 @@ def encoded(model: IndependentModels, examples: Sequence[Example]) -> Pairs:
 def fill_real(
     store: PairStore, model: IndependentModels, clip: Callable[[int], Example], count: int
 ) -> Iterator[int]:
-    """Fill a store of real pairs up to ``count``, going on after those that it holds.
+    """Fill a store of real pairs up to ``count``, continuing after those that it holds.
 
     Args:
-        store: Where they go.
-        model: Encodes them.
-        clip: Row to example.
-        count: In the end.
+        store: Store to fill.
+        model: Models that encode the clips.
+        clip: Returns the example of a row.
+        count: Final number of pairs.
 
     Yields:
-        How many pairs there are, after each shard.
+        The number of pairs, after each shard.
     """
     while len(store) < count:
         rows = range(len(store), min(len(store) + PART, count))
@@ -59,16 +59,16 @@ def fill_real(
 def fill_fake(
     store: PairStore, folder: MiniatureSystem, shards: Sequence[Sequence[str]], seed: int
 ) -> Iterator[int]:
-    """Fill a store with what the bases make, as generation has them, going on where it is.
+    """Fill a store with fake pairs, sampled as in generation, continuing after those that it holds.
 
     Args:
-        store: Where they go.
-        folder: The pair.
-        shards: The captions of each shard.
-        seed: Of the noise, with the number of the shard.
+        store: Store to fill.
+        folder: System of the pair.
+        shards: Captions of each shard.
+        seed: Seed of the noise, together with the number of the shard.
 
     Yields:
-        How many shards there are, after each.
+        The number of shards, after each.
     """
     if store.shards >= len(shards):
         return
@@ -84,10 +84,10 @@ def fill_fake(
 
 
 def rows_of_fakes(meanings: Sequence[SceneWish], count: int) -> dict[Hashable, list[int]]:
-    """The fakes, the first ``count`` of the captions, for each meaning a caption can have.
+    """Select fakes among the first ``count`` for each meaning a caption can have.
 
-    Where no fake has a meaning, those that share it but for the number of events, or for that and
-    the size, or for the kind alone.
+    Where no fake has a meaning, falls back to fakes of another number of events, then also of
+    another size, then to those of the same kind only.
     """
     groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in FORMS]
 

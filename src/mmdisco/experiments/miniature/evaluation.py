@@ -1,8 +1,8 @@
-"""What the embedded pair reaches: agreement of sound and picture, faithfulness, and the controls.
+"""Evaluation of the embedded pair: audio-video agreement, faithfulness, and controls.
 
 A row of the table is a way to generate; a cell is a row with one seed of the sampling noise.
-Captions, and the clips given in one-sided generation, come from a part of the data that nothing was
-trained on. A cell depends on its row, its seed, the number of clips and the weights alone.
+Captions, and the given clips of one-sided generation, come from a part of the data that was never
+trained on. A cell depends only on its row, its seed, the number of clips and the weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example, example_of
 from mmdisco.media.sounding_objects.scene import SceneWish
 
-HELD_OUT: Final = 1_000_003  # seed of the data that nothing is trained on
+HELD_OUT: Final = 1_000_003  # seed of data that is never trained on
 CLIPS_PER_CAPTION: Final = 8
 BATCH: Final = 32
 REFERENCE_CLIPS: Final = 2048
@@ -56,10 +56,10 @@ class MiniatureRow:
     """A way to generate.
 
     Attributes:
-        name: For the table.
+        name: Name in the table.
         given: ``nothing``, ``audio`` or ``video``.
-        sampling: How; its ``joint_scale`` is that of the row.
-        discriminator: A name of the weights folder.
+        sampling: Settings; ``joint_scale`` is that of the row.
+        discriminator: Name of the discriminator in the weights folder.
     """
 
     name: str
@@ -69,7 +69,7 @@ class MiniatureRow:
 
 
 def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
-    """The rows of the table of record."""
+    """List the rows of the published table."""
     alone = replace(sampling, joint_scale=AV(0.0, 0.0))
     to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
     to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
@@ -86,29 +86,29 @@ def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
 
 
 def held_out(index: int) -> Example:
-    """A clip nothing was trained on; eight share what their captions say, to be re-paired."""
+    """Return a clip that was never trained on; eight share a caption's meaning, for re-pairing."""
     return example_of(asked_of(index), HELD_OUT + 1, index)
 
 
 def asked_of(index: int) -> SceneWish:
-    """What the caption of ``held_out(index)`` says, without making the clip."""
+    """Return the meaning of the caption of ``held_out(index)``, without making the clip."""
     return caption_of(HELD_OUT, index // CLIPS_PER_CAPTION).named
 
 
 @dataclass(frozen=True)
 class MiniatureCell:
-    """The clips of one row and one seed, as read.
+    """Detections in the clips of one row and one seed.
 
     Attributes:
-        readings: Of each clip.
-        features: Of sound and picture, (n, d) each.
+        readings: Detections of each clip.
+        features: Features of sound and video, (n, d) each.
     """
 
     readings: list[Reading]
     features: AV[np.ndarray]
 
     def record(self, reference: AV[FeatureStatistics] | None, seed: int) -> dict[str, Any]:
-        """Figures of the cell for JSON, with both baselines."""
+        """Compute the results of the cell for JSON, with both baselines."""
         record: dict[str, Any] = {
             "clips": len(self.readings),
             "paired": as_record(agreement(self.readings)),
@@ -127,9 +127,9 @@ class Bench:
     """Loaded networks.
 
     Attributes:
-        folder: The weights.
-        model: The bases.
-        features: The networks behind the Fréchet distances.
+        folder: System of the pair.
+        model: The base models.
+        features: Networks of the Fréchet distances.
     """
 
     folder: MiniatureSystem
@@ -138,7 +138,7 @@ class Bench:
 
     @staticmethod
     def load(folder: MiniatureSystem) -> "Bench":
-        """Read everything but the discriminators."""
+        """Load everything but the discriminators."""
         networks = (
             folder.load("audio_features", AudioFeatures),
             folder.load("video_features", VideoFeatures),
@@ -146,7 +146,7 @@ class Bench:
         return Bench(folder, folder.model(), networks)
 
     def generated(self, row: MiniatureRow, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
-        """The clips of a row, a batch at a time."""
+        """Generate the clips of a row, batch by batch."""
         discriminator = self.folder.discriminator(row.discriminator)
         return self.guided(discriminator, row.sampling.settings, row.given, seed, clips)
 
@@ -158,14 +158,14 @@ class Bench:
         seed: int,
         clips: int,
     ) -> Iterator[list[AudioVideo]]:
-        """Clips of the held-out captions by any discriminator and settings, a batch at a time.
+        """Generate clips of the held-out captions with a given discriminator and settings.
 
         Args:
-            discriminator: For these bases.
-            settings: How to sample.
+            discriminator: Discriminator for these base models.
+            settings: Settings of sampling.
             given: ``nothing``, ``audio`` or ``video``.
-            seed: Of the sampling noise.
-            clips: How many.
+            seed: Seed of the sampling noise.
+            clips: Number of clips.
         """
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
@@ -175,7 +175,7 @@ class Bench:
             yield generate(generation, [one.caption.text for one in wanted], seeds)
 
     def reconstructed(self, clips: int) -> Iterator[list[AudioVideo]]:
-        """Held-out clips through both autoencoders."""
+        """Pass held-out clips through both autoencoders."""
         for start in range(0, clips, BATCH):
             real = [held_out(index).clip for index in range(start, min(start + BATCH, clips))]
             sounds = self.model.decode_audio(self.model.encode_audio([one.audio for one in real]))
@@ -183,7 +183,7 @@ class Bench:
             yield [AudioVideo(*pair) for pair in zip(sounds, videos, strict=True)]
 
     def read(self, batches: Iterator[list[AudioVideo]]) -> Iterator[MiniatureCell]:
-        """Look and listen, a batch at a time."""
+        """Detect events and attributes and compute features, batch by batch."""
         start = 0
         for clips in batches:
             named = [asked_of(start + offset) for offset in range(len(clips))]
@@ -198,7 +198,7 @@ class Bench:
             )
 
     def reference(self) -> Iterator[AV[FeatureStatistics]]:
-        """Features of other held-out clips as they are, a batch at a time."""
+        """Compute features of other held-out clips, unmodified, batch by batch."""
         audio, video = self.features
         for start in range(0, REFERENCE_CLIPS, BATCH):
             clips = [example(HELD_OUT + 2, start + offset).clip for offset in range(BATCH)]
@@ -209,7 +209,7 @@ class Bench:
 
 
 def joined(cells: Sequence[MiniatureCell]) -> MiniatureCell:
-    """All batches of a cell as one."""
+    """Concatenate all batches of a cell."""
     return MiniatureCell(
         [reading for cell in cells for reading in cell.readings],
         AV(

@@ -1,4 +1,4 @@
-"""Runs the evaluation of the embedded pair: cells in processes, each kept when it is done."""
+"""Grid of the embedded pair's evaluation: cells in processes, each kept when it is done."""
 
 import platform
 import re
@@ -30,23 +30,23 @@ from mmdisco.io.files import plain, read_object, read_tensors, write_json, write
 from mmdisco.io.workers import each
 
 Watch = Callable[[str, int, int], object]
-"""Told what is done, how much of it, and out of how much."""
+"""Progress callback: title, number done, and total."""
 
 
 def unwatched(*_: object) -> None:
-    """Nobody looks on."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class MiniatureJob:
-    """One cell to be made.
+    """One cell to evaluate.
 
     Attributes:
         weights: Folder of the pair.
         out: Folder of the results.
         row: ``None`` for real pairs through the autoencoders.
-        seed: Of the sampling noise.
-        clips: How many.
+        seed: Seed of the sampling noise.
+        clips: Number of clips.
     """
 
     weights: Path
@@ -57,18 +57,18 @@ class MiniatureJob:
 
     @property
     def name(self) -> str:
-        """The row's name."""
+        """Name of the row."""
         return self.row.name if self.row else REAL
 
     @property
     def file(self) -> Path:
-        """Where the cell's record is kept."""
+        """File of the cell's record."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
         return self.out / "cells" / f"{slug}-seed{self.seed}.json"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the cell depends on."""
+        """Return the settings that the cell depends on."""
         return {
             "row": self._row(),
             "seed": self.seed,
@@ -80,7 +80,7 @@ class MiniatureJob:
         if self.row is None:
             return REAL
         record = asdict(self.row)
-        # scales of other rows; this one's own is its joint scale
+        # scales of other rows; the scale of this one is its joint scale
         for unused in ("video_to_audio", "audio_to_video"):
             del record["sampling"][unused]
         return record
@@ -96,15 +96,15 @@ def evaluate(
     jobs: int,
     watch: Watch = unwatched,
 ) -> str:
-    """Make all cells that are not there, write ``results.json`` and ``tables.md``.
+    """Evaluate all missing cells, and write ``results.json`` and ``tables.md``.
 
     Returns:
         The tables.
 
     Raises:
-        UserError: No such row, or numbers that make no table.
+        UserError: There is no such row, or the numbers are too small for a table.
     """
-    # a covariance of fewer clips than features has no full rank
+    # with fewer clips than features the covariance is singular
     if clips <= FEATURES or min(seeds, jobs) < 1:
         raise UserError(f"evaluate at least {FEATURES + 1} clips, 1 seed, 1 job")
     folder = weights or PACKAGED
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def run(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> str:
-    """Make the cells of ``todo`` that are not there yet, then sum up all of them."""
+    """Evaluate the missing cells of ``todo``, then summarize all of them."""
     out, weights = todo[0].out, todo[0].weights
     reference_of(out, weights, watch)
     missing = [job for job in todo if not _is_done(job)]
@@ -163,7 +163,7 @@ def _is_done(job: MiniatureJob) -> bool:
     if not job.file.is_file():
         return False
     record = read_object(job.file)
-    # through JSON, for its tuples are lists
+    # through JSON, which turns tuples into lists
     return record["settings"] == plain(job.settings)
 
 
@@ -178,9 +178,9 @@ def _make(job: MiniatureJob) -> None:
 
 
 def reference_of(out: Path, weights: Path, watch: Watch = unwatched) -> AV[FeatureStatistics]:
-    """Statistics of real clips, made once."""
+    """Compute statistics of real clips once, and keep them."""
     sums = MiniatureSystem(weights).config["sha256"]
-    # features of other networks cannot be compared
+    # features of other networks are not comparable
     key = f"{sums['audio_features'][:8]}-{sums['video_features'][:8]}"
     file = out / f"reference-{key}.safetensors"
     if not file.is_file():

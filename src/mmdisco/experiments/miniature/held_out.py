@@ -1,4 +1,4 @@
-"""Pairs of the data set that nothing was trained on, for examining discriminators."""
+"""Held-out pairs of the embedded data, for diagnostics of discriminators."""
 
 import hashlib
 from collections.abc import Callable
@@ -25,10 +25,10 @@ FAKE_SEED: Final = 7_000_003
 
 
 def fitting(folder: MiniatureSystem, name: str | None) -> AudioVideoDiscriminator:
-    """A discriminator for the pair: its own, or one from a folder or the hub.
+    """Load a discriminator for the pair: its own, or one from a folder or the hub.
 
     Raises:
-        UserError: It is not there, or reads other latents.
+        UserError: It is missing, or reads other latents.
     """
     if name is None:
         return folder.discriminator()
@@ -40,22 +40,22 @@ def fitting(folder: MiniatureSystem, name: str | None) -> AudioVideoDiscriminato
 def examiner_of(
     folder: MiniatureSystem, kept: Path, *, pairs: int, levels: int, watch: Callable[[], None]
 ) -> DiagnosticsRunner:
-    """Held-out clips, what the bases make of their captions, and both exchanged.
+    """Compare held-out clips with fakes of their captions and with shuffled sounds.
 
     Args:
-        folder: The pair.
-        kept: Folder where latents, fakes and answers of the bases are kept for the next time.
-        pairs: Real ones, and as many fakes.
-        levels: Noise levels of each path.
-        watch: Called after each level of an examination.
+        folder: System of the pair.
+        kept: Folder that caches latents, fakes and predictions of the base models.
+        pairs: Number of real pairs, and of fakes.
+        levels: Noise levels of each coupling.
+        watch: Called after each level of a measurement.
 
     Raises:
-        UserError: Too few pairs.
+        UserError: There are too few pairs.
     """
     if pairs < LEAST_PAIRS:
         raise UserError(f"{pairs} held-out pairs: ask for at least {LEAST_PAIRS}")
     model = folder.model()
-    # of another pair nothing can be taken over
+    # nothing cached for another pair can be used
     told = repr([pairs, *sorted(folder.config["sha256"].items()), folder.config["sampling"]])
     kept = kept / hashlib.sha256(told.encode()).hexdigest()[:12]
     real, fake = PairStore(kept / "real", "real"), PairStore(kept / "fake", "fake")

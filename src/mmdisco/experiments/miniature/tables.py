@@ -1,4 +1,4 @@
-"""Cells to figures: gaps closed, mean and deviation over seeds, a Markdown table."""
+"""Markdown tables of the evaluation: gaps closed, mean and standard deviation over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ REAL: Final = "real pairs through the autoencoders"
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the seeds of the sampling noise.
+    """Mean and spread of a metric over the seeds of the sampling noise.
 
     Attributes:
-        mean: Over the seeds.
+        mean: Mean over the seeds.
         deviation: Standard deviation of a single seed; 0 with one seed.
     """
 
@@ -26,16 +26,16 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> "Spread":
-        """Mean and deviation of ``values``."""
+        """Compute mean and deviation of ``values``."""
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         return Spread(float(np.mean(values)), deviation)
 
 
 def summary(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Spread]]:
-    """Every figure of every row.
+    """Summarize every metric of every row.
 
     Args:
-        cells: The records of each row, one a seed; among the rows is ``REAL``.
+        cells: Records of each row, one per seed; among the rows is ``REAL``.
     """
     real = cells[REAL][0]["paired"]
     return {name: _row(records, real) for name, records in cells.items()}
@@ -47,11 +47,11 @@ def _row(records: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> dict[
 
 
 def figures_of(record: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, float]:
-    """Every figure of one cell by a name of its own, not a number where there is none.
+    """List every metric of one cell by a name of its own; NaN where it has no value.
 
     Args:
-        record: Of the cell.
-        real: The ``paired`` figures of real clips, which gaps are measured to.
+        record: Record of the cell.
+        real: ``paired`` metrics of real clips, to which gaps are measured.
     """
     found: dict[str, float] = {}
     for pairing in ("paired", "re-paired", "shuffled"):
@@ -68,7 +68,7 @@ def figures_of(record: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, 
 
 
 def _number(value: float | None) -> float:
-    """JSON has no "not a number": a figure over no clips is null."""
+    """Convert null to NaN, which JSON lacks: a mean over no clips."""
     return float("nan") if value is None else value
 
 
@@ -99,7 +99,7 @@ _FAITHFUL: Final = (
 
 
 def tables(figures: Mapping[str, Mapping[str, Spread]]) -> str:
-    """Two Markdown tables: alignment, and faithfulness to caption and data."""
+    """Format two Markdown tables: alignment, and faithfulness to caption and data."""
     return f"{_table(figures, _COLUMNS)}\n\n{_table(figures, _FAITHFUL)}"
 
 

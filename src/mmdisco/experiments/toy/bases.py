@@ -1,10 +1,11 @@
-"""Small trained bases: one MLP per modality that learnt its noise from samples."""
+"""Small trained base models: one MLP per modality, trained on samples to predict the noise."""
 
 import math
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
+from typing_extensions import override
 
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
@@ -31,7 +32,7 @@ class NoiseNetwork(nn.Module):
         self.last = nn.Linear(width, dimensions)
 
     def forward(self, x_t: Latent, level: NoiseLevel) -> Latent:
-        """Predicted noise."""
+        """Predict the noise."""
         x = level.to_vp(x_t)
         at = level_features(level, LEVEL_WIDTH).to(x.dtype)
         phase = (x[:, :, None] * self.frequencies).flatten(1)
@@ -42,7 +43,7 @@ class NoiseNetwork(nn.Module):
 
 
 class TrainedDenoiser(Denoiser):
-    """A base that has seen samples of its law and nothing else."""
+    """A base model trained on samples of its distribution only."""
 
     def __init__(self, network: NoiseNetwork, schedule: NoiseSchedule) -> None:
         self._network = network
@@ -50,11 +51,11 @@ class TrainedDenoiser(Denoiser):
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The schedule it was trained on."""
+        """Schedule it was trained on."""
         return self._schedule
 
+    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """The network's ε̂."""
         return self._network(x_t, level)
 
 
@@ -68,7 +69,7 @@ def train_denoiser(
     learning_rate: float = 2e-3,
     seed: int,
 ) -> TrainedDenoiser:
-    """Denoising score matching on fresh samples of ``law`` (Ho et al. 2020, Eq. 14)."""
+    """Train by denoising score matching on fresh samples of ``law`` (Ho et al. 2020, Eq. 14)."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Ways to sample a toy problem: solver, steps, grid, corrections and what is given."""
+"""Ways to sample a toy problem: solver, steps, grid, resampling and task."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ GRIDS: dict[str, TimestepSpacing] = {"time": LinspaceSpacing(), "log-snr": LogSN
 
 @dataclass(frozen=True)
 class Start:
-    """Everything a task needs to begin: the joint run, its noise, and true samples to be given."""
+    """Inputs of a task: the joint run, its noise, and true samples to give."""
 
     sampler: Sampler
     denoiser: JointDenoiser
@@ -36,18 +36,18 @@ class Start:
 
 
 class ToyTask(ABC):
-    """What is sampled, and what is given."""
+    """Sampling task: which modality is given, if any."""
 
     @abstractmethod
     def points(self, start: Start) -> AV[Tensor]:
-        """Clean pairs."""
+        """Sample clean pairs."""
 
 
 class ToyJoint(ToyTask):
-    """Both sides from noise."""
+    """Both modalities from noise."""
 
     def points(self, start: Start) -> AV[Tensor]:
-        """Nothing is given."""
+        """Sample with nothing given."""
         return start.finish(start.sampler, start.denoiser, start.z_T)
 
 
@@ -55,7 +55,7 @@ class GivenVideoTask(ToyTask):
     """Audio for true videos, held clean."""
 
     def points(self, start: Start) -> AV[Tensor]:
-        """The video is given at noise level 0."""
+        """Sample with the video given at noise level 0."""
         z_T = AV(start.z_T.audio, start.given.video)
         return start.finish(start.sampler.given_video(), start.denoiser, z_T)
 
@@ -64,16 +64,16 @@ class GivenAudioTask(ToyTask):
     """Video for true audios, held clean."""
 
     def points(self, start: Start) -> AV[Tensor]:
-        """The audio is given at noise level 0."""
+        """Sample with the audio given at noise level 0."""
         z_T = AV(start.given.audio, start.z_T.video)
         return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
 
 
 class NoisedVideoTask(ToyTask):
-    """Audio for true videos that are noised along: the biased way, kept as a control."""
+    """Audio for true videos by the replacement method, a biased control."""
 
     def points(self, start: Start) -> AV[Tensor]:
-        """The video is noised to the audio's level at every step."""
+        """Sample with the video noised to the audio's level at every step."""
         denoiser = _NoisedAlong(start.denoiser, start.given.video, start.noise)
         sampled = start.finish(start.sampler, denoiser, start.z_T)
         return AV(sampled.audio, start.given.video)
@@ -111,7 +111,7 @@ class ToyEvaluation:
         steps: Sampling steps.
         grid: A key of ``GRIDS``.
         task: A key of ``TASKS``.
-        resamples: Corrector steps.
+        resamples: Number of times that each step is repeated.
     """
 
     solver: str = "ddim"
@@ -132,7 +132,7 @@ class ToyEvaluation:
     def sample(
         self, goal: ToyProblem, path: LevelCoupling, denoiser: JointDenoiser, count: int, seed: int
     ) -> Tensor:
-        """Points of the joint, (count, 2 d); what is given are true samples."""
+        """Sample points of the joint, (count, 2 d); the given modality consists of true samples."""
         own = solver(self.solver)
         sampler = Sampler(path, AV(own, own), self.steps, GRIDS[self.grid], self.resamples)
         generator = Generator().manual_seed(10_000 + seed)

@@ -1,4 +1,4 @@
-"""The method's parts in closed form: bases, an already joint base, the log ratio, exact pairs."""
+"""Closed forms of the method's parts: base models, a joint model, the log ratio, exact pairs."""
 
 from dataclasses import dataclass
 
@@ -21,32 +21,32 @@ def _per_coordinate(per_sample: Tensor, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class MixtureDenoiser(Denoiser):
-    """A base that knows its law: ε = −σ ∇ log p."""
+    """A base model that knows its distribution: ε = −σ ∇ log p."""
 
     law: Mixture
     own_schedule: NoiseSchedule
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The schedule it is asked to denoise on."""
+        """Schedule it denoises on."""
         return self.own_schedule
 
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """The exact ε̂, float64 inside."""
+        """Compute the exact ε̂, in float64."""
         alpha, sigma = (_per_coordinate(one, x_t.shape[1]) for one in (level.alpha, level.sigma))
         return (-sigma * self.law.score(x_t, alpha, sigma)).to(x_t.dtype)
 
 
 @dataclass(frozen=True)
 class JointMixtureDenoiser(JointDenoiser):
-    """A base that is joint already, at any pair of levels."""
+    """A joint base model, at any pair of noise levels."""
 
     joint: Mixture
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """The exact joint ε̂ of either side."""
+        """Compute the exact joint ε̂ of both modalities."""
         x, alpha, sigma = _joined(z_t, level)
         eps = (-sigma * self.joint.score(x, alpha, sigma)).to(z_t.audio.dtype)
         width = z_t.audio.shape[1]
@@ -54,7 +54,7 @@ class JointMixtureDenoiser(JointDenoiser):
 
 
 class ExactLogRatio(Discriminator):
-    """h = log q(x_t, y_s) − log p(x_t) − log p(y_s), from the laws themselves."""
+    """h = log q(x_t, y_s) − log p(x_t) − log p(y_s), computed from the distributions."""
 
     def __init__(self, joint: Mixture, bases: AV[Mixture]) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ExactLogRatio(Discriminator):
         self._bases = bases
 
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        """The exact log ratio, float64 inside."""
+        """Compute the exact log ratio, in float64."""
         x, alpha, sigma = _joined(z_t, level)
         width = z_t.audio.shape[1]
         audio, video = slice(0, width), slice(width, None)
@@ -88,23 +88,23 @@ def _joined(z_t: AV[Tensor], level: AV[NoiseLevel]) -> tuple[Tensor, Tensor, Ten
 
 @dataclass(frozen=True)
 class RealPairs(PairSource):
-    """Fresh draws of a problem's joint."""
+    """Fresh samples of a problem's joint distribution."""
 
     problem: ToyProblem
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """Independent pairs, float32."""
+        """Draw independent pairs, float32."""
         return _pairs(self.problem.split(self.problem.joint.sample(count, generator)))
 
 
 @dataclass(frozen=True)
 class BasePairs(PairSource):
-    """Fresh draws of the two bases, side by side."""
+    """Fresh samples of the two base models, independent of each other."""
 
     problem: ToyProblem
 
     def draw(self, count: int, generator: Generator) -> Pairs:
-        """Independent halves, float32."""
+        """Draw independent halves, float32."""
         return _pairs(self.problem.bases.map(lambda law: law.sample(count, generator)))
 
 

@@ -1,4 +1,4 @@
-"""The study's two pictures: what guidance does, and what each loss teaches."""
+"""Two figures of the study: the effect of guidance, and what each loss learns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ SETTINGS = {"ind": "in distribution", "ood": "out of distribution"}
 
 
 def draw_guidance(out: Path, cells: Sequence[ToyCell]) -> Path | None:
-    """For each problem: the data, the bases alone and the guided samples, IND and OOD."""
+    """Plot data, unguided baseline and guided samples of each problem, IND and OOD."""
     return _grid(out, cells, "guidance.png", ("bases", "both"))
 
 
 def draw_losses(out: Path, cells: Sequence[ToyCell]) -> Path | None:
-    """For each problem: the exact log ratio and what each loss taught, IND and OOD."""
+    """Plot the exact log ratio and the one learnt by each loss for each problem, IND and OOD."""
     return _grid(out, cells, "losses.png", ("exact", "disc", "denoise", "both"))
 
 

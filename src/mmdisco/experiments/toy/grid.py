@@ -1,4 +1,4 @@
-"""Runs cells side by side and keeps what they gave, so that a stopped study goes on."""
+"""Grid of toy cells: runs them in parallel and keeps their results, so that a study resumes."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,10 +21,10 @@ def run_cells(
     """Run what is not yet done, ``jobs`` at a time.
 
     Args:
-        cells: What to do.
-        out: Gets ``cells/NAME.json``, and ``cells/NAME.safetensors`` with points for pictures.
-        jobs: Processes.
-        threads: Of each.
+        cells: Cells to run.
+        out: Gets ``cells/NAME.json``, and ``cells/NAME.safetensors`` with points for plots.
+        jobs: Number of processes.
+        threads: Threads per process.
 
     Yields:
         Each cell with its rows, as they finish; those of earlier runs first.
@@ -41,7 +41,7 @@ def run_cells(
 
 
 def points_file(out: Path, cell: ToyCell) -> Path:
-    """Where the first evaluation's points of a cell are kept."""
+    """Return the file of the points of a cell's first evaluation."""
     return out / "cells" / f"{cell.name}.safetensors"
 
 

@@ -1,7 +1,7 @@
-"""How near samples come to a known joint. Sees clean samples and closed forms, never a run.
+"""Distance of samples to a known joint, from clean samples and closed forms.
 
-Total variation of a histogram is the figure of record: support coverage, marginal distances and
-k-NN mutual information can each look perfect on samples that are wrong.
+Total variation of a histogram is the main metric: support coverage, marginal distances and k-NN
+mutual information can each look perfect on samples that are wrong.
 """
 
 import math
@@ -25,7 +25,7 @@ SEED = 3
 
 
 def histogram(points: Tensor) -> Tensor:
-    """Shares of points in 24 × 24 cells of [−3, 3]², and in the last entry the share outside."""
+    """Compute shares of points in 24 × 24 cells of [−3, 3]², the last entry outside."""
     cell = ((points.double() + EXTENT) / (2 * EXTENT) * BINS).floor().long()
     inside = ((cell >= 0) & (cell < BINS)).all(dim=1)
     index = torch.where(inside, cell[:, 0] * BINS + cell[:, 1], BINS * BINS)
@@ -33,7 +33,7 @@ def histogram(points: Tensor) -> Tensor:
 
 
 def total_variation(problem: ToyProblem, points: Tensor) -> float:
-    """½ Σ |share − true share| over the cells, for planes; 0 is perfect, 1 disjoint.
+    """Compute ½ Σ |share − true share| over the cells, for planes; 0 is perfect, 1 disjoint.
 
     The truth is a histogram of 400,000 evenly drawn samples. 10,000 true samples score about 0.03
     to 0.05: the floor of this measure.
@@ -43,7 +43,7 @@ def total_variation(problem: ToyProblem, points: Tensor) -> float:
 
 
 def sliced_wasserstein(problem: ToyProblem, points: Tensor, projections: int = 128) -> float:
-    """Sliced 2-Wasserstein distance to as many true samples, over random directions."""
+    """Compute the sliced 2-Wasserstein distance to as many true samples, in random directions."""
     generator = _seeded()
     truth = problem.joint.sample_evenly(len(points), generator)
     direction = torch.randn(points.shape[1], projections, generator=generator).double()
@@ -53,7 +53,7 @@ def sliced_wasserstein(problem: ToyProblem, points: Tensor, projections: int = 1
 
 
 def class_agreement(problem: ToyProblem, points: Tensor) -> float:
-    """Share of pairs whose halves belong to the same component, each judged on its own."""
+    """Compute the share of pairs whose halves, classified separately, have the same component."""
 
     def classes(start: int, stop: int) -> Tensor:
         # not marginal(), which merges and reorders: a class must have the same index on either side
@@ -68,7 +68,7 @@ def class_agreement(problem: ToyProblem, points: Tensor) -> float:
 def gradient_r2(
     problem: ToyProblem, path: LevelCoupling, discriminator: Discriminator, count: int = 8000
 ) -> float:
-    """1 − E‖σ (∇h − ∇h*)‖² / E‖σ ∇h*‖² on noised real pairs, u uniform; no sampler in it."""
+    """Compute 1 − E‖σ (∇h − ∇h*)‖² / E‖σ ∇h*‖² on noised real pairs, u uniform; no sampler."""
     generator = _seeded()
     levels = path.levels(torch.rand(count, generator=generator, dtype=torch.float64))
     z_0 = problem.split(problem.joint.sample(count, generator).float())
@@ -89,7 +89,7 @@ def gradient_r2(
 
 
 def measures(problem: ToyProblem, points: Tensor) -> dict[str, float]:
-    """All measures of samples that fit the problem's dimension."""
+    """Compute all metrics that fit the problem's dimension."""
     common = {"sw2": sliced_wasserstein(problem, points)}
     if problem.width == 1:
         return {"tv": total_variation(problem, points), **common}
@@ -97,7 +97,7 @@ def measures(problem: ToyProblem, points: Tensor) -> dict[str, float]:
 
 
 def gap_closed(bases: float, exact: float, guided: float) -> float:
-    """Share of the way from the bases alone to the exact log ratio; NaN where there is no gap."""
+    """Compute the share of the gap from unguided to exact log ratio; NaN where there is no gap."""
     gap = bases - exact
     return (bases - guided) / gap if gap else math.nan
 

@@ -1,8 +1,9 @@
-"""Gaussian mixtures, exact at every noise level. Knows no modality and no network.
+"""Gaussian mixtures, exact at every noise level, independent of modalities and networks.
 
-The law of α x_0 + σ ε is again a mixture, with means α m_k and covariance A C A + S², A = diag(α)
-and S = diag(σ). α and σ are given per coordinate, so the two halves of a pair may carry different
-noise. All arithmetic is float64: these laws are what the rest is checked against.
+The distribution of α x_0 + σ ε is again a mixture, with means α m_k and covariance A C A + S², A =
+diag(α) and S = diag(σ). α and σ are given per coordinate, so the two halves of a pair may carry
+different noise. All arithmetic is float64, as these distributions are the reference for everything
+else.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 
 from mmdisco.shapes import Components, Covariance, PerSample, Shares, Vector
 
-# rows of a batch at a time: what is made for each component then stays in a processor's cache
+# rows per chunk: the arrays for each component then stay in a processor's cache
 ROWS = 512
 
 
@@ -33,14 +34,14 @@ class Mixture:
     weights: Shares
 
     def sample(self, count: int, generator: Generator) -> Vector:
-        """Independent draws, float64."""
+        """Draw independent samples, float64."""
         component = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         return self._spread(component, generator)
 
     def sample_evenly(self, count: int, generator: Generator) -> Vector:
-        """Draws with every component met as often as its weight says, in random order.
+        """Draw each component in exact proportion to its weight, in random order.
 
-        Has the same law per draw, and less scatter: for reference histograms.
+        Each draw has the same distribution, with less scatter: for reference histograms.
         """
         share = self.weights * count
         times = share.floor().long()
@@ -53,19 +54,19 @@ class Mixture:
         return self.means[component] + eps @ torch.linalg.cholesky(self.covariance).mT
 
     def marginal(self, start: int, stop: int) -> "Mixture":
-        """The law of coordinates ``start`` to ``stop - 1``; components that coincide are merged."""
+        """Marginalise to coordinates ``start`` to ``stop - 1``, merging equal components."""
         means, merged = torch.unique(self.means[:, start:stop], dim=0, return_inverse=True)
         weights = torch.zeros(len(means)).double().index_add(0, merged, self.weights)
         return Mixture(means, self.covariance[start:stop, start:stop], weights)
 
     def log_density(self, x: Vector, alpha: Vector, sigma: Vector) -> PerSample:
-        """ln of the density of α x_0 + σ ε at ``x``; differentiable in ``x``."""
+        """Compute ln of the density of α x_0 + σ ε at ``x``; differentiable in ``x``."""
         return torch.cat(
             [torch.logsumexp(log_joint, dim=1) for log_joint, _ in self._parts(x, alpha, sigma)]
         )
 
     def score(self, x: Vector, alpha: Vector, sigma: Vector) -> Vector:
-        """∇ log density of α x_0 + σ ε at ``x``: Σ_k r_k P (α m_k − x)."""
+        """Compute ∇ log density of α x_0 + σ ε at ``x``: Σ_k r_k P (α m_k − x)."""
         return torch.cat(
             [
                 (log_joint.softmax(dim=1)[:, None, :] @ pull)[:, 0]
@@ -74,7 +75,7 @@ class Mixture:
         )
 
     def responsibilities(self, x: Vector) -> Tensor:
-        """p(k | x) for clean ``x``, shape (b, k)."""
+        """Compute p(k | x) for clean ``x``, shape (b, k)."""
         ones = torch.ones_like(x)
         return self._components(x, ones, 0 * ones)[0].softmax(dim=1)
 
@@ -97,7 +98,7 @@ class Mixture:
 
 
 def _solve(covariance: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """C⁻¹ applied to each row of ``offset`` (b, k, d), and ln det C (b,)."""
+    """Compute C⁻¹ applied to each row of ``offset`` (b, k, d), and ln det C (b,)."""
     if covariance.shape[-1] == 1:  # many times faster than a factorisation of 1 × 1 matrices
         return offset / covariance, covariance[:, 0, 0].log()
     inverse = torch.linalg.inv(covariance)
@@ -105,13 +106,13 @@ def _solve(covariance: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian(covariance: list[list[float]]) -> Mixture:
-    """N(0, C)."""
+    """Make N(0, C)."""
     table = torch.tensor(covariance, dtype=torch.float64)
     return Mixture(torch.zeros(1, len(table)).double(), table, torch.ones(1).double())
 
 
 def isotropic(means: Tensor, deviation: float, weights: Tensor | None = None) -> Mixture:
-    """Equally wide round components, equally likely unless ``weights`` says otherwise."""
+    """Make round components of equal width, equally likely unless ``weights`` is given."""
     count, dimensions = means.shape
     return Mixture(
         means.double(),

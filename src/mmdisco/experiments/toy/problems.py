@@ -1,7 +1,7 @@
-"""The joints that the toy study guides to, and the bases it starts from.
+"""Joint distributions that the toy study samples, and the base models' distributions.
 
-Every joint is a Gaussian mixture: curves are laid out with many narrow components. Each coordinate
-of a plane is a "modality"; the last problem pairs two vectors of R⁸.
+Every joint is a Gaussian mixture: curves consist of many narrow components. Each coordinate of a
+plane is a "modality"; the last problem pairs two vectors of R⁸.
 """
 
 import math
@@ -20,13 +20,13 @@ OOD_DEVIATION = 2.0
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """A joint law, and the two laws whose product the bases sample.
+    """A joint distribution, and the two distributions whose product the base models sample.
 
     Attributes:
-        name: The key in ``JOINTS``.
-        setting: The key in ``SETTINGS``.
-        joint: The law of [audio, video], audio's coordinates first.
-        bases: The law of either base model.
+        name: Key in ``JOINTS``.
+        setting: Key in ``SETTINGS``.
+        joint: Distribution of [audio, video], audio's coordinates first.
+        bases: Distribution of each base model.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ToyProblem:
         return self.joint.means.shape[1] // 2
 
     def split(self, x: Tensor) -> AV[Tensor]:
-        """Rows of the joint as a pair."""
+        """Split rows of the joint into pairs."""
         return AV(x[:, : self.width], x[:, self.width :])
 
 
@@ -90,7 +90,7 @@ def checkerboard() -> Mixture:
 
 def coupled_vectors() -> Mixture:
     """Two vectors of R⁸ that share a class of ten; one offset is the other's, rotated."""
-    # a seed whose classes lie apart on both sides, so that true pairs agree
+    # a seed whose classes lie apart in both modalities, so that true pairs agree
     generator = torch.Generator().manual_seed(7)
     means = 0.9 * torch.randn(10, 16, generator=generator, dtype=torch.float64)
     rotation, _ = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64))
@@ -106,13 +106,13 @@ def coupled_vectors() -> Mixture:
 
 
 def in_distribution(joint: Mixture) -> AV[Mixture]:
-    """IND: the bases are the joint's marginals, so only the pairing is missing."""
+    """IND: base models of the joint's marginals, so only the pairing is missing."""
     width = joint.means.shape[1] // 2
     return AV(joint.marginal(0, width), joint.marginal(width, 2 * width))
 
 
 def out_of_distribution(joint: Mixture) -> AV[Mixture]:
-    """OOD: the bases are N(0, 2²) per coordinate, so the marginals are wrong as well."""
+    """OOD: base models of N(0, 2²) per coordinate, so the marginals are wrong as well."""
     width = joint.means.shape[1] // 2
     base = isotropic(torch.zeros(1, width), OOD_DEVIATION)
     return AV(base, base)
@@ -134,7 +134,7 @@ SETTINGS: dict[str, Callable[[Mixture], AV[Mixture]]] = {
 
 
 def problem(name: str, setting: str) -> ToyProblem:
-    """The problem of a name in a setting.
+    """Look up a problem by name and setting.
 
     Raises:
         UserError: Either is unknown.

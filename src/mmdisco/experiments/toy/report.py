@@ -1,4 +1,4 @@
-"""What a study found: ``results.json`` with everything, ``table.md`` to read."""
+"""Report of a study: ``results.json`` with everything, ``table.md`` to read."""
 
 import platform
 import statistics
@@ -13,7 +13,7 @@ from mmdisco.experiments.toy.run import ToyRecipe
 from mmdisco.io.files import write_json, write_text
 
 Row = dict[str, Any]
-PLACE: tuple[str, ...] = ("problem", "setting", "task", "solver", "steps", "grid", "corrections")
+PLACE: tuple[str, ...] = ("problem", "setting", "task", "solver", "steps", "grid", "resamples")
 MEASURES = ("tv", "agreement", "gap", "sw2", "r2")
 HEADINGS = {
     "tv": "TV",
@@ -25,7 +25,7 @@ HEADINGS = {
 
 
 def with_gap(rows: Sequence[Row]) -> list[Row]:
-    """Rows with ``gap``: the way from the bases alone to the exact log ratio, same place and seed.
+    """Add ``gap``: the share of the gap from unguided to exact log ratio, same place and seed.
 
     In total variation for planes, in class agreement for vectors.
     """
@@ -43,7 +43,7 @@ def with_gap(rows: Sequence[Row]) -> list[Row]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """A Markdown table: one line per place and loss, mean ± sd over the seeds."""
+    """Format a Markdown table: one line per place and loss, mean ± sd over the seeds."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((*_place(row), row["loss"]), []).append(row)
@@ -67,11 +67,11 @@ def write_report(
     """Write ``results.json`` and ``table.md``.
 
     Args:
-        out: The study's folder.
-        title: A line on what was studied.
+        out: Folder of the study.
+        title: Title of one line.
         recipe: Training and sampling of every cell.
-        rows: One per cell and evaluation.
-        seconds: Wall time of this run; what earlier runs had finished is not in it.
+        rows: One row per cell and evaluation.
+        seconds: Wall time of this run, without earlier runs.
     """
     complete = with_gap(rows)
     versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers", "numpy")}

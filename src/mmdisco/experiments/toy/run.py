@@ -44,20 +44,21 @@ FAKE_SHARD, FAKE_SHARDS = 5000, 4
 
 @dataclass(frozen=True)
 class ToyRecipe:
-    """How a cell's discriminator is trained and sampled.
+    """Recipe of a cell's training and sampling.
 
     Attributes:
         steps: Training steps.
-        width: Of the discriminator.
-        batch_size: Real pairs a step.
-        learning_rate: Peak.
+        width: Width of the discriminator.
+        batch_size: Real pairs per step.
+        learning_rate: Peak learning rate.
         denoising: λ of the loss ``both``.
-        time_power: Exponent of the law of u; 1 is uniform, 0 stands for importance sampling.
+        time_power: Exponent of the distribution of u; 1 is uniform, 0 stands for importance
+            sampling.
         independent: Share of independent pairs of levels.
-        one_sided: Share of pairs with one clean side.
+        one_sided: Share of pairs with one clean modality.
         octaves: Fourier features of the discriminator.
-        trained_bases: Whether the bases are small networks instead of closed forms.
-        samples: Drawn for each evaluation.
+        trained_bases: Whether the base models are small networks instead of closed forms.
+        samples: Number of samples per evaluation.
         evaluations: Ways of sampling.
     """
 
@@ -75,7 +76,7 @@ class ToyRecipe:
     evaluations: tuple[ToyEvaluation, ...] = field(default_factory=lambda: (ToyEvaluation(),))
 
     def __post_init__(self) -> None:
-        # what a trainer would refuse is refused here, before a process is started
+        # values that a trainer would refuse are refused here, before a process is started
         TrainerConfig(
             steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
         )
@@ -86,7 +87,7 @@ class ToyRecipe:
             raise UserError(f"{self.samples} samples: ask for at least 100")
 
     def objective(self, loss: str) -> MMDisCoLoss:
-        """The weights of a named loss."""
+        """Return the weights of a named loss."""
         return {
             "disc": MMDisCoLoss(1.0, 0.0),
             "denoise": MMDisCoLoss(0.0, 1.0),
@@ -94,13 +95,13 @@ class ToyRecipe:
         }[loss]
 
     def time_law(self) -> TimestepSampler:
-        """A fresh law of u."""
+        """Make a new distribution of u."""
         return PowerSampler(self.time_power) if self.time_power else LossSecondMomentSampler()
 
 
 @dataclass(frozen=True)
 class ToyCell:
-    """A problem in a setting, guided by what one loss taught (or by a reference), for one seed."""
+    """A problem in a setting, guided by what one loss learnt (or by a reference), for one seed."""
 
     problem: str
     setting: str
@@ -115,7 +116,7 @@ class ToyCell:
 
     @property
     def name(self) -> str:
-        """A file name that changes with every setting of the cell."""
+        """File name that changes with every setting of the cell."""
         recipe = json.dumps(asdict(self.recipe), sort_keys=True).encode()
         digest = hashlib.sha256(recipe).hexdigest()[:8]
         return f"{self.problem}-{self.setting}-{self.loss}-{self.seed}-{digest}"
@@ -123,7 +124,7 @@ class ToyCell:
 
 @dataclass(frozen=True)
 class ToyOutcome:
-    """What a cell gave: one row per evaluation, and the points of the first one."""
+    """Results of a cell: one row per evaluation, and the points of the first one."""
 
     rows: list[dict[str, object]]
     points: Tensor
@@ -133,8 +134,8 @@ def run_cell(cell: ToyCell, run_dir: Path) -> ToyOutcome:
     """Train (from a checkpoint if there is one), sample and measure.
 
     Args:
-        cell: What to do.
-        run_dir: Holds checkpoint, log and fake pairs.
+        cell: The cell.
+        run_dir: Folder of checkpoint, log and fake pairs.
     """
     goal = problem(cell.problem, cell.setting)
     schedule = linear()

@@ -1,4 +1,4 @@
-"""Which cells each study is made of. Knows nothing of how they are run."""
+"""Toy studies and their cells, independent of how they are run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ PLANES = ("gaussian", "mixture", "8gaussians", "moons", "swissroll", "checkerboa
 
 @dataclass(frozen=True)
 class StudySelection:
-    """What a study is narrowed to; empty tuples leave it as it is.
+    """Restriction of a study; empty tuples restrict nothing.
 
     Attributes:
         problems: Keys of ``JOINTS``.
         settings: Keys of ``SETTINGS``.
-        losses: Of ``LOSSES``.
-        seeds: How many, counted from 0.
+        losses: Names in ``LOSSES``.
+        seeds: Number of seeds, counted from 0.
     """
 
     problems: tuple[str, ...] = ()
@@ -36,10 +36,10 @@ class ToyStudy:
     """A named set of cells.
 
     Attributes:
-        title: A line for the report.
+        title: Title of the report.
         recipe: Training and sampling of its cells.
-        problems, settings, losses: What it varies.
-        references: Of ``REFERENCES``, beside the losses.
+        problems, settings, losses: Factors that it varies.
+        references: Names in ``REFERENCES``, beside the losses.
     """
 
     title: str
@@ -52,11 +52,11 @@ class ToyStudy:
     def cells(
         self, selection: StudySelection, change: Callable[[ToyRecipe], ToyRecipe]
     ) -> list[ToyCell]:
-        """All cells, references first.
+        """List all cells, references first.
 
         Args:
-            selection: Narrows the study.
-            change: Applied to the recipe, for options of a command line.
+            selection: Restriction of the study.
+            change: Applied to the recipe, for command-line options.
         """
         recipe = change(self.recipe)
         return [
@@ -134,15 +134,15 @@ STUDIES: dict[str, ToyStudy] = {
 
 
 def quick(recipe: ToyRecipe) -> ToyRecipe:
-    """A recipe that shows the trend within seconds."""
+    """Shorten a recipe to show the trend within seconds."""
     return replace(recipe, steps=min(recipe.steps, 500), samples=4000)
 
 
 def study(name: str) -> ToyStudy:
-    """The study of a name.
+    """Look up a study by name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none of that name.
     """
     if name not in STUDIES:
         raise UserError(f"unknown study {name!r}: choose one of {', '.join(STUDIES)}")

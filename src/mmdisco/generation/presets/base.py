@@ -1,4 +1,4 @@
-"""What a preset is: parts with their homes, settings to begin with, and a pair to be built."""
+"""Presets: checkpoints and where they lie, default settings, and the system to build."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from mmdisco.adapters.checkpoint import Checkpoint
     from mmdisco.adapters.device import Runtime
 
-_ENDS: Final = 1 << 20  # bytes of either end of a file that its mark is made of
+_ENDS: Final = 1 << 20  # bytes hashed at either end of a file
 
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """One checkpoint of a preset.
+    """A checkpoint of a preset.
 
     Attributes:
-        role: What it is for.
-        source: An id of the Hugging Face hub, or the address of a page.
+        role: Purpose of the checkpoint, for listings.
+        source: Id on the Hugging Face hub, or the address of a page.
         parts: Its files; none where they come with the package.
         gigabytes: Size in single precision, from the published number of parameters.
-        licence: As its page states it.
-        folder: Where its files are in the folder of weights. One with an id may be there, and is in
-            the hub's cache otherwise.
+        licence: Licence as its page states it.
+        folder: Subfolder of the weights folder for its files. A checkpoint with an id may lie
+            there, and otherwise in the hub's cache.
         on_hub: Whether ``source`` is an id.
     """
 
@@ -45,9 +45,10 @@ class CheckpointRef:
     on_hub: bool = True
 
     def find(self, options: BuildOptions) -> "Checkpoint":
-        """The checkpoint: in the folder of weights, in the hub's cache, or downloaded into that.
+        """Locate the checkpoint: weights folder, hub cache, or a download into that cache.
 
-        Where the hub does not answer either, it is the folder that files may be put into.
+        Where the hub does not answer either, returns the subfolder of the weights folder that the
+        files may be put into.
         """
         from mmdisco.adapters.checkpoint import Checkpoint, find
 
@@ -55,7 +56,7 @@ class CheckpointRef:
         address = f"https://huggingface.co/{self.source}" if self.on_hub else self.source
         if self.on_hub and self._lacks(own):
             elsewhere = find(self.source, self.parts, dtype, self.source)
-            # a download that was stopped is named where it is, so that it can be gone on with
+            # an interrupted download is reported at its own place, so that it can be resumed
             if not self._lacks(elsewhere.folder) or (
                 elsewhere.folder.is_dir() and not own.is_dir()
             ):
@@ -63,7 +64,7 @@ class CheckpointRef:
         return Checkpoint(own, address, dtype)
 
     def present(self, options: BuildOptions) -> bool:
-        """Whether all its files are here; nothing is downloaded."""
+        """Check whether all its files are here, without downloading."""
         from mmdisco.adapters.checkpoint import cached
 
         if not self._lacks(options.folder / self.folder):
@@ -74,7 +75,7 @@ class CheckpointRef:
         return any(part.missing(folder) for part in self.parts)
 
     def mark(self, options: BuildOptions) -> str:
-        """SHA-256 of names, sizes and both ends of all weights: enough to tell others apart."""
+        """Hash names, sizes and both ends of all weights (SHA-256), to notice other weights."""
         folder = self.find(options).folder
         total = hashlib.sha256()
         for part in self.parts:
@@ -86,36 +87,36 @@ class CheckpointRef:
 
 
 class Preset(ABC):
-    """A named pair."""
+    """A named system with its defaults."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """As a command line has it."""
+        """Name on the command line."""
 
     @property
     @abstractmethod
     def components(self) -> tuple[CheckpointRef, ...]:
-        """Its checkpoints, the discriminator's last."""
+        """Checkpoints, the discriminator's last."""
 
     @property
     @abstractmethod
     def form(self) -> ClipSpec:
-        """The clips it makes unless told otherwise."""
+        """Format of the clips it makes by default."""
 
     @property
     @abstractmethod
     def memory(self) -> float:
-        """Rough need of memory in GB, for one clip in single precision."""
+        """Rough memory requirement in GB, for one clip in single precision."""
 
     @property
     @abstractmethod
     def remark(self) -> str:
-        """What else is to be known before it is used; may be empty."""
+        """Note to the user, for listings; may be empty."""
 
     @abstractmethod
     def sampling(self) -> SamplingDefaults:
-        """The settings that generation begins with.
+        """Return the default settings of generation.
 
         Raises:
             UserError: They are in a file that cannot be read.
@@ -123,7 +124,7 @@ class Preset(ABC):
 
     @abstractmethod
     def as_released(self) -> "Preset":
-        """The same as the released code runs it, what it does wrong included.
+        """Return the preset as the released code runs it, with its mistakes.
 
         Raises:
             UserError: The release has no such pair.
@@ -131,20 +132,20 @@ class Preset(ABC):
 
     @abstractmethod
     def pair(self, options: BuildOptions) -> JointSystem:
-        """The pair, nothing loaded yet.
+        """Return the system, nothing loaded yet.
 
         Raises:
             UserError: The preset has no such option.
         """
 
     def present(self, options: BuildOptions) -> tuple[bool, ...]:
-        """Whether the files of each component are here."""
+        """Check for each component whether its files are here."""
         return tuple(component.present(options) for component in self.components)
 
     def build(
         self, options: BuildOptions, seeds: Sequence[int] = ()
     ) -> tuple[JointModel, Discriminator]:
-        """The bases and their discriminator, loaded.
+        """Load the base models and their discriminator.
 
         Raises:
             UserError: Files are missing or damaged, or the preset has no such option.
@@ -154,7 +155,7 @@ class Preset(ABC):
 
 
 def runtime_of(options: BuildOptions) -> "Runtime":
-    """Device and memory of adapted models.
+    """Return device and memory options of adapted models.
 
     Raises:
         UserError: The device cannot be used.
@@ -166,10 +167,10 @@ def runtime_of(options: BuildOptions) -> "Runtime":
 
 
 def expect_files(components: Sequence[CheckpointRef], options: BuildOptions, name: str) -> None:
-    """Make sure that all files are here.
+    """Check that all files are here.
 
     Raises:
-        UserError: Some are missing; it names each, its folder and its source.
+        UserError: Some are missing; the message names each with its folder and source.
     """
     from mmdisco.adapters.checkpoint import expect_complete
 
@@ -177,7 +178,7 @@ def expect_files(components: Sequence[CheckpointRef], options: BuildOptions, nam
 
 
 def form_of(usual: ClipSpec, options: BuildOptions) -> ClipSpec:
-    """The clips that options ask for, ``usual`` where they are silent."""
+    """Override the clip format ``usual`` by the options that are set."""
     return ClipSpec(
         seconds=options.seconds or usual.seconds,
         fps=options.fps or usual.fps,

@@ -1,10 +1,12 @@
-"""The base models of presets: their checkpoints, and how each is loaded."""
+"""Base models of presets: their checkpoints, and how each is loaded."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
+
+from typing_extensions import override
 
 from mmdisco.adapters import components
 from mmdisco.core.denoiser import BaseModel, Medium
@@ -20,45 +22,45 @@ if TYPE_CHECKING:
 
 
 class BaseModelSpec(ABC, Generic[Medium]):
-    """A base model to be loaded; the libraries behind it are imported then."""
+    """Specification of a base model; its libraries are imported when it is loaded."""
 
     @property
     @abstractmethod
     def components(self) -> tuple[CheckpointRef, ...]:
-        """Its checkpoints."""
+        """Checkpoints of the model."""
 
     @abstractmethod
     def expect(self, options: BuildOptions) -> None:
-        """Refuse what the model does not have, before anything is loaded.
+        """Check options before anything is loaded.
 
         Raises:
-            UserError: An option is not for this model.
+            UserError: The model does not have an option.
         """
 
     @abstractmethod
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Medium]:
-        """With its weights.
+        """Load the model with its weights.
 
         Raises:
-            UserError: Files are missing or damaged, or the form cannot be made.
+            UserError: Files are missing or damaged, or the clip format cannot be made.
         """
 
 
 @dataclass(frozen=True)
 class AudioLDMBase(BaseModelSpec[Audio]):
-    """AudioLDM."""
+    """AudioLDM (``cvssp/audioldm-m-full``)."""
 
     @property
+    @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        """``cvssp/audioldm-m-full``."""
         parts = components.audioldm()
         return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
 
     def expect(self, options: BuildOptions) -> None:
-        """All is possible."""
+        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
-        """It makes any multiple of 0.04 s."""
+        """Load the model, which makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm import AudioLDM
 
         (source,) = _sources(self, options)
@@ -67,18 +69,18 @@ class AudioLDMBase(BaseModelSpec[Audio]):
 
 @dataclass(frozen=True)
 class AudioLDM2Base(BaseModelSpec[Audio]):
-    """AudioLDM2."""
+    """AudioLDM2 (``cvssp/audioldm2``)."""
 
     @property
+    @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        """``cvssp/audioldm2``."""
         return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
 
     def expect(self, options: BuildOptions) -> None:
-        """All is possible."""
+        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
-        """It makes any multiple of 0.04 s."""
+        """Load the model, which makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm2 import AudioLDM2
 
         (source,) = _sources(self, options)
@@ -87,19 +89,19 @@ class AudioLDM2Base(BaseModelSpec[Audio]):
 
 @dataclass(frozen=True)
 class AuffusionBase(BaseModelSpec[Audio]):
-    """Auffusion."""
+    """Auffusion (``auffusion/auffusion-full``)."""
 
     @property
+    @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        """``auffusion/auffusion-full``."""
         parts = components.AUFFUSION
         return (_hub("sound", "auffusion/auffusion-full", parts, 4.3, "see its page"),)
 
     def expect(self, options: BuildOptions) -> None:
-        """All is possible."""
+        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
-        """It makes up to 10.24 s."""
+        """Load the model, which makes up to 10.24 s."""
         from mmdisco.adapters.auffusion.model import Auffusion
 
         (source,) = _sources(self, options)
@@ -112,7 +114,7 @@ class AnimateDiffBase(BaseModelSpec[Video]):
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """The image model and the motion adapter."""
+        """Checkpoints of the image model and the motion adapter."""
         images, motion = components.image_model(), (components.motion_adapter(),)
         realistic = "SG161222/Realistic_Vision_V5.1_noVAE"
         adapter = "guoyww/animatediff-motion-adapter-v1-5-2"
@@ -122,10 +124,10 @@ class AnimateDiffBase(BaseModelSpec[Video]):
         )
 
     def expect(self, options: BuildOptions) -> None:
-        """All is possible."""
+        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
-        """It makes up to 32 frames."""
+        """Load the model, which makes up to 32 frames."""
         from mmdisco.adapters.animatediff import AnimateDiff
 
         source, motion = _sources(self, options)
@@ -135,24 +137,24 @@ class AnimateDiffBase(BaseModelSpec[Video]):
 
 @dataclass(frozen=True)
 class TextToVideoBase(BaseModelSpec[Video]):
-    """ModelScope's model and its kin.
+    """ModelScope's model and others of its architecture.
 
     Attributes:
-        source: An id of the hub.
+        source: Id on the hub.
     """
 
     source: str
 
     @property
+    @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        """The one checkpoint."""
         return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
 
     def expect(self, options: BuildOptions) -> None:
-        """All is possible."""
+        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
-        """It makes any number of frames."""
+        """Load the model, which makes any number of frames."""
         from mmdisco.adapters.text_to_video import TextToVideoSD
 
         (source,) = _sources(self, options)
@@ -165,14 +167,15 @@ class VideoCrafter2Base(BaseModelSpec[Video]):
     """VideoCrafter2.
 
     Attributes:
-        levels: Other noise levels than it was trained at; only to repeat what was sampled so.
+        levels: Noise schedule that replaces the one of training; only to reproduce what was sampled
+            with it.
     """
 
     levels: Callable[[], NoiseSchedule] | None = None
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """The checkpoint, and CLIP's tokenizer."""
+        """Checkpoints of the model and of CLIP's tokenizer."""
         words = "openai/clip-vit-large-patch14"
         networks, home = (components.VIDEOCRAFTER2,), "VideoCrafter/VideoCrafter2"
         return (
@@ -181,12 +184,12 @@ class VideoCrafter2Base(BaseModelSpec[Video]):
         )
 
     def expect(self, options: BuildOptions) -> None:
-        """There is neither offloading nor tiling."""
+        """Refuse offloading and tiling, which the model does not have."""
         if options.offload or options.vae_tiling:
             raise UserError("VideoCrafter2 has neither offloading nor tiling: switch them off")
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
-        """It makes any number of frames of multiples of 64."""
+        """Load the model, which makes any number of frames with sides that are multiples of 64."""
         from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 
         source, words = _sources(self, options)

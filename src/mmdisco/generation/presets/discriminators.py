@@ -1,7 +1,4 @@
-"""Where a preset's discriminator comes from.
-
-A pair with another discriminator than its own.
-"""
+"""Sources of a preset's discriminator, and systems with another discriminator than their own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+
+from typing_extensions import override
 
 from mmdisco.adapters.components import ComponentFiles
 from mmdisco.core.av import AV
@@ -30,21 +29,21 @@ SOURCE: Final = "AkioHayakawa/MMDisCo"
 
 
 class DiscriminatorSpec(ABC):
-    """A discriminator to be loaded."""
+    """Specification of a discriminator."""
 
     @property
     @abstractmethod
     def component(self) -> CheckpointRef:
-        """Its checkpoint."""
+        """Checkpoint of the discriminator."""
 
     @property
     @abstractmethod
     def apart(self) -> bool:
-        """Whether it judges either side by itself, so that none follows the other."""
+        """Whether its logit is a sum over modalities, so that neither is guided by the other."""
 
     @abstractmethod
     def load(self, options: BuildOptions) -> Discriminator:
-        """On the CPU, in single precision.
+        """Load on the CPU, in single precision.
 
         Raises:
             UserError: Its file is missing or damaged.
@@ -53,12 +52,12 @@ class DiscriminatorSpec(ABC):
 
 @dataclass(frozen=True)
 class OfficialDiscriminator(DiscriminatorSpec):
-    """One that was published with the method; it reads one noise level for both sides.
+    """A discriminator published with the method; it reads one noise level for both modalities.
 
     Attributes:
-        stem: Of the published file.
-        config: Its shape.
-        gigabytes: Its size.
+        stem: Stem of the published file's name.
+        config: Architecture.
+        gigabytes: Size.
     """
 
     stem: str
@@ -67,7 +66,7 @@ class OfficialDiscriminator(DiscriminatorSpec):
 
     @property
     def component(self) -> CheckpointRef:
-        """The published file, or the folder that it was converted to."""
+        """Checkpoint: the published file, or the folder that it was converted to."""
         file = f"{self.stem}.pt"
         converted = (
             f"{file}.converted/discriminator.safetensors",
@@ -84,12 +83,12 @@ class OfficialDiscriminator(DiscriminatorSpec):
 
     @property
     def apart(self) -> bool:
-        """True of means over time: the logit is a sum of either side's."""
+        """Whether the network averages over time; its logit is then a sum over modalities."""
         return isinstance(self.config.fusion, MeanFusionConfig)
 
     def load(self, options: BuildOptions) -> Discriminator:
-        """Converted at the first use."""
-        # its own module, for whoever only lists presets
+        """Load, converting the published file at the first use."""
+        # imported here, so that listing presets stays light
         from mmdisco.discriminators.official.checkpoint import load_checkpoint
 
         return load_checkpoint(self._file(options), self.config)
@@ -100,27 +99,27 @@ class OfficialDiscriminator(DiscriminatorSpec):
 
 @dataclass(frozen=True)
 class ClampedDiscriminator(DiscriminatorSpec):
-    """Another one with the release's bound on its logit."""
+    """A discriminator with the release's bound on its logit."""
 
     judge: DiscriminatorSpec
 
     @property
+    @override
     def component(self) -> CheckpointRef:
-        """That of the other."""
         return self.judge.component
 
     @property
+    @override
     def apart(self) -> bool:
-        """As the other."""
         return self.judge.apart
 
     def load(self, options: BuildOptions) -> Discriminator:
-        """Bounded."""
+        """Load the discriminator and bound its logit."""
         return ClampedLogit(self.judge.load(options))
 
 
 def one_sided_note(judge: DiscriminatorSpec) -> str:
-    """What guidance by a released discriminator comes to where one side is given, in a line."""
+    """Describe in a line the effect of a released discriminator where one modality is given."""
     if judge.apart:
         return (
             "the released discriminator judges sound and video apart: it mends what is made, and "
@@ -134,12 +133,12 @@ def one_sided_note(judge: DiscriminatorSpec) -> str:
 
 @dataclass(frozen=True)
 class WithDiscriminator(JointSystem):
-    """Another pair with a discriminator from a folder of its own.
+    """A system with a discriminator from a folder.
 
     Attributes:
-        pair: The other one; its own discriminator is not needed.
-        folder: That ``mmdisco train`` made.
-        options: How the pair is built.
+        pair: The original system; its own discriminator is not needed.
+        folder: Folder that ``mmdisco train`` made.
+        options: Options the system is built with.
     """
 
     pair: JointSystem
@@ -147,35 +146,35 @@ class WithDiscriminator(JointSystem):
     options: BuildOptions
 
     @property
+    @override
     def prompted(self) -> bool:
-        """As the other."""
         return self.pair.prompted
 
     @property
+    @override
     def independent(self) -> bool:
-        """As the other."""
         return self.pair.independent
 
     @property
+    @override
     def form(self) -> ClipSpec:
-        """As the other."""
         return self.pair.form
 
     @property
+    @override
     def method(self) -> GuidanceOrder:
-        """As the other."""
         return self.pair.method
 
     def sampling(self) -> SamplingDefaults:
-        """That of the other, with joint scales of 1 where another discriminator tuned them."""
+        """Return the system's defaults; joint scales tuned for another discriminator become 1."""
         usual = replace(self.pair.sampling(), joint_scale=AV(1.0, 1.0))
         return replace(usual, video_to_audio=1.0, audio_to_video=1.0)
 
     def expect(self, demand: Requirements) -> list[str]:
-        """What the bases say; a discriminator that saw no clean side is told of.
+        """Check the demand, and warn if the discriminator was trained without a clean side.
 
         Raises:
-            UserError: The bases cannot meet the demand, or the folder holds no discriminator.
+            UserError: The base models cannot meet the demand, or the folder holds no discriminator.
         """
         record = read_config(self.folder)
         AudioVideoConfig.from_record(record["discriminator"])
@@ -184,20 +183,20 @@ class WithDiscriminator(JointSystem):
             notices.append(f"{self.folder} was not trained with one side given")
         return notices
 
+    @override
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
-        """The bases of the other."""
         return self.pair.model(seeds)
 
     def discriminator(self) -> Discriminator:
-        """From the folder, on the device of the models.
+        """Load from the folder onto the device of the models.
 
         Raises:
-            UserError: It is damaged, or does not read what the bases make.
+            UserError: It is damaged, or does not read what the base models make.
         """
         return self._judge
 
     def weight_hashes(self) -> Mapping[str, str]:
-        """Those of the other, and the folder's in place of its discriminator's."""
+        """Return the system's checksums, with the folder's in place of its discriminator's."""
         return {**self.pair.weight_hashes(), "discriminator": read_config(self.folder)["sha256"]}
 
     @cached_property

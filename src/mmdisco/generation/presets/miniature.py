@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from typing_extensions import override
+
 from mmdisco.adapters.miniature.model import FORM
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.base import CheckpointRef, Preset
@@ -32,32 +34,32 @@ class MiniaturePreset(Preset):
     """Miniature models of bouncing balls, drums, lamps and bells."""
 
     @property
+    @override
     def name(self) -> str:
-        """``embedded``."""
         return "embedded"
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """None of them is elsewhere."""
+        """Empty: all weights come with the package."""
         return (CheckpointRef("all", "the package", (), 0.1, "Apache-2.0", "", on_hub=False),)
 
     @property
     def form(self) -> ClipSpec:
-        """1.6 s of 64×64."""
+        """Clips of 1.6 s of 64×64 pixels."""
         return FORM
 
     @property
+    @override
     def memory(self) -> float:
-        """Of a batch of one."""
         return 1.0
 
     @property
+    @override
     def remark(self) -> str:
-        """What it knows."""
         return "knows bouncing balls, drums, lamps and bells"
 
     def sampling(self) -> SamplingDefaults:
-        """That of the packaged weights.
+        """Return the settings stored with the packaged weights.
 
         Raises:
             UserError: They are not in the package.
@@ -65,17 +67,17 @@ class MiniaturePreset(Preset):
         return folder_of(None).sampling()
 
     def as_released(self) -> Preset:
-        """There is no release of it."""
+        """Refuse: this pair has no release."""
         raise UserError("embedded has no release to be compared with: leave --as-released out")
 
     def present(self, options: BuildOptions) -> tuple[bool, ...]:
-        """Whether all files of the package's pair are here; the folder of weights has no say."""
+        """Check the files of the packaged pair; the folder of weights has no effect."""
         from mmdisco.adapters.miniature.model import PACKAGED
 
         return (all((PACKAGED / f"{name}.safetensors").is_file() for name in _NETWORKS),)
 
     def pair(self, options: BuildOptions) -> JointSystem:
-        """The folder.
+        """Return the system of the folder.
 
         Raises:
             UserError: It is not there, or an option is not for this pair.
@@ -89,10 +91,10 @@ class MiniaturePreset(Preset):
 
 
 def folder_of(path: Path | None) -> "MiniatureSystem":
-    """The weights at ``path``, those of the package without one.
+    """Return the system of the weights at ``path``, or of the packaged ones.
 
     Raises:
-        UserError: They are not there, or of no such pair.
+        UserError: They are missing, or of no such pair.
     """
     from mmdisco.generation.presets.miniature_system import MiniatureSystem
 

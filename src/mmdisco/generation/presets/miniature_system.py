@@ -1,7 +1,7 @@
 """The embedded pair on disk: a folder of safetensors files and ``config.json``.
 
 The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
-words, the settings to begin with and the SHA-256 of every file, so a damaged one is named.
+vocabulary, the default settings and the SHA-256 of every file, so that a damaged one is named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
@@ -57,7 +58,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class MiniatureSystem(JointSystem):
-    """A folder of the pair's weights.
+    """System of a folder of the pair's weights.
 
     Raises:
         UserError: A file is missing, damaged or of another shape, at the first use of it.
@@ -66,37 +67,37 @@ class MiniatureSystem(JointSystem):
     path: Path = PACKAGED
 
     def text(self) -> TextEncoder:
-        """The text encoder."""
+        """Text encoder with the pair's vocabulary."""
         return self.load("text_encoder", lambda: TextEncoder(self._words))
 
     @property
+    @override
     def prompted(self) -> bool:
-        """It reads prompts."""
         return True
 
     @property
+    @override
     def independent(self) -> bool:
-        """They are two models."""
         return True
 
     @property
     def form(self) -> ClipSpec:
-        """1.6 s of 16 frames of 64×64, and sound at 16 kHz."""
+        """Clips of 1.6 s: 16 frames of 64×64, and sound at 16 kHz."""
         return FORM
 
     @property
+    @override
     def method(self) -> GuidanceOrder:
-        """As its discriminator is trained."""
         return JointOutsideCFG()
 
     def expect(self, demand: Requirements) -> list[str]:
-        """Words that are ignored, with their nearest, or taken for others are named.
+        """Check the prompt; warn of unknown words, with their nearest known, and of replaced ones.
 
         Raises:
             UserError: No word is known.
         """
         vocabulary, notices = Vocabulary(tuple(self.config["words"])), list[str]()
-        # where nothing is asked for, as a given file allows, nothing is misread
+        # an empty prompt, which a given file allows, holds no unknown word
         if demand.prompt.strip():
             notices += vocabulary.notices(demand.prompt)
         if demand.negative.strip():
@@ -108,12 +109,12 @@ class MiniatureSystem(JointSystem):
         return notices
 
     def weight_hashes(self) -> Mapping[str, str]:
-        """SHA-256 of every file, from ``config.json``."""
+        """Return the SHA-256 of every file, from ``config.json``."""
         with understood(self.path / "config.json"):
             return dict(self.config["sha256"])
 
     def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
-        """Both bases, loaded once; they draw no random numbers."""
+        """Load both base models once; they draw no random numbers, so ``seeds`` has no effect."""
         return self._bases
 
     @cached_property
@@ -133,7 +134,7 @@ class MiniatureSystem(JointSystem):
         )
 
     def discriminator(self, name: str = "discriminator") -> AudioVideoDiscriminator:
-        """The discriminator, or the additive control by its name; each is loaded once."""
+        """Load the discriminator of a name once; the additive control has a name of its own."""
         if name not in self._judges:
             self._judges[name] = self._discriminator(name)
         return self._judges[name]
@@ -148,7 +149,7 @@ class MiniatureSystem(JointSystem):
         return self.load(name, lambda: AudioVideoDiscriminator(config))
 
     def sampling(self) -> SamplingDefaults:
-        """The settings that generation begins with."""
+        """Return the settings of ``config.json``."""
         try:
             return _sampling(self.config["sampling"])
         except (KeyError, TypeError, ValueError) as error:
@@ -157,7 +158,7 @@ class MiniatureSystem(JointSystem):
             ) from error
 
     def load(self, name: str, make: Callable[[], Network]) -> Network:
-        """What ``make`` makes with the weights of ``name``, frozen, in single precision."""
+        """Load the weights of ``name`` into ``make()``: frozen, in single precision."""
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise UserError(f"{path} is not there: give --weights and a folder that has it")
@@ -174,7 +175,7 @@ class MiniatureSystem(JointSystem):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.json``."""
+        """Contents of ``config.json``."""
         return read_object(self.path / "config.json")
 
     def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
@@ -207,10 +208,10 @@ def pack(
     """Write a folder: every network in half precision, then ``config.json`` with the checksums.
 
     Args:
-        networks: Name to the file of its weights.
-        config: All of ``config.json`` but the checksums.
-        folder: Where to.
-        metadata: Kept in every safetensors file.
+        networks: File of weights by name of the network.
+        config: Contents of ``config.json`` except the checksums.
+        folder: Folder to write.
+        metadata: Metadata of every safetensors file.
     """
     sums: dict[str, str] = {}
     for name, source in networks.items():

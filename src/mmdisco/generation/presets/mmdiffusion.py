@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
 from mmdisco.adapters.components import ComponentFiles
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "https://github.com/researchmm/MM-Diffusion"
 FORM: Final = ClipSpec(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
-# two steps back in time are enough, and cost one evaluation a step
+# a two-step method is accurate enough at one evaluation a step
 USUAL: Final = SamplingDefaults(20, "dpm++2m", AV(1.0, 1.0), AV(1.0, 1.0), 1.0, 1.0)
 
 
@@ -36,14 +38,14 @@ class MMDiffusionPreset(Preset):
     """One of the two published networks.
 
     Attributes:
-        title: Its name.
-        file: Of its weights.
-        upscaler_file: Of the weights that enlarge its frames.
-        judge: Its discriminator.
-        clips: What it makes.
-        enlarged: Height and width of enlarged frames.
-        enlarging_steps: Evaluations a frame that is enlarged.
-        method: How they are put together.
+        title: Name of the preset.
+        file: File of the network's weights.
+        upscaler_file: File of the super-resolution network's weights.
+        judge: The discriminator.
+        clips: Format of the clips.
+        enlarged: Height and width of upscaled frames.
+        enlarging_steps: Evaluations per upscaled frame.
+        method: Order in which models and guidance are combined.
     """
 
     title: str
@@ -56,51 +58,51 @@ class MMDiffusionPreset(Preset):
     method: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
     @property
+    @override
     def name(self) -> str:
-        """``title``."""
         return self.title
 
     @property
     def base(self) -> CheckpointRef:
-        """The joint network."""
+        """Checkpoint of the joint network."""
         return _published("sound and video", self.file, 0.5)
 
     @property
     def upscaler(self) -> CheckpointRef:
-        """The network that enlarges frames."""
+        """Checkpoint of the super-resolution network."""
         return _published("enlarging", self.upscaler_file, 1.2)
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """The network and the discriminator; frames are enlarged on demand only."""
+        """Checkpoints of the network and the discriminator; the upscaler is loaded on demand."""
         return (self.base, self.judge.component)
 
     @property
+    @override
     def form(self) -> ClipSpec:
-        """``clips``."""
         return self.clips
 
     @property
     def memory(self) -> float:
-        """The network, and the attention of one clip."""
+        """Rough memory requirement in GB: the network, and the attention of one clip."""
         return 3.0
 
     @property
+    @override
     def remark(self) -> str:
-        """It is asked for nothing, and can make its frames larger."""
         height, width = self.enlarged
         return f"reads no prompts; --size {height}x{width} wants {self.upscaler_file} too"
 
     def sampling(self) -> SamplingDefaults:
-        """20 steps."""
+        """Return 20 steps of the second-order multistep solver."""
         return USUAL
 
     def as_released(self) -> "MMDiffusionPreset":
-        """Bounded logit, the released DPM-Solver++."""
+        """Return the preset with a bounded logit and the released DPM-Solver++."""
         return replace(self, judge=ClampedDiscriminator(self.judge), method=OfficialMMDiffusion())
 
     def pair(self, options: BuildOptions) -> JointSystem:
-        """Nothing is loaded yet; a size of ``enlarged`` has the frames enlarged.
+        """Return the system, nothing loaded yet; a size of ``enlarged`` upscales the frames.
 
         Raises:
             UserError: The network has no such option.
@@ -130,13 +132,13 @@ class MMDiffusionPreset(Preset):
 
 
 class MMDiffusionSystem(PretrainedSystem):
-    """One network, and perhaps one that enlarges its frames.
+    """System of one joint network, optionally with a super-resolution network.
 
     Args:
-        facts: As of ``PretrainedSystem``.
-        options: How they are built.
-        preset: Which.
-        upscaler: The network that enlarges; None leaves frames as they are.
+        facts: Description of the preset.
+        options: Options the system is built with.
+        preset: The preset.
+        upscaler: Checkpoint of the super-resolution network; None leaves frames as they are.
     """
 
     def __init__(
@@ -151,25 +153,25 @@ class MMDiffusionSystem(PretrainedSystem):
         self._upscaler = upscaler
 
     @property
+    @override
     def prompted(self) -> bool:
-        """It reads no prompts."""
         return False
 
     @property
     def independent(self) -> bool:
-        """One network makes both, seeing both."""
+        """Whether the modalities are independent: no, one network makes both."""
         return False
 
     @property
     def form(self) -> ClipSpec:
-        """The one form it makes, before frames are enlarged."""
+        """Format of the clips before upscaling."""
         return self._preset.form
 
     def expect(self, demand: Requirements) -> list[str]:
-        """Refuse prompts, and name every missing file.
+        """Refuse prompts, and check that all files are here.
 
         Raises:
-            UserError: Either is the case.
+            UserError: There is a prompt, or files are missing.
         """
         name = self._facts.name
         for prompt in (demand.prompt, demand.negative):
@@ -184,7 +186,7 @@ class MMDiffusionSystem(PretrainedSystem):
         ]
 
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
-        """The network with windows, and noise of enlarging, drawn from ``seeds``."""
+        """Load the network; its attention windows and upscaling noise are drawn from ``seeds``."""
         from mmdisco.adapters.mmdiffusion.model import MMDiffusion
         from mmdisco.adapters.mmdiffusion.super_resolution import Enlarged, FrameDenoiser, Upscaler
 
@@ -219,7 +221,7 @@ class MMDiffusionSystem(PretrainedSystem):
 
 
 def _published(role: str, file: str, gigabytes: float) -> CheckpointRef:
-    """A published file, or the folder that it was converted to."""
+    """Refer to a published file, or to the folder that it was converted to."""
     converted = (f"{file}.converted/model.safetensors", f"{file}.converted/config.json")
     return CheckpointRef(
         role=role,

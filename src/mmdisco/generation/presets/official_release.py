@@ -1,7 +1,7 @@
-"""Runs as the released code puts them together, for those who want its results.
+"""Runs that combine models as the released code does, to reproduce its results.
 
-What it does at random (dropout of VideoCrafter2's network, the noise after Auffusion's sounds, the
-windows of MM-Diffusion) and its one stream of random numbers are not repeated.
+Its random parts (dropout of VideoCrafter2's network, the noise after Auffusion's sounds, the
+windows of MM-Diffusion) and its single stream of random numbers are not reproduced.
 """
 
 from dataclasses import dataclass, field
@@ -29,16 +29,16 @@ ROWS: Final = 1000
 
 @dataclass(frozen=True)
 class ReleasedTime(TimestepSpacing):
-    """The timesteps k · (1000 // N) + offset for k = N − 1, …, 0: diffusers' "leading" spacing.
+    """Timesteps k · (1000 // N) + offset for k = N − 1, …, 0: diffusers' "leading" spacing.
 
     Attributes:
-        offset: Of every timestep.
+        offset: Added to every timestep.
     """
 
     offset: int = 1
 
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """Their place on a path of 1000 rows."""
+        """Return the positions of the timesteps on a path of 1000 rows."""
         if not 1 <= steps < ROWS:
             raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
         k = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
@@ -47,10 +47,10 @@ class ReleasedTime(TimestepSpacing):
 
 @dataclass(frozen=True)
 class TrailingSpacing(TimestepSpacing):
-    """The timesteps 1000 k / N − 1, rounded, for k = N, …, 1: diffusers' "trailing" spacing."""
+    """Timesteps 1000 k / N − 1, rounded, for k = N, …, 1: diffusers' "trailing" spacing."""
 
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """Their place on a path of 1000 rows."""
+        """Return the positions of the timesteps on a path of 1000 rows."""
         if not 1 <= steps < ROWS:
             raise UserError(f"{steps} sampling steps: ask for 1 to {ROWS - 1}")
         k = torch.arange(steps, 0, -1, dtype=torch.float64)
@@ -61,19 +61,19 @@ class TrailingSpacing(TimestepSpacing):
 class JointInsideCFG(GuidanceOrder):
     """Joint guidance inside classifier-free guidance, by DDPM at the released timesteps.
 
-    The discriminator is run with the captions and without, and its gradient is extrapolated like
-    the noise. The solvers are the method's own; those of the settings are not used.
+    The discriminator is run with and without captions, and its gradient is extrapolated like the
+    noise. The solvers are the release's own; those of the settings are not used.
 
     Attributes:
-        grid: The timesteps.
-        clip_sample: Whether predicted clean latents are cut off at ±1.
+        grid: Spacing of the timesteps.
+        clip_sample: Whether predicted clean latents are clipped to ±1.
     """
 
     grid: TimestepSpacing = field(default_factory=ReleasedTime)
     clip_sample: AV[bool] = field(default_factory=lambda: AV(audio=False, video=False))
 
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """At the timesteps of ``grid``, in strides of 1000 // N."""
+        """Build a DDPM sampler at the timesteps of ``grid``, in strides of 1000 // N."""
         schedules = model.schedules
         solvers = each(_strided, schedules, self.clip_sample)
         steps, resamples = settings.steps, settings.resamples
@@ -86,10 +86,10 @@ class JointInsideCFG(GuidanceOrder):
         settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """Classifier-free guidance of both.
+        """Apply classifier-free guidance to the jointly guided base models.
 
         Raises:
-            UserError: The gradient is to be held, which the release does not.
+            UserError: The gradient is to be held over several steps, which the release does not do.
         """
         if settings.asking != NoReuse():
             raise UserError(
@@ -106,13 +106,13 @@ def _strided(schedule: NoiseSchedule, clip_sample: bool) -> Solver:  # noqa: FBT
 
 @dataclass(frozen=True)
 class OfficialMMDiffusion(GuidanceOrder):
-    """MM-Diffusion's: the released DPM-Solver++, asking at whole timesteps.
+    """Order of MM-Diffusion: the released DPM-Solver++, evaluated at integer timesteps.
 
-    Its solver is its own; that of the settings is not used.
+    The solver of the settings is not used.
     """
 
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """``released_sampler``."""
+        """Build the released sampler."""
         return released_sampler(model.schedules, settings.steps)
 
     def denoiser(
@@ -122,7 +122,7 @@ class OfficialMMDiffusion(GuidanceOrder):
         settings: SamplerConfig,
         null: AV[Conditioning],
     ) -> JointDenoiser:
-        """Joint guidance; the network reads no prompts."""
+        """Add joint guidance only; the network reads no prompts."""
         asking = settings.asking.begin()
         guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
         return AtTrainedTimes(guided, model.schedules)

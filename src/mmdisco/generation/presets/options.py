@@ -1,4 +1,4 @@
-"""What may be asked of how a preset is built, and where its files are. Loads no model."""
+"""Options that a preset is built with, among them the place of its files. Loads no model."""
 
 import os
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ _MOST_SIDE: Final = 8_192
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How a preset is built. ``None`` leaves a setting to the preset.
+    """Options that a preset is built with. ``None`` leaves a setting to the preset.
 
     Attributes:
-        weights: The folder of weights.
+        weights: Folder of weights.
         seconds: Length of the clips.
         size: Height and width of the frames, pixels.
-        fps: Frames a second.
-        dtype: What the networks compute in, a name of ``DTYPES``.
-        device: Where they compute, by torch's name.
+        fps: Frames per second.
+        dtype: Precision of the networks, a name of ``DTYPES``.
+        device: Device of the networks, by torch's name.
         offload: Whether networks wait in main memory until they are used.
-        vae_slicing: Whether autoencoders take the images of a batch one by one.
-        vae_tiling: Whether autoencoders take large images in tiles.
+        vae_slicing: Whether autoencoders process the images of a batch one by one.
+        vae_tiling: Whether autoencoders process large images in tiles.
 
     Raises:
         UserError: A value is out of its range.
@@ -74,17 +74,17 @@ class BuildOptions:
 
     @property
     def folder(self) -> Path:
-        """The folder of weights: as given, else of ``MMDISCO_WEIGHTS``, else ~/.cache/mmdisco."""
+        """Folder of weights: as given, else ``MMDISCO_WEIGHTS``, else ~/.cache/mmdisco."""
         if self.weights is not None:
             return self.weights.expanduser()
         named = os.environ.get(VARIABLE)
         return Path(named).expanduser() if named else Path.home() / ".cache" / "mmdisco"
 
     def torch_device(self) -> torch.device:
-        """The device.
+        """Return the torch device.
 
         Raises:
-            UserError: There is none of that name here.
+            UserError: This machine has none of that name.
         """
         try:
             device = torch.device(self.device)
@@ -95,7 +95,7 @@ class BuildOptions:
         return device
 
     def to_record(self) -> dict[str, Any]:
-        """All but the folder, for JSON."""
+        """Return everything but the folder, for JSON."""
         return {
             "seconds": None if self.seconds is None else str(self.seconds),
             "size": None if self.size is None else list(self.size),
@@ -109,7 +109,7 @@ class BuildOptions:
 
     @staticmethod
     def from_record(record: Mapping[str, Any], weights: Path | None) -> "BuildOptions":
-        """Undo ``to_record``."""
+        """Invert ``to_record``."""
         seconds, size, fps = record["seconds"], record["size"], record["fps"]
         return BuildOptions(
             weights=weights,

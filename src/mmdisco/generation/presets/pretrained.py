@@ -1,9 +1,11 @@
-"""What pairs of published weights have in common: files, discriminator, settings."""
+"""Systems of published weights: what they share of files, discriminator and settings."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
@@ -21,14 +23,14 @@ from mmdisco.generation.system import JointSystem, Requirements, SamplingDefault
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """What a preset tells its pair.
+    """Description of a preset for its system.
 
     Attributes:
-        name: Of the preset.
-        bases: The checkpoints of the models.
+        name: Name of the preset.
+        bases: Checkpoints of the base models.
         judge: The discriminator; None where none is published.
-        sampling: The settings to begin with.
-        method: How they are put together.
+        sampling: Default settings.
+        method: Order in which models and guidance are combined.
     """
 
     name: str
@@ -39,11 +41,11 @@ class PresetInfo:
 
 
 class PretrainedSystem(JointSystem):
-    """Models of published files, loaded at the first use and kept.
+    """System of published files, loaded at the first use and kept.
 
     Args:
-        facts: Which.
-        options: How they are built.
+        facts: Description of the preset.
+        options: Options the system is built with.
     """
 
     def __init__(self, facts: PresetInfo, options: BuildOptions) -> None:
@@ -51,21 +53,21 @@ class PretrainedSystem(JointSystem):
         self._options = options
 
     @property
+    @override
     def method(self) -> GuidanceOrder:
-        """That of the preset."""
         return self._facts.method
 
+    @override
     def sampling(self) -> SamplingDefaults:
-        """That of the preset."""
         return self._facts.sampling
 
     @property
     @abstractmethod
     def _schedules(self) -> AV[NoiseSchedule]:
-        """Of the models."""
+        """Return the noise schedules of the models."""
 
     def discriminator(self) -> Discriminator:
-        """On the device of the models.
+        """Load onto the device of the models.
 
         Raises:
             UserError: There is none, or its file is missing or damaged.
@@ -73,14 +75,14 @@ class PretrainedSystem(JointSystem):
         return self._judge
 
     def weight_hashes(self) -> Mapping[str, str]:
-        """Of every component that is here."""
+        """Return a checksum for every component that is here."""
         facts, options = self._facts, self._options
         judges = () if facts.judge is None else (facts.judge.component,)
         here = (one for one in (*facts.bases, *judges) if one.present(options))
         return {component.role: component.mark(options) for component in here}
 
     def _expect_files(self, demand: Requirements) -> None:
-        """Name every missing file that a demand needs, and refuse guidance where nothing guides."""
+        """Check that all needed files are here, and that guidance has a discriminator."""
         judge = self._facts.judge
         if demand.guided and judge is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Every preset by name."""
+"""All presets by name."""
 
 from fractions import Fraction
 from typing import Final
@@ -35,12 +35,12 @@ THREE_WIDE_SECONDS: Final = ClipSpec(Fraction(3), Fraction(8), (320, 576), 16_00
 
 
 def usual(guidance: AV[float], joint: AV[float]) -> SamplingDefaults:
-    """50 steps of DDPM, as the release has them."""
+    """Return the release's 50 steps of DDPM with the given scales."""
     return SamplingDefaults(50, "ddpm", guidance, joint, joint.audio, joint.video)
 
 
 def videocrafter2_as_released() -> NoiseSchedule:
-    """β linear in t, which is not how VideoCrafter2 was trained."""
+    """Return β linear in t, which is not how VideoCrafter2 was trained."""
     return linear(1000, 0.00085, 0.012)
 
 
@@ -108,14 +108,14 @@ PRESETS: Final[dict[str, Preset]] = {
         AUDIOLDM2_ZEROSCOPE,
     )
 }
-"""By name, in the order in which they are shown."""
+"""Presets by name, in the order of listings."""
 
 
 def preset(name: str) -> Preset:
-    """The preset of a name.
+    """Look up a preset by name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none of that name.
     """
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")

@@ -1,9 +1,11 @@
-"""Pairs of a text-to-sound and a text-to-video model."""
+"""Pairs of a text-to-audio and a text-to-video model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
@@ -30,15 +32,15 @@ class TextPreset(Preset):
     """Two models that read prompts.
 
     Attributes:
-        title: Its name.
-        audio: The model of sound.
-        video: The model of video.
-        judge: Its discriminator; None where none is published.
-        usual: The settings to begin with.
-        clips: What it makes.
-        gigabytes: Rough need of memory.
-        method: How they are put together.
-        released_video: The model of video as the released code samples it.
+        title: Name of the preset.
+        audio: Text-to-audio model.
+        video: Text-to-video model.
+        judge: The discriminator; None where none is published.
+        usual: Default settings.
+        clips: Format of the clips.
+        gigabytes: Rough memory requirement.
+        method: Order in which models and guidance are combined.
+        released_video: Video model as the released code samples it.
     """
 
     title: str
@@ -52,41 +54,41 @@ class TextPreset(Preset):
     released_video: BaseModelSpec[Video] | None = None
 
     @property
+    @override
     def name(self) -> str:
-        """``title``."""
         return self.title
 
     @property
     def bases(self) -> tuple[CheckpointRef, ...]:
-        """The checkpoints of the two models."""
+        """Checkpoints of the two models."""
         return (*self.audio.components, *self.video.components)
 
     @property
+    @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        """Those of the bases, and the discriminator's if there is one."""
         return self.bases if self.judge is None else (*self.bases, self.judge.component)
 
     @property
+    @override
     def form(self) -> ClipSpec:
-        """``clips``."""
         return self.clips
 
     @property
+    @override
     def memory(self) -> float:
-        """``gigabytes``."""
         return self.gigabytes
 
     @property
+    @override
     def remark(self) -> str:
-        """Whether a discriminator is missing."""
         return "" if self.judge else "no discriminator is published: --no-joint-guidance only"
 
+    @override
     def sampling(self) -> SamplingDefaults:
-        """``usual``."""
         return self.usual
 
     def as_released(self) -> "TextPreset":
-        """Bounded logit, joint guidance inside classifier-free guidance, the release's levels.
+        """Return the release's variant: bounded logit, joint guidance inside CFG, its noise levels.
 
         Raises:
             UserError: The release has no such pair.
@@ -100,8 +102,8 @@ class TextPreset(Preset):
             method=JointInsideCFG(),
         )
 
+    @override
     def pair(self, options: BuildOptions) -> JointSystem:
-        """Nothing is loaded yet."""
         for base in (self.audio, self.video):
             base.expect(options)
         facts = PresetInfo(self.name, self.bases, self.judge, self.usual, self.method)
@@ -109,13 +111,13 @@ class TextPreset(Preset):
 
 
 class TextSystem(PretrainedSystem):
-    """Two models that read prompts.
+    """System of two models that read prompts.
 
     Args:
-        facts: As of ``PretrainedSystem``.
-        options: How they are built.
-        bases: The models, to be loaded.
-        form: The clips they make.
+        facts: Description of the preset.
+        options: Options the system is built with.
+        bases: Specifications of the models.
+        form: Format of the clips.
     """
 
     def __init__(
@@ -130,25 +132,25 @@ class TextSystem(PretrainedSystem):
         self._form = form
 
     @property
+    @override
     def prompted(self) -> bool:
-        """Both read prompts."""
         return True
 
     @property
+    @override
     def independent(self) -> bool:
-        """They are two models."""
         return True
 
     @property
+    @override
     def form(self) -> ClipSpec:
-        """What the options ask for."""
         return self._form
 
     def expect(self, demand: Requirements) -> list[str]:
-        """Refuse guidance where nothing guides, and name every missing file.
+        """Check that guidance has a discriminator, and that all files are here.
 
         Raises:
-            UserError: Either is the case.
+            UserError: There is none, or files are missing.
         """
         self._expect_files(demand)
         judge = self._facts.judge
@@ -157,7 +159,7 @@ class TextSystem(PretrainedSystem):
         return [one_sided_note(judge)]
 
     def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
-        """Both models; they draw no random numbers."""
+        """Load both models; they draw no random numbers, so ``seeds`` has no effect."""
         return self._models
 
     @property

@@ -1,7 +1,7 @@
-"""What a caption may say of a scene, and in which words. The vocabulary is small and closed.
+"""Captions of scenes, in a small and closed vocabulary.
 
-A caption names the kind and some attributes, each by the toss of a coin; what it leaves out is
-free. Two captions with equal ``SceneWish`` mean the same, whatever their words.
+A caption names the kind and some attributes, each with a fixed probability; what it leaves out
+is free. Two captions with equal ``SceneWish`` mean the same, whatever their words.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ import numpy as np
 
 from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, Scene, SceneWish, Size
 
-_NAMED: Final = 0.4  # how often colour or size is named
-_COUNTED: Final = 0.25  # how often the number of events is
+_NAMED: Final = 0.4  # probability of naming colour or size
+_COUNTED: Final = 0.25  # probability of naming the number of events
 
-# {} is the thing with its adjectives and article, n the number of events in words.
+# {} is the object with its adjectives and article, n the number of events in words.
 _PATTERNS: Final = {
     ObjectKind.BALL: ("{} bouncing{n}", "{} bounces{n} on the floor", "{} drops and bounces{n}"),
     ObjectKind.DRUM: ("{} being hit{n}", "a mallet hits {}{n}", "{} is played{n} with a mallet"),
@@ -41,7 +41,7 @@ class Caption:
 
     Attributes:
         text: The words, lower case, no punctuation.
-        named: What they say; ``named.kind`` is always there, ``None`` elsewhere means free.
+        named: The attributes named; ``named.kind`` is always set, ``None`` elsewhere means free.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Caption:
 
 
 def draw_named(scene: Scene, rng: np.random.Generator) -> SceneWish:
-    """Choose what to say of ``scene``."""
+    """Choose the attributes of ``scene`` that a caption names."""
     colour, size, count = rng.uniform(size=3)
     return SceneWish(
         kind=scene.kind,
@@ -60,7 +60,7 @@ def draw_named(scene: Scene, rng: np.random.Generator) -> SceneWish:
 
 
 def draw_caption(named: SceneWish, rng: np.random.Generator) -> Caption:
-    """Say ``named`` in words drawn at random.
+    """Phrase ``named`` in words drawn at random.
 
     Raises:
         ValueError: ``named`` has no kind; a caption always names it.
@@ -76,7 +76,7 @@ def draw_caption(named: SceneWish, rng: np.random.Generator) -> Caption:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word a caption can contain, sorted."""
+    """Return every word a caption can contain, sorted."""
     phrases = [
         *(pattern.format("a", n="") for group in _PATTERNS.values() for pattern in group),
         *(word for group in (*_NOUNS.values(), *_SIZES.values()) for word in group),

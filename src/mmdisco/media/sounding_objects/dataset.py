@@ -15,7 +15,7 @@ from mmdisco.media.sounding_objects.sound import sound
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Example:
-    """One clip with what it shows.
+    """A clip with its ground truth.
 
     Attributes:
         clip: 16 frames of 64×64 at 10 fps and 25 600 samples at 16 kHz.
@@ -29,26 +29,26 @@ class Example:
 
 
 def example(seed: int, index: int) -> Example:
-    """Clip ``index`` of the data set ``seed``, with a caption that names what it likes."""
+    """Make clip ``index`` of the data set ``seed``, with a caption of random attributes."""
     rng = np.random.default_rng((seed, index))
     scene, caption = _described(rng)
     return Example(perform(scene, rng), scene, caption)
 
 
 def caption_of(seed: int, index: int) -> Caption:
-    """The caption of ``example(seed, index)``, without making the clip."""
+    """Return the caption of ``example(seed, index)``, without making the clip."""
     return _described(np.random.default_rng((seed, index)))[1]
 
 
 def example_of(named: SceneWish, seed: int, index: int) -> Example:
-    """Clip ``index`` of those that a caption saying exactly ``named`` describes."""
+    """Make clip ``index`` of those that a caption of exactly ``named`` describes."""
     rng = np.random.default_rng((seed, index))
     scene = draw_scene(rng, named)
     return Example(perform(scene, rng), scene, draw_caption(named, rng))
 
 
 def examples(seed: int, first: int = 0) -> Iterator[Example]:
-    """The data set ``seed`` from index ``first`` on; it does not end."""
+    """Yield the data set ``seed`` from index ``first`` on, without end."""
     return (example(seed, index) for index in count(first))
 
 
@@ -58,5 +58,5 @@ def _described(rng: np.random.Generator) -> tuple[Scene, Caption]:
 
 
 def perform(scene: Scene, rng: np.random.Generator) -> AudioVideo:
-    """Picture and sound of ``scene``; ``rng`` gives the noise and the phases of the sound."""
+    """Render video and sound of ``scene``; ``rng`` draws the noise and the phases of the sound."""
     return AudioVideo(audio=sound(scene, rng), video=render(scene))

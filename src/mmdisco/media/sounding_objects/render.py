@@ -1,8 +1,8 @@
-"""Pixels of a scene: 16 frames of 64×64, anti-aliased, each an instant (no motion blur).
+"""Pixels of a scene: 16 frames of 64×64, anti-aliased, without motion blur.
 
-Every shape is a signed distance in pixels, positive inside, whose coverage is clip(distance + ½).
-The sounding thing is the only strongly coloured one, the striker the only nearly black one; a lamp
-stands in the dark. Knows no sound.
+Every shape is a signed distance in pixels, positive inside, whose coverage is clip(distance +
+½). The sounding object is the only strongly coloured one, the striker the only nearly black
+one; a lamp stands in the dark. Independent of sound.
 """
 
 from collections.abc import Callable
@@ -42,9 +42,9 @@ BELL_HALF_WIDTH: Final = 1.3
 BELL_HEIGHT: Final = 2.2
 BELL_LIP: Final = 44.0  # y of a bell's lower edge
 STRIKER: Final = 3.2  # radius of the mallet's head and of the pendulum's bob, in pixels
-FADE: Final = 0.25  # seconds in which a flash fades, in a straight line
-LAMP_DARK: Final = 0.35  # how bright a lamp's bulb is when off, against its brightest flash
-LAMP_GLOW: Final = 0.75  # of the room around it at the brightest flash
+FADE: Final = 0.25  # seconds of a flash's linear fade
+LAMP_DARK: Final = 0.35  # brightness of a lamp's bulb when off, relative to its brightest flash
+LAMP_GLOW: Final = 0.75  # glow of the room around it at the brightest flash
 
 
 def _rgb(red: float, green: float, blue: float) -> Paint:
@@ -62,7 +62,7 @@ _Y, _X = (np.mgrid[0:SIDE, 0:SIDE] + 0.5).astype(np.float32)
 
 
 def render(scene: Scene) -> Video:
-    """The picture track of ``scene``."""
+    """Render the video of ``scene``."""
     times = np.arange(FRAMES) / float(FRAME_RATE)
     frames = _DRAW[scene.kind](scene, times)
     pixels = np.ascontiguousarray(np.moveaxis(np.clip(frames, 0, 1), 0, -1), np.float32)
@@ -72,7 +72,7 @@ def render(scene: Scene) -> Video:
 def flash_brightness(
     times: npt.NDArray[np.float64], onsets: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """1 at an onset, falling in a straight line to 0 within ``FADE``; shape (times, onsets)."""
+    """Return 1 at an onset, falling linearly to 0 within ``FADE``; shape (times, onsets)."""
     since = times[:, None] - onsets
     return np.where(since >= 0, np.clip(1 - since / FADE, 0, 1), 0)
 
@@ -86,7 +86,7 @@ def _coverage(depth: Plane) -> Plane:
 
 
 def _paint(canvas: Paint, coverage: Plane, colour: Paint) -> Paint:
-    """``canvas`` with ``colour`` laid over it; a still canvas becomes frames if coverage moves."""
+    """Blend ``colour`` over ``canvas``; a still canvas becomes frames if coverage moves."""
     return canvas + coverage * (colour - canvas)
 
 
@@ -99,7 +99,7 @@ def _line(
     end: tuple[Places | float, Places | float],
     half_width: float,
 ) -> Plane:
-    """A straight bar between two points."""
+    """Return the signed distance of a straight bar between two points."""
     (x0, y0), (x1, y1) = start, end
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((_X - x0) * dx + (_Y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
@@ -107,12 +107,12 @@ def _line(
 
 
 def _shade(colour: Colour, light: Plane) -> Paint:
-    """The colour under ``light``: darker away from it, hue and saturation kept."""
+    """Return the colour under ``light``: darker away from it, hue and saturation kept."""
     return _rgb(*PALETTE[colour]) * light
 
 
 def _room(scene: Scene, wall: Paint, floor: float) -> Paint:
-    """An empty room: a wall, and the ground from y = ``floor`` down."""
+    """Paint an empty room: a wall, and the ground from y = ``floor`` down."""
     backdrop = scene.backdrop
     tint = wall * (1 + backdrop.warmth * _WARM) * backdrop.brightness
     canvas = np.broadcast_to(tint.astype(np.float32), (3, 1, SIDE, SIDE))
@@ -159,7 +159,7 @@ def _drum(scene: Scene, times: npt.NDArray[np.float64]) -> Paint:
 
 
 def bell_half_width(height: Plane) -> Plane:
-    """Half width of a bell of radius 1 at ``height``, 0 at the crown and 1 at the lip."""
+    """Return a bell's half width, for radius 1, at ``height``: 0 at the crown, 1 at the lip."""
     down = np.clip(height, 0, 1)
     dome = np.sqrt(1 - (1 - down) ** 2)
     return (0.8 * dome + (BELL_HALF_WIDTH - 0.8) * down**5).astype(np.float32)

@@ -1,11 +1,11 @@
-"""What happens in a clip of "sounding objects": kind, colour, size and the instants of contact.
+"""Scenes of "sounding objects": kind, colour, size and the times of contact.
 
-A scene is drawn from a random generator and holds everything that pixels and sound are made from,
-so that both agree by construction. Knows no pixel and no sample.
+A scene is drawn from a random generator and holds everything that pixels and sound are made
+from, so that both agree by construction. Independent of pixels and samples.
 
 All motion is uniformly accelerated: between contacts P seconds apart the striker (ball, mallet,
-pendulum) leaves the surface with speed v = ½ a P, at most √(2 a H), and rests at distance H if it
-gets there. Contact instants can therefore be solved for between frames.
+pendulum) leaves the surface with speed v = ½ a P, at most √(2 a H), and rests at distance H if
+it gets there. Contact times can therefore be solved for between frames.
 """
 
 import math
@@ -32,13 +32,13 @@ LAST_EVENT: Final = 1.40
 LEAST_GAP: Final = 0.28
 MOST_EVENTS: Final = 4
 
-# Of the frames in a clip the last is shown at 1.5 s; a contact after LAST_EVENT could be heard but
-# not seen, so the next one has to come after the clip.
+# The last frame of a clip is shown at 1.5 s; a contact after LAST_EVENT could be heard but not
+# seen, so the next one has to come after the clip.
 _AFTER_THE_CLIP: Final = 1.62
 
 
 class ObjectKind(Enum):
-    """What makes the sound."""
+    """The object that makes the sound."""
 
     BALL = "ball"
     DRUM = "drum"
@@ -47,7 +47,7 @@ class ObjectKind(Enum):
 
 
 class Colour(Enum):
-    """The colour of the sounding thing, and with it the timbre: see ``objects.sound``."""
+    """Colour of the sounding object, which determines its timbre: see ``sound``."""
 
     RED = "red"
     YELLOW = "yellow"
@@ -56,22 +56,22 @@ class Colour(Enum):
 
 
 class Size(Enum):
-    """How big the sounding thing is, and with it how low it sounds."""
+    """Size of the sounding object, which determines its pitch."""
 
     SMALL = "small"
     MEDIUM = "medium"
     LARGE = "large"
 
 
-# Radii in pixels. The gaps between the ranges make the class of a radius a matter of measurement,
-# not of taste.
+# Radii in pixels. The gaps between the ranges make the class of a radius measurable, not a matter
+# of taste.
 RADII: Final = {Size.SMALL: (5.5, 6.3), Size.MEDIUM: (8.0, 9.0), Size.LARGE: (11.2, 12.2)}
 
 # Pixels/s² of each striker, and the range of its rest distance in pixels.
 ACCELERATION: Final = {ObjectKind.BALL: 330.0, ObjectKind.DRUM: 500.0, ObjectKind.BELL: 450.0}
 _REST: Final = {ObjectKind.DRUM: (10.0, 22.0), ObjectKind.BELL: (9.5, 18.0)}
 _FALL: Final = (0.5, 0.86)  # seconds a ball would fly if it came back as fast as it arrives
-_BOUNCE: Final = (0.65, 0.97)  # length of a flight against the one before
+_BOUNCE: Final = (0.65, 0.97)  # length of a flight relative to the one before
 _COUNTS: Final = (0.3, 0.3, 0.25, 0.15)
 
 
@@ -81,8 +81,8 @@ class Event:
 
     Attributes:
         time: Seconds after the first frame.
-        speed: Speed of the contact, or brightness of the flash, against the greatest of its kind;
-            in (0, 1].
+        speed: Speed of the contact, or brightness of the flash, relative to the greatest of its
+            kind; in (0, 1].
     """
 
     time: float
@@ -91,10 +91,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """What differs from clip to clip and makes no sound.
+    """Properties that differ from clip to clip and make no sound.
 
     Attributes:
-        place: Where the thing stands, in [0, 1] from leftmost to rightmost.
+        place: Position of the object, in [0, 1] from leftmost to rightmost.
         drift: Sideways speed of a ball, pixels/s.
         brightness: Factor of the background, around 1.
         warmth: Tint of the background, in [−1, 1].
@@ -108,16 +108,16 @@ class Backdrop:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The ground truth of one clip.
+    """Ground truth of one clip.
 
     Attributes:
-        kind: What makes the sound.
+        kind: The object that makes the sound.
         colour: Its colour and timbre.
         size: Its size class.
         radius: Its size in pixels, within ``RADII[size]``.
-        events: In order of time; one to ``MOST_EVENTS``.
+        events: Events in order of time; one to ``MOST_EVENTS``.
         rest: Distance at which the striker rests, in pixels; 0 for a lamp.
-        following: When the next contact would be, after the clip; infinite if none.
+        following: Time of the next contact, after the clip; infinite if none.
         backdrop: The rest of the picture.
     """
 
@@ -133,7 +133,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class SceneWish:
-    """What is asked of a scene; ``None`` leaves it free."""
+    """Constraints on a scene; ``None`` leaves an attribute free."""
 
     kind: ObjectKind | None = None
     colour: Colour | None = None
@@ -142,12 +142,12 @@ class SceneWish:
 
 
 def size_of(radius: float) -> Size:
-    """The size class whose middle is nearest in ratio."""
+    """Return the size class whose middle is nearest in ratio."""
     return min(RADII, key=lambda size: abs(math.log(radius / math.sqrt(math.prod(RADII[size])))))
 
 
 def draw_scene(rng: np.random.Generator, wish: SceneWish) -> Scene:
-    """Draw what ``wish`` leaves free, every part independently of the others."""
+    """Draw the attributes that ``wish`` leaves free, each independently of the others."""
     kind = wish.kind or _choose(rng, ObjectKind)
     colour = wish.colour or _choose(rng, Colour)
     size = wish.size or _choose(rng, Size)
@@ -164,7 +164,7 @@ def draw_scene(rng: np.random.Generator, wish: SceneWish) -> Scene:
 
 
 def distance(scene: Scene, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Distance of the striker from what it strikes at ``times``, in pixels, of the same shape."""
+    """Return the striker's distance from the surface at ``times``, in pixels, same shape."""
     acceleration = ACCELERATION[scene.kind]
     contacts = np.array([-math.inf, *(event.time for event in scene.events), scene.following])
     after = np.searchsorted(contacts[1:-1], times, side="right") + 1
@@ -178,7 +178,7 @@ def distance(scene: Scene, times: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
 def _launch_speed(
     flight: npt.NDArray[np.float64], acceleration: float, rest: float
 ) -> npt.NDArray[np.float64]:
-    """v = ½ a P of a flight of P seconds, at most what reaches the rest distance."""
+    """Return v = ½ a P of a flight of P seconds, at most what reaches the rest distance."""
     return np.minimum(acceleration * flight / 2, math.sqrt(2 * acceleration * rest))
 
 
@@ -191,14 +191,14 @@ _Draft = tuple[tuple[Event, ...], float, float]
 
 
 def _free_times(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
-    """Uniform over all sets of ``count`` instants that keep the least gap."""
+    """Draw uniformly among all sets of ``count`` times that keep the least gap."""
     gaps = LEAST_GAP * np.arange(count)
     slack = LAST_EVENT - FIRST_EVENT - gaps[-1]
     return FIRST_EVENT + np.sort(rng.uniform(0, slack, count)) + gaps
 
 
 def _draw_ball(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
-    """A dropped ball whose flights get shorter; drawn until it bounces ``count`` times."""
+    """Draw a dropped ball whose flights get shorter, until it bounces ``count`` times."""
     while True:
         first, fall = rng.uniform(FIRST_EVENT, LAST_EVENT), rng.uniform(*_FALL)
         times, flights = [first], [fall]
@@ -213,7 +213,7 @@ def _draw_ball(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft
 
 
 def _draw_struck(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
-    """A mallet or pendulum that strikes at free times from a height of its own."""
+    """Draw a mallet or pendulum that strikes at free times from a height of its own."""
     times, rest = _free_times(rng, count), rng.uniform(*_REST[kind])
     waits = np.diff(times, prepend=-math.inf)
     speeds = _launch_speed(waits, ACCELERATION[kind], rest)
@@ -223,7 +223,7 @@ def _draw_struck(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Dra
 
 
 def _draw_lamp(rng: np.random.Generator, kind: ObjectKind, count: int) -> _Draft:
-    """Flashes at free times, each of its own brightness."""
+    """Draw flashes at free times, each of its own brightness."""
     del kind
     times = _free_times(rng, count)
     return tuple(Event(float(t), rng.uniform(0.5, 1.0)) for t in times), 0.0, math.inf

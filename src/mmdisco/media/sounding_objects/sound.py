@@ -1,8 +1,8 @@
-"""Sound of a scene: one strike of the thing's timbre and pitch at every contact.
+"""Sound of a scene: one strike of the object's timbre and pitch at every contact.
 
-Colour chooses the spectrum (which partials, how long they ring), size the fundamental, kind the
-envelope and the noise of the strike, speed the loudness. A new strike damps the one before. Knows
-no pixel.
+Colour determines the spectrum (the partials and their decay), size the fundamental, kind the
+envelope and the noise of the strike, speed the loudness. A new strike damps the one before.
+Independent of pixels.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mmdisco.media.clip import Audio, Waveform
 from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, SAMPLES, Colour, ObjectKind, Scene
 
-FUNDAMENTAL: Final = 430.0  # Hz of a thing of MIDDLE_RADIUS pixels
+FUNDAMENTAL: Final = 430.0  # Hz of an object of MIDDLE_RADIUS pixels
 MIDDLE_RADIUS: Final = 8.5
 PITCH_EXPONENT: Final = 1.35
 _LOUDEST: Final = 0.35
@@ -24,11 +24,11 @@ _LONGEST: Final = 1.0  # seconds after which no strike is heard
 
 @dataclass(frozen=True, slots=True)
 class Timbre:
-    """The spectrum of a material.
+    """Spectrum of a material.
 
     Attributes:
-        partials: Frequencies against the fundamental.
-        amplitudes: Of those partials, with unit sum of squares.
+        partials: Frequencies relative to the fundamental.
+        amplitudes: Amplitudes of the partials, with unit sum of squares.
         ring: Factor of the decay time.
     """
 
@@ -58,11 +58,11 @@ TIMBRES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """How a kind sounds in time.
+    """Envelope of a kind's sound.
 
     Attributes:
         decay: Seconds in which a ringing tone falls to 1/e; of a beep, seconds until it stops.
-        noise: Loudness of the strike's noise against the tone.
+        noise: Loudness of the strike's noise relative to the tone.
         noise_decay: Seconds in which the noise falls to 1/e.
         beep: Whether the tone is held and then stops.
     """
@@ -82,12 +82,12 @@ ENVELOPES: Final = {
 
 
 def fundamental(radius: float) -> float:
-    """f₀ in Hz of a thing of ``radius`` pixels: the bigger, the lower."""
+    """Return f₀ in Hz of an object of ``radius`` pixels: the bigger, the lower."""
     return FUNDAMENTAL * (MIDDLE_RADIUS / radius) ** PITCH_EXPONENT
 
 
 def sound(scene: Scene, rng: np.random.Generator) -> Audio:
-    """The sound track of ``scene``; ``rng`` gives phases and noise."""
+    """Synthesise the sound of ``scene``; ``rng`` draws phases and noise."""
     waveform = rng.normal(0, _HISS, SAMPLES).astype(np.float32)
     strike = _strike(scene, rng)
     onsets = [round(event.time * SAMPLE_RATE) for event in scene.events]
@@ -101,7 +101,7 @@ def sound(scene: Scene, rng: np.random.Generator) -> Audio:
 
 
 def _strike(scene: Scene, rng: np.random.Generator) -> Waveform:
-    """One strike at full speed, root mean square about ½ at its loudest."""
+    """Synthesise one strike at full speed, root mean square about ½ at its loudest."""
     envelope, timbre = ENVELOPES[scene.kind], TIMBRES[scene.colour]
     t = np.arange(int(_LONGEST * SAMPLE_RATE), dtype=np.float32) / SAMPLE_RATE
     frequencies = fundamental(scene.radius) * np.array(timbre.partials, np.float32)
@@ -115,5 +115,5 @@ def _strike(scene: Scene, rng: np.random.Generator) -> Waveform:
 
 
 def _held(t: npt.NDArray[np.floating[Any]], until: float) -> npt.NDArray[np.floating[Any]]:
-    """1 until shortly before ``until``, then 0 within 15 ms."""
+    """Return 1 until shortly before ``until``, then fall to 0 within 15 ms."""
     return np.clip((until - t) / 0.015, 0, 1)

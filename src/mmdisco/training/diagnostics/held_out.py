@@ -1,4 +1,4 @@
-"""What a discriminator of prepared clips is examined on: the clips that were held out."""
+"""Held-out clips of a prepared folder, on which a discriminator is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 @dataclass(frozen=True)
 class HeldOutClips:
-    """Held-out clips of a prepared folder with the bases they are for.
+    """Held-out clips of a prepared folder with the base models of their discriminator.
 
     Attributes:
-        inputs: Clips and fakes.
-        pair: Whose bases.
-        model: The bases, loaded.
+        inputs: Clips and fake pairs.
+        pair: System of the base models.
+        model: The base models, loaded.
     """
 
     inputs: TrainingData
@@ -35,10 +35,10 @@ class HeldOutClips:
 
     @staticmethod
     def load(data: Path, fakes: Path, weights: Path | None) -> "HeldOutClips":
-        """Read all but latents.
+        """Read everything but latents.
 
         Raises:
-            UserError: Something is missing, does not fit, or fewer than two clips are held out.
+            UserError: A file is missing or does not fit, or fewer than two clips are held out.
         """
         inputs = TrainingData.read(TrainingConfig(data, fakes, Path(), weights))
         if len(inputs.clips.captions["validation"]) < 2:
@@ -47,10 +47,10 @@ class HeldOutClips:
         return HeldOutClips(inputs, pair, pair.model())
 
     def discriminator(self, name: str) -> AudioVideoDiscriminator:
-        """One that was trained for these bases, from its folder or the hub.
+        """Load a discriminator trained for these base models, from its folder or the hub.
 
         Raises:
-            UserError: It is not there, or reads other latents.
+            UserError: It is missing, or reads other latents.
         """
         network = PretrainedDiscriminator.from_pretrained(name).network
         self.pair.expect_fitting(network.config, self.inputs.clips.preset)
@@ -59,13 +59,13 @@ class HeldOutClips:
     def examiner(
         self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
     ) -> DiagnosticsRunner:
-        """Held-out clips against fakes, and against their own sounds exchanged.
+        """Compare held-out clips with fake pairs, and with shuffled sounds of their own.
 
         Args:
-            pairs: Of each, at most.
-            levels: Noise levels of each path.
-            watch: Called after each level of an examination.
-            kept: Folder where answers of the bases are kept for the next time.
+            pairs: Maximum number of pairs of each kind.
+            levels: Noise levels of each coupling.
+            watch: Called after each level of a measurement.
+            kept: Folder that caches predictions of the base models.
         """
         if pairs < 2:
             raise UserError(f"{pairs} held-out pairs: ask for at least 2")

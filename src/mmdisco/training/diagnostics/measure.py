@@ -1,6 +1,6 @@
-"""A discriminator examined on held-out pairs along paths of noise levels.
+"""Diagnostics of a discriminator on held-out pairs along couplings of noise levels.
 
-Held-out pairs at one noise level, always with the same noise; a network's logits of them.
+Pairs at one noise level always get the same noise.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,18 +37,18 @@ from mmdisco.training.diagnostics.scores import (
     reliability,
 )
 
-CHUNK: Final = 32  # pairs that a network is shown at once
-STREAM: Final = 2**31  # of random numbers that no step of training draws from
+CHUNK: Final = 32  # pairs in a batch
+STREAM: Final = 2**31  # a stream of random numbers that no step of training draws from
 
 
 def add_noise(pairs: Pairs, path: LevelCoupling, u: float, seed: int) -> Iterator[NoisedPairs]:
-    """The pairs at one place of a path, some at a time.
+    """Add noise to pairs at one place of a coupling, batch by batch.
 
     Args:
-        pairs: Any number of them.
-        path: Of pairs of noise levels.
-        u: The place, from 0 to 1.
-        seed: Of the noise, which also depends on ``u``.
+        pairs: Any number of pairs.
+        path: Coupling of the noise levels.
+        u: Place, from 0 to 1.
+        seed: Seed of the noise, which also depends on ``u``.
     """
     generator = seeded_generator(seed, STREAM + round(u * 2**20))
     for first in range(0, len(pairs), CHUNK):
@@ -62,7 +62,7 @@ def add_noise(pairs: Pairs, path: LevelCoupling, u: float, seed: int) -> Iterato
 def logits(
     network: Discriminator, pairs: Pairs, path: LevelCoupling, u: float, seed: int
 ) -> Tensor:
-    """The logit of every pair at one place of a path, (n,), on the CPU."""
+    """Compute the logit of every pair at one place of a coupling, (n,), on the CPU."""
     return torch.cat(
         [
             network(one.z_t, one.level, one.pairs.cond.map(lambda cond: cond.pooled)).cpu()
@@ -73,11 +73,11 @@ def logits(
 
 @dataclass(frozen=True)
 class RealVsOther:
-    """Real pairs and what they are told from.
+    """Real pairs and the negatives they are compared with.
 
     Attributes:
-        real: Held out from training.
-        other: Likewise.
+        real: Real pairs held out from training.
+        other: Negatives, held out too.
     """
 
     real: Pairs
@@ -85,7 +85,7 @@ class RealVsOther:
 
     @staticmethod
     def drawn(real: PairSource, other: PairSource, count: int, seed: int) -> "RealVsOther":
-        """``count`` pairs of either source."""
+        """Draw ``count`` pairs from each source."""
         return RealVsOther(
             real.draw(count, seeded_generator(seed, 0)),
             other.draw(count, seeded_generator(seed, 1)),
@@ -94,15 +94,15 @@ class RealVsOther:
 
 @dataclass(frozen=True)
 class DiagnosticsRunner:
-    """What a discriminator is examined on.
+    """Runner of all measurements of a discriminator.
 
     Attributes:
-        base: The frozen base whose noise its gradient completes.
-        paths: By name.
-        real: Real pairs for the errors of the noise.
-        against: By what real pairs are told from, as in ``fake`` and ``shuffled``.
-        levels: How many levels, at equal steps of u.
-        seed: Of the noise.
+        base: Frozen base models whose noise prediction its gradient corrects.
+        paths: Couplings by name.
+        real: Real pairs for the errors of the predicted noise.
+        against: Comparisons by the kind of negatives, as ``fake`` and ``shuffled``.
+        levels: Number of levels, at equal steps of u.
+        seed: Seed of the noise.
         watch: Called after each level.
     """
 
@@ -119,7 +119,7 @@ class DiagnosticsRunner:
             raise UserError(f"{self.levels} noise levels: ask for at least 2")
 
     def examine(self, network: Discriminator) -> Diagnostics:
-        """All measures of a frozen network."""
+        """Measure a frozen network in every respect."""
         counts = {"real": len(self.real)}
         for name, one in self.against.items():
             counts |= {f"real against {name}": len(one.real), name: len(one.other)}
@@ -169,13 +169,13 @@ class DiagnosticsRunner:
 
 
 def paths_of(path: LevelCoupling, *, one_sided: bool) -> dict[str, LevelCoupling]:
-    """The paths that sampling walks: ``joint``, and where one side can be given, those."""
+    """Return the couplings of sampling: ``joint``, and if supported those with a given side."""
     given = {"given video": CleanVideo(path), "given audio": CleanAudio(path)}
     return {"joint": path, **(given if one_sided else {})}
 
 
 def errors_of(network: Discriminator, base: JointDenoiser, some: NoisedPairs) -> dict[str, Tensor]:
-    """‖ε − ε̂‖² of each pair, by the base alone and guided, (n, 2), for each side with noise."""
+    """Compute ‖ε − ε̂‖² of each pair, unguided and guided, (n, 2), for each noisy modality."""
     z_t, cond = some.z_t, some.pairs.cond
     with torch.no_grad():
         own = base.predict_noise(z_t, some.level, cond)

@@ -1,8 +1,6 @@
-"""What is known of a discriminator's health: typed, and in JSON's types.
+"""Report of a discriminator's diagnostics: as values, JSON, a plot, and Markdown tables.
 
-The report as a picture: telling apart, calibration and gain, by noise level.
-
-The report in words: Markdown tables, a row for each noise level.
+The plot shows accuracy, calibration and gain by noise level; the tables have a row for each level.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +20,15 @@ SIDES = ("audio", "video")
 
 @dataclass(frozen=True)
 class BinaryScores:
-    """How real pairs are told from others at one noise level.
+    """Binary classification of real pairs against others at one noise level.
 
     Attributes:
-        accuracy: Mean share of right signs of the logit on both sides.
-        ranking: Chance that the real one of two has the larger logit; 0.5 tells nothing.
-        calibration_error: Between what sigmoid(h) says and the share of real pairs, 0 to 1. Few
-            pairs a bin make it larger than it is.
-        cross_entropy: 2 ln 2 where nothing is told.
+        accuracy: Balanced accuracy of the logit's sign.
+        ranking: Area under the ROC curve: probability that the real one of two has the larger
+            logit; 0.5 is chance.
+        calibration_error: Difference between sigmoid(h) and the share of real pairs, 0 to 1. Few
+            pairs per bin bias it upwards.
+        cross_entropy: 2 ln 2 for a constant logit of 0.
         logit_real: Mean logit of the real pairs.
         logit_other: Mean logit of the others.
     """
@@ -48,7 +47,7 @@ class Denoising:
 
     Attributes:
         log_snr: ln(α²/σ²) of this modality.
-        base: ‖ε − ε_base‖² by the base alone: a sum over a latent's elements, a mean over pairs.
+        base: ‖ε − ε_base‖², unguided: a sum over a latent's elements, a mean over pairs.
         guided: The same with the discriminator's gradient, at a joint scale of 1.
         error: Standard error of the mean of their difference.
     """
@@ -60,19 +59,19 @@ class Denoising:
 
     @property
     def gain(self) -> float:
-        """What the gradient takes from the error; below 0 it does harm."""
+        """Reduction of the error by the gradient; negative where the gradient does harm."""
         return self.base - self.guided
 
 
 @dataclass(frozen=True)
 class LevelDiagnostics:
-    """All that was measured at one place of a path.
+    """Measurements at one place of a coupling.
 
     Attributes:
-        u: The place, 0 the least noise, 1 the most.
-        angle: (2/π) atan(σ/α) of the noisier side.
-        against: By what real pairs are told from.
-        denoising: By modality; a clean one is left out.
+        u: Place, 0 the least noise, 1 the most.
+        angle: (2/π) atan(σ/α) of the noisier modality.
+        against: Classification by the kind of negatives.
+        denoising: Errors by modality; a clean one is left out.
     """
 
     u: float
@@ -83,12 +82,12 @@ class LevelDiagnostics:
 
 @dataclass(frozen=True)
 class PathDiagnostics:
-    """One path of noise levels, from least noise to most.
+    """Measurements along one coupling of noise levels, from least noise to most.
 
     Attributes:
         levels: Places at equal steps of u.
-        reliability: All levels together, by what real pairs are told from.
-        calibration_error: The same as one number.
+        reliability: Reliability diagram over all levels, by the kind of negatives.
+        calibration_error: Expected calibration error over all levels.
     """
 
     levels: tuple[LevelDiagnostics, ...]
@@ -96,10 +95,11 @@ class PathDiagnostics:
     calibration_error: Mapping[str, float]
 
     def nats(self, side: str) -> float:
-        """½ ∫ gain d ln(α²/σ²) of one modality, from the first level to the last.
+        """Integrate ½ ∫ gain d ln(α²/σ²) of one modality, from the first level to the last.
 
-        With an exact base this is what the discriminator has learnt of the mutual information of
-        sound and picture (Guo et al. 2005); what it mends of a base that errs is in it too.
+        With an exact base model this is the mutual information of sound and video that the
+        discriminator has learnt (Guo et al. 2005); corrections of an inexact base model count as
+        well.
         """
         points = [one.denoising[side] for one in self.levels if side in one.denoising]
         return sum(
@@ -110,18 +110,18 @@ class PathDiagnostics:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The whole report.
+    """Diagnostics of a discriminator.
 
     Attributes:
-        pairs: How many pairs were looked at, by name: ``real``, and either side of a comparison.
-        paths: By name.
+        pairs: Number of pairs measured, by name: ``real``, and both sides of a comparison.
+        paths: Measurements by name of the coupling.
     """
 
     pairs: Mapping[str, int]
     paths: Mapping[str, PathDiagnostics]
 
     def figures(self) -> dict[str, float]:
-        """Means over levels and areas, each by a name of its own."""
+        """Return means over levels and areas, each by a name of its own."""
         found: dict[str, float] = {}
         for path, along in self.paths.items():
             for name in along.reliability:
@@ -137,11 +137,11 @@ class Diagnostics:
 
     @staticmethod
     def of_record(values: Mapping[str, Any]) -> "Diagnostics":
-        """What ``record`` gave.
+        """Invert ``record``.
 
         Raises:
-            KeyError: It lacks something.
-            TypeError: It has something else.
+            KeyError: A key is missing.
+            TypeError: There is an unknown key.
         """
         return Diagnostics(
             dict(values["pairs"]),
@@ -159,7 +159,7 @@ class Diagnostics:
         )
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to JSON's types."""
         return {"pairs": dict(self.pairs), "figures": self.figures(), "paths": _paths(self.paths)}
 
 
@@ -180,10 +180,10 @@ _COLOURS: Final = ("#1f6fb2", "#c4572c", "#3b8a4a", "#7b5aa6")
 
 
 def draw_diagnostics(path: Path, health: Diagnostics) -> None:
-    """Write a PNG, a row for each path of noise levels.
+    """Write a PNG with a row for each coupling of noise levels.
 
     Raises:
-        UserError: The place cannot be written to.
+        UserError: The file cannot be written.
     """
     figure = Figure(figsize=(13, 3.3 * len(health.paths)), layout="constrained")
     rows = figure.subplots(len(health.paths), 4, squeeze=False)
@@ -237,7 +237,7 @@ def _named(contrasts: Mapping[str, object]) -> dict[str, str]:
 
 
 def markdown(health: Diagnostics) -> str:
-    """A table for each path of noise levels, and how many pairs they are over."""
+    """Format a table for each coupling of noise levels, and the number of pairs behind them."""
     parts = [f"## {name}\n\n{_table(along)}" for name, along in health.paths.items()]
     pairs = ", ".join(f"{count} {name}" for name, count in health.pairs.items())
     return "\n\n".join([*parts, f"Pairs: {pairs}."])

@@ -1,4 +1,4 @@
-"""What logits of real pairs and of others say. Pure: two vectors in, numbers out.
+"""Scores of a binary classifier from the logits of real pairs and of others: pure functions.
 
 Real and other pairs count as equally likely, however many there are of each, so sigmoid(h) is the
 probability of a real pair that an exact log ratio h would give.
@@ -17,12 +17,12 @@ BINS: Final = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs that are told to be real with about the same probability.
+    """Pairs of similar predicted probability.
 
     Attributes:
-        told: Mean of sigmoid(h) over them.
-        real: Share of them that is real.
-        share: Of all pairs.
+        told: Mean predicted probability sigmoid(h).
+        real: Share of real pairs.
+        share: Share of all pairs that are in the bin.
     """
 
     told: float
@@ -31,12 +31,12 @@ class Bin:
 
 
 def accuracy(real: Tensor, other: Tensor) -> float:
-    """Mean share of right signs on both sides, for logits (n,) and (m,)."""
+    """Compute the balanced accuracy of the sign, for logits (n,) and (m,)."""
     return float(((real > 0).double().mean() + (other < 0).double().mean()) / 2)
 
 
 def ranking(real: Tensor, other: Tensor) -> float:
-    """P(real > other) + P(real = other) / 2 over all couples: the area under the ROC curve."""
+    """Compute the area under the ROC curve, P(real > other) + P(real = other) / 2."""
     ordered = other.contiguous().sort().values
     below = torch.searchsorted(ordered, real.contiguous(), right=False)
     not_above = torch.searchsorted(ordered, real.contiguous(), right=True)
@@ -44,12 +44,12 @@ def ranking(real: Tensor, other: Tensor) -> float:
 
 
 def cross_entropy(real: Tensor, other: Tensor) -> float:
-    """E[softplus(−h)] + E[softplus(h)]: 2 ln 2 for a network that says nothing."""
+    """Compute E[softplus(−h)] + E[softplus(h)]: 2 ln 2 for a constant logit of 0."""
     return float(softplus(-real.double()).mean() + softplus(other.double()).mean())
 
 
 def reliability(real: Tensor, other: Tensor, bins: int = BINS) -> tuple[Bin, ...]:
-    """Bins of equal width in sigmoid(h), from 0 to 1; empty ones are left out."""
+    """Sort pairs into bins of equal width in sigmoid(h), from 0 to 1; empty bins are left out."""
     told = torch.cat([real, other]).double().sigmoid()
     label = torch.cat([torch.ones(len(real)), torch.zeros(len(other))]).double()
     weight = torch.where(label > 0, 0.5 / len(real), 0.5 / len(other))
@@ -64,5 +64,5 @@ def reliability(real: Tensor, other: Tensor, bins: int = BINS) -> tuple[Bin, ...
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Σ share · |told − real|, the expected calibration error (Guo et al. 2017, Eq. 3)."""
+    """Compute Σ share · |told − real|, the expected calibration error (Guo et al. 2017, Eq. 3)."""
     return sum(one.share * abs(one.told - one.real) for one in bins)

@@ -1,4 +1,4 @@
-"""Real pairs whose sounds are exchanged, so that only the pairing is wrong."""
+"""Real pairs whose sounds are shuffled, so that only the pairing is wrong."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -15,12 +15,12 @@ from mmdisco.data.pairing import recombine, select_pairs
 
 @dataclass(frozen=True)
 class ShuffledPairs:
-    """Who gets whose sound.
+    """Permutation of sounds.
 
     Attributes:
-        rows: That take part.
-        partners: Whose sound each of them gets.
-        captioned: Whether captions are shown; both of a couple have the same one.
+        rows: Rows that take part.
+        partners: Row whose sound each of them gets.
+        captioned: Whether captions are shown; both pairs of a couple have the same one.
     """
 
     rows: Tensor
@@ -28,24 +28,24 @@ class ShuffledPairs:
     captioned: bool
 
     def pairs(self, real: Pairs, null: AV[Conditioning]) -> tuple[Pairs, Pairs]:
-        """Rows as they are, and with the sounds of their partners."""
+        """Return the rows as they are, and with the sounds of their partners."""
         own, other = select_pairs(real, self.rows), recombine(real, self.partners, self.rows)
         if self.captioned:
-            # the partner's may say the same in other words
+            # the partner's caption may word the same meaning differently
             return own, replace(other, cond=own.cond)
         empty = null.map(lambda one: _repeated(one, len(self.rows)))
         return replace(own, cond=empty), replace(other, cond=empty)
 
 
 def shuffle_pairs(captions: Sequence[Hashable]) -> ShuffledPairs:
-    """Exchange sounds within captions, lest a caption tells what it belongs to.
+    """Shuffle sounds within captions, so that a caption does not reveal the pairing.
 
-    Rows are often in the order of a film, where neighbours overlap or are alike; so a sound comes
-    from half of its group away. A clip whose caption is its own takes no part. Where no two clips
-    have the same caption, all take part and no captions are shown.
+    Consecutive rows often come from one film and overlap or look alike; so a sound comes from half
+    of its group away. A clip with a unique caption takes no part. Where no two clips share a
+    caption, all take part and no captions are shown.
 
     Args:
-        captions: Of every row; anything that is equal where captions say the same.
+        captions: Keys of every row's caption, equal where captions have the same meaning.
     """
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for row, caption in enumerate(captions):

@@ -1,9 +1,9 @@
-"""Agreement of sound and picture over many clips, and the two baselines it is read against.
+"""Audio-video agreement over many clips, and its two baselines.
 
-*Shuffled*: every picture gets the sound of some other clip. *Re-paired*: of some other clip with
-the same caption. Agreement that survives re-pairing comes from the caption, or from a generator
-that makes one clip over and over; it is not alignment. What the caption names agrees anyway, so
-each attribute is also counted over the clips whose caption leaves it free.
+*Shuffled*: every video gets the sound of some other clip. *Re-paired*: of some other clip with the
+same caption. Agreement that survives re-pairing comes from the caption, or from a generator that
+repeats one clip; it is not alignment. What the caption names agrees anyway, so each attribute is
+also counted over the clips whose caption leaves it open.
 """
 
 from collections import defaultdict
@@ -20,18 +20,18 @@ from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.scene import SceneWish
 
-TIGHT: Final = 0.05  # seconds; the tolerance of record
+TIGHT: Final = 0.05  # seconds; the tolerance of published results
 LOOSE: Final = 0.10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """One clip as read from its pixels and from its waveform, with what was asked for.
+    """Detections of one clip in its pixels and in its waveform, with the request.
 
     Attributes:
-        sight: From the pixels alone.
-        hearing: From the waveform alone.
-        named: What the caption says.
+        sight: Detections in the pixels only.
+        hearing: Detections in the waveform only.
+        named: Attributes that the caption names.
     """
 
     sight: VideoEvents
@@ -41,11 +41,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A mean of per-clip scores in [0, 1].
+    """Mean of per-clip scores in [0, 1].
 
     Attributes:
-        value: The mean; not a number over no clips.
-        clips: How many clips it is over.
+        value: The mean; NaN over no clips.
+        clips: Number of clips.
         error: Standard error of the mean.
     """
 
@@ -56,11 +56,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a set of clips shows; every share is over all its clips unless said otherwise.
+    """Agreement over a set of clips; every share is over all clips unless noted.
 
     Attributes:
-        event_f1: Events seen and heard, within ``TIGHT``.
-        event_f1_loose: Within ``LOOSE``.
+        event_f1: F1 of events seen and heard, within ``TIGHT``.
+        event_f1_loose: The same within ``LOOSE``.
         exact: Clips whose events all match within ``TIGHT``.
         material: Same material by colour and by timbre.
         material_free: The same where the caption names no colour.
@@ -68,12 +68,12 @@ class Agreement:
         size_free: The same where the caption names no size.
         kind: Same kind by pixels and by sound.
         caption_kind: The kind seen is the one named.
-        caption_kind_heard: The kind heard is.
+        caption_kind_heard: The kind heard is the one named.
         caption_colour: The colour seen is the one named, where one is.
-        caption_size: The size seen is, where one is named.
-        caption_count: The number of events seen is, where one is named.
-        events_seen: Events a clip in the pixels.
-        events_heard: Events a clip in the sound.
+        caption_size: The size seen is the one named, where one is.
+        caption_count: The number of events seen is the one named, where one is.
+        events_seen: Events per clip in the pixels.
+        events_heard: Events per clip in the sound.
     """
 
     event_f1: Share
@@ -94,17 +94,17 @@ class Agreement:
 
 
 def read(clip: AudioVideo, named: SceneWish) -> Reading:
-    """Look at ``clip`` and listen to it."""
+    """Detect events and attributes of ``clip`` in both modalities."""
     return Reading(detect_video(clip.video), detect_audio(clip.audio), named)
 
 
 def agreement(readings: Sequence[Reading]) -> Agreement:
-    """Average over ``readings``, one of each clip."""
+    """Average over ``readings``, one per clip."""
     return Agreement(**{name: _share(readings, score) for name, score in _SCORES.items()})
 
 
 def shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
-    """Every picture with the sound of another clip, none with its own.
+    """Give every video the sound of another clip.
 
     Raises:
         UserError: There are fewer than two clips.
@@ -115,12 +115,12 @@ def shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
 
 
 def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
-    """Every picture with the sound of another clip of the same meaning, none with its own.
+    """Give every video the sound of another clip whose caption has the same meaning.
 
-    Clips whose caption means what no other's does are left out.
+    Clips whose caption has a unique meaning are left out.
 
     Raises:
-        UserError: No two captions mean the same.
+        UserError: No two captions have the same meaning.
     """
     rng = np.random.default_rng(seed)
     groups: defaultdict[SceneWish, list[Reading]] = defaultdict(list)
@@ -133,20 +133,20 @@ def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading
 
 
 def gap_closed(guided: float, control: float, real: float) -> float:
-    """(guided − re-paired guided) / (real − the same re-paired guided): 0 is chance, 1 is real.
+    """Compute (guided − re-paired guided) / (real − re-paired guided): 0 is chance, 1 real.
 
-    Not a number where real pairs agree no better than re-paired ones: there is no gap.
+    NaN where real pairs agree no better than re-paired ones: there is no gap.
     """
     return (guided - control) / (real - control) if real != control else float("nan")
 
 
 def as_record(figures: Agreement) -> dict[str, dict[str, float]]:
-    """``figures`` as nested dictionaries, for JSON."""
+    """Convert ``figures`` to nested dictionaries, for JSON."""
     return asdict(figures)
 
 
 def _rotated(readings: Sequence[Reading], rng: np.random.Generator) -> list[Reading]:
-    """Sounds moved along one random cycle through all clips, so that none stays."""
+    """Move sounds along one random cycle through all clips, so that none stays."""
     order = rng.permutation(len(readings))
     return [
         replace(readings[i], hearing=readings[j].hearing)
@@ -163,7 +163,7 @@ def _share(readings: Sequence[Reading], score: Callable[[Reading], float | None]
 
 
 def _same(first: object, second: object) -> float:
-    """1 if both were read and agree."""
+    """Return 1 if both were detected and agree."""
     return float(first is not None and first == second)
 
 

@@ -1,8 +1,8 @@
-"""Reads a sounding-objects clip from its waveform alone: onsets, material, pitch and kind.
+"""Detection in the waveform of a sounding-objects clip: onsets, material, pitch and kind.
 
-Onsets are peaks of the spectral flux. Material and pitch are read together: the spectrum after the
-onsets, on a logarithmic frequency axis, is compared with what every timbre would give at every
-pitch; the best cosine wins. The kind follows from how the sound dies away and how noisy it is.
+Onsets are peaks of the spectral flux. Material and pitch are found together: the spectrum after the
+onsets, on a logarithmic frequency axis, is compared with templates of every timbre at every pitch;
+the largest cosine wins. The kind follows from the decay and the noisiness of the sound.
 """
 
 import math
@@ -24,7 +24,7 @@ _HOP: Final = 80
 _WINDOW: Final = 512
 _BANDS: Final = 40
 _FLOOR: Final = 3e-3  # magnitude below which a band is silent; a sine of amplitude 1 has 1
-_HEARD: Final = 1.5  # nepers above silence at which a band counts as heard
+_HEARD: Final = 1.5  # nepers above silence at which a band is active
 _FEW_BANDS: Final = 6
 _LAG: Final = 2  # columns over which a rise is measured
 _LEAST_FLUX: Final = 0.45  # nepers a band, averaged over the bands
@@ -33,7 +33,7 @@ _NEIGHBOURHOOD: Final = 0.075  # seconds in which a peak of the flux must be the
 _DEAD_TIME: Final = 0.15
 _EARLY: Final = 0.0065  # seconds by which the flux peaks before the onset
 
-_TAIL: Final = 0.04  # seconds at the end in which an onset is not told from the cut
+_TAIL: Final = 0.04  # seconds at the end in which an onset cannot be distinguished from the cut
 
 _TONE: Final = (0.012, 0.092)  # seconds after an onset in which the tone is measured
 _AXIS: Final = np.geomspace(150, 7200, 220)  # Hz
@@ -43,20 +43,20 @@ _COMPRESSION: Final = 0.5
 _NOISE_MARGIN: Final = 1.5
 
 _HISS_FROM: Final = 6600.0  # Hz; no partial of any timbre reaches it
-_NOISY: Final = 0.1  # share of the amplitude above it that only a drum has
-_HELD: Final = 0.76  # loudness left at 95 ms that only a beep, or what rings on, has
+_NOISY: Final = 0.1  # share of the amplitude above it that only a drum exceeds
+_HELD: Final = 0.76  # loudness left at 95 ms that only a beep, or a ringing sound, exceeds
 _RINGING: Final = 0.33  # loudness left at 205 ms that only a bell has
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AudioEvents:
-    """What the waveform says.
+    """Detections in the waveform.
 
     Attributes:
-        kind: ``None`` if no onset is heard; then the rest is empty too.
-        colour: The colour whose timbre fits best.
+        kind: ``None`` if there is no onset; then the rest is empty too.
+        colour: Colour whose timbre fits best.
         size: Nearest of the three by pitch.
-        radius: In pixels, of the thing that would have this pitch.
+        radius: Radius in pixels of the object with this pitch.
         events: Onsets in seconds, ascending.
     """
 
@@ -68,7 +68,7 @@ class AudioEvents:
 
 
 def detect_audio(audio: Audio) -> AudioEvents:
-    """Read everything that ``audio`` says; its rate must be that of the data."""
+    """Detect everything in ``audio``, which must have the data's sample rate."""
     if audio.sample_rate != SAMPLE_RATE:
         raise ValueError(f"sample_rate must be {SAMPLE_RATE}, not {audio.sample_rate}")
     events = onsets(audio.waveform)
@@ -80,7 +80,7 @@ def detect_audio(audio: Audio) -> AudioEvents:
 
 
 def onsets(waveform: Waveform) -> Times:
-    """Instants in seconds at which the sound gets louder in many bands at once."""
+    """Find the times in seconds at which many bands get louder at once."""
     flux = _flux(waveform)
     flux[-round(_TAIL * SAMPLE_RATE / _HOP) :] = 0
     reach = round(_NEIGHBOURHOOD * SAMPLE_RATE / _HOP)
@@ -96,9 +96,10 @@ def onsets(waveform: Waveform) -> Times:
 
 
 def _flux(waveform: Waveform) -> Spectrum:
-    """Mean rise of log magnitude around each column over the bands ever heard, in nepers.
+    """Compute the mean rise of log magnitude around each column over active bands, in nepers.
 
-    Falls count as 0. A dull sound is heard in few bands; they alone must tell its onsets.
+    Falls count as 0. A dull sound is active in few bands, so inactive ones must not dilute its
+    onsets.
     """
     padded = np.pad(waveform, _WINDOW // 2)
     blocks = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
@@ -111,7 +112,7 @@ def _flux(waveform: Waveform) -> Spectrum:
 
 @cache
 def _bands() -> Spectrum:
-    """Which FFT bins belong to which band, (bands, bins): evenly spaced above 150 Hz in the log."""
+    """Assign FFT bins to bands, (bands, bins), evenly spaced in log frequency above 150 Hz."""
     frequency = np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE)
     edges = np.geomspace(150, 8000, _BANDS + 1)
     centre, half = np.sqrt(edges[1:] * edges[:-1]), np.maximum(np.diff(edges) / 2, 16)
@@ -119,9 +120,9 @@ def _bands() -> Spectrum:
 
 
 def _timbre_and_pitch(waveform: Waveform, events: Times) -> tuple[Colour, float]:
-    """The (material, pitch) whose spectrum has the largest cosine with what is heard."""
+    """Find the (material, pitch) whose spectrum has the largest cosine with the observed one."""
     heard = sum(_tone(waveform, event) for event in events)
-    # White noise grows with √f here, since the bands do with f; what is left is lines.
+    # White noise grows with √f here, since the bands widen with f; what is left is lines.
     slope = np.sqrt(_AXIS)
     heard = np.maximum(heard - _NOISE_MARGIN * np.median(heard / slope) * slope, 0) ** _COMPRESSION
     names, templates = _templates()
@@ -129,7 +130,7 @@ def _timbre_and_pitch(waveform: Waveform, events: Times) -> tuple[Colour, float]
 
 
 def _tone(waveform: Waveform, event: float) -> Spectrum:
-    """Magnitude on the logarithmic axis shortly after an onset."""
+    """Compute the magnitude on the logarithmic axis shortly after an onset."""
     start, end = (round((event + after) * SAMPLE_RATE) for after in _TONE)
     part = waveform[start:end]
     if len(part) < 2:
@@ -140,7 +141,7 @@ def _tone(waveform: Waveform, event: float) -> Spectrum:
 
 @cache
 def _axis_weights() -> Spectrum:
-    """Gaussian weights of the FFT bins around every frequency of the axis."""
+    """Compute Gaussian weights of the FFT bins around every frequency of the axis."""
     frequency = np.fft.rfftfreq(4096, 1 / SAMPLE_RATE)
     away = (frequency - _AXIS[:, None]) / (_BLUR * _AXIS[:, None])
     return np.exp(-(away**2) / 2)
@@ -148,7 +149,7 @@ def _axis_weights() -> Spectrum:
 
 @cache
 def _templates() -> tuple[list[tuple[Colour, float]], Spectrum]:
-    """Every (material, pitch) and its spectrum of unit norm, (pairs, axis)."""
+    """List every (material, pitch) with its spectrum of unit norm, (pairs, axis)."""
     names = [(colour, float(pitch)) for colour in TIMBRES for pitch in _PITCHES]
     rows: list[Spectrum] = []
     for colour, pitch in names:
@@ -163,7 +164,7 @@ def _templates() -> tuple[list[tuple[Colour, float]], Spectrum]:
 
 
 def _kind(waveform: Waveform, events: Times) -> ObjectKind:
-    """Noisy: drum. Rings on: bell. Held, then cut off: lamp. Else a ball."""
+    """Classify: noisy is a drum, ringing a bell, held and then cut off a lamp, else a ball."""
     hiss, held, ringing = np.median([_envelope(waveform, event) for event in events], axis=0)
     if hiss > _NOISY:
         return ObjectKind.DRUM
@@ -173,7 +174,7 @@ def _kind(waveform: Waveform, events: Times) -> ObjectKind:
 
 
 def _envelope(waveform: Waveform, event: float) -> tuple[float, float, float]:
-    """Share of high noise early on; loudness around 95 ms and 205 ms against early on."""
+    """Compute the share of high noise early on, and loudness at 95 ms and 205 ms relative to it."""
     start = round(event * SAMPLE_RATE)
     part = np.zeros(round(0.24 * SAMPLE_RATE))
     heard = waveform[start : start + len(part)]

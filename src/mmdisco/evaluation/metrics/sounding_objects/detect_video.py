@@ -1,9 +1,9 @@
-"""Reads a sounding-objects clip from its pixels alone: kind, colour, size and contact instants.
+"""Detection in the pixels of a sounding-objects clip: kind, colour, size and contact times.
 
 A contact lies between frames. With x = |t − t_c| the striker's distance is v x − ½ a x² on either
 side of it, a known and the two speeds v unknown; t_c is where such a pair of parabolas fits the
-tracked distance best. A flash of unknown brightness A is A (1 − x / fade) from its onset on, so
-the frames that follow give onset and brightness.
+tracked distance best. A flash of unknown brightness A is A (1 − x / fade) from its onset on, so the
+frames that follow determine onset and brightness.
 """
 
 import math
@@ -31,7 +31,7 @@ from mmdisco.media.clip import Video
 from mmdisco.media.sounding_objects.render import BELL_HALF_WIDTH, FADE, FLOOR, PALETTE, STRIKER
 from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, ObjectKind, Size, size_of
 
-# (a, b): the masked area of a thing of radius r is a r² − b r; b is what a drum's skin covers.
+# (a, b): the masked area of an object of radius r is a r² − b r; b is what a drum's skin covers.
 _AREA: Final = {
     ObjectKind.BALL: (2.72, 0.0),
     ObjectKind.DRUM: (3.20, 6.1),
@@ -42,7 +42,7 @@ _DRUM_CENTRE: Final = 0.68  # radii from a drum's skin down to the centre of its
 _DRUM_OFFSET: Final = 0.7  # and pixels
 # Pixels by which light from the upper left shifts the centre of colour towards it.
 _HIGHLIGHT: Final = 0.46
-_TRAVEL: Final = 3.0  # pixels by which a thing must move up or down to be a ball
+_TRAVEL: Final = 3.0  # pixels of vertical motion from which an object is a ball
 
 _WINDOW: Final = 0.21  # seconds before and after a contact that are fitted
 _STEP: Final = 0.004  # seconds between candidates
@@ -54,19 +54,19 @@ _LEAST_SPEED: Final = 15.0  # pixels/s on either side
 _WORST_FIT: Final = 2.0  # root mean square, pixels
 _LEAST_RISE: Final = 0.22  # of the greatest rise of light
 _FAINTEST_RISE: Final = 0.006  # mean brightness of a frame
-_DEAD_TIME: Final = 0.15  # seconds in which two readings are one event
+_DEAD_TIME: Final = 0.15  # seconds in which two detections are one event
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VideoEvents:
-    """What the pixels show.
+    """Detections in the pixels.
 
     Attributes:
-        kind: ``None`` if no sounding thing is seen; then the rest is empty too.
+        kind: ``None`` if no sounding object is visible; then the rest is empty too.
         colour: Nearest of the four by hue.
         size: Nearest of the three.
-        radius: In pixels.
-        events: Instants in seconds, ascending.
+        radius: Radius in pixels.
+        events: Times in seconds, ascending.
     """
 
     kind: ObjectKind | None
@@ -80,7 +80,7 @@ _NOTHING: Final = VideoEvents(None, None, None, math.nan, np.empty(0))
 
 
 def detect_video(video: Video) -> VideoEvents:
-    """Read everything that ``video`` shows."""
+    """Detect everything in ``video``."""
     soft = softened(video)
     mask = coloured(soft)
     thing, striker = blob(mask, LEAST_AREA), blob(inked(soft), LEAST_INK)
@@ -102,7 +102,7 @@ def _radius(kind: ObjectKind, area: float) -> float:
 
 
 def _kind(video: Video, thing: Blob, striker: Blob) -> ObjectKind:
-    """Dark room: lamp. Thing that moves up and down: ball. Striker above: drum; beside: bell."""
+    """Classify: dark room is lamp, vertical motion ball, striker above drum, beside bell."""
     if is_dark(video):
         return ObjectKind.LAMP
     low, high = np.nanpercentile(thing.y, (5, 95))
@@ -115,14 +115,14 @@ def _kind(video: Video, thing: Blob, striker: Blob) -> ObjectKind:
 
 
 def colour_of_each_frame(video: Video) -> list[Colour]:
-    """The colour of the coloured thing in every frame by itself; steady in a real clip."""
+    """Find the colour of the object in every frame separately; constant in a real clip."""
     soft = softened(video)
     mask = coloured(soft)
     return [_nearest(one) for one in np.einsum("fhwc,fhw->fc", soft.frames, mask)]
 
 
 def _colour(video: Video, mask: Masks) -> Colour:
-    """Nearest hue to the mean chroma of the coloured thing over all frames."""
+    """Find the nearest hue to the object's mean chroma over all frames."""
     return _nearest(np.einsum("fhwc,fhw->c", video.frames, mask))
 
 
@@ -132,7 +132,7 @@ def _nearest(mean: npt.NDArray[np.floating]) -> Colour:
 
 
 def _hue(rgb: npt.NDArray[np.floating]) -> float:
-    """Angle of the chroma, red at 0, in radians."""
+    """Compute the angle of the chroma, red at 0, in radians."""
     red, green, blue = (float(value) for value in rgb)
     return math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue)
 
@@ -142,7 +142,7 @@ def _turn(angle: float) -> float:
 
 
 def _gap(kind: ObjectKind, thing: Blob, striker: Blob, radius: float) -> Series:
-    """Distance of the striking surface from the struck one in every frame, in pixels."""
+    """Measure the distance of the striking and struck surfaces in every frame, in pixels."""
     if kind is ObjectKind.BALL:
         return FLOOR - _HIGHLIGHT - radius - thing.y
     if kind is ObjectKind.DRUM:
@@ -153,7 +153,7 @@ def _gap(kind: ObjectKind, thing: Blob, striker: Blob, radius: float) -> Series:
 
 
 def contacts(gap: Series, times: Times, acceleration: float) -> Times:
-    """Instants at which ``gap`` (pixels, one per time) meets 0 and turns back."""
+    """Find the times at which ``gap`` (pixels, one per time) meets 0 and turns back."""
     dips = _dips(gap)
     found: list[float] = []
     for before, k, after in zip([0, *dips], dips, [*dips[1:], len(gap) - 1], strict=False):
@@ -169,11 +169,11 @@ def contacts(gap: Series, times: Times, acceleration: float) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class _Apex:
-    """The speed that reaches the highest place seen on one side of a contact.
+    """Speed that reaches the highest position seen on one side of a contact.
 
     Attributes:
         speed: √(2 a h) in pixels/s.
-        complete: Whether the striker was seen to turn there; else it may have gone farther.
+        complete: Whether the striker was seen to turn there; otherwise it may have gone farther.
     """
 
     speed: float
@@ -186,7 +186,7 @@ def _apex(side: Series, far_end: np.float64, acceleration: float) -> _Apex:
 
 
 def _dips(gap: Series) -> list[int]:
-    """Frames that are lower than those around them."""
+    """Find frames in which the gap is smaller than in those around them."""
     found: list[int] = []
     for k in range(1, len(gap) - 1):
         before, after = gap[max(0, k - 2) : k], gap[k + 1 : k + 3]
@@ -199,7 +199,7 @@ def _dips(gap: Series) -> list[int]:
 def _contact_near(
     gap: Series, times: Times, acceleration: float, k: int, apexes: tuple[_Apex, _Apex]
 ) -> float | None:
-    """The best-fitting contact within a frame of frame ``k``; ``None`` if none fits."""
+    """Fit the best contact within a frame of frame ``k``; ``None`` if none fits."""
     reach = _REACH * (times[1] - times[0])
     candidates = np.arange(times[k] - reach, times[k] + reach, _STEP)[:, None]
     x = np.abs(times - candidates)
@@ -212,7 +212,7 @@ def _contact_near(
     ):
         speed = (side * x * straight).sum(1) / np.maximum((side * x**2).sum(1), 1e-6)
         error += (side * (straight - speed[:, None] * x) ** 2).sum(1)
-        # A side with one frame fits any candidate; the height it comes from tells them apart.
+        # A side with one frame fits any candidate; the height it comes from decides between them.
         short = apex.speed - speed
         error += (_LEVER * np.where(apex.complete | (short > 0), short, 0)) ** 2
         speeds.append(speed)
@@ -223,7 +223,7 @@ def _contact_near(
 
 
 def _flashes(video: Video) -> Times:
-    """Onsets of flashes from the mean brightness of every frame."""
+    """Find onsets of flashes from the mean brightness of every frame."""
     light = video.frames.mean((1, 2, 3), dtype=np.float64)
     light = light - np.percentile(light, 20)
     rises = np.diff(light)
@@ -239,7 +239,7 @@ def _flashes(video: Video) -> Times:
 
 
 def _onset_at(light: Series, times: Times, k: int) -> float:
-    """The instant up to one frame before the first lit frame ``k`` that explains its fading."""
+    """Find the time, up to one frame before the first lit frame ``k``, that explains its fading."""
     later = [j for j in (k + 1, k + 2) if j < len(light) and light[j] < light[j - 1]]
     falling = [k, *later]
     spacing = times[1] - times[0]

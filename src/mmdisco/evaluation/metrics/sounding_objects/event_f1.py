@@ -1,4 +1,4 @@
-"""Event times of two modalities against each other: one-to-one matches and their F1."""
+"""F1 of event times of two modalities under one-to-one matching."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,15 +7,16 @@ Times = npt.NDArray[np.float64]
 
 
 def matches(first: Times, second: Times, tolerance: float) -> int:
-    """The largest number of pairs, each event in at most one, no pair farther apart.
+    """Count the pairs of a maximum matching, each event in at most one, no pair farther apart.
 
     Args:
-        first: Ascending instants in seconds.
-        second: Likewise.
-        tolerance: In seconds, inclusive.
+        first: Ascending times in seconds.
+        second: Ascending times in seconds.
+        tolerance: Maximum distance in seconds, inclusive.
     """
     i = j = found = 0
-    # Taking the earliest admissible partner never costs a later match, since all windows are alike.
+    # Taking the earliest admissible partner never costs a later match, since all windows are
+    # equal.
     while i < len(first) and j < len(second):
         if abs(first[i] - second[j]) <= tolerance:
             found, i, j = found + 1, i + 1, j + 1
@@ -27,6 +28,6 @@ def matches(first: Times, second: Times, tolerance: float) -> int:
 
 
 def event_f1(first: Times, second: Times, tolerance: float) -> float:
-    """F1 = 2 matches / (events of both); 0 if neither has any, since nothing happened."""
+    """Compute F1 = 2 matches / (events of both); 0 if neither has any, since nothing happened."""
     events = len(first) + len(second)
     return 2 * matches(first, second, tolerance) / events if events else 0.0

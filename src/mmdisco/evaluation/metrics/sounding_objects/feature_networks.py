@@ -1,8 +1,8 @@
-"""Two small networks whose features tell sets of sounding-objects clips apart, one per modality.
+"""Two small feature networks for sets of sounding-objects clips, one per modality.
 
-They play the part of Inception and VGGish in a Fréchet distance. Trained to tell what happens and
-when (see ``recipes/embedded/train_features.py``), they must not average over time: the features are
-a linear map of the whole sequence, so a clip whose events are moved is another clip.
+They replace Inception and VGGish in a Fréchet distance. Trained to classify what happens and when
+(see ``recipes/embedded/train_features.py``), they must not average over time: the features are a
+linear map of the whole sequence, so a clip with shifted events has other features.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ AUDIO_STEPS: Final = 32  # of 50 ms
 AT_ONCE: Final = 64
 
 _STEP_WIDTH: Final = 32
-_SQUARE: Final = 4  # pixels that become channels before the first convolution, along either axis
+_SQUARE: Final = 4  # pixels along either axis that become channels before the first convolution
 _COLUMNS: Final = 4  # of the spectrogram in one step
 _BINS: Final = 64
 _GROUPS: Final = 8
@@ -45,14 +45,14 @@ class VideoFeatures(nn.Module):
             *_activation(32),
             nn.Conv2d(32, 48, 3, stride=2, padding=1),
             *_activation(48),
-            # not pooled over space: where the striker is tells when it strikes
+            # not pooled over space: the position of the striker determines when it strikes
             nn.Flatten(),
             nn.Linear(48 * side**2, _STEP_WIDTH),
         )
         self.pool = _pool(VIDEO_STEPS)
 
     def forward(self, frames: Clips) -> Vector:
-        """The features of each clip."""
+        """Compute the features of each clip."""
         squares = pixel_unshuffle(frames.flatten(0, 1).movedim(3, 1), _SQUARE)
         # Colours are learnt far sooner around 0. In place: the frames are the largest tensor.
         squares = squares.mul_(2).sub_(1)
@@ -74,13 +74,13 @@ class AudioFeatures(nn.Module):
         self.pool = _pool(AUDIO_STEPS)
 
     def forward(self, mel: AudioLatent) -> Vector:
-        """The features of each clip."""
+        """Compute the features of each clip."""
         spectra = mel[:, 0].unflatten(1, (AUDIO_STEPS, _COLUMNS)).flatten(2).transpose(1, 2)
         return self.pool(self.step(spectra))
 
 
 def video_features(network: VideoFeatures, clips: Sequence[Video]) -> Features:
-    """Features (clips, 64) of clips of the data's size; the network is put into eval mode."""
+    """Compute features (clips, 64) of clips of the data's size; sets eval mode."""
     for clip in clips:
         if clip.frames.shape != (FRAMES, SIDE, SIDE, 3):
             raise ValueError(
@@ -91,7 +91,7 @@ def video_features(network: VideoFeatures, clips: Sequence[Video]) -> Features:
 
 
 def audio_features(network: AudioFeatures, clips: Sequence[Audio]) -> Features:
-    """Features (sounds, 64) of the data's rate and length; the network is put into eval mode."""
+    """Compute features (sounds, 64) of the data's rate and length; sets eval mode."""
     for clip in clips:
         if (clip.sample_rate, len(clip.waveform)) != (SAMPLE_RATE, SAMPLES):
             raise ValueError(
@@ -115,12 +115,12 @@ def _in_batches(
 
 
 def _activation(channels: int) -> tuple[nn.GroupNorm, nn.SiLU]:
-    """Groups, unlike batches, leave a clip's features its own."""
+    """Normalise by groups, which unlike batches keep a clip's features independent of others."""
     return nn.GroupNorm(_GROUPS, channels), nn.SiLU()
 
 
 def _pool(steps: int) -> nn.Sequential:
-    """Vectors of every step (b, 32, steps) to features, with a look at the steps around first."""
+    """Map vectors of every step (b, 32, steps) to features, after a convolution over steps."""
     return nn.Sequential(
         *_activation(_STEP_WIDTH),
         nn.Conv1d(_STEP_WIDTH, _STEP_WIDTH, 5, padding=2),

@@ -1,13 +1,13 @@
-"""What of a film's sounds goes with what of its pictures, as far as straight lines tell.
+"""Canonical correlations of simple features of a video's sound and pictures.
 
-Few moments of few films are not enough for a network; some simple features of sound and picture,
-their canonical correlations (Hotelling 1936) and the log ratio of Gaussians that have them are:
-log p(x, y) / p(x) p(y) = Σ_k (r p q − r² (p² + q²) / 2) / (1 − r²), with p and q the canonical
-variates and r their correlations. It is an inner product of two vectors, (p, p², 1) with (q, 1, q²)
-but for factors, as the network's logit is.
+A few clips of a few videos are not enough to train a network. Instead, simple features of both
+modalities, their canonical correlations (Hotelling 1936) and the log ratio of Gaussians that have
+them are used: log p(x, y) / p(x) p(y) = Σ_k (r p q − r² (p² + q²) / 2) / (1 − r²), with p and q the
+canonical variates and r their correlations. Up to factors it is the dot product of two vectors, (p,
+p², 1) with (q, 1, q²), as the network's logit is.
 
-Two kinds: a clip as a *whole*, means and spreads; and its *moments*, every step less the clip's
-mean, with the steps before and after. Knows no file and no clip.
+There are two kinds: a clip as a *whole*, means and spreads; and its *moments*, every step minus the
+clip's mean, with the steps before and after. Independent of files and clips.
 """
 
 from typing import Final
@@ -19,18 +19,18 @@ from torch.nn.functional import pad
 from mmdisco.evaluation.metrics.sync.network import BINS, COLUMNS
 from mmdisco.shapes import AudioLatent, Clips, Components, Hidden, Steps, Table
 
-_FARTHEST: Final = 3.0  # standard deviations that a feature counts for at most
+_FARTHEST: Final = 3.0  # standard deviations at which a feature is clipped
 _LEAST: Final = 3e-3  # of the range of a pixel: below the last bit of 8
 _GREYS: Final = 8
 _GRID: Final = 4
 
 
 class CanonicalPair(nn.Module):
-    """Vectors of sounds and pictures whose inner product is the log ratio of a pair.
+    """Embeddings of sound and video whose dot product is the log ratio of a pair.
 
     Args:
-        sizes: Features of sound and of picture.
-        variates: How many canonical correlations.
+        sizes: Number of features of sound and of video.
+        variates: Number of canonical correlations.
     """
 
     def __init__(self, sizes: tuple[int, int], variates: int) -> None:
@@ -41,13 +41,13 @@ class CanonicalPair(nn.Module):
         self.correlation: Tensor
 
     def hear(self, features: Hidden) -> Steps:
-        """Vectors (b, steps, variates + 2) of features of sound."""
+        """Embed features of sound, (b, steps, variates + 2)."""
         found = self.heard(features)
         part = found.square() @ self._own
         return torch.cat([found, part[..., None], torch.ones_like(part)[..., None]], -1)
 
     def see(self, features: Hidden) -> Steps:
-        """Vectors (b, steps, variates + 2) of features of picture."""
+        """Embed features of video, (b, steps, variates + 2)."""
         found = self.seen(features)
         part = found.square() @ self._own
         shared = self.correlation / (1 - self.correlation**2)
@@ -60,13 +60,13 @@ class CanonicalPair(nn.Module):
 
     @torch.no_grad()
     def fit(self, heard: Tensor, seen: Tensor, ridge: float, most: float = 0.95) -> None:
-        """Find the variates of true pairs, in place.
+        """Fit the variates to true pairs, in place.
 
         Args:
             heard: Features of sounds, (rows, features).
-            seen: Of the pictures that go with them, likewise.
+            seen: Features of the matching video, (rows, features).
             ridge: Added to the variance of every feature, which is 1.
-            most: No correlation is taken for larger.
+            most: Upper limit of a correlation.
         """
         own = [side.fit(rows) for side, rows in ((self.heard, heard), (self.seen, seen))]
         cross = own[0].T @ own[1] / len(heard)
@@ -79,7 +79,7 @@ class CanonicalPair(nn.Module):
 
 
 class _Variates(nn.Module):
-    """Features to canonical variates."""
+    """Map of features to canonical variates."""
 
     def __init__(self, features: int, variates: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Variates(nn.Module):
         return self._scaled(features) @ self.weights
 
     def fit(self, rows: Components) -> Components:
-        """Take the scale of ``rows``; they come back in it."""
+        """Fit the scale to ``rows``, and return them scaled."""
         self.middle.copy_(rows.mean(0))
         self.spread.copy_(rows.std(0, correction=0) + 1e-6)
         return self._scaled(rows).double()
@@ -109,7 +109,7 @@ def _inverse_root(covariance: Tensor, ridge: float) -> Tensor:
 
 
 def whole_seen(frames: Clips) -> Hidden:
-    """Light, colour, detail and change of a clip, mean and spread over it: (b, 1, 30)."""
+    """Compute brightness, colour, detail and change, mean and spread over a clip: (b, 1, 30)."""
     grey = frames.mean(-1)
     greys = torch.stack(
         [
@@ -129,7 +129,7 @@ def whole_seen(frames: Clips) -> Hidden:
 
 
 def whole_heard(mel: AudioLatent) -> Hidden:
-    """Level and rise by band of a clip, mean and spread over it: (b, 1, 100)."""
+    """Compute level and rise by band, mean and spread over a clip: (b, 1, 100)."""
     level = _steps(mel).mean(2)
     bands = level.unflatten(2, (-1, 2)).mean(3)
     loud = torch.stack([level.mean(2), level.amax(2)], -1)
@@ -137,7 +137,7 @@ def whole_heard(mel: AudioLatent) -> Hidden:
 
 
 def moments_seen(frames: Clips) -> Hidden:
-    """Change by place, every step and the ones around it: (b, steps, 54)."""
+    """Compute change by place, every step and the ones around it: (b, steps, 54)."""
     grey = frames.mean(-1)
     change = _change(grey)
     places = change.unflatten(3, (_GRID, -1)).unflatten(2, (_GRID, -1)).mean((3, 5)).flatten(2)
@@ -149,19 +149,19 @@ def moments_seen(frames: Clips) -> Hidden:
 
 
 def moments_heard(mel: AudioLatent) -> Hidden:
-    """Level and rise by band, every step and the ones around it: (b, steps, 99)."""
+    """Compute level and rise by band, every step and the ones around it: (b, steps, 99)."""
     level = _steps(mel).mean(2)
     bands = level.unflatten(2, (-1, 4)).mean(3)
     return _around(torch.cat([_rise(mel), bands, level.mean(2, keepdim=True)], -1))
 
 
 def _steps(mel: AudioLatent) -> Tensor:
-    """(b, steps, 8, 64)."""
+    """Split into steps, (b, steps, 8, 64)."""
     return mel[:, 0].unflatten(1, (-1, COLUMNS))
 
 
 def _rise(mel: AudioLatent) -> Tensor:
-    """How much louder sixteen bands become within each step, (b, steps, 16)."""
+    """Compute how much louder sixteen bands become within each step, (b, steps, 16)."""
     bands = mel[:, 0].unflatten(2, (-1, BINS // 16)).mean(3)
     rise = torch.cat([torch.zeros_like(bands[:, :1]), bands.diff(dim=1).clamp(min=0)], 1)
     return rise.unflatten(1, (-1, COLUMNS)).mean(2)
@@ -176,13 +176,13 @@ def _log(values: Tensor) -> Tensor:
 
 
 def _over_time(steps: Tensor) -> Tensor:
-    """Mean and standard deviation, (b, 1, 2 · features)."""
+    """Compute mean and standard deviation, (b, 1, 2 · features)."""
     spread = steps.var(1, correction=0, keepdim=True).clamp(min=1e-8).sqrt()
     return torch.cat([steps.mean(1, keepdim=True), spread], -1)
 
 
 def _around(steps: Tensor) -> Tensor:
-    """Every step with the one after and the one before, less the mean over all."""
+    """Stack every step with the next and the previous one, minus the mean over all."""
     wide = pad(steps.transpose(1, 2), (1, 1), "replicate").transpose(1, 2)
     three = torch.cat([wide[:, 2:], wide[:, 1:-1], wide[:, :-2]], -1)
     return three - three.mean(1, keepdim=True)

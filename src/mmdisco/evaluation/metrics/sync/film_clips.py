@@ -1,6 +1,6 @@
-"""How a film with sound is cut into clips, and which of them the judge was not trained on.
+"""Division of a film with sound into clips, and into training and held-out blocks.
 
-Time is counted in tenths of a second, the judge's own step.
+Time is counted in tenths of a second, the step of the sync scorer.
 """
 
 from typing import Final
@@ -10,32 +10,32 @@ import numpy as np
 from mmdisco.evaluation.metrics.sync.network import RATE
 from mmdisco.media.clip import Audio, AudioVideo, Video
 
-STEPS: Final = 16  # of a clip
+STEPS: Final = 16  # per clip
 BLOCK: Final = 400  # steps; of three blocks the middle one is held out
 GUARD: Final = 20  # steps at either end of a block that are not used
 
 
 def training_blocks(steps: int, third: int = 1) -> list[range]:
-    """The blocks of a film of so many steps that the judge is trained on.
+    """List the blocks of a film with this many steps that the sync scorer is trained on.
 
-    The packaged judge is not trained on ``third`` 1.
+    The packaged scorer is not trained on ``third`` 1.
     """
     return [block for k, block in enumerate(_blocks(steps)) if k % 3 != third]
 
 
 def held_out_blocks(steps: int, third: int = 1) -> list[range]:
-    """The other ones."""
+    """List the other blocks."""
     return _blocks(steps)[third::3]
 
 
 def clips_of(film: AudioVideo, blocks: list[range], every: int = STEPS) -> list[AudioVideo]:
-    """All clips of 1.6 s within ``blocks``, one begun ``every`` steps."""
+    """Cut all clips of 1.6 s within ``blocks``, one every ``every`` steps."""
     starts = [start for block in blocks for start in block[: -STEPS + 1 or None : every]]
     return [cut(film, start) for start in starts]
 
 
 def cut(film: AudioVideo, step: int) -> AudioVideo:
-    """The clip of 1.6 s from ``step`` on."""
+    """Cut the clip of 1.6 s from ``step`` on."""
     rate, fps = film.audio.sample_rate, film.video.fps
     samples = slice(step * rate // RATE, (step + STEPS) * rate // RATE)
     frames = slice(int(step * fps / RATE), int((step + STEPS) * fps / RATE))
@@ -45,13 +45,13 @@ def cut(film: AudioVideo, step: int) -> AudioVideo:
 
 
 def median_loudness(film: AudioVideo) -> float:
-    """Of all clips of the film, one after the other."""
+    """Compute the median over consecutive clips of the film."""
     steps = int(film.video.seconds * RATE)
     return float(np.median([loudness(clip) for clip in clips_of(film, [range(steps)])]))
 
 
 def loudness(clip: AudioVideo) -> float:
-    """Root mean square of the waveform."""
+    """Compute the root mean square of the waveform."""
     return float(np.sqrt(np.mean(clip.audio.waveform.astype(np.float64) ** 2)))
 
 

@@ -1,6 +1,7 @@
-"""The network of the judge of synchrony: two towers, a vector every tenth of a second.
+"""Network of the sync scorer: two towers, an embedding every tenth of a second.
 
-The logit of a pair is the mean inner product of what is simultaneous. Knows no file and no clip.
+The logit of a pair is the mean dot product of simultaneous embeddings. Independent of files and
+clips.
 """
 
 from typing import Final
@@ -11,18 +12,18 @@ from torch.nn.functional import pixel_unshuffle
 
 from mmdisco.shapes import AudioLatent, Clips, Hidden, Logits, Steps
 
-RATE: Final = 10  # steps a second
-SIDE: Final = 32  # pixels that the judge sees, along either axis
-COLUMNS: Final = 8  # of the spectrogram in one step
+RATE: Final = 10  # steps per second
+SIDE: Final = 32  # pixels of the scorer's input, along either axis
+COLUMNS: Final = 8  # of the spectrogram per step
 BINS: Final = 64
 
-_WIDTH: Final = 32  # of the vector of a step
+_WIDTH: Final = 32  # of a step's embedding
 _HIDDEN: Final = 64
-_MOTION: Final = 4.0  # frames differ by little
+_MOTION: Final = 4.0  # gain, since consecutive frames differ by little
 
 
 class SyncNetwork(nn.Module):
-    """Vectors (b, steps, 32) of pictures and of sounds, and the logits of their pairs."""
+    """Embeddings (b, steps, 32) of video and of sounds, and the logits of their pairs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class SyncNetwork(nn.Module):
             nn.Conv2d(32, 48, 3, stride=2, padding=1),
             nn.GroupNorm(8, 48),
             nn.SiLU(),
-            # not pooled over space: where a thing is tells whether it touches another
+            # not pooled over space: positions decide whether objects touch
             nn.Flatten(),
             nn.Linear(48 * side**2, _HIDDEN),
         )
@@ -44,7 +45,7 @@ class SyncNetwork(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-2.0))
 
     def see(self, frames: Clips) -> Steps:
-        """Vectors of pictures (b, steps, 32, 32, 3) in [0, 1], ten frames a second."""
+        """Embed video (b, steps, 32, 32, 3) in [0, 1], ten frames per second."""
         grey = frames.mean(-1, keepdim=True)
         motion = _MOTION * (grey - torch.cat([grey[:, :1], grey[:, :-1]], 1))
         looks = torch.cat([2 * frames - 1, motion], -1).flatten(0, 1).movedim(3, 1)
@@ -52,18 +53,18 @@ class SyncNetwork(nn.Module):
         return self.seen(steps)
 
     def hear(self, mel: AudioLatent) -> Steps:
-        """Vectors of spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
+        """Embed spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
         blocks = mel[:, 0].unflatten(1, (-1, COLUMNS)).flatten(2).transpose(1, 2)
         return self.heard(self.spectrum(blocks).transpose(1, 2))
 
     def logits(self, sounds: Steps, pictures: Steps) -> Logits:
-        """The logit of every sound with every picture, (sounds, pictures), of equal lengths."""
+        """Compute the logit of every sound with every video, (sounds, videos), of equal lengths."""
         similar = torch.einsum("atd,vtd->av", sounds, pictures) / sounds.shape[1]
         return self.log_scale.exp() * similar + self.bias
 
 
 class _InTime(nn.Module):
-    """Looks at the steps around, and at all of them, (b, steps, 64) to (b, steps, 32)."""
+    """Temporal context of the steps around and of all steps, (b, steps, 64) to (b, steps, 32)."""
 
     def __init__(self) -> None:
         super().__init__()

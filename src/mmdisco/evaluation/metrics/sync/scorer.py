@@ -1,10 +1,10 @@
-"""A small judge of whether a sound belongs to a picture, and how late it is.
+"""Sync scorer: a small model of whether a sound belongs to a video, and of their lag.
 
-It turns picture and sound into one vector for every tenth of a second; the logit of a pair is the
-mean inner product of what is simultaneous. So all pairs of n clips cost n readings, and the lag
-between both is found by sliding one sequence along the other. A vector has three parts: of a
-network trained on sounding objects, and of canonical pairs fitted to a film, its clips as wholes
-and their moments, see ``recipes/embedded/train_sync.py``. It knows no latent and no guidance.
+It embeds video and sound as one vector for every tenth of a second; the logit of a pair is the mean
+dot product of simultaneous vectors. So all pairs of n clips cost n encodings, and the lag is found
+by sliding one sequence along the other. A vector has three parts: from a network trained on
+sounding objects, and from canonical pairs fitted to a film, one for whole clips and one for their
+moments; see ``recipes/embedded/train_sync.py``. It uses no latents and no guidance.
 """
 
 from pathlib import Path
@@ -34,19 +34,19 @@ PACKAGED: Final = Path(__file__).parent / "weights" / "sync_judge.safetensors"
 LEAST_STEPS: Final = 8
 
 _SAMPLE_RATE: Final = 16_000
-_WHOLE: Final = (100, 30)  # features of sound and of picture
+_WHOLE: Final = (100, 30)  # number of features of sound and of video
 _MOMENTS: Final = (99, 54)
 _VARIATES: Final = (8, 2)
-# neighbouring moments say much the same, so a third of them count
+# neighbouring moments are nearly redundant, so they are weighted by a third
 _WORTH: Final = 1 / 3
-# of logits that are sure of themselves on clips of a kind the network never met
+# weight of the network's logits, which are overconfident on unfamiliar clips
 _NETWORK: Final = 0.2
 
 Embedding = npt.NDArray[np.float32]  # (steps, width)
 
 
 class SyncScorer(nn.Module):
-    """Vectors (b, steps, width) of pictures and of sounds, and the logits of their pairs."""
+    """Embeddings (b, steps, width) of video and of sounds, and the logits of their pairs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class SyncScorer(nn.Module):
         self.moments = CanonicalPair(_MOMENTS, _VARIATES[1])
 
     def see(self, frames: Clips) -> Steps:
-        """Vectors of pictures (b, steps, 32, 32, 3) in [0, 1], ten frames a second."""
+        """Embed video (b, steps, 32, 32, 3) in [0, 1], ten frames per second."""
         steps = frames.shape[1]
         own = _NETWORK * self.network.log_scale.exp() * self.network.see(frames)
         whole = self.whole.see(whole_seen(frames)).expand(-1, steps, -1)
@@ -63,21 +63,21 @@ class SyncScorer(nn.Module):
         return torch.cat([own, whole, moments], 2)
 
     def hear(self, mel: AudioLatent) -> Steps:
-        """Vectors of spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
+        """Embed spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
         own = self.network.hear(mel)
         whole = self.whole.hear(whole_heard(mel)).expand(-1, own.shape[1], -1)
         return torch.cat([own, whole, self.moments.hear(moments_heard(mel))], 2)
 
     def logits(self, sounds: Steps, pictures: Steps) -> Logits:
-        """Of every sound with every picture, (sounds, pictures), of equal lengths.
+        """Compute the logit of every sound with every video, (sounds, videos), of equal lengths.
 
-        Larger for pairs that belong together; 0 has no meaning of its own.
+        Larger for pairs that belong together; the value 0 has no special meaning.
         """
         return torch.einsum("atd,vtd->av", sounds, pictures) / sounds.shape[1]
 
 
 def load_scorer(path: Path = PACKAGED) -> SyncScorer:
-    """The judge with the weights of ``path``, frozen.
+    """Load the scorer with the weights of ``path``, frozen.
 
     Raises:
         UserError: There is no such file, or it is damaged.
@@ -88,9 +88,9 @@ def load_scorer(path: Path = PACKAGED) -> SyncScorer:
 
 
 def picture_of(video: Video) -> Tensor:
-    """Frames as the judge takes them, (steps, 32, 32, 3): the one shown at each tenth of a second.
+    """Resample frames to the scorer's input, (steps, 32, 32, 3): the one shown at each tenth.
 
-    Of whole tenths only; any size is averaged to 32×32.
+    Only whole tenths of a second are used; any size is averaged to 32×32.
     """
     steps = int(video.seconds * RATE)
     shown = np.array([int(step * video.fps / RATE) for step in range(steps)], np.int64)
@@ -99,7 +99,7 @@ def picture_of(video: Video) -> Tensor:
 
 
 def sound_of(audio: Audio) -> Tensor:
-    """The spectrogram the judge takes, (1, 8 · steps, 64), of whole tenths of a second."""
+    """Compute the scorer's spectrogram, (1, 8 · steps, 64), of whole tenths of a second."""
     heard = resampled(audio, _SAMPLE_RATE).waveform
     scale = MelScale()
     whole = len(heard) // (COLUMNS * scale.hop) * COLUMNS * scale.hop
@@ -107,7 +107,7 @@ def sound_of(audio: Audio) -> Tensor:
 
 
 def embed(judge: SyncScorer, clip: AudioVideo) -> tuple[Embedding, Embedding]:
-    """Vectors of sound and picture of one clip, equally many steps of each.
+    """Embed sound and video of one clip, in equally many steps.
 
     Raises:
         ValueError: The clip is shorter than 0.8 s.

@@ -1,6 +1,6 @@
-"""What a judge's vectors say of a set of clips: true pairs against exchanged ones, and the lag.
+"""Scores of a set of clips from embeddings: true pairs against shuffled ones, and the lag.
 
-Knows no network: only sequences of vectors, whose mean inner product is the score of a pair.
+Works on sequences of vectors, whose mean dot product is the score of a pair; uses no network.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ Scores = npt.NDArray[np.floating]  # (sounds, pictures)
 
 
 def auc(positive: Scores, negative: Scores) -> float:
-    """The chance that a positive is above a negative, ties counted half (Mann and Whitney 1947).
+    """Compute the probability that a positive scores above a negative, ties counted half.
+
+    The area under the ROC curve (Mann and Whitney 1947).
 
     Args:
         positive: (n,), n ≥ 1.
@@ -31,15 +33,15 @@ def auc(positive: Scores, negative: Scores) -> float:
 
 
 def pair_auc(scores: Scores) -> float:
-    """AUC of the diagonal, true pairs, against everything else, every exchanged pair."""
+    """Compute the AUC of the diagonal, the true pairs, against all shuffled pairs."""
     own = np.eye(len(scores), dtype=bool)
     return auc(scores[own], scores[~own])
 
 
 def shuffled_auc(scores: Scores, seed: int, most: int = 20) -> float:
-    """AUC of every other exchange of all sounds against the rest: 0.5 for an honest judge.
+    """Compute the AUC of every other shuffle against the rest: 0.5 for an unbiased scorer.
 
-    Of one exchange alone it would be as wide as the clips are few.
+    Over a single shuffle it would vary widely for few clips.
     """
     order = np.random.default_rng(seed).permutation(len(scores))
     moved = [scores[order, np.roll(order, k)] for k in range(1, min(most, len(scores) - 1) + 1)]
@@ -48,11 +50,11 @@ def shuffled_auc(scores: Scores, seed: int, most: int = 20) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How late a sound is.
+    """Lag of a sound.
 
     Attributes:
-        seconds: Positive if the sound comes after its picture; between tenths by a parabola.
-        peak: The score at the best whole step, less the mean over all steps tried.
+        seconds: Positive if the sound comes after its video; between tenths by a parabola.
+        peak: Score at the best whole step, minus the mean over all steps tried.
     """
 
     seconds: float
@@ -60,7 +62,7 @@ class Lag:
 
 
 def lag(sound: Embedding, picture: Embedding, most: int = MOST) -> Lag:
-    """The delay at which sound and picture fit best, at most ``most`` steps either way.
+    """Find the delay at which sound and video fit best, at most ``most`` steps either way.
 
     At least half of the clip overlaps at every delay tried, so ``most`` is lowered in short clips.
     """
@@ -77,14 +79,14 @@ def lag(sound: Embedding, picture: Embedding, most: int = MOST) -> Lag:
 def by_delay(
     sound: Embedding, picture: Embedding, most: int = MOST
 ) -> tuple[npt.NDArray[np.int_], Scores]:
-    """Delays in steps, and how well the pair fits if the sound is so late."""
+    """Score the pair at each delay of the sound, in steps."""
     most = min(most, len(sound) // 2)
     steps = np.arange(-most, most + 1)
     return steps, np.array([_overlap(sound, picture, int(step)) for step in steps])
 
 
 def _overlap(sound: Embedding, picture: Embedding, step: int) -> float:
-    """Mean inner product where the sound is taken ``step`` steps later than the picture."""
+    """Compute the mean dot product where the sound is taken ``step`` steps later than the video."""
     later, earlier = sound[max(0, step) :], picture[max(0, -step) :]
     length = min(len(later), len(earlier))
     return float(np.einsum("td,td->", later[:length], earlier[:length]) / length)
