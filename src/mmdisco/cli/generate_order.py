@@ -104,7 +104,10 @@ class RequestArgs:
             expect_unused("--batch-cfg", self.batched)
         cheaper = {self.guidance_every, self.guidance_from, self.guidance_to}
         if sampling.joint_scale == AV(0.0, 0.0) and cheaper != {None}:
-            raise UserError("no guidance leaves --joint-every, -from and -to without use")
+            raise UserError(
+                "without joint guidance, --joint-every, --joint-min-logsnr and --joint-max-logsnr "
+                "are without use: leave them out"
+            )
 
     def _guidance_scale(self, pair: JointSystem) -> AV[float] | None:
         common = self.guidance_scale
@@ -348,8 +351,7 @@ def _plan_repeat(order: GenerateArgs, file: Path) -> GenerationPlan:
     if order != bare:
         raise UserError(
             "--from-metadata makes a clip again as it was: leave out the prompt and all options "
-            "but "
-            "--out, --wav and --weights"
+            "but --out, --wav and --weights"
         )
     record = read_record(file, order.weights)
     pair = record.choice.pair()

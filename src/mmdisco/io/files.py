@@ -270,9 +270,14 @@ def understood(path: Path) -> Generator[None]:
     """
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, RecursionError) as error:
-        raise _senseless(path, error) from error
-    except (RuntimeError, TypeError, ValueError) as error:  # torch refuses sizes with these
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,  # torch refuses sizes with this and the next two; nesting is one of it
+        TypeError,
+        ValueError,
+    ) as error:
         raise _senseless(path, error) from error
 
 

@@ -130,9 +130,9 @@ def _clock(path: Path, size: int, changed: int, sound: int | None) -> Clock:
     del size, changed  # they distinguish a file from a later one of the same name
     with opened(path) as container:
         zero = _zero(container, sound)
-    with opened(path) as container:
         if not any(name in container.format.name for name in _JOINABLE):
             return Clock(zero)
+    with opened(path) as container:  # from its beginning again
         return Clock(zero, _shifts(container, sound))
 
 

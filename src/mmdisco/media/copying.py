@@ -10,23 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 
-from mmdisco.media.clock import clock_of, rate_of
+from mmdisco.media.clock import AnyPacket, clock_of, rate_of
 from mmdisco.media.decode import channels
 from mmdisco.media.mixing import Channels, Mixer
 from mmdisco.media.opening import opened, picture_track, sound_track
-
-if TYPE_CHECKING:  # generic in its stubs alone
-    _Packet = Packet[Any]
-else:
-    _Packet = Packet
 
 # Samples per second: all rates of AAC.
 SOUND_RATES: Final = frozenset(
@@ -74,7 +68,7 @@ class Picture:
         with opened(self.path) as container:
             return bool(self._packets(container))
 
-    def copy_into(self, target: OutputContainer) -> Iterator[_Packet]:
+    def copy_into(self, target: OutputContainer) -> Iterator[AnyPacket]:
         """Add the track, then yield its packets, their stamps counted from the start."""
         # the source stays open until the last packet is taken
         with opened(self.path) as container:
@@ -82,7 +76,7 @@ class Picture:
             track = target.add_stream_from_template(picture_track(container))
             yield from _moved(packets, clock_of(container).zero + self.start, track)
 
-    def _packets(self, container: InputContainer) -> list[_Packet]:
+    def _packets(self, container: InputContainer) -> list[AnyPacket]:
         """Return the excerpt's packets in the order of the file; none if they do not suffice."""
         stream, clock = picture_track(container), clock_of(container)
         rate, base = rate_of(container), stream.time_base
@@ -94,7 +88,7 @@ class Picture:
         end = first + self.seconds
         if self.start:
             container.seek(int(first / base) + 1, stream=stream)
-        kept: list[_Packet] = []
+        kept: list[AnyPacket] = []
         beyond = False
         for packet in container.demux(stream):
             if packet.pts is None or packet.dts is None:
@@ -143,7 +137,7 @@ class Sound:
             layout, rate = self._form(container)
         return f"the sound encoded anew, {layout} at {rate} Hz"
 
-    def put_into(self, target: OutputContainer, suffix: str) -> Iterator[_Packet]:
+    def put_into(self, target: OutputContainer, suffix: str) -> Iterator[AnyPacket]:
         """Add the track, then yield its packets."""
         with opened(self.path) as container:
             if self._copied(container, suffix):
@@ -165,7 +159,7 @@ class Sound:
         known = sound_track(container, self.number).codec_context.codec.canonical_name in _SOUNDS
         return known and not clock_of(container, self.number).joined
 
-    def _packets(self, container: InputContainer) -> Iterator[_Packet]:
+    def _packets(self, container: InputContainer) -> Iterator[AnyPacket]:
         zero = clock_of(container, self.number).zero
         for packet in container.demux(sound_track(container, self.number)):
             if packet.pts is None or not packet.size:
@@ -190,7 +184,7 @@ class Sound:
 
 def encoded(
     target: OutputContainer, waveform: Channels, rate: int, layout: str, codec: str = "aac"
-) -> Iterator[_Packet]:
+) -> Iterator[AnyPacket]:
     """Add an audio track, then yield its packets; sample 0 gets the stamp 0."""
     track = target.add_stream(codec, rate=rate, layout=layout)
     assert isinstance(track, AudioStream)
@@ -207,8 +201,8 @@ def encoded(
 
 
 def _moved(
-    packets: list[_Packet] | Iterator[_Packet], zero: Fraction, track: Any
-) -> Iterator[_Packet]:
+    packets: list[AnyPacket] | Iterator[AnyPacket], zero: Fraction, track: Any
+) -> Iterator[AnyPacket]:
     for packet in packets:
         shift = round(zero / packet.time_base)
         stamp = packet.pts or 0

@@ -31,6 +31,8 @@ from mmdisco.media.decode import frames_at, sound
 from mmdisco.media.geometry import pixel_shape, upright
 from mmdisco.media.opening import expect_room, opened, picture_track, pictures
 
+CEILING: Final = 10 ** (-1 / 20)  # peak of reduced sound; a lossy encoder overshoots a little
+
 
 @dataclass(frozen=True, slots=True)
 class ReadSpec:
@@ -173,9 +175,6 @@ def _where(selection: ReadSpec) -> str:
 def _times(selection: ReadSpec, fps: Fraction) -> Iterator[Fraction]:
     steps = count() if selection.seconds is None else range(round(selection.seconds * fps))
     return (selection.start + step / fps for step in steps)
-
-
-CEILING: Final = 10 ** (-1 / 20)  # peak of reduced sound; a lossy encoder overshoots a little
 
 
 def cut_audio(audio: Audio, seconds: float) -> Audio:

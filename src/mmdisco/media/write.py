@@ -12,28 +12,23 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
 from av.container import OutputContainer
-from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
 from mmdisco.io.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
+from mmdisco.media.clock import AnyPacket
 from mmdisco.media.copying import Picture, Sound, encoded
 from mmdisco.media.names import url
 from mmdisco.media.read import bring_down
-
-if TYPE_CHECKING:  # generic in its stubs alone
-    _Packet = Packet[Any]
-else:
-    _Packet = Packet
 
 _CONTAINERS: Final = (".mp4", ".mov", ".mkv")
 _QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
@@ -64,7 +59,7 @@ def write_clip(
         UserError: The name has another ending, or the file cannot be written.
     """
 
-    def tracks(container: OutputContainer) -> list[Iterator[_Packet]]:
+    def tracks(container: OutputContainer) -> list[Iterator[AnyPacket]]:
         return [
             picture.copy_into(container) if picture else _picture(container, clip.video, magnify),
             sound.put_into(container, path.suffix.lower())
@@ -106,7 +101,7 @@ def write_audio(path: Path, audio: Audio) -> None:
         file.writeframes(pcm.tobytes())
 
 
-def _write(path: Path, tracks: Callable[[OutputContainer], Sequence[Iterator[_Packet]]]) -> None:
+def _write(path: Path, tracks: Callable[[OutputContainer], Sequence[Iterator[AnyPacket]]]) -> None:
     with _container(path) as container:
         packets = tracks(container)
         # a track is added as its first packet is asked for, and all have to be before one is taken
@@ -130,7 +125,7 @@ def _container(path: Path) -> Generator[OutputContainer]:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator[_Packet]:
+def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator[AnyPacket]:
     height, width, _ = _pixels(video.frames[0], magnify).shape
     track = _picture_track(container, video.fps, (height, width))
     for index, values in enumerate(video.frames):
@@ -141,7 +136,7 @@ def _picture(container: OutputContainer, video: Video, magnify: int) -> Iterator
     yield from track.encode()
 
 
-def _sound(container: OutputContainer, audio: Audio) -> Iterator[_Packet]:
+def _sound(container: OutputContainer, audio: Audio) -> Iterator[AnyPacket]:
     return encoded(container, bring_down(audio).waveform[None], audio.sample_rate, "mono")
 
 
