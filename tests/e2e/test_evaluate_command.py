@@ -118,7 +118,7 @@ def test_the_page_needs_nothing_else_and_its_clips_are_inside(results):
     assert "precision, video-statistics" in (results / "r.md").read_text()
 
 
-def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
+def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
     told = {
         "accuracy": 0.9,
         "ranking": 0.95,
@@ -137,16 +137,16 @@ def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
         for u in (0.2, 0.8)
     )
     along = PathDiagnostics(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
-    health = Diagnostics({"real": 16}, {"joint": along})
-    assert Diagnostics.of_record(plain(health.record())) == health
-    write_json(tmp_path / "health.json", health.record())
+    diagnostics = Diagnostics({"real": 16}, {"joint": along})
+    assert Diagnostics.of_record(plain(diagnostics.record())) == diagnostics
+    write_json(tmp_path / "diagnostics.json", diagnostics.record())
     out = tmp_path / "r.html"
     carry_out(
         options(
             folders,
             metrics=("neighbours", "sync"),
             bases=folders / "real",
-            health=tmp_path / "health.json",
+            diagnostics=tmp_path / "diagnostics.json",
             report=out,
             json=tmp_path / "r.json",
         )
@@ -161,14 +161,14 @@ def test_bases_and_health_stand_beside_the_clips(folders, tmp_path):
     assert heads == sorted(heads)
     assert page.count("data:video/mp4;base64,") == 12
     assert page.count("class=plot") >= 2
-    assert "Health of the discriminator" in page
+    assert "Diagnostics of the discriminator" in page
     assert "joint: accuracy against fake" in page
 
 
-def test_another_json_is_no_health(folders, tmp_path):
+def test_another_json_is_no_diagnostics(folders, tmp_path):
     write_json(tmp_path / "h.json", {"pairs": {}})
-    with pytest.raises(UserError, match=r"is no health\.json"):
-        carry_out(options(folders, health=tmp_path / "h.json", report=tmp_path / "r.html"))
+    with pytest.raises(UserError, match=r"is no diagnostics\.json"):
+        carry_out(options(folders, diagnostics=tmp_path / "h.json", report=tmp_path / "r.html"))
 
 
 def test_a_second_run_reads_no_clip_again(results, folders):
@@ -237,7 +237,7 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         ({"features": ("clip",)}, "unknown features 'clip'"),
         ({"part": "4/4"}, "--shard must be I/N"),
         ({"part": "0/2", "json": Path("r.json")}, "--shard measures nothing"),
-        ({"health": Path("h.json")}, "--health is for the report"),
+        ({"diagnostics": Path("h.json")}, "--diagnostics is for the report"),
         ({"fps": "1e-99999999"}, "--fps must be a positive number"),
         ({"size": "64"}, "--size must be HEIGHTxWIDTH"),
         ({"fps": "0"}, "--fps must be a positive number"),

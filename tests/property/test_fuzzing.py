@@ -31,7 +31,7 @@ from mmdisco.data.prepared import PreparedClips, PreparedFolder
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, OfficialConfig
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import read_health
+from mmdisco.evaluation.command import read_diagnostics
 from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
 from mmdisco.generation.metadata import read_record
@@ -241,7 +241,7 @@ def all_of(fuzz, folder):
     path = folder / "any.json"
     fuzz.trees("record", path, RECORD, lambda: read_record(path))
     fuzz.trees("exported network", path, FORM, lambda: read_form(path))
-    fuzz.trees("health", path, LEVEL, lambda: read_health(path))
+    fuzz.trees("diagnostics", path, LEVEL, lambda: read_diagnostics(path))
     course = config_tree(TrainingConfig(Path("a"), Path("b"), Path("c")))
     fuzz.trees("training, values", path, course, lambda: read_config(path, {}))
     path.write_bytes(json.dumps(course, indent=1).encode())

@@ -281,11 +281,11 @@ def test_held_out_clips_examine_what_was_trained(
 ):
     out = tmp_path / "out"
     assert mmdisco(*asked, "--out", out).status == 0
-    health = tmp_path / "health"
+    folder = tmp_path / "diagnostics"
     given = ("--data", prepared, "--fakes", made, "--weights", tiny_pair, "--levels", 2)
-    ended = mmdisco("diagnose", out, *given, "--out", health)
+    ended = mmdisco("diagnose", out, *given, "--out", folder)
     assert ended.status == 0, ended.err
-    record = read_json(health / "health.json")
+    record = read_json(folder / "diagnostics.json")
     assert record["pairs"] == {
         "real": 4,
         "real against fake": 4,

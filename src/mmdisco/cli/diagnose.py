@@ -1,12 +1,20 @@
-"""``mmdisco diagnose``: how well a discriminator does its work on held-out pairs."""
+"""``mmdisco diagnose``: how well a discriminator classifies and denoises held-out pairs."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmdisco.cli.options import FakesOfData, Weights
 from mmdisco.cli.stopping import ANEW, GO_ON, running
+from mmdisco.errors import UserError
+
+if TYPE_CHECKING:
+    from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+    from mmdisco.training.diagnostics.measure import DiagnosticsRunner
 
 
 def diagnose(
@@ -18,26 +26,88 @@ def diagnose(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
+        Path | None,
+        typer.Option(help="Folder that `mmdisco prepare` made; embedded data if left out."),
     ] = None,
     fakes: FakesOfData = None,
     weights: Weights = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("health"),
-    pairs: Annotated[int, typer.Option(help="Held-out pairs, at most.")] = 256,
-    levels: Annotated[int, typer.Option(help="Noise levels of each path.")] = 8,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("diagnostics"),
+    pairs: Annotated[int, typer.Option(help="Maximum number of held-out pairs.")] = 256,
+    levels: Annotated[int, typer.Option(help="Number of noise levels of each coupling.")] = 8,
 ) -> None:
-    """Accuracy, AUC, calibration and denoising gain by noise level: tables, JSON and a picture.
+    """Accuracy, AUC, calibration and denoising gain by noise level: tables, JSON and a plot.
 
-    Real pairs stand against the bases' own, and against real ones whose sounds are exchanged
-    within their caption.
+    Real pairs are compared with samples of the base models, and with real pairs whose sounds are
+    shuffled within their caption.
     """
-    # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.diagnose_order import DiagnoseArgs, execute
-
-    order = DiagnoseArgs(discriminator, data, fakes, weights, out, pairs, levels)
-    embedded = data is None
-    said = f"held-out pairs and what the bases say of them are kept in {out}: {GO_ON}"
-    with running(said if embedded else f"nothing is kept: {ANEW}") as run:
+    args = DiagnoseArgs(discriminator, data, fakes, weights, out, pairs, levels)
+    kept = f"held-out pairs and base predictions are kept in {out}: {GO_ON}"
+    with running(kept if data is None else f"nothing is kept: {ANEW}") as run:
         run.work_in(out)
-        for line in execute(order):
+        for line in execute(args):
             typer.echo(line)
+
+
+@dataclass(frozen=True)
+class DiagnoseArgs:
+    """The options, as ``mmdisco diagnose --help`` explains them."""
+
+    discriminator: str | None
+    data: Path | None
+    fakes: Path | None
+    weights: Path | None
+    out: Path
+    pairs: int
+    levels: int
+
+
+def execute(args: DiagnoseArgs) -> Iterator[str]:
+    """Measure, and write ``diagnostics.json``, ``diagnostics.md`` and ``diagnostics.png``.
+
+    Yields:
+        The tables, and the files.
+
+    Raises:
+        UserError: An option is missing or does not fit.
+    """
+    if (args.data is None) != (args.fakes is None):
+        raise UserError("give both --data and --fakes, or neither for the embedded data")
+    # these import torch, for which --help need not wait
+    from mmdisco.cli.progress import progress
+    from mmdisco.io.files import expect_writable, write_json, write_text
+    from mmdisco.training.diagnostics.report import draw_diagnostics, markdown
+
+    files = [args.out / f"diagnostics.{suffix}" for suffix in ("json", "md", "png")]
+    for path in files:
+        expect_writable(path)
+    with progress("held-out pairs") as shown:
+        done, total = count(1), 0
+        network, runner = _build(args, lambda: shown.update("noise levels", next(done), total))
+        total = len(runner.paths) * runner.levels
+        found = runner.examine(network)
+    text = markdown(found)
+    write_json(files[0], found.record())
+    write_text(files[1], f"# Diagnostics of a discriminator\n\n{text}\n")
+    draw_diagnostics(files[2], found)
+    yield text
+    yield from map(str, files)
+
+
+def _build(
+    args: DiagnoseArgs, watch: Callable[[], None]
+) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
+    from mmdisco.adapters.miniature.model import PACKAGED
+    from mmdisco.experiments.miniature.held_out import examiner_of, fitting
+    from mmdisco.generation.presets.miniature_system import MiniatureSystem
+    from mmdisco.training.diagnostics.held_out import HeldOutClips
+
+    if args.data is not None and args.fakes is not None:
+        if args.discriminator is None:
+            raise UserError("name the discriminator: a folder that `mmdisco train` made")
+        clips = HeldOutClips.load(args.data, args.fakes, args.weights)
+        network = clips.discriminator(args.discriminator)
+        return network, clips.examiner(args.pairs, args.levels, watch)
+    folder = MiniatureSystem(args.weights or PACKAGED)
+    network = fitting(folder, args.discriminator)
+    kept = args.out / "held-out"
+    return network, examiner_of(folder, kept, pairs=args.pairs, levels=args.levels, watch=watch)

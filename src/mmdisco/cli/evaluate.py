@@ -19,8 +19,8 @@ def evaluate(
     bases: Annotated[
         Path | None, typer.Option(help="Folder of clips of the bases alone, to stand beside.")
     ] = None,
-    health: Annotated[
-        Path | None, typer.Option(help="health.json of `mmdisco diagnose`, for the report.")
+    diagnostics: Annotated[
+        Path | None, typer.Option(help="diagnostics.json of `mmdisco diagnose`, for the report.")
     ] = None,
     metrics: Annotated[
         list[str] | None,
@@ -88,7 +88,7 @@ def evaluate(
         cache,
         shard,
         bases,
-        health,
+        diagnostics,
         audio_track,
         threads,
     )

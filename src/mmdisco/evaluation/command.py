@@ -44,7 +44,7 @@ class EvaluateArgs:
     cache: Path | None = None
     part: str | None = None
     bases: Path | None = None
-    health: Path | None = None
+    diagnostics: Path | None = None
     audio_track: int | None = None
     threads: int = 1
 
@@ -79,7 +79,7 @@ def carry_out(options: EvaluateArgs, watch: Watch = unwatched) -> str:
         options.seed,
         options.bases,
     )
-    health = None if options.health is None else read_health(options.health)
+    diagnostics = None if options.diagnostics is None else read_diagnostics(options.diagnostics)
     if options.part is not None:
         part, parts = part_of(options.part)
         return f"part {part} of {parts} is read: {read_part(order, part, parts, watch)} clips"
@@ -94,7 +94,7 @@ def carry_out(options: EvaluateArgs, watch: Watch = unwatched) -> str:
     if options.json is not None:
         write_json(options.json, result.record())
     if options.report is not None:
-        write_text(options.report, page(result, selection, health))
+        write_text(options.report, page(result, selection, diagnostics))
         write_text(options.report.with_suffix(".md"), f"{text}\n")
     return text
 
@@ -104,8 +104,8 @@ def _say(line: str) -> None:
 
 
 def _expect_effect(options: EvaluateArgs) -> None:
-    if options.health is not None and options.report is None:
-        raise UserError("--health is for the report: give --report too, or leave it out")
+    if options.diagnostics is not None and options.report is None:
+        raise UserError("--diagnostics is for the report: give --report too, or leave it out")
     if options.part is not None and (options.json or options.report):
         raise UserError("--shard measures nothing: leave --json and --report out until all is read")
 
@@ -137,7 +137,7 @@ def part_of(words: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def read_health(path: Path) -> Diagnostics:
+def read_diagnostics(path: Path) -> Diagnostics:
     """Read the diagnostics that ``mmdisco diagnose`` wrote.
 
     Raises:
@@ -146,7 +146,7 @@ def read_health(path: Path) -> Diagnostics:
     try:
         return Diagnostics.of_record(read_object(path))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no health.json that `mmdisco diagnose` wrote") from error
+        raise UserError(f"{path} is no diagnostics.json that `mmdisco diagnose` wrote") from error
 
 
 def default_cache() -> Path:

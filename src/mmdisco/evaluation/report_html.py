@@ -114,12 +114,12 @@ figcaption { font-size: .85rem; overflow-wrap: anywhere; margin-bottom: .4rem; }
 def page(
     evaluation: Evaluation,
     selection: ReadSpec,
-    health: Diagnostics | None = None,
+    diagnostics: Diagnostics | None = None,
     shown: int = SHOWN,
 ) -> str:
     """Render the page, with ``shown`` clips of each folder, read as ``selection`` defines.
 
-    ``health`` is the diagnostics of the guiding discriminator, if known.
+    ``diagnostics`` is the diagnostics of the guiding discriminator, if known.
     """
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -130,7 +130,7 @@ def page(
         "<h2>Figures</h2>",
         _table(HEADER, [row(one) for one in evaluation.outcomes]),
     ]
-    parts += _pictures(evaluation, health)
+    parts += _pictures(evaluation, diagnostics)
     parts += ["<h2>Clips</h2>", clips_side_by_side(evaluation.clips, selection, shown)]
     if evaluation.problems:
         rows = [(p.clip, p.what, "yes" if p.kept else "no") for p in evaluation.problems]
@@ -160,7 +160,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<div class=wide><table><thead><tr>{head}<tbody>{body}</table></div>"
 
 
-def _pictures(evaluation: Evaluation, health: Diagnostics | None) -> list[str]:
+def _pictures(evaluation: Evaluation, diagnostics: Diagnostics | None) -> list[str]:
     """Render values, curves and diagnostics, each as an image with its heading."""
     sets = {"generated": evaluation.outcomes}
     if evaluation.beside:
@@ -177,11 +177,11 @@ def _pictures(evaluation: Evaluation, health: Diagnostics | None) -> list[str]:
         if with_curves(sets):
             draw_curves(picture, sets)
             parts += ["<h2>Curves</h2>", _picture(picture, "curves behind the figures")]
-        if health is not None:
-            draw_diagnostics(picture, health)
-            parts += ["<h2>Health of the discriminator</h2>"]
+        if diagnostics is not None:
+            draw_diagnostics(picture, diagnostics)
+            parts += ["<h2>Diagnostics of the discriminator</h2>"]
             parts.append(_picture(picture, "accuracy, calibration and gain by noise level"))
-            rows = [(name, number(value)) for name, value in health.figures().items()]
+            rows = [(name, number(value)) for name, value in diagnostics.figures().items()]
             parts.append(_table(("what", "value"), rows))
     return parts
 

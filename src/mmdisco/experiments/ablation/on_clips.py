@@ -169,8 +169,8 @@ class OnClips(ExperimentSetting):
             "given audio: nats video": "nats video, audio given",
             "CPU seconds a clip": "CPU s a clip",
         }
-        health = ("joint:", "given video:", "given audio:")
-        others = [one for one in measured if not one.startswith(health) and one != "evaluations"]
+        own = ("joint:", "given video:", "given audio:")
+        others = [one for one in measured if not one.startswith(own) and one != "evaluations"]
         chosen = [name for name in shown if name in measured and name not in others]
         return {name: shown.get(name, name) for name in [*others, *chosen]}
 

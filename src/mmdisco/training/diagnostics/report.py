@@ -179,15 +179,15 @@ def _level(values: Mapping[str, Any]) -> LevelDiagnostics:
 _COLOURS: Final = ("#1f6fb2", "#c4572c", "#3b8a4a", "#7b5aa6")
 
 
-def draw_diagnostics(path: Path, health: Diagnostics) -> None:
+def draw_diagnostics(path: Path, found: Diagnostics) -> None:
     """Write a PNG with a row for each coupling of noise levels.
 
     Raises:
         UserError: The file cannot be written.
     """
-    figure = Figure(figsize=(13, 3.3 * len(health.paths)), layout="constrained")
-    rows = figure.subplots(len(health.paths), 4, squeeze=False)
-    for row, (name, along) in zip(rows, health.paths.items(), strict=True):
+    figure = Figure(figsize=(13, 3.3 * len(found.paths)), layout="constrained")
+    rows = figure.subplots(len(found.paths), 4, squeeze=False)
+    for row, (name, along) in zip(rows, found.paths.items(), strict=True):
         _telling(row[0], along, "ranking", f"{name}: area under ROC")
         _telling(row[1], along, "accuracy", "accuracy")
         _reliability(row[2], along)
@@ -236,10 +236,10 @@ def _named(contrasts: Mapping[str, object]) -> dict[str, str]:
     return dict(zip(contrasts, _COLOURS, strict=False))
 
 
-def markdown(health: Diagnostics) -> str:
+def markdown(found: Diagnostics) -> str:
     """Format a table for each coupling of noise levels, and the number of pairs behind them."""
-    parts = [f"## {name}\n\n{_table(along)}" for name, along in health.paths.items()]
-    pairs = ", ".join(f"{count} {name}" for name, count in health.pairs.items())
+    parts = [f"## {name}\n\n{_table(along)}" for name, along in found.paths.items()]
+    pairs = ", ".join(f"{count} {name}" for name, count in found.pairs.items())
     return "\n\n".join([*parts, f"Pairs: {pairs}."])
 
 

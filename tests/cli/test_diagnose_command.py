@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.diagnose_order import DiagnoseArgs, execute
+from mmdisco.cli.diagnose import DiagnoseArgs, execute
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
@@ -19,18 +19,18 @@ def order(pair, out, discriminator=None):
 
 @pytest.fixture(scope="module")
 def reported(tiny_pair, tmp_path_factory):
-    out = tmp_path_factory.mktemp("health")
+    out = tmp_path_factory.mktemp("diagnostics")
     return out, list(execute(order(tiny_pair, out)))
 
 
 def test_report_of_the_embedded_pair(reported):
     out, said = reported
-    record = json.loads((out / "health.json").read_text())
+    record = json.loads((out / "diagnostics.json").read_text())
     assert record["pairs"]["fake"] == 16
     assert set(record["paths"]) == {"joint", "given video", "given audio"}
     assert record["figures"]["joint: nats audio"] != 0
-    assert (out / "health.png").read_bytes().startswith(b"\x89PNG")
-    assert said[0] in (out / "health.md").read_text()
+    assert (out / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
+    assert said[0] in (out / "diagnostics.md").read_text()
 
 
 def test_a_silent_discriminator_gains_nothing_on_what_is_kept(reported, tiny_pair, tmp_path):
@@ -42,7 +42,7 @@ def test_a_silent_discriminator_gains_nothing_on_what_is_kept(reported, tiny_pai
             parameter.zero_()
     PretrainedDiscriminator(network, "embedded").save(tmp_path / "silent")
     list(execute(order(tiny_pair, out, str(tmp_path / "silent"))))
-    figures = json.loads((out / "health.json").read_text())["figures"]
+    figures = json.loads((out / "diagnostics.json").read_text())["figures"]
     assert figures["joint: nats audio"] == 0
     assert figures["joint: ranking against fake"] == 0.5
     # latents, fakes and what the bases say of them are not made again
@@ -67,4 +67,4 @@ def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch
     error = capfd.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
-    assert not (tmp_path / "out" / "health.json").exists()
+    assert not (tmp_path / "out" / "diagnostics.json").exists()

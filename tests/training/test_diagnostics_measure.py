@@ -94,8 +94,8 @@ def test_report_has_every_level_and_a_picture(tmp_path):
     assert text.count("\n| 0.") == 9
     assert "32 real" in text
     assert found.record()["paths"]["joint"]["levels"][0]["against"]["shuffled"]["accuracy"] > 0.6
-    draw_diagnostics(tmp_path / "health.png", found)
-    assert (tmp_path / "health.png").read_bytes().startswith(b"\x89PNG")
+    draw_diagnostics(tmp_path / "diagnostics.png", found)
+    assert (tmp_path / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_one_level_is_no_curve():
