@@ -10,7 +10,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, linear, scaled_linear
 from mmdisco.core.replacement import Replacement
-from mmdisco.discriminators.official.network import NoisedAlong
+from mmdisco.discriminators.wrappers import ReplacementDiscriminator
 
 SCHEDULES = AV(scaled_linear(), linear())
 CLEAN = NoiseLevel.clean(2)
@@ -86,6 +86,6 @@ class OneLevel(Discriminator):
 def test_guidance_of_the_made_side_follows_the_noised_given_one(generator):
     z, level = latents(generator), AV(audio_level(400), CLEAN)
     along = Replacement(SCHEDULES)
-    network = NoisedAlong(OneLevel(), along)
+    network = ReplacementDiscriminator(OneLevel(), along)
     gradient = log_ratio_gradient(lambda one: network(one, level, AV(z.audio, z.video)), z).gradient
     assert_close(gradient.audio, along.noised(z, level).z_t.video)

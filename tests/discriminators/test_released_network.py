@@ -31,12 +31,13 @@ from mmdisco.discriminators.official.latents import (
     Spectrogram,
     Waveform,
 )
-from mmdisco.discriminators.official.network import ClampedLogit, ReleasedDiscriminator
+from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
     ClassTokenConfig,
     MeanOfTokensConfig,
     TransformerConfig,
 )
+from mmdisco.discriminators.wrappers import ClampedLogit
 from mmdisco.errors import UserError
 
 MEAN = OfficialConfig(

@@ -1,5 +1,6 @@
 import json
 import shutil
+import subprocess
 import sys
 from collections import deque
 from fractions import Fraction
@@ -18,7 +19,7 @@ from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance
 from mmdisco.core.noise import scaled_linear
-from mmdisco.discriminators.official.network import ClampedLogit
+from mmdisco.discriminators.wrappers import ClampedLogit
 from mmdisco.errors import UserError
 from mmdisco.generation.generate import Request, prepare
 from mmdisco.generation.presets.official_release import ReleasedTime, TrailingSpacing
@@ -438,3 +439,11 @@ def test_presets_are_listed(run):
     for name in PRESETS:
         assert name in table
     assert "CC BY-NC-SA 4.0" in table
+
+
+def test_the_embedded_pair_loads_no_other_models_code():
+    shown = "import sys, mmdisco.generation.presets.registry; print(*sys.modules, sep='\\n')"
+    run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    others = ("mmdisco.discriminators.official.", "mmdisco.adapters.mmdiffusion.")
+    assert "mmdisco.discriminators.two_tower" in run.stdout
+    assert not [name for name in run.stdout.split() if name.startswith(others)]

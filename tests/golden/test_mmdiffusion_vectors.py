@@ -41,7 +41,7 @@ from mmdisco.discriminators.official.checkpoint import load_checkpoint
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
-from mmdisco.discriminators.official.network import ClampedLogit
+from mmdisco.discriminators.wrappers import ClampedLogit
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 FULL = os.environ.get("MMDISCO_GOLDEN")
@@ -285,7 +285,7 @@ def test_upscaling_network(recordings):
 def test_frames_enlarged_in_25_steps(recordings):
     record, tensors = recordings.read("mmdiff_image_sr")
     network, exact = upscaler(recordings, record)
-    made = Upscaler(FrameDenoiser(network))
+    made = Upscaler(FrameDenoiser(network), steps=25)
     small = tensors["low_res"].transpose(1, 2)
     large = made.sample(small, tensors["noise"][:1])
     run_close(large.transpose(1, 2), tensors["output"], exact=exact)

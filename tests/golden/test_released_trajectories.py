@@ -23,7 +23,7 @@ from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver, SolverState
 from mmdisco.core.strided import StridedDDPM
-from mmdisco.discriminators.official.network import ClampedLogit
+from mmdisco.discriminators.wrappers import ClampedLogit
 
 CAPTION, EMPTY = 1.0, 0.0
 # not in the records: the release samples VideoCrafter on other levels than it was trained on

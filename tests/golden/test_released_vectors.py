@@ -29,12 +29,13 @@ from mmdisco.discriminators.official.fusion import (
 )
 from mmdisco.discriminators.official.keys import released_name, translate
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
-from mmdisco.discriminators.official.network import ClampedLogit, ReleasedDiscriminator
+from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
     ClassTokenConfig,
     MeanOfTokensConfig,
     TransformerConfig,
 )
+from mmdisco.discriminators.wrappers import ClampedLogit
 
 SCHEDULE = re.compile(r"(\w+) ([\d.e-]+)\.\.([\d.e-]+), (\d+) steps")
 CALLS = [

@@ -7,20 +7,19 @@ off and the loudest sample scaled to 0.5. Source: Liu et al. 2023 (AudioLDM) and
 training code.
 """
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers.audio_utils import mel_filter_bank
 
 from mmdisco.shapes import AudioLatent
 
 SAMPLE_RATE: Final = 16_000
 N_FFT: Final = 1024
-HIGHEST: Final = 8000.0
 QUIETEST: Final = 1e-5
 PEAK: Final = 0.5
 
@@ -61,32 +60,22 @@ class MelFrontEnd:
         mel = spectrum.abs().transpose(1, 2) @ self.filters.T.to(waveform.device)
         return mel.clamp(min=QUIETEST).log().unsqueeze(1)
 
-    @cached_property
+    @property
     def filters(self) -> Tensor:
-        """Compute (bins, 513) triangular filters on the mel scale, each of area 1 over Hz."""
-        top = _mel(HIGHEST)
-        edges = _hertz(torch.linspace(0, top, self.bins + 2, dtype=torch.float64))
-        frequency = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)
-        left, centre, right = (edges[k : k + self.bins, None] for k in range(3))
-        rising = (frequency - left) / (centre - left)
-        falling = (right - frequency) / (right - centre)
-        triangles = torch.minimum(rising, falling).clamp(min=0)
-        return (2 / (right - left) * triangles).float()
+        """Mel filters, (bins, 513)."""
+        return slaney_filters(N_FFT, self.bins)
 
 
-# Slaney's Auditory Toolbox: linear up to 1000 Hz, then 27 steps for every factor 6.4
-_LINEAR_STEP = 200 / 3
-_KNEE_HERTZ = 1000.0
-_KNEE = _KNEE_HERTZ / _LINEAR_STEP
-_LOG_STEP = math.log(6.4) / 27
-
-
-def _mel(hertz: float) -> float:
-    if hertz < _KNEE_HERTZ:
-        return hertz / _LINEAR_STEP
-    return _KNEE + math.log(hertz / _KNEE_HERTZ) / _LOG_STEP
-
-
-def _hertz(mel: Tensor) -> Tensor:
-    above = _KNEE_HERTZ * ((mel - _KNEE) * _LOG_STEP).exp()
-    return torch.where(mel < _KNEE, mel * _LINEAR_STEP, above)
+@cache
+def slaney_filters(n_fft: int, bins: int) -> Tensor:
+    """Return (bins, n_fft/2 + 1) triangles from 0 to 8000 Hz on Slaney's mel scale, of area 1."""
+    bank = mel_filter_bank(
+        num_frequency_bins=n_fft // 2 + 1,
+        num_mel_filters=bins,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(bank.T).float().contiguous()

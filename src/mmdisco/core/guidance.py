@@ -100,59 +100,40 @@ class ClassifierFreeGuidance(JointDenoiser):
     Around a ``JointGuidance`` it guides base and discriminator at once.
 
     Attributes:
-        denoiser: Evaluated twice, with the captions and with the empty ones.
+        denoiser: Evaluated with the captions and with the empty ones.
         null: The encoded empty caption, batch size 1.
         scale: w of either modality; 1 is no guidance.
+        batched: Whether both evaluations are one of twice the batch: more memory, less time.
     """
 
     denoiser: JointDenoiser
     null: AV[Conditioning]
     scale: AV[float]
+    batched: bool = False
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """Return the extrapolated noise; one evaluation where both weights are 1."""
-        with_caption = self.denoiser.predict_noise(z_t, level, cond)
+        """Return the extrapolated noise; one plain evaluation where both weights are 1."""
         if self.scale == AV(1.0, 1.0):
-            return with_caption
-        batch_size = len(z_t.audio)
-        null = self.null.map(lambda one: _repeat(one, batch_size))
+            return self.denoiser.predict_noise(z_t, level, cond)
+        null = self.null.map(lambda one: _repeat(one, len(z_t.audio)))
+        if self.batched:
+            both = self.denoiser.predict_noise(
+                z_t.map(_twice), level.map(_level_twice), each(_beside, cond, null)
+            )
+            return each(lambda one, scale: _extrapolate(*one.chunk(2), scale), both, self.scale)
+        with_caption = self.denoiser.predict_noise(z_t, level, cond)
         without = self.denoiser.predict_noise(z_t, level, null)
         return each(_extrapolate, with_caption, without, self.scale)
 
 
-@dataclass(frozen=True)
-class BatchedClassifierFreeGuidance(JointDenoiser):
-    """``ClassifierFreeGuidance`` in one evaluation of twice the batch: more memory, less time.
-
-    Attributes:
-        denoiser: Evaluated once, with the captions and the empty ones in one batch.
-        null: The encoded empty caption, batch size 1.
-        scale: w of either modality; 1 is no guidance.
-    """
-
-    denoiser: JointDenoiser
-    null: AV[Conditioning]
-    scale: AV[float]
-
-    def predict_noise(
-        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
-    ) -> AV[Tensor]:
-        """Return the extrapolated noise."""
-        if self.scale == AV(1.0, 1.0):
-            return self.denoiser.predict_noise(z_t, level, cond)
-        batch_size = len(z_t.audio)
-        both = self.denoiser.predict_noise(
-            z_t.map(_twice),
-            level.map(lambda one: NoiseLevel(*map(_twice, (one.t, one.alpha, one.sigma)))),
-            each(lambda own, null: _beside(own, _repeat(null, batch_size)), cond, self.null),
-        )
-        return each(_extrapolate_halves, both, self.scale)
-
-
 def _twice(x: Tensor) -> Tensor:
     return torch.cat([x, x])
+
+
+def _level_twice(level: NoiseLevel) -> NoiseLevel:
+    return NoiseLevel(*map(_twice, (level.t, level.alpha, level.sigma)))
 
 
 def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
@@ -164,11 +145,6 @@ def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
 
 def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
     return null + scale * (cond - null)
-
-
-def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
-    cond, null = both.chunk(2)
-    return _extrapolate(cond, null, scale)
 
 
 def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:

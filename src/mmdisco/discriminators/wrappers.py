@@ -1,6 +1,7 @@
 """Discriminators that wrap or replace another one."""
 
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -9,7 +10,10 @@ from typing_extensions import override
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.replacement import Replacement
 from mmdisco.shapes import Logit
+
+EPSILON: Final = 1e-5
 
 
 class ZeroLogit(Discriminator):
@@ -56,3 +60,43 @@ class OnDevice(Discriminator):
     def _level(self, level: NoiseLevel) -> NoiseLevel:
         t, alpha, sigma = map(self._there, (level.t, level.alpha, level.sigma))
         return replace(level, t=t, alpha=alpha, sigma=sigma)
+
+
+class ReplacementDiscriminator(Discriminator):
+    """Discriminator whose clean side is noised to the timestep of the other.
+
+    Args:
+        discriminator: A discriminator with one noise level for both sides.
+        replacement: Replacement method, which noises the given side.
+    """
+
+    def __init__(self, discriminator: Discriminator, replacement: Replacement) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.replacement = replacement
+
+    @override
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        noised = self.replacement.noised(z_t, level)
+        return self.discriminator(noised.z_t, noised.level, text)
+
+
+class ClampedLogit(Discriminator):
+    """Discriminator whose logit is bounded as in the released sampler.
+
+        p = sigmoid(h),    h′ = ln(p + 1e-5) − ln(1 − p + 1e-5)
+
+    |h′| stays below 11.52. The slope dh′/dh is 1 while |h| is below some 9 and falls to 0
+    beyond; in single precision it is exactly 0 above 17 or so. Where the wrapped discriminator
+    is that certain there is then no guidance, so this is for reproducing the release and
+    nothing else.
+    """
+
+    def __init__(self, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    @override
+    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
+        probability = torch.sigmoid(self.discriminator(z_t, level, text))
+        return torch.log(probability + EPSILON) - torch.log1p(EPSILON - probability)

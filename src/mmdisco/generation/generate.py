@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.guidance import BatchedClassifierFreeGuidance, ClassifierFreeGuidance
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import (
@@ -194,7 +195,7 @@ def prepare(request: Request, pair: JointSystem) -> PreparedGeneration:
     """
     # cheap checks come first
     sampling = resolve(request, pair.sampling())
-    prompts = BatchedClassifierFreeGuidance if request.batched_cfg else ClassifierFreeGuidance
+    prompts = partial(ClassifierFreeGuidance, batched=request.batched_cfg)
     settings = replace(sampling.settings, classifier_free=prompts, resamples=request.resamples)
     guided = sampling.joint_scale != AV(0.0, 0.0)
     notices = pair.expect(

@@ -40,8 +40,7 @@ class SamplerConfig:
         guidance_scale: Scale w of classifier-free guidance; 1 is off.
         joint_scale: Scale s of the discriminator's gradient; 0 is the unguided baseline.
         grid: Spacing of the steps along the path of noise levels.
-        classifier_free: Form of classifier-free guidance: ``ClassifierFreeGuidance``, or its
-            batched form.
+        classifier_free: Adds classifier-free guidance to a denoiser.
         resamples: Number of times that each step is repeated from latents noised back by one step.
         asking: Policy that decides at which evaluations the discriminator is run.
     """

@@ -12,9 +12,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import SpeechT5HifiGan
 
+from mmdisco.adapters.audioldm_mel import SAMPLE_RATE
 from mmdisco.adapters.auffusion import spectrogram
 from mmdisco.adapters.auffusion.padding import COLUMNS
-from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP, SAMPLE_RATE
+from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP
 from mmdisco.adapters.vae import ScaledAutoencoder
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio

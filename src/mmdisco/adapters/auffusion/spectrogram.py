@@ -7,15 +7,14 @@ are at the top, and what follows the end of a sound is black up to 10.24 s. Know
 """
 
 import math
-from functools import cache
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers.audio_utils import mel_filter_bank
 
-SAMPLE_RATE: Final = 16_000
+from mmdisco.adapters.audioldm_mel import slaney_filters
+
 HOP: Final = 160
 BINS: Final = 256
 FRAMES: Final = 1024
@@ -46,7 +45,7 @@ def log_mel(waveform: Tensor) -> Tensor:
         padded, _N_FFT, HOP, _WINDOW, window=window, center=False, return_complex=True
     )
     magnitude = (torch.view_as_real(spectrum).square().sum(-1) + 1e-9).sqrt()
-    return (_filters().to(waveform.device) @ magnitude).clamp(min=1e-5).log()
+    return (slaney_filters(_N_FFT, BINS).to(waveform.device) @ magnitude).clamp(min=1e-5).log()
 
 
 def to_picture(log_magnitudes: Tensor) -> Tensor:
@@ -61,17 +60,3 @@ def from_picture(picture: Tensor) -> Tensor:
     """ln of mel magnitudes, (b, 256, frames), of the first channel of (b, 3, 256, frames)."""
     unit = (picture[:, 0] / 2 + 0.5).clamp(0, 1).flip(1)
     return unit * (_LOUDEST - _QUIETEST) + _QUIETEST
-
-
-@cache
-def _filters() -> Tensor:
-    bank = mel_filter_bank(
-        num_frequency_bins=_N_FFT // 2 + 1,
-        num_mel_filters=BINS,
-        min_frequency=0.0,
-        max_frequency=SAMPLE_RATE / 2,
-        sampling_rate=SAMPLE_RATE,
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    return torch.from_numpy(bank.T).float().contiguous()

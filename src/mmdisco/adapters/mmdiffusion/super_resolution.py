@@ -1,6 +1,6 @@
 """From videos of 64 × 64 to 256 × 256, frame by frame, as MM-Diffusion is shown.
 
-DDIM with 25 steps; all frames of a video begin at the same noise, which keeps them alike.
+DDIM; all frames of a video begin at the same noise, which keeps them alike.
 
 Frames as the networks have them, as videos, and what is done with videos at the end.
 """
@@ -48,9 +48,6 @@ def to_videos(x_0: Latent, fps: Fraction) -> list[Video]:
     return [Video(np.ascontiguousarray(one), fps) for one in frames]
 
 
-STEPS = 25
-
-
 @dataclass(frozen=True)
 class FrameDenoiser(Denoiser):
     """ε of large frames (n, 3, h, w); ``embeds`` of the conditioning holds their small forms.
@@ -90,7 +87,7 @@ class Upscaler:
     """
 
     denoiser: FrameDenoiser
-    steps: int = STEPS
+    steps: int
     frames_at_once: int = 2
 
     def enlarge(self, video: Video, seed: int) -> Video:

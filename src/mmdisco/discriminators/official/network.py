@@ -2,10 +2,8 @@
 
 The network of SonyResearch/MMDisCo at commit 3b9f84f, for inference with its weights. It takes
 one noise level for both modalities, as a timestep, which enters both towers and the fusion;
-captions enter the towers alone.
-
-Two wrappers complete it: ``NoisedAlong`` for one-sided generation, and ``ClampedLogit``, the
-release's bound on the logit, for parity with its samples.
+captions enter the towers alone. Two wrappers complete it: ``ReplacementDiscriminator`` for
+one-sided generation, and ``ClampedLogit``, the release's bound on the logit.
 """
 
 import math
@@ -14,12 +12,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.convolutions import channels_last
 from mmdisco.discriminators.official.attention import (
     GROUPS,
@@ -183,46 +179,3 @@ def _check(modality: str, kind: LatentKind, x: Latent, text: Tensor, pools: int)
             f"{modality} captions of shape {tuple(text.shape)}: this discriminator reads a vector "
             f"of {kind.text_width} for each sample"
         )
-
-
-class NoisedAlong(Discriminator):
-    """Discriminator whose clean side is noised to the timestep of the other.
-
-    Args:
-        discriminator: A discriminator with one noise level for both sides.
-        alongside: Noises the given side, by the replacement method.
-    """
-
-    def __init__(self, discriminator: Discriminator, alongside: Replacement) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-        self.alongside = alongside
-
-    @override
-    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        noised = self.alongside.noised(z_t, level)
-        return self.discriminator(noised.z_t, noised.level, text)
-
-
-EPSILON: Final = 1e-5
-
-
-class ClampedLogit(Discriminator):
-    """Discriminator whose logit is bounded as in the released sampler.
-
-        p = sigmoid(h),    h′ = ln(p + 1e-5) − ln(1 − p + 1e-5)
-
-    |h′| stays below 11.52. The slope dh′/dh is 1 while |h| is below some 9 and falls to 0
-    beyond; in single precision it is exactly 0 above 17 or so. Where the wrapped discriminator
-    is that certain there is then no guidance, so this is for reproducing the release and
-    nothing else.
-    """
-
-    def __init__(self, discriminator: Discriminator) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    @override
-    def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        probability = torch.sigmoid(self.discriminator(z_t, level, text))
-        return torch.log(probability + EPSILON) - torch.log1p(EPSILON - probability)

@@ -1,11 +1,11 @@
 """Sources of a preset's discriminator, and systems with another discriminator than their own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
@@ -14,16 +14,16 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.discriminators.hub import PretrainedDiscriminator, read_config
-from mmdisco.discriminators.official.config import OfficialConfig
-from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.network import ClampedLogit
 from mmdisco.discriminators.two_tower import AudioVideoConfig
-from mmdisco.discriminators.wrappers import OnDevice
+from mmdisco.discriminators.wrappers import ClampedLogit, OnDevice
 from mmdisco.generation.pipeline import GuidanceOrder
 from mmdisco.generation.presets.base import CheckpointRef
 from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.conditioning_clip import ClipSpec
+
+if TYPE_CHECKING:
+    from mmdisco.discriminators.official.config import OfficialConfig
 
 SOURCE: Final = "AkioHayakawa/MMDisCo"
 
@@ -50,19 +50,26 @@ class DiscriminatorSpec(ABC):
         """
 
 
+def published(stem: str) -> "OfficialConfig":
+    """Look up the architecture of a published file; its code is imported only then."""
+    from mmdisco.discriminators.official.config import PUBLISHED
+
+    return PUBLISHED[stem]
+
+
 @dataclass(frozen=True)
 class OfficialDiscriminator(DiscriminatorSpec):
     """A discriminator published with the method; it reads one noise level for both modalities.
 
     Attributes:
         stem: Stem of the published file's name.
-        config: Architecture.
         gigabytes: Size.
+        config: Function from the stem to the architecture.
     """
 
     stem: str
-    config: OfficialConfig
     gigabytes: float
+    config: "Callable[[str], OfficialConfig]" = published
 
     @property
     def component(self) -> CheckpointRef:
@@ -84,14 +91,15 @@ class OfficialDiscriminator(DiscriminatorSpec):
     @property
     def apart(self) -> bool:
         """Whether the network averages over time; its logit is then a sum over modalities."""
-        return isinstance(self.config.fusion, MeanFusionConfig)
+        from mmdisco.discriminators.official.fusion import MeanFusionConfig
+
+        return isinstance(self.config(self.stem).fusion, MeanFusionConfig)
 
     def load(self, options: BuildOptions) -> Discriminator:
         """Load, converting the published file at the first use."""
-        # imported here, so that listing presets stays light
         from mmdisco.discriminators.official.checkpoint import load_checkpoint
 
-        return load_checkpoint(self._file(options), self.config)
+        return load_checkpoint(self._file(options), self.config(self.stem))
 
     def _file(self, options: BuildOptions) -> Path:
         return self.component.find(options).folder / f"{self.stem}.pt"

@@ -9,7 +9,6 @@ from typing import Final
 
 import torch
 
-from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import LevelCoupling, SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
@@ -113,6 +112,8 @@ class OfficialMMDiffusion(GuidanceOrder):
 
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
         """Build the released sampler."""
+        from mmdisco.adapters.mmdiffusion.sampling import released_sampler
+
         return released_sampler(model.schedules, settings.steps)
 
     def denoiser(
@@ -123,6 +124,8 @@ class OfficialMMDiffusion(GuidanceOrder):
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Add joint guidance only; the network reads no prompts."""
+        from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes
+
         asking = settings.asking.begin()
         guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
         return AtTrainedTimes(guided, model.schedules)

@@ -11,8 +11,7 @@ from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.core.replacement import Replacement
-from mmdisco.discriminators.official.network import NoisedAlong
-from mmdisco.discriminators.wrappers import OnDevice
+from mmdisco.discriminators.wrappers import OnDevice, ReplacementDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import GuidanceOrder
 from mmdisco.generation.presets.base import CheckpointRef, expect_files
@@ -100,4 +99,4 @@ class PretrainedSystem(JointSystem):
             raise UserError(f"{self._facts.name} has no published discriminator")
         expect_files((judge.component,), self._options, self._facts.name)
         network = OnDevice(judge.load(self._options), self._options.torch_device())
-        return NoisedAlong(network, Replacement(self._schedules))
+        return ReplacementDiscriminator(network, Replacement(self._schedules))

@@ -5,12 +5,6 @@ from typing import Final
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseSchedule, linear
-from mmdisco.discriminators.official.config import (
-    AUDIOLDM_ANIMATEDIFF_VGGSOUND,
-    AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
-    MMDIFFUSION_AIST,
-    MMDIFFUSION_LANDSCAPE,
-)
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.base import Preset
 from mmdisco.generation.presets.base_models import (
@@ -48,7 +42,7 @@ AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
     title="audioldm-animatediff",
     audio=AudioLDMBase(),
     video=AnimateDiffBase(),
-    judge=OfficialDiscriminator("audioldm_animediff_vggsound", AUDIOLDM_ANIMATEDIFF_VGGSOUND, 0.1),
+    judge=OfficialDiscriminator("audioldm_animediff_vggsound", 0.1),
     usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=14.0,
@@ -57,9 +51,7 @@ AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
     title="auffusion-videocrafter2",
     audio=AuffusionBase(),
     video=VideoCrafter2Base(),
-    judge=OfficialDiscriminator(
-        "auffusion_videocrafter2_vggsound", AUFFUSION_VIDEOCRAFTER2_VGGSOUND, 0.2
-    ),
+    judge=OfficialDiscriminator("auffusion_videocrafter2_vggsound", 0.2),
     usual=usual(AV(8.0, 8.0), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=18.0,
@@ -87,13 +79,13 @@ MMDIFFUSION_ON_LANDSCAPE: Final = MMDiffusionPreset(
     title="mmdiffusion-landscape",
     file="landscape.pt",
     upscaler_file="Landscape_SR.pt",
-    judge=OfficialDiscriminator("mmdiffusion_landscape", MMDIFFUSION_LANDSCAPE, 0.1),
+    judge=OfficialDiscriminator("mmdiffusion_landscape", 0.1),
 )
 MMDIFFUSION_ON_AIST: Final = MMDiffusionPreset(
     title="mmdiffusion-aist",
     file="AIST++.pt",
     upscaler_file="AIST++_SR.pt",
-    judge=OfficialDiscriminator("mmdiffusion_aist++", MMDIFFUSION_AIST, 0.1),
+    judge=OfficialDiscriminator("mmdiffusion_aist++", 0.1),
 )
 
 PRESETS: Final[dict[str, Preset]] = {
