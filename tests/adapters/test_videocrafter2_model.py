@@ -106,7 +106,7 @@ def test_prompt_level_and_rate_change_the_noise(model):
 
 
 def test_a_prediction_draws_no_random_number_and_repeats(model):
-    for network in (model.parts.unet, model.parts.tower, model.parts.autoencoder):
+    for network in (model.parts.unet, model.parts.text_encoder, model.parts.vae):
         assert not network.training
         assert not any(one.requires_grad for one in network.parameters())
     x_t, cond = noise(), model.encode_prompts(PROMPTS)
@@ -119,7 +119,7 @@ def test_a_prediction_draws_no_random_number_and_repeats(model):
 def test_networks_in_half_precision_still_speak_float32(folder):
     model = built(folder, dtype=torch.bfloat16)
     cond, x_t = model.encode_prompts(PROMPTS), noise()
-    assert model.parts.unet.first.weight.dtype == torch.bfloat16
+    assert model.parts.unet.dtype == torch.bfloat16
     assert cond.embeds[0].dtype == torch.float32
     assert model.predict_noise(x_t, levels(model, 5, 6), cond).dtype == torch.float32
     assert model.decode(x_t)[0].frames.dtype == np.float32
@@ -223,16 +223,22 @@ def test_seconds_that_are_no_whole_frames_are_refused(model, seconds):
 def test_a_bound_on_frames_is_kept(model):
     model = VideoCrafter2(model.parts, replace(PICTURE, most_frames=2))
     assert model.latent_shape(0.25)[1] == 2
-    with pytest.raises(UserError, match="3 frames: VideoCrafter2 is set to 2 at most"):
+    with pytest.raises(UserError, match="3 frames: VideoCrafter2 makes 2 at most"):
         model.latent_shape(0.375)
     with pytest.raises(UserError, match="3 frames"):
         model.encode([clip(frames=3)])
 
 
-def test_what_it_cannot_do_is_refused(model):
-    for runtime in (Runtime(offload=True), Runtime(vae_tiling=True)):
-        with pytest.raises(UserError, match="neither offloading nor tiling"):
-            VideoCrafter2(model.parts, PICTURE, runtime)
+def test_networks_can_wait_in_main_memory_and_frames_be_tiled(model, folder):
+    x_t, cond = noise(1), model.encode_prompts(["playing bongo"])
+    saving = built(folder, runtime=Runtime(offload=True, vae_tiling=True))
+    close(saving.encode_prompts(["playing bongo"]).embeds[0], cond.embeds[0])
+    expected = model.predict_noise(x_t, levels(model, 500), cond)
+    close(saving.predict_noise(x_t, levels(model, 500), cond), expected)
+    close(saving.decode(x_t)[0].frames, model.decode(x_t)[0].frames)
+
+
+def test_a_rate_of_no_frames_is_refused(model):
     with pytest.raises(UserError, match="above 0"):
         VideoCrafter2(model.parts, replace(PICTURE, fps=Fraction(0)))
 

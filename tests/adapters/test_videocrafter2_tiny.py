@@ -10,28 +10,36 @@ import pytest
 import torch
 
 from mmdisco.adapters.video_vae import VideoSpec
-from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
-from mmdisco.adapters.videocrafter2.text import TowerShape
-from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert
 
 DATA = Path(__file__).parents[1] / "golden" / "data" / "videocrafter2"
 TOKENIZER = DATA / "tokenizer"
 PICTURE = VideoSpec(16, 24, Fraction(8))
 TINY = Architecture(
-    UNetShape(
-        channels=32,
+    {
         # norms of one channel a group would take the level away again
-        multipliers=(1, 2),
-        blocks=1,
-        attention_factors=(1, 2),
-        head_width=8,
-        context=12,
-    ),
-    AutoencoderShape(channels=32, multipliers=(1, 1), blocks=1),
-    TowerShape(width=12, heads=2, layers=3),
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock3D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock3D",) * 2,
+        "layers_per_block": 1,
+        "attention_head_dim": 8,
+        "cross_attention_dim": 12,
+    },
+    {
+        "block_out_channels": (32, 32),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "layers_per_block": 1,
+    },
+    {
+        "hidden_size": 12,
+        "intermediate_size": 48,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "hidden_act": "gelu",
+    },
 )
 TOWER = {
     "positional_embedding": (77, 12),

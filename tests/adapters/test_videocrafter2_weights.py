@@ -5,17 +5,23 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_videocrafter2_tiny import DATA, PICTURE, TINY, TOKENIZER, built, checkpoint, published
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from mmdisco.adapters.checkpoint import materialize
 from mmdisco.adapters.videocrafter2 import keys
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
-from mmdisco.adapters.videocrafter2.text import OpenCLIPText, TowerShape
-from mmdisco.adapters.videocrafter2.weights import PUBLISHED, convert, load_networks
+from mmdisco.adapters.videocrafter2.unet import run_unet
+from mmdisco.adapters.videocrafter2.weights import (
+    PUBLISHED,
+    convert,
+    load_networks,
+    translate,
+)
 from mmdisco.errors import UserError
 
 WRITTEN = ("unet.safetensors", "autoencoder.safetensors", "text.safetensors", "config.json")
@@ -52,33 +58,35 @@ def refused(call, *arguments):
     [("unet", 1_413_284_420), ("autoencoder", 83_653_863), ("text", 340_387_840)],
 )
 def test_published_sizes_have_the_published_number_of_parameters(name, parameters):
-    make, _ = PUBLISHED.networks[name]
-    assert sum(one.numel() for one in materialize(make).parameters()) == parameters
+    network = vars(PUBLISHED.empty())[name]
+    assert sum(one.numel() for one in network.parameters()) == parameters
 
 
 def test_published_sizes_fit_together():
     """Without values: 16 frames of 256×256."""
-    unet, autoencoder, text = (materialize(make) for make, _ in PUBLISHED.networks.values())
+    networks = PUBLISHED.empty()
     with torch.device("meta"):
-        tokens = text(torch.zeros(1, 77, dtype=torch.int64))
+        text = CLIPTextModel(networks.text.config)
+        tokens = text(torch.zeros(1, 77, dtype=torch.int64)).last_hidden_state
         assert tokens.shape == (1, 77, 1024)
         x = torch.zeros(1, 4, 16, 32, 32)
-        assert unet(x, torch.zeros(1), torch.ones(1), tokens).shape == x.shape
-        assert autoencoder.encode(torch.zeros(1, 3, 256, 256)).shape == (1, 8, 32, 32)
-        assert autoencoder.decode(torch.zeros(1, 4, 32, 32)).shape == (1, 3, 256, 256)
+        assert run_unet(networks.unet, x, torch.zeros(1), 8.0, tokens).shape == x.shape
+        images = torch.zeros(1, 3, 256, 256)
+        assert networks.autoencoder.encode(images).latent_dist.mean.shape == (1, 4, 32, 32)
+        decoded = networks.autoencoder.decode(torch.zeros(1, 4, 32, 32)).sample
+        assert decoded.shape == images.shape
 
 
 def test_every_published_name_is_known_and_fits():
     shapes = json.loads(gzip.decompress((DATA / "checkpoint.json.gz").read_bytes()))
-    seen = {*keys.SCHEDULE, *keys.DERIVED}
-    for make, part in PUBLISHED.networks.values():
-        own = {key: tuple(one.shape) for key, one in materialize(make).state_dict().items()}
-        theirs = {key: tuple(one) for key, one in shapes.items() if key.startswith(part.prefix)}
-        seen |= theirs.keys()
-        named = {part.rename(key.removeprefix(part.prefix)): one for key, one in theirs.items()}
-        run = {key: one for key, one in named.items() if not keys.NOT_RUN.match(key)}
-        assert {key: one[:2] if key in keys.ONE_TAP else one for key, one in run.items()} == own
-    assert seen == shapes.keys()
+    published = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    made = translate(published, PUBLISHED, Path("model.ckpt"))
+    for name, network in vars(PUBLISHED.empty()).items():
+        own = {key: one.shape for key, one in network.state_dict().items()}
+        assert {key: one.shape for key, one in made[name].items()} == own
+    prefixes = (keys.UNET_PREFIX, keys.AUTOENCODER_PREFIX, keys.TEXT_PREFIX)
+    others = {key for key in shapes if not key.startswith(prefixes)}
+    assert others == {*keys.SCHEDULE, *keys.DERIVED}
 
 
 def test_a_conversion_leaves_files_that_need_no_checkpoint(folder):
@@ -103,7 +111,7 @@ def test_another_checkpoint_in_its_place_is_converted_again(folder):
     state = checkpoint() | {"first_stage_model.post_quant_conv.bias": torch.full((4,), 7.0)}
     size = (folder / "model.ckpt").stat().st_size
     assert saved(folder, {"state_dict": state}).stat().st_size == size
-    assert (load_networks(folder, TINY).autoencoder.unpack.bias == 7).all()
+    assert (load_networks(folder, TINY).autoencoder.post_quant_conv.bias == 7).all()
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -127,7 +135,7 @@ def test_the_wrapping_of_a_trainer_does_not_matter(folder):
 def test_weights_in_half_precision_are_taken(folder):
     halves = {key: one.half() for key, one in checkpoint().items()}
     convert(saved(folder, {"state_dict": halves}), TINY)
-    assert load_networks(folder).unet.first.weight.dtype == torch.float16
+    assert load_networks(folder).unet.dtype == torch.float16
 
 
 def test_missing_files_are_named_with_source_and_folder(tmp_path):
@@ -170,28 +178,37 @@ def without(key):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (without("model.diffusion_model.out.2.bias"), "it lacks last.2.bias"),
+        (without("model.diffusion_model.out.2.bias"), "it lacks conv_out.bias"),
         (without("betas"), "it lacks betas"),
         (
             checkpoint() | {"model.diffusion_model.out.2.bias": torch.zeros(5)},
-            r"has last.2.bias of shape \(5,\), not \(4,\)",
+            r"has conv_out.bias of shape \(5,\), not \(4,\)",
         ),
         (
             checkpoint() | {"model.diffusion_model.out.7.bias": torch.zeros(4)},
-            "it has last.7.bias",
+            "it has out.7.bias",
         ),
         (
             checkpoint() | {"model.diffusion_model.out.2.bias": torch.zeros(4, dtype=torch.int8)},
-            "it has last.2.bias of type torch.int8",
+            "it has conv_out.bias of type torch.int8",
         ),
         (
-            checkpoint() | {"model.diffusion_model.last.2.bias": torch.zeros(4)},
+            checkpoint() | {"model.diffusion_model.conv_out.bias": torch.zeros(4)},
             "holds another network, some weights twice",
+        ),
+        (
+            checkpoint() | {"first_stage_model.more.bias": torch.zeros(4)},
+            "holds another network, its autoencoder is strange",
+        ),
+        (
+            checkpoint()
+            | {"cond_stage_model.model.transformer.resblocks.0.attn.in_proj_bias": torch.zeros(())},
+            "is damaged",
         ),
         (checkpoint() | {"embedder.weight": torch.zeros(4)}, "holds more, embedder.weight"),
         (
             checkpoint() | {"first_stage_model.quant_conv.bias": torch.full((8,), torch.nan)},
-            "holds values that are no numbers, in moments.bias",
+            "holds values that are no numbers, in quant_conv.bias",
         ),
         (
             checkpoint() | {"betas": torch.linspace(0.00085, 0.012, 1000)},
@@ -240,9 +257,9 @@ def test_a_pickle_that_would_run_a_program_is_refused(tmp_path, monkeypatch):
 def test_values_that_were_spoilt_after_the_conversion_are_refused(folder):
     path = folder / "unet.safetensors"
     tensors = load_file(path)
-    tensors["first.bias"][3] = torch.inf
+    tensors["conv_in.bias"][3] = torch.inf
     save_file(tensors, path)
-    assert "no numbers, in first.bias" in refused(load_networks, folder)
+    assert "no numbers, in conv_in.bias" in refused(load_networks, folder)
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"unet": {"depth": 3}}'])
@@ -254,5 +271,6 @@ def test_a_damaged_configuration_is_named(folder, content):
 
 def test_parts_of_different_checkpoints_are_refused(folder):
     parts = built(folder).parts
-    wrong = replace(parts, tower=OpenCLIPText(TowerShape(8, 5, 16, 2, 2)))
+    narrow = CLIPTextConfig(hidden_size=16, intermediate_size=8, num_hidden_layers=1, vocab_size=8)
+    wrong = replace(parts, text_encoder=CLIPTextModel(narrow))
     assert "text of width 12" in refused(VideoCrafter2, wrong, PICTURE)

@@ -9,7 +9,6 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
-from mmdisco.adapters.videocrafter2.unet import UNetShape
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
@@ -61,14 +60,13 @@ def audioldm_animatediff():
 
 def auffusion_videocrafter2():
     audio = shrunk("auffusion_unet", (["DownBlock2D"] * 2, ["UpBlock2D"] * 2))
-    video = UNetShape(
-        channels=32,
-        multipliers=(1, 1),
-        blocks=1,
-        attention_factors=(2,),
-        head_width=32,
-        first_heads=1,
-    )
+    video = {
+        "block_out_channels": (32, 32),
+        "down_block_types": ("DownBlock3D", "CrossAttnDownBlock3D"),
+        "up_block_types": ("CrossAttnUpBlock3D", "UpBlock3D"),
+        "layers_per_block": 1,
+        "attention_head_dim": 32,
+    }
     shape = replace(
         AUFFUSION_VIDEOCRAFTER2_VGGSOUND, width=32, depth=1, multipliers=(1,), embedding=8
     )

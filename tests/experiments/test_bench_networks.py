@@ -6,7 +6,7 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
-from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
+from mmdisco.adapters.videocrafter2.unet import new_unet
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.experiments.benchmark.base_models import configuration, random_network
 from mmdisco.experiments.benchmark.subject import count
@@ -35,7 +35,7 @@ def test_a_configuration_is_that_of_the_published_network(kind, name, weights):
 
 def test_the_networks_of_this_package_are_of_published_size():
     with torch.device("meta"):
-        assert count(UNet(UNetShape())) == 1_413_284_420
+        assert count(new_unet(AuffusionVideoCrafter2().video)) == 1_413_284_420
         assert count(JointNetwork(JointBenchmark().network)) == 133_675_524
 
 

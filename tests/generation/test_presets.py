@@ -256,7 +256,6 @@ def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
         ("embedded", BuildOptions(dtype="float16"), "embedded makes clips of 1.6 s"),
         ("mmdiffusion-aist", BuildOptions(seconds=Fraction(2)), "makes clips of 1.6 s"),
         ("mmdiffusion-landscape", BuildOptions(offload=True), "one network without autoencoders"),
-        ("auffusion-videocrafter2", BuildOptions(offload=True), "neither offloading nor tiling"),
     ],
 )
 def test_options_that_a_preset_lacks_are_refused(name, options, said):

@@ -25,16 +25,15 @@ from test_mmdiffusion_vectors import FULL, PACKED, judge_of
 from test_mmdiffusion_vectors import config_of as joint_config_of
 from test_released_trajectories import Recording, strided
 from test_released_vectors import config_of, under
-from test_videocrafter2_vectors import RUN, OpenCLIPText, TowerShape
+from test_videocrafter2_vectors import RUN, silent_parts
 from test_videocrafter2_vectors import Recording as VideoCrafterRecording
-from transformers import CLIPTokenizer
 
 from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 from mmdisco.adapters.mmdiffusion.shifts import SeededShifts
 from mmdisco.adapters.video_vae import VideoSpec
-from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.core import sampler
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser
@@ -177,11 +176,8 @@ class Run(Recording):
 
     def videocrafter2(self, folder):
         made = VideoCrafterRecording(self.folder, stored=True).networks(RUN, folder)
-        tower = OpenCLIPText(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
-        words = CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[])
-        networks = VideoCrafter2Parts(made.unet, made.autoencoder, tower, words)
         picture = VideoSpec(16, 16, Fraction(8))
-        return VideoCrafter2(networks, picture, schedule=videocrafter2_as_released())
+        return VideoCrafter2(silent_parts(made), picture, schedule=videocrafter2_as_released())
 
     def pair(self, folder):
         models = self.models(folder)

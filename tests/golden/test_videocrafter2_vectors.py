@@ -16,17 +16,12 @@ import pytest
 import torch
 from closeness import assert_close
 from safetensors.torch import load_file
-from transformers import CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmdisco.adapters.checkpoint import materialize
 from mmdisco.adapters.video_vae import VideoSpec
-from mmdisco.adapters.videocrafter2.autoencoder import AutoencoderShape
-from mmdisco.adapters.videocrafter2.codec import SCALE
-from mmdisco.adapters.videocrafter2.layers import fold
-from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts, token_ids
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas, training_schedule
-from mmdisco.adapters.videocrafter2.text import OpenCLIPText, OpenCLIPTextEncoder, TowerShape
-from mmdisco.adapters.videocrafter2.unet import UNetShape
+from mmdisco.adapters.videocrafter2.unet import run_unet
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert, load_networks
 from mmdisco.core.denoiser import Conditioning
 
@@ -43,27 +38,37 @@ def architecture_of(config, text):
     """Ours of the release's configuration, and of open_clip's."""
     unet = config["params"]["unet_config"]["params"]
     images = config["params"]["first_stage_config"]["params"]["ddconfig"]
+    factors = [2**level for level in range(len(unet["channel_mult"]))]
+    attended = [factor in unet["attention_resolutions"] for factor in factors]
+    levels = len(images["ch_mult"])
     return Architecture(
-        UNetShape(
-            channels=unet["model_channels"],
-            multipliers=tuple(unet["channel_mult"]),
-            blocks=unet["num_res_blocks"],
-            attention_factors=tuple(sorted(unet["attention_resolutions"])),
-            head_width=unet["num_head_channels"],
-            context=unet["context_dim"],
-        ),
-        AutoencoderShape(
-            channels=images["ch"],
-            multipliers=tuple(images["ch_mult"]),
-            blocks=images["num_res_blocks"],
-        ),
-        TowerShape(
-            vocabulary=text["vocab_size"],
-            length=text["context_length"],
-            width=text["width"],
-            heads=text["heads"],
-            layers=text["layers"],
-        ),
+        {
+            "block_out_channels": [unet["model_channels"] * one for one in unet["channel_mult"]],
+            "down_block_types": [
+                "CrossAttnDownBlock3D" if one else "DownBlock3D" for one in attended
+            ],
+            "up_block_types": [
+                "CrossAttnUpBlock3D" if one else "UpBlock3D" for one in reversed(attended)
+            ],
+            "layers_per_block": unet["num_res_blocks"],
+            "attention_head_dim": unet["num_head_channels"],
+            "cross_attention_dim": unet["context_dim"],
+        },
+        {
+            "block_out_channels": [images["ch"] * one for one in images["ch_mult"]],
+            "down_block_types": ["DownEncoderBlock2D"] * levels,
+            "up_block_types": ["UpDecoderBlock2D"] * levels,
+            "layers_per_block": images["num_res_blocks"],
+        },
+        {
+            "vocab_size": text["vocab_size"],
+            "max_position_embeddings": text["context_length"],
+            "hidden_size": text["width"],
+            "intermediate_size": 4 * text["width"],
+            "num_attention_heads": text["heads"],
+            "num_hidden_layers": text["layers"] - 1,
+            "hidden_act": "gelu",
+        },
     )
 
 
@@ -143,14 +148,17 @@ def networks(recording, tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(recording, tmp_path_factory):
     made = recording.networks(RUN, tmp_path_factory.mktemp("run"))
-    tower = OpenCLIPText(TowerShape(vocabulary=8, length=5, width=12, heads=2, layers=2))
-    parts = VideoCrafter2Parts(
-        unet=made.unet,
-        autoencoder=made.autoencoder,
-        tower=tower,
-        tokenizer=CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[]),
-    )
+    parts = silent_parts(made)
     return VideoCrafter2(parts, VideoSpec(16, 16, Fraction(8)))
+
+
+def silent_parts(networks):
+    """Recorded networks with a text encoder and a tokenizer that are never asked."""
+    width = networks.unet.config["cross_attention_dim"]
+    sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=8, intermediate_size=8, **sizes))
+    tokenizer = CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[])
+    return VideoCrafter2Parts(networks.unet, networks.autoencoder, text, tokenizer)
 
 
 def close(one, other, rtol=1e-4):
@@ -159,25 +167,29 @@ def close(one, other, rtol=1e-4):
 
 def test_unet_equals_the_release(recording, networks):
     data = recording.tensors("videocrafter")
-    made = networks.unet(data["x"], data["t"].float(), data["fps"].float(), data["context"])
+    (fps,) = data["fps"].unique().tolist()
+    made = run_unet(networks.unet, data["x"], data["t"].float(), float(fps), data["context"])
     close(made, data["out"])
 
 
 def test_unet_reads_the_frame_rate_as_the_release_does(recording, networks):
     data = recording.tensors("videocrafter")
-    made = networks.unet(data["x"], data["t"].float(), torch.full((2,), 16.0), data["context"])
+    made = run_unet(networks.unet, data["x"], data["t"].float(), 16.0, data["context"])
     close(made, data["out_fps_int16"])
 
 
 def test_autoencoder_equals_the_release(recording, networks):
     data = recording.tensors("videocrafter")
-    close(networks.autoencoder.decode(fold(data["z"]) / SCALE), fold(data["decoded"]))
-    close(networks.autoencoder.encode(fold(data["enc.video"])), fold(data["enc.moments"]))
+    vae = networks.autoencoder
+    latents = frames_of(data["z"]) / vae.config["scaling_factor"]
+    close(vae.decode(latents).sample, frames_of(data["decoded"]))
+    posterior = vae.encode(frames_of(data["enc.video"])).latent_dist
+    close(posterior.parameters, frames_of(data["enc.moments"]))
 
 
 def test_text_tower_equals_the_release(recording, networks):
     data = recording.tensors("openclip_text")
-    close(networks.text(data["tokens"]), data["out_penultimate"])
+    close(networks.text(data["tokens"]).last_hidden_state, data["out_penultimate"])
 
 
 def test_forward_process_scales_the_clean_latent_as_the_training_did(recording):
@@ -192,12 +204,9 @@ def test_forward_process_scales_the_clean_latent_as_the_training_did(recording):
 
 def test_token_numbers_equal_those_of_open_clip(recording):
     tokenizer = CLIPTokenizer.from_pretrained(str(HERE / "tokenizer"))
-    encoder = OpenCLIPTextEncoder(
-        tokenizer, materialize(lambda: OpenCLIPText(TowerShape(layers=1)))
-    )
     texts = json.loads((HERE / "texts.json").read_text())
     with pytest.warns(UserWarning, match="reads the first 77"):
-        ids = encoder.ids(texts)
+        ids = token_ids(tokenizer, texts, 77)
     assert torch.equal(ids, recording.tensors("openclip_text")["tokenize.ids"])
 
 
@@ -232,6 +241,11 @@ def test_decoded_frames_equal_those_of_the_release(recording, model):
     assert np.abs(np.trunc(video.frames * 255) - expected).max() <= 1
     shown = (data["decode.video_float"] / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 3, 0)
     close(torch.from_numpy(video.frames), shown)
+
+
+def frames_of(videos):
+    """(b, c, f, h, w) to (b·f, c, h, w)."""
+    return videos.transpose(1, 2).flatten(0, 1)
 
 
 def guided(scale, without, with_caption):

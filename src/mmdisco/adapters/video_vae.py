@@ -41,26 +41,33 @@ class VideoVAE:
 
     Args:
         vae: From images in [−1, 1] to latents.
-        picture: What videos look like.
-        device: Where the autoencoder computes.
-        model: The model's name, for messages.
+        picture: Size and rate of the videos.
+        device: Device of the autoencoder.
+        model: Name of the model, for messages.
+        unet_factor: Latent pixels per pixel of the denoiser's coarsest level.
 
     Raises:
-        UserError: The size is no multiple of the autoencoder's factor.
+        UserError: The size is no multiple of both factors.
     """
 
     def __init__(
-        self, vae: AutoencoderKL, picture: VideoSpec, device: torch.device, model: str
+        self,
+        vae: AutoencoderKL,
+        picture: VideoSpec,
+        device: torch.device,
+        model: str,
+        unet_factor: int = 1,
     ) -> None:
         self._autoencoder = ScaledAutoencoder(vae, device)
         self._picture = picture
         self._model = model
         self._factor = self._autoencoder.factor
         sides = (picture.height, picture.width)
-        if min(sides) < 1 or any(side % self._factor for side in sides):
+        multiple = self._factor * unet_factor
+        if min(sides) < 1 or any(side % multiple for side in sides):
             raise UserError(
                 f"a picture of {picture.width}×{picture.height}: {model} takes multiples of "
-                f"{self._factor}"
+                f"{multiple}"
             )
         if picture.fps <= 0:
             raise UserError(f"{picture.fps} frames a second: give a rate above 0")

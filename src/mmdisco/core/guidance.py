@@ -122,7 +122,7 @@ class ClassifierFreeGuidance(JointDenoiser):
             both = self.denoiser.predict_noise(
                 z_t.map(_twice), level.map(_level_twice), each(_beside, cond, null)
             )
-            return each(lambda one, scale: _extrapolate(*one.chunk(2), scale), both, self.scale)
+            return each(_extrapolate_halves, both, self.scale)
         with_caption = self.denoiser.predict_noise(z_t, level, cond)
         without = self.denoiser.predict_noise(z_t, level, null)
         return each(_extrapolate, with_caption, without, self.scale)
@@ -145,6 +145,11 @@ def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
 
 def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
     return null + scale * (cond - null)
+
+
+def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
+    cond, null = both.chunk(2)
+    return _extrapolate(cond, null, scale)
 
 
 def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:

@@ -4,9 +4,10 @@ Every fault is a ``UserError`` of one line that names the file. Independent of n
 """
 
 import pickle
+import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
+
+Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+"""Regular expressions and their replacements, each applied to the result of those before it."""
 
 # the exceptions of torch.load on senseless bytes
 _SENSELESS: Final = (
@@ -102,3 +106,27 @@ def state_dict(record: Any, path: Path) -> dict[str, Tensor]:
             f"{path} holds no state dict, or more than one: save the tensors by name alone"
         )
     return dict(record)
+
+
+def renamed(weights: Mapping[str, Tensor], rules: Rules, path: Path) -> dict[str, Tensor]:
+    """Rename weights; a name that no rule matches is kept.
+
+    Args:
+        weights: Tensors by their published names.
+        rules: Rules from the published names to ours.
+        path: File of the weights, for the message.
+
+    Raises:
+        UserError: Two weights get the same name.
+    """
+    named = {rename(name, rules): value for name, value in weights.items()}
+    if len(named) < len(weights):
+        raise UserError(f"{path} holds another network, some weights twice: get it again")
+    return named
+
+
+def rename(name: str, rules: Rules) -> str:
+    """Apply every rule to a name."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,38 +1,25 @@
-"""Names of the weights in a published checkpoint, and the names of the same weights here.
+"""Names of VideoCrafter2's weights, as published and as in diffusers and transformers.
 
-Knows names alone: no tensor and no file.
+Knows names and shapes alone: no network and no file.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
 
-Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+from torch import Tensor
 
+from mmdisco.io.pickles import Rules, renamed
 
-@dataclass(frozen=True)
-class KeyGroup:
-    """One network of the checkpoint.
-
-    Attributes:
-        prefix: What its names begin with in the checkpoint.
-        rules: Regular expressions, each replaced in turn, that turn the rest into our name.
-    """
-
-    prefix: str
-    rules: Sequence[Rule]
-
-    def rename(self, key: str) -> str:
-        """Our name of a weight whose name in the checkpoint is ``prefix + key``."""
-        for pattern, replacement in self.rules:
-            key = re.sub(pattern, replacement, key)
-        return key
-
+UNET_PREFIX: Final = "model.diffusion_model."
+AUTOENCODER_PREFIX: Final = "first_stage_model."
+TEXT_PREFIX: Final = "cond_stage_model.model."
 
 # checked against the table of the run's own schedule, not loaded
-SCHEDULE = ("betas", "scale_arr")
+SCHEDULE: Final = ("betas", "scale_arr")
 # follow from the two above
-DERIVED = frozenset(
+DERIVED: Final = frozenset(
     {
         "alphas_cumprod",
         "alphas_cumprod_prev",
@@ -48,105 +35,92 @@ DERIVED = frozenset(
     }
 )
 
-
-def _one_less(match: re.Match[str]) -> str:
-    return f"{match[1]}.{int(match[2]) - 1}."
-
-
-_TOKENS: Sequence[Rule] = (
-    (r"\.proj_in\.", ".tokens.enter."),
-    (r"\.proj_out\.", ".tokens.leave."),
-    (r"\.transformer_blocks\.0\.", ".tokens."),
-    (r"\.attn([12])\.", r".attention\1."),
-    (r"\.to_q\.", ".query."),
-    (r"\.to_k\.", ".key."),
-    (r"\.to_v\.", ".value."),
-    (r"\.to_out\.0\.", ".out."),
-    (r"\.ff\.net\.0\.proj\.", ".gate."),
-    (r"\.ff\.net\.2\.", ".narrow."),
+_BLOCK: Final = r"^((?:down|up)_blocks\.\d+|mid_block)\.(\d+)"
+_UNET: Final[Rules] = (
+    (r"^time_embed\.0\.", "time_embedding.time.linear_1."),
+    (r"^time_embed\.2\.", "time_embedding.time.linear_2."),
+    (r"^fps_embedding\.0\.", "time_embedding.rate.linear_1."),
+    (r"^fps_embedding\.2\.", "time_embedding.rate.linear_2."),
+    (r"^init_attn\.0\.", "transformer_in."),
+    (r"^out\.0\.", "conv_norm_out."),
+    (r"^out\.2\.", "conv_out."),
+    (r"^middle_block\.3\.", "mid_block.1.0."),
+    (r"^middle_block\.", "mid_block.0."),
+    (r"^(down_blocks\.\d+)\.\d+\.0\.op\.", r"\1.downsamplers.0.conv."),
+    (r"^(up_blocks\.\d+)\.\d+\.\d\.conv\.", r"\1.upsamplers.0.conv."),
+    (rf"{_BLOCK}\.0\.temopral_conv\.", r"\1.temp_convs.\2."),
+    (rf"{_BLOCK}\.0\.", r"\1.resnets.\2."),
+    (rf"{_BLOCK}\.1\.", r"\1.attentions.\2."),
+    (rf"{_BLOCK}\.2\.", r"\1.temp_attentions.\2."),
+    (r"\.in_layers\.0\.", ".norm1."),
+    (r"\.in_layers\.2\.", ".conv1."),
+    (r"\.emb_layers\.1\.", ".time_emb_proj."),
+    (r"\.out_layers\.0\.", ".norm2."),
+    (r"\.out_layers\.3\.", ".conv2."),
+    (r"\.skip_connection\.", ".conv_shortcut."),
 )
-
-UNET = KeyGroup(
-    "model.diffusion_model.",
-    (
-        (r"^time_embed\.", "level_embedding."),
-        (r"^fps_embedding\.", "rate_embedding."),
-        (r"^init_attn\.0\.", "first_temporal."),
-        (r"^out\.", "last."),
-        (r"^input_blocks\.0\.0\.", "first."),
-        (r"^input_blocks\.(\d+)\.0\.op\.", r"down.\1.resample."),
-        (r"^output_blocks\.(\d+)\.\d\.conv\.", r"up.\1.resample.conv."),
-        (r"^input_blocks\.", "down."),
-        (r"^output_blocks\.", "up."),
-        (r"^middle_block\.3\.", "middle.1.residual."),
-        (r"^middle_block\.", "middle.0."),
-        (r"^(\w+\.\d+)\.0\.(?=\w+_layers|skip_|temopral_)", r"\1.residual."),
-        (r"^((?:down|up|middle)\.\d+)\.1\.", r"\1.spatial."),
-        (r"^((?:down|up|middle)\.\d+)\.2\.", r"\1.temporal."),
-        (r"\.in_layers\.", ".before."),
-        (r"\.emb_layers\.", ".level."),
-        # dropout stands before the convolution there
-        (r"\.out_layers\.3\.", ".after.2."),
-        (r"\.out_layers\.", ".after."),
-        (r"\.skip_connection\.", ".skip."),
-        (r"\.temopral_conv\.conv([2-4])\.3\.", r".through_time.\1.2."),
-        (r"\.temopral_conv\.conv([1-4])\.", r".through_time.\1."),
-        # they count from one there: the first block is the convolution before all
-        (r"^(down)\.(\d+)\.", _one_less),
-        (r"(\.through_time)\.(\d)\.", _one_less),
-        *_TOKENS,
-    ),
-)
-
-_PICTURE: Sequence[Rule] = (
-    (r"\.conv_in\.", ".first."),
-    (r"\.norm_out\.", ".last.0."),
-    (r"\.conv_out\.", ".last.2."),
-    (r"\.mid\.block_1\.", ".middle.0."),
-    (r"\.mid\.attn_1\.", ".middle.1."),
-    (r"\.mid\.block_2\.", ".middle.2."),
-    (r"\.block\.", ".blocks."),
-    (r"\.nin_shortcut\.", ".skip."),
-    (r"\.(?:down|up)sample\.", ".resample."),
-    (r"\.q\.", ".query."),
-    (r"\.k\.", ".key."),
-    (r"\.v\.", ".value."),
-    (r"\.proj_out\.", ".out."),
-    (r"^quant_conv\.", "moments."),
-    (r"^post_quant_conv\.", "unpack."),
+_TEXT: Final[Rules] = (
+    (r"^positional_embedding$", "embeddings.position_embedding.weight"),
+    (r"^token_embedding\.", "embeddings.token_embedding."),
+    (r"^ln_final\.", "final_layer_norm."),
+    (r"^transformer\.resblocks\.", "encoder.layers."),
+    (r"\.ln_([12])\.", r".layer_norm\1."),
+    (r"\.attn\.", ".self_attn."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
 
 
-def autoencoder(levels: int) -> KeyGroup:
-    """The autoencoder: the checkpoint counts the levels of its decoder from the picture inwards."""
+def unet_weights(published: Mapping[str, Tensor], depth: int, path: Path) -> dict[str, Tensor]:
+    """Rename the U-Net's weights to those of ``new_unet``.
 
-    def turned(match: re.Match[str]) -> str:
-        return f"decoder.up.{levels - 1 - int(match[1])}."
+    Args:
+        published: Weights by their published names, without ``UNET_PREFIX``.
+        depth: Residual blocks per level on the way down.
+        path: File of the weights, for the message.
 
-    return KeyGroup("first_stage_model.", (*_PICTURE, (r"^decoder\.up\.(\d)\.", turned)))
+    Raises:
+        UserError: Two weights get the same name.
+    """
 
+    def numbered(match: re.Match[str]) -> str:
+        # one row of blocks there, resampling included; levels here
+        down = match[1] == "input"
+        level, place = divmod(int(match[2]) - down, depth + 1)
+        return f"{'down' if down else 'up'}_blocks.{level}.{place}."
 
-def tower(layers: int) -> KeyGroup:
-    """The text tower; the names of what is not run become those of no weight of ours."""
-    return KeyGroup(
-        "cond_stage_model.model.",
-        (
-            (rf"^transformer\.resblocks\.{layers - 1}\.", "last_block."),
-            (r"^transformer\.resblocks\.", "blocks."),
-            (r"^token_embedding\.", "words."),
-            (r"^positional_embedding$", "places"),
-            (r"^ln_final\.", "norm."),
-            (r"\.ln_([12])\.", r".norm\1."),
-            (r"\.attn\.in_proj_", ".query_key_value."),
-            (r"\.attn\.out_proj\.", ".out."),
-            (r"\.mlp\.c_fc\.", ".widen."),
-            (r"\.mlp\.c_proj\.", ".narrow."),
-        ),
+    rules: Rules = (
+        (r"^input_blocks\.0\.0\.", "conv_in."),
+        (r"^(input|output)_blocks\.(\d+)\.", numbered),
+        *_UNET,
     )
+    return {
+        # convolutions of one tap along time there, linear maps here
+        name: value.squeeze(-1) if name.startswith("transformer_in.proj_") else value
+        for name, value in renamed(published, rules, path).items()
+    }
 
 
-# of the text tower: for comparing with pictures, and the block that is not run
-NOT_RUN = re.compile(r"^(text_projection$|logit_scale$|last_block\.)")
+def text_weights(published: Mapping[str, Tensor], layers: int, path: Path) -> dict[str, Tensor]:
+    """Rename OpenCLIP's text tower to a ``CLIPTextModel`` of its first ``layers`` layers.
 
-# convolutions of one tap there, linear maps here
-ONE_TAP = frozenset({"first_temporal.tokens.enter.weight", "first_temporal.tokens.leave.weight"})
+    Args:
+        published: Weights by their published names, without ``TEXT_PREFIX``.
+        layers: Layers that are run; those after them and the projection to images are left out.
+        path: File of the weights, for the message.
+
+    Raises:
+        UserError: Two weights get the same name.
+    """
+    unused = rf"^(text_projection$|logit_scale$|encoder\.layers\.{layers}\.)"
+    weights: dict[str, Tensor] = {}
+    for name, value in renamed(published, _TEXT, path).items():
+        if re.match(unused, name):
+            continue
+        stem, joined, kind = name.partition("in_proj_")
+        if joined:
+            thirds = zip(("q_proj", "k_proj", "v_proj"), value.chunk(3), strict=False)
+            weights |= {f"{stem}{part}.{kind}": third for part, third in thirds}
+        else:
+            weights[name] = value
+    return weights

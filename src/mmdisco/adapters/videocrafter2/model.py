@@ -1,51 +1,57 @@
 """VideoCrafter2 (Chen et al. 2024, arXiv:2401.09047) as a base model.
 
-Published size: latents (4, f, h/8, w/8), trained at 16 frames of 512×320; 77 tokens of OpenCLIP,
-of width 1024. The network is told how many frames a second the clip has.
+Published size: latents (4, f, h/8, w/8), trained at 16 frames of 512×320; 77 tokens of OpenCLIP's
+ViT-H/14 (Cherti et al. 2022, arXiv:2212.07143), of width 1024.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
-from transformers import CLIPTokenizer
+from diffusers import AutoencoderKL, UNet3DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+from typing_extensions import override
 
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import CLIP_TOKENIZER, VIDEOCRAFTER2
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.video_vae import VideoSpec
-from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder
-from mmdisco.adapters.videocrafter2.codec import NAME, VideoCrafter2Codec
+from mmdisco.adapters.prompts import padded_ids
+from mmdisco.adapters.scheduler_config import SchedulerConfig
+from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
-from mmdisco.adapters.videocrafter2.text import OpenCLIPText, OpenCLIPTextEncoder
-from mmdisco.adapters.videocrafter2.unet import UNet
+from mmdisco.adapters.videocrafter2.unet import run_unet
 from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.core.denoiser import BaseModel, Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.errors import UserError
+from mmdisco.core.parameterization import Epsilon
 from mmdisco.media.clip import Video
 from mmdisco.shapes import Latent
 
+NAME: Final = "VideoCrafter2"
 TOKENIZER_SOURCE: Final = "openai/clip-vit-large-patch14"
 USUAL: Final = VideoSpec(320, 512)
+# OpenCLIP fills with 0, unlike transformers' default for CLIP's tokenizer
+PADDING: Final = 0
 
 
 @dataclass(frozen=True)
 class VideoCrafter2Parts:
-    """The networks and the tokenizer.
+    """Networks and tokenizer.
 
     Attributes:
-        unet: Predicts ε.
-        autoencoder: Frames to latents.
-        tower: Of OpenCLIP's text encoder.
-        tokenizer: CLIP's.
+        unet: Denoiser of ``new_unet``.
+        vae: Autoencoder of single frames.
+        text_encoder: Text tower of OpenCLIP without its last layer.
+        tokenizer: CLIP's tokenizer.
     """
 
-    unet: UNet
-    autoencoder: Autoencoder
-    tower: OpenCLIPText
+    unet: UNet3DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
 
 
@@ -71,17 +77,17 @@ class VideoCrafter2(BaseModel[Video]):
         runtime: Runtime = CPU,
         schedule: NoiseSchedule | None = None,
     ) -> None:
-        _expect_matching(parts)
-        _expect_size(parts, picture)
-        if runtime.offload or runtime.vae_tiling:
-            raise UserError(f"{NAME} has neither offloading nor tiling: switch them off")
-        for network in (parts.unet, parts.autoencoder, parts.tower):
-            network.eval().requires_grad_(False).to(runtime.device)  # noqa: FBT003
+        expect_latents(parts.unet, parts.vae, NAME)
+        reads: int = parts.unet.config["cross_attention_dim"]
+        expect_text(reads, parts.text_encoder.config.hidden_size, NAME)
+        self._config = SchedulerConfig(schedule or training_schedule(), Epsilon())
+        factor = 2 ** (len(parts.unet.config["block_out_channels"]) - 1)
+        self._codec = VideoVAE(parts.vae, picture, runtime.device, NAME, factor)
+        self._device = runtime.device
+        self._fps = float(picture.fps)
         self.parts = parts
-        self._picture = picture
-        self._schedule = schedule or training_schedule()
-        self._codec = VideoCrafter2Codec(parts.autoencoder, picture)
-        self._text = OpenCLIPTextEncoder(parts.tokenizer, parts.tower)
+        networks = (parts.text_encoder, parts.unet, parts.vae)
+        replace(runtime, vae_slicing=True).take(networks, parts.vae)
 
     @classmethod
     def from_pretrained(
@@ -110,77 +116,49 @@ class VideoCrafter2(BaseModel[Video]):
         expect_complete([(checkpoint, (VIDEOCRAFTER2,)), (words, (CLIP_TOKENIZER,))], NAME)
         spoken = words.tokenizer(CLIP_TOKENIZER, CLIPTokenizer)
         networks = load_networks(checkpoint.folder)
-        parts = VideoCrafter2Parts(
-            unet=networks.unet.to(dtype),
-            autoencoder=networks.autoencoder.to(dtype),
-            tower=networks.text.to(dtype),
-            tokenizer=spoken,
-        )
+        for network in vars(networks).values():
+            network.to(dtype)
+        parts = VideoCrafter2Parts(networks.unet, networks.autoencoder, networks.text, spoken)
         return cls(parts, picture, runtime)
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """The levels that the network was trained at, unless others were asked for."""
-        return self._schedule
+        return self._config.schedule
 
+    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂ of each video, (b, 4, f, h, w)."""
         unet = self.parts.unet
-        weight = unet.first.weight
         (tokens,) = cond.embeds
-        t = level.t.to(weight.device, torch.float32)
-        with torch.no_grad():
-            eps = unet(
-                x_t.to(weight), t, torch.full_like(t, float(self._picture.fps)), tokens.to(weight)
-            )
-        return eps.to(x_t)
 
+        def network(latent: Tensor, t: Tensor) -> Tensor:
+            read = tokens.to(self._device, unet.dtype)
+            return run_unet(unet, latent.to(unet.dtype), t, self._fps, read)
+
+        return self._config.predict_noise(network, x_t, level, self._device)
+
+    @override
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """Tokens for the network, (b, 77, 1024), and their mean for a discriminator.
-
-        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
-        """
-        tokens = self._text(prompts).float().cpu()
+        encoder: Any = self.parts.text_encoder
+        ids = token_ids(self.parts.tokenizer, prompts, encoder.config.max_position_embeddings)
+        with torch.no_grad():
+            tokens = encoder(input_ids=ids.to(self._device)).last_hidden_state.float().cpu()
         return Conditioning(tokens.mean(dim=1), (tokens,))
 
+    @override
     def latent_shape(self, seconds: float) -> torch.Size:
-        """(4, fps · seconds, height/8, width/8).
-
-        Raises:
-            UserError: ``seconds`` is no whole number of frames, or too many.
-        """
         return self._codec.shape(seconds)
 
+    @override
     def encode(self, media: Sequence[Video]) -> Latent:
-        """Latents of videos, frame by frame.
-
-        Raises:
-            UserError: A video is not of the picture's size and rate, has too many frames, or is not
-                as long as the others.
-        """
         return self._codec.encode(media)
 
+    @override
     def decode(self, x_0: Latent) -> list[Video]:
-        """Videos of the picture's size and rate."""
         return self._codec.decode(x_0)
 
 
-def _expect_matching(parts: VideoCrafter2Parts) -> None:
-    made = (parts.autoencoder.shape.latent, parts.tower.shape.width)
-    read = (parts.unet.shape.latent, parts.unet.shape.context)
-    if made != read:
-        raise UserError(
-            f"{NAME}: a denoiser of {read[0]} channels and text of width {read[1]}, beside an "
-            f"autoencoder of {made[0]} and a text encoder of {made[1]}; take one checkpoint"
-        )
-
-
-def _expect_size(parts: VideoCrafter2Parts, picture: VideoSpec) -> None:
-    factor = parts.autoencoder.shape.factor * parts.unet.shape.factor
-    sides = (picture.height, picture.width)
-    if min(sides) < 1 or any(side % factor for side in sides):
-        raise UserError(
-            f"a picture of {picture.width}×{picture.height}: {NAME} takes multiples of {factor}"
-        )
-    if picture.fps <= 0:
-        raise UserError(f"{picture.fps} frames a second: give a rate above 0")
+def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> Tensor:
+    """Return OpenCLIP's token ids, (b, length), the end mark of a longer prompt included."""
+    ids, mask = padded_ids(tokenizer, prompts, length)
+    return torch.where(mask.bool(), ids, PADDING)

@@ -1,29 +1,42 @@
-"""The weights of VideoCrafter2: ``model.ckpt`` as it is published, read once, and what it becomes.
+"""Weights of VideoCrafter2: ``model.ckpt`` as published, read once, and what it is converted to.
 
-Beside the checkpoint are put ``unet.safetensors``, ``autoencoder.safetensors``,
-``text.safetensors`` and, when they are whole, ``config.json``. From then on the checkpoint itself
-is no longer needed.
+A conversion writes ``unet.safetensors``, ``autoencoder.safetensors``, ``text.safetensors`` and,
+last, ``config.json`` beside the checkpoint, which is then no longer needed.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from diffusers import AutoencoderKL, UNet3DConditionModel
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from mmdisco.adapters.checkpoint import Network, load_into, materialize, summary
+from mmdisco.adapters.checkpoint import (
+    Network,
+    expect_possible,
+    load_into,
+    materialize,
+    summary,
+)
 from mmdisco.adapters.components import VIDEOCRAFTER2
 from mmdisco.adapters.videocrafter2 import keys
-from mmdisco.adapters.videocrafter2.autoencoder import Autoencoder, AutoencoderShape
 from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
-from mmdisco.adapters.videocrafter2.text import OpenCLIPText, TowerShape
-from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
+from mmdisco.adapters.videocrafter2.unet import new_unet
 from mmdisco.errors import UserError
-from mmdisco.io.files import expect_writable, read_object, read_tensors, write_json, write_tensors
+from mmdisco.io.files import (
+    expect_writable,
+    read_object,
+    read_tensors,
+    understood,
+    write_json,
+    write_tensors,
+)
 from mmdisco.io.pickles import read_pickle, state_dict
 
 SOURCE: Final = "VideoCrafter/VideoCrafter2"
@@ -37,53 +50,72 @@ _END = 2**20
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """Sizes of the three networks; the defaults are those of the published weights."""
-
-    unet: UNetShape = field(default_factory=UNetShape)
-    autoencoder: AutoencoderShape = field(default_factory=AutoencoderShape)
-    text: TowerShape = field(default_factory=TowerShape)
-
-    @property
-    def networks(self) -> dict[str, tuple[Callable[[], nn.Module], keys.KeyGroup]]:
-        """By name: how to make each network, without values, and its part of the checkpoint."""
-        return {
-            "unet": (lambda: UNet(self.unet), keys.UNET),
-            "autoencoder": (
-                lambda: Autoencoder(self.autoencoder),
-                keys.autoencoder(len(self.autoencoder.multipliers)),
-            ),
-            "text": (lambda: OpenCLIPText(self.text), keys.tower(self.text.layers)),
-        }
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "Architecture":
-        """Undo ``dataclasses.asdict`` and JSON."""
-        return Architecture(
-            UNetShape(**_tuples(record["unet"])),
-            AutoencoderShape(**_tuples(record["autoencoder"])),
-            TowerShape(**_tuples(record["text"])),
-        )
-
-
-@dataclass(frozen=True)
 class Networks:
     """The three networks, frozen and in evaluation mode."""
 
-    unet: UNet
-    autoencoder: Autoencoder
-    text: OpenCLIPText
+    unet: UNet3DConditionModel
+    autoencoder: AutoencoderKL
+    text: CLIPTextModel
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Configurations of the three networks; the defaults are those of the published weights.
+
+    Attributes:
+        unet: Configuration of diffusers' ``UNet3DConditionModel``.
+        autoencoder: Configuration of diffusers' ``AutoencoderKL``, that of Stable Diffusion.
+        text: Configuration of transformers' ``CLIPTextModel``: the text tower of OpenCLIP ViT-H/14
+            without its last layer, whose input, normed, is what the U-Net reads.
+    """
+
+    unet: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "block_out_channels": (320, 640, 1280, 1280),
+            "layers_per_block": 2,
+            "attention_head_dim": 64,
+            "cross_attention_dim": 1024,
+        }
+    )
+    autoencoder: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "block_out_channels": (128, 256, 512, 512),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "layers_per_block": 2,
+            # the spread of the autoencoder's latents is brought to about 1
+            "scaling_factor": 0.18215,
+        }
+    )
+    text: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 23,
+            "hidden_act": "gelu",
+        }
+    )
+
+    def empty(self) -> Networks:
+        """Build the networks without memory for their weights."""
+        autoencoder: Any = AutoencoderKL
+        return Networks(
+            materialize(lambda: new_unet(self.unet)),
+            materialize(lambda: autoencoder.from_config(dict(self.autoencoder))),
+            materialize(lambda: CLIPTextModel(CLIPTextConfig(**self.text))),
+        )
 
 
 PUBLISHED: Final = Architecture()
 
 
 def load_networks(folder: Path, architecture: Architecture = PUBLISHED) -> Networks:
-    """The networks of a folder, in the precision they are stored in; converts the checkpoint first.
+    """Load the networks of a folder, in the precision of the files; converts the checkpoint first.
 
     Args:
-        folder: It has ``model.ckpt`` or what a conversion has written.
-        architecture: Of a checkpoint that is not converted yet.
+        folder: Folder with ``model.ckpt`` or with what a conversion wrote.
+        architecture: Architecture of a checkpoint that is not converted yet.
 
     Raises:
         UserError: A file is damaged or of another network, or the folder cannot be written to and
@@ -92,39 +124,37 @@ def load_networks(folder: Path, architecture: Architecture = PUBLISHED) -> Netwo
     if not _is_converted(folder):
         convert(folder / CHECKPOINT, architecture)
     path = folder / CONFIG
-    try:
-        stored = Architecture.from_record(read_object(path))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: delete it, and give {CHECKPOINT} again") from error
+    record = read_object(path)
+    expect_possible(record, path)
+    with understood(path):
+        empty = Architecture(record["unet"], record["autoencoder"], record["text"]).empty()
     return Networks(
-        unet=_load(folder, "unet", lambda: UNet(stored.unet)),
-        autoencoder=_load(folder, "autoencoder", lambda: Autoencoder(stored.autoencoder)),
-        text=_load(folder, "text", lambda: OpenCLIPText(stored.text)),
+        _load(empty.unet, folder / "unet.safetensors"),
+        _load(empty.autoencoder, folder / "autoencoder.safetensors"),
+        _with_positions(_load(empty.text, folder / "text.safetensors")),
     )
 
 
 def convert(checkpoint: Path, architecture: Architecture = PUBLISHED) -> None:
-    """Write what a checkpoint holds beside it, as safetensors files by our names.
+    """Write the weights of a checkpoint beside it, as safetensors files.
 
     Args:
         checkpoint: ``model.ckpt``.
-        architecture: Of its networks.
+        architecture: Architecture of its networks.
 
     Raises:
         UserError: The checkpoint is damaged or another one; nothing has been written then.
     """
     weights = _published(read_pickle(checkpoint), checkpoint)
     _expect_schedule(weights, checkpoint)
-    parts = {
-        name: _part(weights, part, checkpoint) for name, (_, part) in architecture.networks.items()
-    }
-    prefixes = tuple(part.prefix for _, part in architecture.networks.values())
+    prefixes = (keys.UNET_PREFIX, keys.AUTOENCODER_PREFIX, keys.TEXT_PREFIX)
     known = {*keys.SCHEDULE, *keys.DERIVED}
     strange = [key for key in weights if key not in known and not key.startswith(prefixes)]
     if strange:
         raise UserError(f"{checkpoint} holds more, {summary(strange)}: {ADVICE}")
-    for name, (make, _) in architecture.networks.items():
-        load_into(materialize(make), parts[name], checkpoint, ADVICE)
+    parts = translate(weights, architecture, checkpoint)
+    for name, network in vars(architecture.empty()).items():
+        load_into(network, parts[name], checkpoint, ADVICE)
     folder = checkpoint.parent
     expect_writable(folder / CONFIG)
     # its presence says that the others are whole
@@ -132,6 +162,35 @@ def convert(checkpoint: Path, architecture: Architecture = PUBLISHED) -> None:
     for name, tensors in parts.items():
         write_tensors(folder / f"{name}.safetensors", tensors, {"source": checkpoint.name})
     write_json(folder / CONFIG, {**asdict(architecture), "checkpoint": _mark(checkpoint)})
+
+
+def translate(
+    weights: Mapping[str, Tensor], architecture: Architecture, path: Path
+) -> dict[str, dict[str, Tensor]]:
+    """Translate a checkpoint to the weights of each of ``Networks``, by name.
+
+    Args:
+        weights: Weights by their published names.
+        architecture: Architecture of the networks.
+        path: File of the weights, for the message.
+
+    Raises:
+        UserError: Weights are of strange shapes or there twice.
+    """
+    unet, autoencoder, text = (
+        {key.removeprefix(prefix): one for key, one in weights.items() if key.startswith(prefix)}
+        for prefix in (keys.UNET_PREFIX, keys.AUTOENCODER_PREFIX, keys.TEXT_PREFIX)
+    )
+    empty = architecture.empty()
+    with understood(path):
+        images = convert_ldm_vae_checkpoint(autoencoder, empty.autoencoder.config)
+        if len(images) < len(autoencoder):
+            raise UserError(f"{path} holds another network, its autoencoder is strange: {ADVICE}")
+        return {
+            "unet": keys.unet_weights(unet, empty.unet.config["layers_per_block"], path),
+            "autoencoder": images,
+            "text": keys.text_weights(text, empty.text.config.num_hidden_layers, path),
+        }
 
 
 def _is_converted(folder: Path) -> bool:
@@ -150,10 +209,15 @@ def _mark(checkpoint: Path) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def _load(folder: Path, name: str, make: Callable[[], Network]) -> Network:
-    path = folder / f"{name}.safetensors"
-    advice = f"delete it, and give {CHECKPOINT} again"
-    return load_into(materialize(make), read_tensors(path), path, advice)
+def _load(network: Network, path: Path) -> Network:
+    return load_into(network, read_tensors(path), path, f"delete it, and give {CHECKPOINT} again")
+
+
+def _with_positions(text: CLIPTextModel) -> CLIPTextModel:
+    # the one buffer that is stored nowhere
+    positions = torch.arange(text.config.max_position_embeddings)[None]
+    text.embeddings.register_buffer("position_ids", positions, persistent=False)
+    return text
 
 
 def _published(record: Any, path: Path) -> dict[str, Tensor]:
@@ -166,19 +230,6 @@ def _published(record: Any, path: Path) -> dict[str, Tensor]:
     return state_dict(record, path)
 
 
-def _part(weights: Mapping[str, Tensor], part: keys.KeyGroup, path: Path) -> dict[str, Tensor]:
-    theirs = {key: value for key, value in weights.items() if key.startswith(part.prefix)}
-    named = {part.rename(key.removeprefix(part.prefix)): one for key, one in theirs.items()}
-    if len(named) < len(theirs):
-        raise UserError(f"{path} holds another network, some weights twice: {ADVICE}")
-    return {key: _linear(key, value) for key, value in named.items() if not keys.NOT_RUN.match(key)}
-
-
-def _linear(key: str, value: Tensor) -> Tensor:
-    """Convolutions of one tap along time are linear maps."""
-    return value.squeeze(-1) if key in keys.ONE_TAP and value.ndim == 3 else value
-
-
 def _expect_schedule(weights: Mapping[str, Tensor], path: Path) -> None:
     """Weights that were trained on other noise levels would give other noise, and not fail."""
     for key, ours in (("betas", training_betas()), ("scale_arr", clean_scales())):
@@ -189,7 +240,3 @@ def _expect_schedule(weights: Mapping[str, Tensor], path: Path) -> None:
         head = found.double().flatten()[: len(ours)]
         if head.shape != ours.shape or not torch.allclose(head, ours, rtol=0.01, atol=0):
             raise UserError(f"{path} was trained on other noise levels, its {key} differ: {ADVICE}")
-
-
-def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(one) if isinstance(one, list) else one for key, one in record.items()}

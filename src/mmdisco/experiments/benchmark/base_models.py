@@ -21,7 +21,7 @@ from typing_extensions import override
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.videocrafter2.schedule import training_schedule
-from mmdisco.adapters.videocrafter2.unet import UNet, UNetShape
+from mmdisco.adapters.videocrafter2.unet import new_unet, run_unet
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, scaled_linear
 from mmdisco.core.parameterization import Epsilon
@@ -151,13 +151,13 @@ def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig, bins: int) ->
     return BenchmarkModel(unet, call, scaled_linear(), setting.device)
 
 
-def videocrafter2(shape: UNetShape, setting: BenchmarkConfig) -> BenchmarkModel:
+def videocrafter2(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
     """Make VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
-    unet = random_network(lambda: UNet(shape), setting.device, setting.dtype, setting.seed)
+    unet = random_network(lambda: new_unet(config), setting.device, setting.dtype, setting.seed)
 
     def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
         tokens = cond.embeds[0].to(setting.device, setting.dtype)
-        return unet(latent.to(setting.dtype), t, torch.full_like(t, FPS), tokens)
+        return run_unet(unet, latent.to(setting.dtype), t, FPS, tokens)
 
     return BenchmarkModel(unet, call, training_schedule(), setting.device)
 

@@ -18,7 +18,7 @@ from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.adapters.vae import whole_steps
-from mmdisco.adapters.videocrafter2.unet import UNetShape
+from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ClassifierFreeGuidance
@@ -69,6 +69,8 @@ FRAMES: Final = 16
 LENGTH: Final = 2.0
 # pixels per latent step, for every autoencoder here
 FACTOR: Final = 8
+# of a video latent, for every autoencoder here
+CHANNELS: Final = 4
 TOKENS: Final = 77
 PROMPT: Final = "a red ball bouncing"
 
@@ -113,14 +115,14 @@ class AuffusionVideoCrafter2(BenchmarkPair):
 
     Attributes:
         audio: Configuration of the audio U-Net.
-        video: Shape of the video U-Net.
+        video: Configuration of the video U-Net.
         discriminator: Configuration of the discriminator.
         bins: Frequency bins of an audio latent.
         captions: Combination of both kinds of guidance.
     """
 
     audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
-    video: UNetShape = field(default_factory=UNetShape)
+    video: Mapping[str, Any] = field(default_factory=lambda: Architecture().unet)
     discriminator: OfficialConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
     bins: int = 32
     captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
@@ -128,6 +130,7 @@ class AuffusionVideoCrafter2(BenchmarkPair):
     def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
         """Make a case: each step evaluates each base model with and without captions."""
         columns = whole_steps(setting.seconds or LENGTH, Fraction(25, 2), "Auffusion", "column")
+        multiple = FACTOR * 2 ** (len(self.video["block_out_channels"]) - 1)
         frames = setting.frames or FRAMES
         # one position is the noise level's, one the class token's; the discriminator itself would
         # refuse only after minutes of work by the base models
@@ -138,7 +141,7 @@ class AuffusionVideoCrafter2(BenchmarkPair):
             )
         shapes = AV(
             torch.Size([setting.batch, int(self.audio["in_channels"]), columns, self.bins]),
-            _video_shape(self.video.latent, FACTOR * self.video.factor, "VideoCrafter2", setting),
+            _video_shape(CHANNELS, multiple, "VideoCrafter2", setting),
         )
         bases = AV(auffusion(self.audio, setting, self.bins), videocrafter2(self.video, setting))
         tokens = AV(TOKENS, TOKENS)

@@ -11,7 +11,6 @@ from typing_extensions import override
 from mmdisco.adapters import components
 from mmdisco.core.denoiser import BaseModel, Medium
 from mmdisco.core.noise import NoiseSchedule
-from mmdisco.errors import UserError
 from mmdisco.generation.presets.base import CheckpointRef, runtime_of
 from mmdisco.generation.presets.options import DTYPES, BuildOptions
 from mmdisco.media.clip import Audio, Video
@@ -28,14 +27,6 @@ class BaseModelSpec(ABC, Generic[Medium]):
     @abstractmethod
     def components(self) -> tuple[CheckpointRef, ...]:
         """Checkpoints of the model."""
-
-    @abstractmethod
-    def expect(self, options: BuildOptions) -> None:
-        """Check options before anything is loaded.
-
-        Raises:
-            UserError: The model does not have an option.
-        """
 
     @abstractmethod
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Medium]:
@@ -56,9 +47,6 @@ class AudioLDMBase(BaseModelSpec[Audio]):
         parts = components.audioldm()
         return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
 
-    def expect(self, options: BuildOptions) -> None:
-        """Accept every option."""
-
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm import AudioLDM
@@ -75,9 +63,6 @@ class AudioLDM2Base(BaseModelSpec[Audio]):
     @override
     def components(self) -> tuple[CheckpointRef, ...]:
         return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
-
-    def expect(self, options: BuildOptions) -> None:
-        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes any multiple of 0.04 s."""
@@ -96,9 +81,6 @@ class AuffusionBase(BaseModelSpec[Audio]):
     def components(self) -> tuple[CheckpointRef, ...]:
         parts = components.AUFFUSION
         return (_hub("sound", "auffusion/auffusion-full", parts, 4.3, "see its page"),)
-
-    def expect(self, options: BuildOptions) -> None:
-        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes up to 10.24 s."""
@@ -123,9 +105,6 @@ class AnimateDiffBase(BaseModelSpec[Video]):
             _hub("motion", adapter, motion, 1.8, "none stated"),
         )
 
-    def expect(self, options: BuildOptions) -> None:
-        """Accept every option."""
-
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes up to 32 frames."""
         from mmdisco.adapters.animatediff import AnimateDiff
@@ -149,9 +128,6 @@ class TextToVideoBase(BaseModelSpec[Video]):
     @override
     def components(self) -> tuple[CheckpointRef, ...]:
         return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
-
-    def expect(self, options: BuildOptions) -> None:
-        """Accept every option."""
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes any number of frames."""
@@ -182,11 +158,6 @@ class VideoCrafter2Base(BaseModelSpec[Video]):
             _hub("video", home, networks, 7.4, "see its page"),
             _hub("words", words, (components.CLIP_TOKENIZER,), 0.0, "see its page"),
         )
-
-    def expect(self, options: BuildOptions) -> None:
-        """Refuse offloading and tiling, which the model does not have."""
-        if options.offload or options.vae_tiling:
-            raise UserError("VideoCrafter2 has neither offloading nor tiling: switch them off")
 
     def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes any number of frames with sides that are multiples of 64."""

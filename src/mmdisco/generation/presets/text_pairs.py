@@ -104,8 +104,6 @@ class TextPreset(Preset):
 
     @override
     def pair(self, options: BuildOptions) -> JointSystem:
-        for base in (self.audio, self.video):
-            base.expect(options)
         facts = PresetInfo(self.name, self.bases, self.judge, self.usual, self.method)
         return TextSystem(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
 
