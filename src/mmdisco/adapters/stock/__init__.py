@@ -1,0 +1,1 @@
+"""Pipelines of diffusers as base models, through their own ``__call__`` and scheduler."""

@@ -1,0 +1,342 @@
+"""Families of pipelines: the little that their code does not say itself.
+
+A family is one object of ``VIDEO`` or ``AUDIO``. Prediction, guidance, prompts and decoding are
+the pipeline's own; here are the layout of its latents, their numbers, and how a clip becomes one.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from mmdisco.adapters.audioldm_mel import MelFrontEnd
+from mmdisco.adapters.stock.layouts import (
+    AxisOrder,
+    ChannelsLast,
+    FramesInBatch,
+    Layout,
+    PackedTokens,
+    network,
+)
+from mmdisco.errors import UserError
+from mmdisco.shapes import Latent
+
+_SAME: Final = AxisOrder((0, 1, 2, 3, 4))
+_SLACK: Final = Fraction(1, 10**6)  # of a frame or step, for lengths in floating point
+
+
+@dataclass(frozen=True)
+class VideoFamily:
+    """Pipelines of one kind of video latent.
+
+    Attributes:
+        pipelines: Names of diffusers' classes.
+        layout: Layout of latents.
+        encode: From the pipeline and pixels (b, 3, f, h, w) in [−1, 1] to normalised latents.
+        fps: Frames per second that a pipeline was trained on; ``frame_rate`` of a call is first.
+        factors: Attributes of a pipeline: frames of a latent step, pixels of a latent's side.
+            A causal autoencoder has a first step of one frame; without the former every step has.
+    """
+
+    pipelines: tuple[str, ...]
+    layout: Layout
+    encode: Callable[[Any, Tensor], Latent]
+    fps: Callable[[Any], int]
+    factors: tuple[str | None, str] = ("vae_scale_factor_temporal", "vae_scale_factor_spatial")
+
+    def frames_per_step(self, pipe: Any) -> int:
+        """Return the frames of a latent step after the first, which has one."""
+        return 1 if self.factors[0] is None else getattr(pipe, self.factors[0])
+
+    def rate(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return frames per second."""
+        return Fraction(call.get("frame_rate") or self.fps(pipe))
+
+    def steps_per_second(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return latent steps per second, after the first."""
+        return self.rate(pipe, call) / self.frames_per_step(pipe)
+
+    def frames(self, pipe: Any, steps: int) -> int:
+        """Return the frames that decode from so many latent steps."""
+        return (steps - 1) * self.frames_per_step(pipe) + 1
+
+    def seconds(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return the length of the clip of a call with all of its arguments."""
+        return self.frames(pipe, self.shape(pipe, call)[1]) / self.rate(pipe, call)
+
+    def lasting(self, pipe: Any, call: Mapping[str, Any], seconds: Fraction) -> dict[str, Any]:
+        """Return the argument for as many frames as decode from whole steps, up to a length."""
+        frames, every = seconds * self.rate(pipe, call), self.frames_per_step(pipe)
+        return {"num_frames": max(int(frames + _SLACK) - 1, 0) // every * every + 1}
+
+    def shape(self, pipe: Any, call: Mapping[str, Any]) -> torch.Size:
+        """Return (c, t, h, w) of a call with all of its arguments.
+
+        Raises:
+            UserError: The size is not given, and the pipeline has none of its own.
+        """
+        side = int(getattr(pipe, self.factors[1]))
+        height, width = (
+            (call.get(name) or 0) // side or _own_size(pipe, name) for name in ("height", "width")
+        )
+        frames = call.get("num_frames") or _own_size(pipe, "frames")
+        steps = (frames - 1) // self.frames_per_step(pipe) + 1
+        return torch.Size([_channels(pipe), steps, height, width])
+
+    def arguments(self, pipe: Any, shape: torch.Size) -> dict[str, Any]:
+        """Return the arguments of a call for latents (c, t, h, w)."""
+        side = int(getattr(pipe, self.factors[1]))
+        height, width = (size * side for size in shape[2:])
+        return {"num_frames": self.frames(pipe, shape[1]), "height": height, "width": width}
+
+
+@dataclass(frozen=True)
+class AudioFamily:
+    """Pipelines of one kind of sound latent.
+
+    Attributes:
+        pipelines: Names of diffusers' classes.
+        layout: Layout of latents.
+        encode: From the pipeline and waveforms (b, channels, samples) in [−1, 1] to latents.
+        length: Argument of a call that holds the seconds.
+        grid: Samples per second and samples of a latent step, of a pipeline.
+        space: Axes of a latent after time, of a pipeline.
+        fixed: Latent steps of every call, where the length changes the decoded sound alone.
+    """
+
+    pipelines: tuple[str, ...]
+    layout: Layout
+    encode: Callable[[Any, Tensor], Latent]
+    length: str
+    grid: Callable[[Any], tuple[int, int]]
+    space: Callable[[Any], tuple[int, ...]] = lambda pipe: ()
+    fixed: Callable[[Any], int | None] = lambda pipe: None
+
+    def rate(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return samples per second."""
+        return Fraction(self.grid(pipe)[0])
+
+    def steps_per_second(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return latent steps per second."""
+        return Fraction(*self.grid(pipe))
+
+    def seconds(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
+        """Return the length of the sound of a call with all of its arguments."""
+        if call.get(self.length) is not None:
+            return Fraction(call[self.length]).limit_denominator(10**6)
+        return self.shape(pipe, call)[1] / self.steps_per_second(pipe, call)
+
+    def lasting(self, pipe: Any, call: Mapping[str, Any], seconds: Fraction) -> dict[str, Any]:
+        """Return the argument for a length."""
+        return {self.length: float(seconds)}
+
+    def shape(self, pipe: Any, call: Mapping[str, Any]) -> torch.Size:
+        """Return (c, l) or (c, l, m) of a call with all of its arguments.
+
+        Raises:
+            UserError: The length is not given, and the pipeline has none of its own.
+        """
+        steps, seconds = self.fixed(pipe), call.get(self.length)
+        if steps is None and seconds is not None:
+            steps = math.ceil(Fraction(seconds) * self.steps_per_second(pipe, call) - _SLACK)
+        steps = _own_size(pipe, self.length) if steps is None else steps
+        return torch.Size([_channels(pipe), steps, *self.space(pipe)])
+
+    def arguments(self, pipe: Any, shape: torch.Size) -> dict[str, Any]:
+        """Return the arguments of a call for latents (c, l) or (c, l, m)."""
+        rate, samples = self.grid(pipe)
+        return {} if self.fixed(pipe) else {self.length: shape[1] * samples / rate}
+
+
+def _own_size(pipe: Any, name: str) -> int:
+    config = network(pipe).config
+    size = config.get(f"sample_{name}") or config.get("sample_size")
+    if not isinstance(size, int):
+        raise UserError(f"{type(pipe).__name__} has no size of its own: give {name}")
+    return size
+
+
+def _channels(pipe: Any) -> int:
+    config = pipe.vae.config
+    for name in ("z_dim", "latent_channels", "latent_dim", "decoder_input_channels"):
+        if config.get(name):
+            return config[name]
+    raise UserError(f"{type(pipe.vae).__name__} states no number of latent channels")
+
+
+def _moments(pipe: Any, values: Tensor) -> Tensor:
+    """The mean of the autoencoder's posterior."""
+    encoded = pipe.vae.encode(values.to(pipe.vae.device, pipe.vae.dtype))
+    return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded[0]
+
+
+def _encode_wan(pipe: Any, pixels: Tensor) -> Latent:
+    config = pipe.vae.config
+    mean, std = (
+        torch.tensor(config[f"latents_{name}"]).reshape(1, -1, 1, 1, 1).to(pixels)
+        for name in ("mean", "std")
+    )
+    return (_moments(pipe, pixels).to(pixels) - mean) / std
+
+
+def _encode_scaled(pipe: Any, values: Tensor) -> Latent:
+    return _moments(pipe, values).to(values) * pipe.vae.config["scaling_factor"]
+
+
+def _encode_ltx(pipe: Any, pixels: Tensor) -> Latent:
+    vae, found = pipe.vae, _moments(pipe, pixels).to(pixels)
+    scale = vae.config["scaling_factor"]
+    return pipe._normalize_latents(found, vae.latents_mean, vae.latents_std, scale)
+
+
+def _encode_images(pipe: Any, pixels: Tensor) -> Latent:
+    images = pixels.transpose(1, 2).flatten(0, 1)
+    return _encode_scaled(pipe, images).unflatten(0, (len(pixels), -1)).transpose(1, 2)
+
+
+def _encode_sound(pipe: Any, waveforms: Tensor) -> Latent:
+    return _moments(pipe, waveforms).to(waveforms)
+
+
+def _encode_longcat(pipe: Any, waveforms: Tensor) -> Latent:
+    values = waveforms.to(pipe.vae.device)
+    return pipe.vae.encode(values, sample_posterior=False).latents.to(waveforms)
+
+
+def _encode_mel(pipe: Any, waveforms: Tensor) -> Latent:
+    front_end = MelFrontEnd(_mel_hop(pipe), pipe.vocoder.config.model_in_dim)
+    return _encode_scaled(pipe, front_end.log_mel(front_end.level(waveforms[:, 0])))
+
+
+def _mel_hop(pipe: Any) -> int:
+    return math.prod(pipe.vocoder.config.upsample_rates)
+
+
+def _mel_grid(pipe: Any) -> tuple[int, int]:
+    return pipe.vocoder.config.sampling_rate, _mel_hop(pipe) * pipe.vae_scale_factor
+
+
+def _mel_bins(pipe: Any) -> tuple[int, ...]:
+    return (pipe.vocoder.config.model_in_dim // pipe.vae_scale_factor,)
+
+
+VIDEO: Final = (
+    VideoFamily(
+        ("WanPipeline", "WanImageToVideoPipeline"),
+        _SAME,
+        _encode_wan,
+        fps=lambda pipe: 24 if pipe.config.expand_timesteps else 16,
+    ),
+    VideoFamily(
+        ("HunyuanVideo15Pipeline", "HunyuanVideo15ImageToVideoPipeline"),
+        _SAME,
+        _encode_scaled,
+        fps=lambda pipe: 24,
+    ),
+    VideoFamily(
+        ("LTXPipeline",),
+        PackedTokens(),
+        _encode_ltx,
+        fps=lambda pipe: 25,
+        factors=("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
+    ),
+    VideoFamily(
+        ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
+        AxisOrder((0, 2, 1, 3, 4), own_dtype=True),
+        _encode_scaled,
+        fps=lambda pipe: 16 if pipe.transformer.config.patch_size_t else 8,
+    ),
+    VideoFamily(("Kandinsky5T2VPipeline",), ChannelsLast(), _encode_scaled, fps=lambda pipe: 24),
+    VideoFamily(
+        ("AnimateDiffPipeline",),
+        AxisOrder((0, 1, 2, 3, 4), own_dtype=True),
+        _encode_images,
+        fps=lambda pipe: 8,
+        factors=(None, "vae_scale_factor"),
+    ),
+    VideoFamily(
+        ("TextToVideoSDPipeline",),
+        FramesInBatch(),
+        _encode_images,
+        fps=lambda pipe: 8,
+        factors=(None, "vae_scale_factor"),
+    ),
+)
+"""Families of video pipelines."""
+
+AUDIO: Final = (
+    AudioFamily(
+        ("StableAudio3Pipeline",),
+        AxisOrder((0, 1, 2)),
+        _encode_sound,
+        length="duration",
+        grid=lambda pipe: (pipe.vae.config.sampling_rate, pipe.vae.downsampling_ratio),
+    ),
+    AudioFamily(
+        ("StableAudioPipeline",),
+        AxisOrder((0, 1, 2), own_dtype=True),
+        _encode_sound,
+        length="audio_end_in_s",
+        grid=lambda pipe: (pipe.vae.config.sampling_rate, pipe.vae.hop_length),
+        fixed=lambda pipe: int(pipe.transformer.config.sample_size),
+    ),
+    AudioFamily(
+        ("AudioLDMPipeline", "AudioLDM2Pipeline", "MusicLDMPipeline"),
+        AxisOrder((0, 1, 2, 3), own_dtype=True),
+        _encode_mel,
+        length="audio_length_in_s",
+        grid=_mel_grid,
+        space=_mel_bins,
+    ),
+    AudioFamily(
+        ("AceStepPipeline",),
+        AxisOrder((0, 2, 1)),
+        _encode_sound,
+        length="audio_duration",
+        grid=lambda pipe: (pipe.sample_rate, round(pipe.sample_rate / pipe.latents_per_second)),
+    ),
+    AudioFamily(
+        ("LongCatAudioDiTPipeline",),
+        AxisOrder((0, 2, 1)),
+        _encode_longcat,
+        length="audio_duration_s",
+        grid=lambda pipe: (pipe.sample_rate, pipe.vae_scale_factor),
+    ),
+)
+"""Families of audio pipelines."""
+
+_REFUSED: Final = {
+    "SkyReelsV2DiffusionForcing": "diffusion forcing gives each frame a noise level of its own",
+    "Helios": "it generates chunk after chunk, each from the last",
+    "HunyuanVideoFramepack": "it generates section after section, each from the last",
+    "AnyFlow": "a flow map jumps between levels and predicts no noise",
+}
+
+Family = TypeVar("Family", VideoFamily, AudioFamily)
+
+
+def family_of(pipe: Any, families: Sequence[Family]) -> Family:
+    """Find the family of a pipeline by its class or one that it derives from.
+
+    Raises:
+        UserError: It has no scheduler, is of a kind that has no ε of one level, or is not known.
+    """
+    names = [kind.__name__ for kind in type(pipe).__mro__]
+    for beginning, why in _REFUSED.items():
+        if any(name.startswith(beginning) for name in names):
+            raise UserError(f"{names[0]} cannot be guided: {why}")
+    if not hasattr(getattr(pipe, "scheduler", None), "step"):
+        raise UserError(f"{names[0]} has no scheduler: give a loaded diffusion pipeline")
+    for family in families:
+        if any(name in family.pipelines for name in names):
+            return family
+    known = ", ".join(name for family in families for name in family.pipelines)
+    kind = type(families[0]).__name__
+    raise UserError(
+        f"{names[0]} is not among {known}: describe its latents in a {kind} of some ten lines, as "
+        "docs/stock.md shows, and give it as family"
+    )

@@ -1,0 +1,248 @@
+"""A loaded pipeline of diffusers as a base model, whatever its family."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Final, Generic
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
+
+from mmdisco.adapters.stock import probe
+from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily, family_of
+from mmdisco.adapters.stock.schedulers import SchedulerLevels, read_scheduler
+from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
+from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.errors import UserError
+from mmdisco.media.clip import Audio, Video
+from mmdisco.shapes import Latent, Text
+
+_LONGEST: Final = 2048  # bytes of a prompt
+
+
+@dataclass(frozen=True)
+class StockModel(BaseModel[Medium], Generic[Medium]):
+    """ε̂ by running the pipeline's own ``__call__`` up to the first ``step`` of its scheduler.
+
+    The prediction is the pipeline's own, classifier-free guidance included where ``call`` asks
+    for it. Samples run one by one, each at its own level. Prompts travel as their UTF-8 bytes;
+    each is encoded once.
+
+    Attributes:
+        pipe: A ``DiffusionPipeline``; nothing that was set on it is changed.
+        family: Its latents.
+        call: Arguments of every ``__call__``, such as ``height`` and ``guidance_scale``.
+
+    Raises:
+        UserError: The pipeline cannot be run so; see ``family_of``.
+    """
+
+    pipe: Any
+    family: VideoFamily | AudioFamily
+    call: Mapping[str, Any]
+
+    @cached_property
+    def levels(self) -> SchedulerLevels:
+        """Noise levels of the pipeline's scheduler."""
+        return read_scheduler(self.pipe.scheduler)
+
+    @property
+    @override
+    def schedule(self) -> NoiseSchedule:
+        return self.levels.schedule
+
+    @cached_property
+    def prompts(self) -> probe.PromptCache:
+        """Prompts that were encoded."""
+        return probe.PromptCache(self.pipe)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of a call with the pipeline's own defaults for those not given."""
+        signature = inspect.signature(type(self.pipe).__call__)
+        unknown = self.call.keys() - signature.parameters.keys()
+        if unknown:
+            raise UserError(f"{type(self.pipe).__name__} takes no {', '.join(sorted(unknown))}")
+        bound = signature.bind_partial(None, **self.call)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames or samples per second."""
+        return self.family.rate(self.pipe, self.arguments)
+
+    @property
+    def steps_per_second(self) -> Fraction:
+        """Latent steps per second; the first of a causal video autoencoder is one frame."""
+        return self.family.steps_per_second(self.pipe, self.arguments)
+
+    @override
+    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        level = level.expand(len(x_t))
+        return torch.stack([self._predict(x_t, level, cond, i) for i in range(len(x_t))])
+
+    def _predict(self, x_t: Latent, level: NoiseLevel, cond: Conditioning, i: int) -> Tensor:
+        x, at, layout = x_t[i : i + 1], level.at(i), self.family.layout
+        call = self._call(x, cond.embeds[0][i])
+        with self.prompts.used():
+            reached = probe.predict(self.pipe, self.levels, at, call)
+        # the sample is the given one, in the type and on the device of the pipeline
+        own = layout.to_step(self.pipe, x).to(reached.sample.device)
+        eps = self.levels.prediction.to_eps(reached.output.to(x.dtype), own, at)
+        return layout.to_core(self.pipe, eps, x.shape[1:])[0].to(x)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
+        """Pool the pipeline's own embeddings of each prompt over its tokens.
+
+        Raises:
+            UserError: A prompt is longer than 2048 bytes.
+        """
+        pooled = torch.cat([self._pool(prompt) for prompt in prompts])
+        return Conditioning(pooled, (torch.stack([_to_bytes(prompt) for prompt in prompts]),))
+
+    def _pool(self, prompt: str) -> Text:
+        offered = {
+            "prompt": [prompt],
+            "lyrics": [""],
+            "device": self.pipe._execution_device,
+            "batch_size": 1,
+            "num_videos_per_prompt": 1,
+            "num_images_per_prompt": 1,
+            "num_waveforms_per_prompt": 1,
+            "do_classifier_free_guidance": False,
+        }
+        known = inspect.signature(self.prompts.plain).parameters
+        limits = {name: one for name, one in self.call.items() if name.startswith("max_")}
+        taken = {name: one for name, one in {**offered, **limits}.items() if name in known}
+        with torch.no_grad():
+            encoded = self.prompts.encode(**taken)
+        states, *others = encoded if isinstance(encoded, tuple) else (encoded,)
+        return self.pool(states, others)
+
+    @staticmethod
+    def pool(states: Tensor, others: Sequence[Any]) -> Text:
+        """Average embeddings (b, tokens, d) over tokens, without padding: (b, d), float32.
+
+        Args:
+            states: Embeddings; of vectors (b, d) there is nothing to average.
+            others: What was encoded beside them, a mask (b, tokens) perhaps.
+        """
+        states = states.float().cpu()
+        if states.ndim == 2:
+            return states
+        # padding is masked, or zero
+        masks = [one for one in others if getattr(one, "shape", None) == states.shape[:2]]
+        kept = masks[0].cpu().bool() if masks else states.any(-1)
+        weights = kept.float() / kept.sum(-1, keepdim=True).clamp(min=1)
+        return (weights[..., None] * states).sum(1)
+
+    def latent_shape(self, seconds: float) -> torch.Size:
+        """Return the shape of one sample's latent, without the batch.
+
+        Raises:
+            UserError: No latent decodes to just so many seconds; the message names lengths.
+        """
+        call = {**self.arguments, **self.lasting(Fraction(seconds).limit_denominator(10**6))}
+        found = self.family.seconds(self.pipe, call)
+        if abs(found - Fraction(seconds)) * self.rate > Fraction(1, 10):
+            raise UserError(
+                f"{seconds:g} seconds: {type(self.pipe).__name__} makes clips of whole latent "
+                f"steps; ask for {float(found):g} or {float(found + 1 / self.steps_per_second):g}"
+            )
+        return self.family.shape(self.pipe, call)
+
+    def lasting(self, seconds: Fraction) -> dict[str, Any]:
+        """Return the argument of a call that makes clips of a length, or the next one below."""
+        return self.family.lasting(self.pipe, self.arguments, seconds)
+
+    @property
+    def seconds(self) -> Fraction:
+        """Length of the clips of ``call``."""
+        return self.family.seconds(self.pipe, self.arguments)
+
+    @property
+    def sample_shape(self) -> torch.Size:
+        """Shape of one sample's latent of ``call``, without the batch."""
+        return self.family.shape(self.pipe, self.arguments)
+
+    @override
+    def encode(self, media: Sequence[Medium]) -> Latent:
+        with torch.no_grad():
+            return torch.cat([self._encode(one) for one in media])
+
+    def _encode(self, medium: Audio | Video) -> Latent:
+        rate = medium.fps if isinstance(medium, Video) else medium.sample_rate
+        if rate != self.rate:
+            raise UserError(
+                f"a clip of {rate} a second: {type(self.pipe).__name__} takes {self.rate}; "
+                "convert it first"
+            )
+        if isinstance(medium, Video):
+            values = 2 * torch.from_numpy(medium.frames).permute(3, 0, 1, 2)[None] - 1
+        else:
+            channels = self.pipe.vae.config.get("audio_channels") or 1
+            values = torch.from_numpy(medium.waveform).expand(1, channels, -1)
+            missing = self.latent_shape(float(medium.seconds))[1] / self.steps_per_second * rate
+            values = functional.pad(values, (0, round(missing) - values.shape[2]))
+        return self.family.encode(self.pipe, values).float().cpu()
+
+    @override
+    def decode(self, x_0: Latent) -> list[Medium]:
+        return [self._decode(one) for one in x_0.split(1)]
+
+    def _decode(self, x_0: Latent) -> Any:
+        call = {**self._call(x_0, _to_bytes("")), "output_type": "np"}
+        with self.prompts.used():
+            decoded = probe.decode(self.pipe, self.levels, call)
+        values = np.asarray(decoded, dtype=np.float32)[0]
+        if isinstance(self.family, VideoFamily):
+            return Video(np.ascontiguousarray(values), self.rate)
+        mono = values.mean(0) if values.ndim == 2 else values
+        return Audio(np.clip(mono, -1, 1), int(self.rate))
+
+    def _call(self, x: Latent, prompt: Tensor) -> dict[str, Any]:
+        """Return the arguments of a call for one latent."""
+        own = {**self.family.arguments(self.pipe, x.shape[1:]), "output_type": "latent"}
+        if not any("prompt_embeds" in name for name in self.call):
+            own["prompt"] = _from_bytes(prompt)
+        own["latents"] = self.family.layout.to_argument(self.pipe, x)
+        return {**self.call, **own}
+
+
+def stock_video(
+    pipe: Any, call: Mapping[str, Any] | None = None, family: VideoFamily | None = None
+) -> StockModel[Video]:
+    """Return a video pipeline as a base model.
+
+    Raises:
+        UserError: The pipeline is not known; see ``family_of``.
+    """
+    return StockModel[Video](pipe, family or family_of(pipe, VIDEO), call or {})
+
+
+def stock_audio(
+    pipe: Any, call: Mapping[str, Any] | None = None, family: AudioFamily | None = None
+) -> StockModel[Audio]:
+    """Return an audio pipeline as a base model.
+
+    Raises:
+        UserError: The pipeline is not known; see ``family_of``.
+    """
+    return StockModel[Audio](pipe, family or family_of(pipe, AUDIO), call or {})
+
+
+def _to_bytes(prompt: str) -> Tensor:
+    spelled = prompt.encode()
+    if len(spelled) > _LONGEST:
+        raise UserError(f"a prompt of {len(spelled)} bytes: shorten it to {_LONGEST}")
+    return torch.frombuffer(bytearray(spelled.ljust(_LONGEST, b"\0")), dtype=torch.uint8)
+
+
+def _from_bytes(prompt: Tensor) -> str:
+    return bytes(prompt.tolist()).rstrip(b"\0").decode()

@@ -1,0 +1,127 @@
+"""A pipeline's own ``__call__``, run for a single prediction or for its decoder alone.
+
+The pipeline is given latents and a copy of its scheduler that visits one level or none. For a
+prediction the run ends at the first ``step``, whose arguments are the pipeline's own output,
+with its own guidance, experts and image conditioning. Without a step only decoding is left.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, NamedTuple
+
+from torch import Tensor
+
+from mmdisco.adapters.stock.schedulers import SchedulerLevels
+from mmdisco.core.noise import NoiseLevel
+
+_CACHED: Final = 32  # encoded prompts; those of large text encoders take megabytes each
+
+
+class StepArguments(NamedTuple):
+    """Arguments of a scheduler's ``step``, by meaning; the pipeline's own layout."""
+
+    output: Tensor
+    t: Any
+    sample: Tensor
+
+
+class _ReachedError(BaseException):
+    def __init__(self, arguments: StepArguments) -> None:
+        super().__init__()
+        self.arguments = arguments
+
+
+def step_arguments(bound: inspect.BoundArguments) -> StepArguments:
+    """Pick the three arguments that every scheduler's ``step`` has, in whichever order."""
+    named = bound.arguments
+    return StepArguments(named["model_output"], named["timestep"], named["sample"])
+
+
+def predict(
+    pipe: Any, levels: SchedulerLevels, level: NoiseLevel, call: Mapping[str, Any]
+) -> StepArguments:
+    """Return what the pipeline would pass to its scheduler's ``step`` at a level.
+
+    Args:
+        pipe: The pipeline; left as it was.
+        levels: Levels of its scheduler.
+        level: A single level.
+        call: Arguments of ``__call__``, with ``latents`` in the pipeline's own layout.
+    """
+    scheduler = levels.visiting(pipe.scheduler, [level])
+
+    signature = inspect.signature(pipe.scheduler.step)
+
+    def step(*given: Any, **named: Any) -> Any:
+        raise _ReachedError(step_arguments(signature.bind(*given, **named)))
+
+    scheduler.step = functools.wraps(pipe.scheduler.step)(step)
+    try:
+        with _quiet(pipe, scheduler):
+            pipe(**call)
+    except _ReachedError as reached:
+        return reached.arguments
+    raise RuntimeError(f"{type(pipe).__name__} ended without a step of its scheduler")
+
+
+def decode(pipe: Any, levels: SchedulerLevels, call: Mapping[str, Any]) -> Any:
+    """Return the pipeline's output for clean ``latents``, without a step."""
+    with _quiet(pipe, levels.visiting(pipe.scheduler, [])):
+        return pipe(**call)[0]
+
+
+class PromptCache:
+    """Encodes each prompt of a pipeline once: stands in for its ``encode_prompt`` while in use.
+
+    Attributes:
+        plain: The pipeline's own method.
+    """
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+        self._name = "encode_prompt" if hasattr(pipe, "encode_prompt") else "_encode_prompt"
+        self._encoded: dict[str, Any] = {}
+        self.plain: Callable[..., Any] = getattr(pipe, self._name)
+
+    def used(self) -> AbstractContextManager[None]:
+        """Answer from the cache inside the block."""
+        return replaced(self._pipe, self._name, self.encode)
+
+    def encode(self, *given: Any, **named: Any) -> Any:
+        """Return what the pipeline's own method returns, or returned before."""
+        if any(isinstance(one, Tensor) for one in (*given, *named.values())):
+            return self.plain(*given, **named)
+        key = repr((given, sorted(named.items())))
+        if key not in self._encoded:
+            if len(self._encoded) >= _CACHED:
+                self._encoded.pop(next(iter(self._encoded)))
+            self._encoded[key] = self.plain(*given, **named)
+        return self._encoded[key]
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Generator[None]:
+    """Replace an attribute of an object inside the block.
+
+    Pipelines write what is set to their configuration, so it goes past their ``__setattr__``.
+    """
+    own = vars(owner)
+    before = {name: own[name]} if name in own else {}
+    own[name] = value
+    try:
+        yield
+    finally:
+        del own[name]
+        own.update(before)
+
+
+@contextmanager
+def _quiet(pipe: Any, scheduler: Any) -> Generator[None]:
+    """Put a scheduler in the place of the pipeline's own, and show no progress."""
+    with (
+        replaced(pipe, "_progress_bar_config", {"disable": True}),
+        replaced(pipe, "scheduler", scheduler),
+    ):
+        yield

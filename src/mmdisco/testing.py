@@ -1,0 +1,203 @@
+"""Promises of models, pairs and discriminators, as tests for anyone's own.
+
+Each class is a mixin for pytest: a class of tests derives from it and gives what is to be tested
+as fixtures of the names that the methods take.
+
+    class TestMyModel(BaseModelContract):
+        @pytest.fixture
+        def model(self):
+            return MyModel()
+
+Nothing here imports pytest.
+"""
+
+import copy
+import functools
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmdisco.adapters.stock.model import StockModel
+from mmdisco.adapters.stock.probe import replaced, step_arguments
+from mmdisco.core.av import AV
+from mmdisco.core.denoiser import BaseModel
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.log_ratio import log_ratio_gradient
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.media.clip import Audio, Video
+
+PROMPTS = ("a dog barks", "", "rain on a roof of tin")
+
+
+class BaseModelContract:
+    """Any ``BaseModel``. Fixtures: ``model`` and ``seconds``, a length that it makes."""
+
+    def test_noise_has_the_form_of_the_latent(self, model: BaseModel[Any], seconds: float) -> None:
+        """ε̂ has the shape of the latent, is float32 and finite, and carries no gradient."""
+        x_t, level = _noisy(model, seconds, 2)
+        eps = model.predict_noise(x_t, level, model.encode_prompts(PROMPTS[:2]))
+        assert eps.shape == x_t.shape
+        assert eps.dtype == torch.float32
+        assert eps.isfinite().all()
+        assert not eps.requires_grad
+
+    def test_a_prediction_depends_on_no_batch_mate(
+        self, model: BaseModel[Any], seconds: float
+    ) -> None:
+        """Samples of a batch are predicted as each by itself."""
+        x_t, level = _noisy(model, seconds, len(PROMPTS))
+        together = model.predict_noise(x_t, level, model.encode_prompts(PROMPTS))
+        for i, prompt in enumerate(PROMPTS):
+            alone = model.predict_noise(x_t[i : i + 1], level.at(i), model.encode_prompts([prompt]))
+            torch.testing.assert_close(alone[0], together[i], rtol=0, atol=_rounding(alone))
+
+    def test_prompts_matter(self, model: BaseModel[Any], seconds: float) -> None:
+        """Another prompt gives another ε̂."""
+        x_t, level = _noisy(model, seconds, 1)
+        one, other = (
+            model.predict_noise(x_t, level, model.encode_prompts([prompt]))
+            for prompt in ("a dog barks", "rain on a roof of tin")
+        )
+        assert not torch.equal(one, other)
+
+    def test_encoding_and_decoding_agree_in_length_and_rate(
+        self, model: BaseModel[Any], seconds: float
+    ) -> None:
+        """A decoded clip has the length asked for, and encodes to as long a latent."""
+        (clip,) = model.decode(_noisy(model, seconds, 1)[0])
+        assert isinstance(clip, Audio | Video)
+        assert abs(float(clip.seconds) - seconds) < 1e-6
+        encoded = model.encode([clip])
+        assert encoded.shape == (1, *model.latent_shape(seconds))
+        assert encoded.dtype == torch.float32
+        (again,) = model.decode(encoded)
+        assert type(again) is type(clip)
+        assert again.seconds == clip.seconds
+
+
+class StockModelContract(BaseModelContract):
+    """Any pipeline of diffusers as a ``StockModel``, beside ``BaseModelContract``.
+
+    Its ``call`` holds no prompt and has at least six steps.
+    """
+
+    def test_the_probe_equals_the_run(self, model: StockModel[Any]) -> None:
+        """ε̂ at a latent of a run is to the bit what the run computed there."""
+        visits = record_steps(model, PROMPTS[0])
+        cond = model.encode_prompts(PROMPTS[:1])
+        prediction, layout = model.levels.prediction, model.family.layout
+        for visit in (visits[0], visits[len(visits) // 2], visits[-1]):
+            shape = model.sample_shape
+            eps = prediction.to_eps(visit.output, visit.sample, visit.level)
+            probed = model.predict_noise(
+                layout.to_core(model.pipe, visit.sample, shape), visit.level, cond
+            )
+            assert torch.equal(probed, layout.to_core(model.pipe, eps, shape))
+
+
+class DiscriminatorContract:
+    """Any ``Discriminator`` in evaluation mode.
+
+    Fixtures: ``discriminator``, and ``pair``: a batch of at least two, as (z_t, level, text).
+    """
+
+    def test_a_logit_depends_on_no_batch_mate(
+        self, discriminator: Discriminator, pair: tuple[AV[Tensor], AV[NoiseLevel], AV[Tensor]]
+    ) -> None:
+        """Pairs of a batch have the logits of each by itself."""
+        z_t, level, text = pair
+        together = discriminator(z_t, level, text)
+        assert together.shape == (len(z_t.audio),)
+        for i in range(len(together)):
+            alone = discriminator(
+                z_t.map(lambda one, i=i: one[i : i + 1]),
+                level.map(lambda one, i=i: one.at(i)),
+                text.map(lambda one, i=i: one[i : i + 1]),
+            )
+            torch.testing.assert_close(alone[0], together[i], rtol=0, atol=_rounding(together))
+
+    def test_its_gradient_is_that_of_its_logit(
+        self, discriminator: Discriminator, pair: tuple[AV[Tensor], AV[NoiseLevel], AV[Tensor]]
+    ) -> None:
+        """∇h along a random direction is the slope of h."""
+        exact = copy.deepcopy(discriminator).double()
+        z_t, level, text = (values.map(_double) for values in pair)
+        found = log_ratio_gradient(lambda z: exact(z, level, text), z_t).gradient
+        for side, gradient in (("audio", found.audio), ("video", found.video)):
+            way = torch.randn(gradient.shape, generator=_generator(), dtype=torch.float64)
+            way /= way.norm()
+            ends = (exact(_moved(z_t, side, sign * 1e-4 * way), level, text) for sign in (1, -1))
+            higher, lower = (end.sum() for end in ends)
+            slope = (higher - lower) / 2e-4
+            torch.testing.assert_close(
+                (gradient * way).sum(), slope, rtol=1e-3, atol=1e-6 * float(gradient.norm()) + 1e-12
+            )
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One step of a pipeline's own run, in the pipeline's layout."""
+
+    level: NoiseLevel
+    output: Tensor
+    sample: Tensor
+    scheduler: Any
+    arguments: inspect.BoundArguments
+
+
+def record_steps(model: StockModel[Any], prompt: str, seed: int = 0) -> list[Visit]:
+    """Run a pipeline alone and record its steps.
+
+    Attributes:
+        scheduler: The scheduler before its step.
+        arguments: All arguments of the step.
+    """
+    scheduler, visits = model.pipe.scheduler, list[Visit]()
+    plain = scheduler.step
+
+    def step(*given: Any, **named: Any) -> Any:
+        bound = inspect.signature(plain).bind(*given, **named)
+        own = step_arguments(bound)
+        level = model.levels.level(scheduler, own.t)
+        state = copy.copy(scheduler)
+        visits.append(Visit(level, own.output.clone(), own.sample.clone(), state, bound))
+        return plain(*given, **named)
+
+    with replaced(scheduler, "step", functools.wraps(plain)(step)):
+        run_alone(model, prompt, seed)
+    return visits
+
+
+def run_alone(model: StockModel[Any], prompt: str, seed: int = 0) -> Tensor:
+    """Return the latents that a pipeline makes on its own."""
+    call: Mapping[str, Any] = {**model.call, "output_type": "latent"}
+    return model.pipe(prompt=prompt, generator=_generator(seed), **call)[0]
+
+
+def _noisy(model: BaseModel[Any], seconds: float, count: int) -> tuple[Tensor, NoiseLevel]:
+    times = model.schedule.times
+    places = torch.linspace(0.9, 0.3, count, dtype=torch.float64) * (len(times) - 1)
+    level = model.schedule.level(times[places.long()])
+    shape = (count, *model.latent_shape(seconds))
+    x = torch.randn(shape, generator=_generator())
+    return level.add_noise(x, torch.randn(shape, generator=_generator(1))), level
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _rounding(values: Tensor) -> float:
+    return 1e-5 * float(values.abs().max())
+
+
+def _double(values: Any) -> Any:
+    return values if isinstance(values, NoiseLevel) else values.double()
+
+
+def _moved(z: AV[Tensor], side: str, by: Tensor) -> AV[Tensor]:
+    return AV(z.audio + by, z.video) if side == "audio" else AV(z.audio, z.video + by)

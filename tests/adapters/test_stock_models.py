@@ -1,0 +1,150 @@
+"""Pipelines of diffusers as base models."""
+
+import dataclasses
+
+import diffusers
+import pytest
+import torch
+from stockpipelines import AUDIO, VIDEO, build
+
+from mmdisco.adapters.stock.families import AUDIO as AUDIO_FAMILIES
+from mmdisco.adapters.stock.families import VIDEO as VIDEO_FAMILIES
+from mmdisco.adapters.stock.families import family_of
+from mmdisco.adapters.stock.model import stock_audio, stock_video
+from mmdisco.adapters.stock.schedulers import read_scheduler
+from mmdisco.errors import UserError
+from mmdisco.testing import StockModelContract, record_steps
+
+
+def stock(name):
+    pipe, call = build(name)
+    del call["prompt"]
+    make = stock_video if name in VIDEO else stock_audio
+    return make(pipe, {**call, "num_inference_steps": 6})
+
+
+class TestStockModels(StockModelContract):
+    @pytest.fixture(scope="class", params=[*VIDEO, *AUDIO])
+    def model(self, request):
+        return stock(request.param)
+
+    @pytest.fixture
+    def seconds(self, model):
+        return float(model.seconds)
+
+
+@pytest.fixture(scope="module")
+def wan():
+    return stock("wan")
+
+
+def test_a_pipeline_is_left_as_it_was(wan):
+    x = torch.randn(1, *wan.sample_shape)
+    wan.decode(x)
+    scheduler, before = wan.pipe.scheduler, dict(vars(wan.pipe))
+    stepped = dict(vars(scheduler))
+    wan.predict_noise(x, wan.schedule.level(torch.tensor([500.0])), wan.encode_prompts(["a"]))
+    wan.decode(x)
+    assert vars(wan.pipe) == before
+    assert wan.pipe.scheduler is scheduler
+    assert vars(scheduler) == stepped
+
+
+def test_a_prompt_is_encoded_once(wan):
+    model = dataclasses.replace(wan)
+    encoded = []
+    wan.pipe.text_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    cond = model.encode_prompts(["a cat", "a cat"])
+    x = torch.randn(2, *wan.sample_shape)
+    model.predict_noise(x, wan.schedule.level(torch.tensor([500.0, 20.0])), cond)
+    once = len(encoded)
+    model.predict_noise(x, wan.schedule.level(torch.tensor([100.0, 90.0])), cond)
+    assert len(encoded) == once <= 3
+
+
+SCHEDULERS = {
+    diffusers.DDPMScheduler: {"clip_sample": False},
+    diffusers.PNDMScheduler: {"skip_prk_steps": True},
+    diffusers.DPMSolverMultistepScheduler: {"use_karras_sigmas": True},
+    diffusers.DPMSolverSinglestepScheduler: {},
+    diffusers.DEISMultistepScheduler: {},
+    diffusers.UniPCMultistepScheduler: {},
+    diffusers.EulerDiscreteScheduler: {},
+    diffusers.EulerAncestralDiscreteScheduler: {},
+    diffusers.HeunDiscreteScheduler: {},
+    diffusers.LMSDiscreteScheduler: {},
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_level_of_a_sample_is_that_of_its_noise(kind, prediction_type):
+    """A perfect network is asked at every step of a run: its x_0 stays where it is."""
+    settings = {"beta_schedule": "scaled_linear", "prediction_type": prediction_type}
+    scheduler = kind.from_config({**settings, **SCHEDULERS[kind]})
+    levels = read_scheduler(scheduler)
+    scheduler.set_timesteps(8)
+    x_0 = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
+    eps = torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
+    x = eps * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        scheduler.scale_model_input(x, t)
+        level = levels.level(scheduler, t)
+        alpha, sigma = float(level.alpha), float(level.sigma)
+        noise = (x - alpha * x_0) / sigma
+        output = levels.prediction.from_eps(noise, x, level)
+        torch.testing.assert_close(levels.prediction.to_eps(output, x, level), noise)
+        moved = levels.prediction.from_eps(noise + 0.1, x, level) - output
+        gain = float(levels.prediction.gain(level))
+        torch.testing.assert_close(moved, torch.full_like(moved, 0.1 * gain), rtol=1e-3, atol=1e-3)
+        x = scheduler.step(output, t, x).prev_sample
+    assert (x - x_0).abs().max() < 0.2 * x_0.abs().max()
+
+
+@pytest.mark.parametrize("name", ["SkyReelsV2DiffusionForcingPipeline", "AnyFlowPipeline"])
+def test_what_has_no_noise_of_one_level_is_refused_by_name(name):
+    with pytest.raises(UserError, match=f"{name} cannot be guided"):
+        family_of(type(name, (), {})(), VIDEO_FAMILIES)
+
+
+def test_an_unknown_pipeline_is_told_what_is_missing(wan):
+    unknown = type("MyPipeline", (), {"scheduler": wan.pipe.scheduler})()
+    with pytest.raises(UserError, match=r"MyPipeline is not among .* AudioFamily"):
+        family_of(unknown, AUDIO_FAMILIES)
+    with pytest.raises(UserError, match="has no scheduler"):
+        family_of(object(), VIDEO_FAMILIES)
+
+
+def test_a_pipeline_that_derives_from_a_known_one_is_known(wan):
+    own = type("MyWan", (diffusers.WanPipeline,), {})
+    pipe = own(**wan.pipe.components)
+    assert family_of(pipe, VIDEO_FAMILIES) is wan.family
+
+
+def test_a_length_between_latent_steps_names_the_nearest(wan):
+    with pytest.raises(UserError, match=r"ask for 0\.5625 or 0\.8125"):
+        wan.latent_shape(0.7)
+
+
+def test_a_scheduler_that_is_not_known_is_refused():
+    with pytest.raises(UserError, match="ScoreSdeVeScheduler"):
+        read_scheduler(diffusers.ScoreSdeVeScheduler())
+
+
+def test_an_argument_that_the_pipeline_does_not_take_is_refused(wan):
+    with pytest.raises(UserError, match="takes no audio_length"):
+        _ = dataclasses.replace(wan, call={"audio_length": 2}).arguments
+
+
+def test_given_embeddings_take_the_place_of_prompts(wan):
+    embeds, _ = wan.pipe.encode_prompt("a cat", max_sequence_length=16)
+    call = {**wan.call, "prompt_embeds": embeds, "guidance_scale": 1.0}
+    model = dataclasses.replace(wan, call=call)
+    plain = dataclasses.replace(wan, call={**wan.call, "guidance_scale": 1.0})
+    x, level = torch.randn(1, *wan.sample_shape), wan.schedule.level(torch.tensor([500.0]))
+    given = model.predict_noise(x, level, model.encode_prompts(["a dog"]))
+    assert torch.equal(given, plain.predict_noise(x, level, plain.encode_prompts(["a cat"])))
+
+
+def test_record_steps_counts_every_step(wan):
+    assert len(record_steps(wan, "a cat")) == 6
