@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-dev
 	@echo "--- format, lint, types, import contracts"
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright -p pyright-basic.json & $(BIN)/pyright; strict=$$?; wait $$! && exit $$strict
 	$(BIN)/lint-imports --no-cache
 
 house: $(VENV)/.installed-dev

@@ -120,7 +120,7 @@ def grain(level: float) -> Fault:
 
 def muffled(wave: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     del rng
-    return sosfilt(butter(6, 1000, fs=rate, output="sos"), wave)
+    return np.asarray(sosfilt(butter(6, 1000, fs=rate, output="sos"), wave))
 
 
 FAULTS: dict[str, tuple[str, Fault]] = {

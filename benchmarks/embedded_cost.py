@@ -4,6 +4,7 @@ Writes ``docs/embedded/cost.json``. Sampling with and without guidance alternate
 figures are medians and their ratio. Memory is the peak of a whole ``mmdisco generate``.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,25 +27,26 @@ from mmdisco.generation.pipeline import GenerationRun, JointGeneration
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import write_json
 
-PAIRS = 9
 PROMPT = "a red ball bouncing"
 OUT = Path(__file__).parents[1] / "docs" / "embedded" / "cost.json"
 
 
 def main() -> None:
     """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="Measure what a clip of the embedded pair costs.")
+    parser.add_argument("--pairs", type=int, default=9, help="clips with and without guidance")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
     folder = MiniatureSystem()
     model, discriminator = folder.model(), folder.discriminator()
     settings = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))
     ways = {
-        "bases alone": type(settings)(
-            settings.steps, settings.solvers, settings.guidance_scale, off, settings.grid
-        ),
+        "bases alone": replace(settings, joint_scale=off),
         "joint guidance": settings,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(PAIRS + 1):
+    for turn in range(options.pairs + 1):
         for name, way in ways.items():
             generation = GenerationRun(model, discriminator, way, JointGeneration(), SECONDS)
             began = time.perf_counter()
@@ -56,7 +59,7 @@ def main() -> None:
         "what": "seconds of sampling one clip, without decoding",
         "prompt": PROMPT,
         "steps": settings.steps,
-        "pairs": PAIRS,
+        "pairs": options.pairs,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "mmdisco": version("mmdisco"),
@@ -65,7 +68,7 @@ def main() -> None:
         "guidance adds": round(medians["joint guidance"] / medians["bases alone"] - 1, 3),
         "whole command": command(),
     }
-    write_json(OUT, record)
+    write_json(options.out, record)
     print(json.dumps(record, indent=1))
 
 

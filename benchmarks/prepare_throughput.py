@@ -42,7 +42,7 @@ SHARD = 64
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="Measure how fast films become clips.")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--codec", default="libx264")
     parser.add_argument("--repeats", type=int, default=3)
@@ -83,6 +83,7 @@ def make_film(
     with av.open(str(path), "w") as container:
         options = {"preset": "ultrafast"} if codec == "libx264" else {}
         picture = container.add_stream(codec, rate=fps, options=options)
+        assert isinstance(picture, av.VideoStream)
         picture.height, picture.width, picture.pix_fmt = height, width, "yuv420p"
         picture.bit_rate = 4_000_000 if height > 100 else 40_000
         sound = container.add_stream("aac", rate=rate, layout="stereo")

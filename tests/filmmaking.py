@@ -36,6 +36,7 @@ def film(
     stamps = range(round(seconds * fps)) if stamps is None else stamps
     with av.open(str(path), "w") as container:
         picture = container.add_stream(codec, rate=fps, options={"qmin": "1", "qmax": "2"})
+        assert isinstance(picture, av.VideoStream)
         picture.height, picture.width, picture.pix_fmt = *size, "yuv420p"
         picture.time_base = picture.codec_context.time_base = base
         picture.codec_context.gop_size = gop

@@ -27,7 +27,9 @@ LEVELS = 12
 
 def main() -> None:
     """Print one line per noise level, and both areas."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description="Measure what a discriminator has learnt, in nats."
+    )
     parser.add_argument("weights", type=Path)
     parser.add_argument("--name", default="discriminator")
     parser.add_argument("--clips", type=int, default=128)

@@ -19,7 +19,7 @@ from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.media.plots import draw_clips
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="Draw clips of the bases.")
     parser.add_argument("--folder", type=Path, default=Path("runs/embedded/pair"))
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20)

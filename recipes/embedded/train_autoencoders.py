@@ -8,12 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from fit import Schedule, fit, progress
-from torch import Generator, Tensor
+from torch import FloatTensor, Generator, Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from mmdisco.adapters.miniature.autoencoder import (
@@ -56,7 +59,8 @@ def train(modality: str, seed: int, out: Path) -> None:
         chosen = pool[torch.randint(len(pool), (batch,), generator=generator)]
         squares = pixel_unshuffle(as_images(chosen), SQUARE)
         latents, price = code.sample(network, squares, generator)
-        return reconstruction(squares, network.decode(latents).sample) + price
+        again = cast(DecoderOutput, network.decode(cast(FloatTensor, latents))).sample
+        return reconstruction(squares, again) + price
 
     trained = fit(
         network,
@@ -96,7 +100,7 @@ class Variational(Code):
         self, network: AutoencoderKL, squares: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """A draw from the posterior, and its divergence."""
-        posterior = network.encode(squares).latent_dist
+        posterior = _posterior(network, squares)
         price = KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
         return posterior.sample(generator), price
 
@@ -117,7 +121,7 @@ class Noisy(Code):
         self, network: AutoencoderKL, squares: Tensor, generator: Generator
     ) -> tuple[Tensor, Tensor]:
         """White over the batch, with noise of up to ``MOST_NOISE``."""
-        latents = network.encode(squares).latent_dist.mean
+        latents = _posterior(network, squares).mean
         mean, root = _spread(latents)
         white = torch.linalg.solve_triangular(root, _columns(latents) - mean[:, None], upper=False)
         white = white.unflatten(1, (len(latents), *latents.shape[2:])).transpose(0, 1)
@@ -128,7 +132,8 @@ class Noisy(Code):
     def settle(self, network: AutoencoderKL, latents: Tensor) -> None:
         """White over the data from now on: the last map of the encoder has it built in."""
         mean, root = _spread(latents)
-        weight, bias = network.quant_conv.weight, network.quant_conv.bias
+        conv = cast(nn.Conv2d, network.quant_conv)
+        weight, bias = conv.weight, cast(Tensor, conv.bias)
         count = len(root)
         weight[:count] = torch.linalg.solve(root, weight[:count, :, 0, 0])[..., None, None]
         bias[:count] = torch.linalg.solve(root, bias[:count] - mean)
@@ -146,7 +151,11 @@ def _columns(latents: Tensor) -> Tensor:
 
 
 def _means(network: AutoencoderKL, pool: Tensor) -> Tensor:
-    return network.encode(pixel_unshuffle(as_images(pool), SQUARE)).latent_dist.mean
+    return _posterior(network, pixel_unshuffle(as_images(pool), SQUARE)).mean
+
+
+def _posterior(network: AutoencoderKL, squares: Tensor) -> DiagonalGaussianDistribution:
+    return cast(AutoencoderKLOutput, network.encode(squares)).latent_dist
 
 
 def reconstruction(squares: Tensor, again: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ guidance from the packaged weights.
 import argparse
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from mmdisco.adapters.miniature.model import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.generation.pipeline import GenerationRun, JointGeneration, SamplerConfig, generate
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_json, write_text
 from mmdisco.media.clip import AudioVideo
@@ -91,7 +92,7 @@ def draw(path: Path, prompts: tuple[str, ...]) -> None:
     folder = MiniatureSystem()
     guided = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))
-    alone = SamplerConfig(guided.steps, guided.solvers, guided.guidance_scale, off, guided.grid)
+    alone = replace(guided, joint_scale=off)
     clips: dict[str, AudioVideo] = {}
     model, discriminator = folder.model(), folder.discriminator()
     for seed, prompt in enumerate(prompts, start=SEED):

@@ -27,7 +27,7 @@ INSIDE: Final = "docs/_static/medias/getting_started/moviepy_10_minutes/moviepy_
 FILM: Final = "moviepy_10_minutes/resources/bbb.mp4"
 DOWNLOAD: Final = ("download", RELEASE, "--no-deps", "--no-binary", "moviepy")
 PREPARE: Final = "prepare bbb.mp4 --out data --clip-stride 0.2 --split-block 20 --validation 0.3"
-FAKES: Final = "fakes data --out fakes --max-per-caption 128"
+FAKES: Final = "sample-fakes data --out fakes --max-per-caption 128"
 TRAIN: Final = "train course.yaml --out film"
 ADDITIVE: Final = (
     "train course.yaml --out additive --interaction additive --learning-rate 0.001 "

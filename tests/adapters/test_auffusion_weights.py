@@ -51,7 +51,7 @@ def test_direction_and_length_become_one_weight(folder):
     length, direction = record["conv_post.weight_g"], record["conv_post.weight_v"]
     assert_close(fused, length * direction / direction.norm())
     # of an upsampling convolution, too, there is a length for each of the first axis
-    upsampler = load_vocoder(folder).upsampler[0].weight
+    upsampler = load_vocoder(folder).get_parameter("upsampler.0.weight")
     lengths = record["ups.0.weight_g"].flatten()
     assert_close(upsampler.flatten(1).norm(dim=1), lengths)
 

@@ -72,8 +72,9 @@ def test_published_sizes_fit_together():
         x = torch.zeros(1, 4, 16, 32, 32)
         assert run_unet(networks.unet, x, torch.zeros(1), 8.0, tokens).shape == x.shape
         images = torch.zeros(1, 3, 256, 256)
-        assert networks.autoencoder.encode(images).latent_dist.mean.shape == (1, 4, 32, 32)
-        decoded = networks.autoencoder.decode(torch.zeros(1, 4, 32, 32)).sample
+        (posterior,) = networks.autoencoder.encode(images, return_dict=False)
+        assert posterior.mean.shape == (1, 4, 32, 32)
+        (decoded,) = networks.autoencoder.decode(torch.zeros(1, 4, 32, 32), return_dict=False)
         assert decoded.shape == images.shape
 
 

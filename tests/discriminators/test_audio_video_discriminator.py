@@ -206,7 +206,7 @@ def test_second_derivative_is_that_of_finite_differences(generator):
     z = latents(config, generator, batch=1, frames=2, steps=3).map(lambda one: one.double())
     text = captions(config, generator, batch=1).map(lambda one: one.double())
     direction = latents(config, generator, batch=1, frames=2, steps=3).map(lambda x: x.double())
-    weight = made.video.blocks[0].wide.spatial.weight
+    weight = made.get_parameter("video.blocks.0.wide.spatial.weight")
 
     def slope():
         got = gradient(made, z, levels(1), text, create_graph=True)

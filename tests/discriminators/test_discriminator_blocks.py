@@ -82,8 +82,8 @@ def test_pooled_waveform_convolution_is_the_average_of_the_convolution(length, g
     torch.manual_seed(0)
     wide = WAVEFORM.wide(3, 5, (4,))
     x = torch.randn(2, 3, length, generator=generator)
-    convolution = wide.convolution
-    plain = functional.conv1d(x, convolution.weight, convolution.bias, padding=1)
+    weight, bias = (wide.get_parameter(f"convolution.{name}") for name in ("weight", "bias"))
+    plain = functional.conv1d(x, weight, bias, padding=1)
     assert_close(wide(x), functional.avg_pool1d(plain, 4))
 
 

@@ -56,7 +56,7 @@ PYTHON = [block for block in BLOCKS if block.kind == "python"]
 
 def parse(arguments):
     """Every sub-command and option is known, and every value is of its kind."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_group(app)
     with group.make_context("mmdisco", list(arguments)) as context:
         if not context.args and not context._protected_args:
             return

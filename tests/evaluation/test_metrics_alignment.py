@@ -119,7 +119,7 @@ def test_lag_is_found_with_its_sign(late):
 
 def objects(count, *, exchanged=False):
     found = InMemory.of([Objects()], [example(3, k).clip for k in range(count)])
-    kept = list(found.kept["objects"])
+    kept = [dict(one) for one in found.kept["objects"] if one]
     if exchanged:
         kept = [
             {**a, "heard": b["heard"], "heard_events": b["heard_events"]}

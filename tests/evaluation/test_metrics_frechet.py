@@ -65,8 +65,8 @@ def test_an_empty_batch_changes_nothing():
 def test_distance_is_that_of_the_matrix_square_root(dimensions, least):
     first = statistics(0, dimensions=dimensions)
     second = statistics(1, dimensions=dimensions, least=least)
-    root = sqrtm(first.covariance @ second.covariance)
-    spreads = np.trace(first.covariance + second.covariance - 2 * root.real)
+    root = np.asarray(sqrtm(first.covariance @ second.covariance))
+    spreads = np.trace(first.covariance + second.covariance - 2 * np.real(root))
     expected = ((first.mean - second.mean) ** 2).sum() + spreads
     assert frechet_distance(first, second) == pytest.approx(expected, abs=1e-6, rel=1e-6)
 

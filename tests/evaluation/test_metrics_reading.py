@@ -84,7 +84,7 @@ def test_blur_and_noise_leave_pixels_readable(kind):
         frames = item.clip.video.frames
         small = frames.reshape(16, 32, 2, 32, 2, 3).mean((2, 4))
         noise = np.random.default_rng(0).normal(0, 0.03, frames.shape)
-        soft = np.clip(zoom(small, (1, 2, 2, 1), order=1) + noise, 0, 1)
+        soft = np.clip(np.asarray(zoom(small, (1, 2, 2, 1), order=1)) + noise, 0, 1)
         readings.append(detect_video(Video(soft.astype(np.float32), item.clip.video.fps)))
     assert scores(examples, readings).min() >= 0.95
 

@@ -60,6 +60,7 @@ def test_clips_without_a_prompt_are_left_out_and_too_few_are_said():
     (found,) = TextAgreement("clip", ByHand()).measure(
         EvaluationData(readings(["a", None, "bb"] * 5))
     )
+    assert isinstance(found, MetricResult)
     assert found.count == 10
     (found,) = TextAgreement("clip", ByHand()).measure(
         EvaluationData(readings(["a", None, None] * 5))
@@ -70,6 +71,7 @@ def test_clips_without_a_prompt_are_left_out_and_too_few_are_said():
 
 def test_one_prompt_for_all_has_nothing_to_exchange():
     (found,) = TextAgreement("clip", ByHand()).measure(EvaluationData(readings(["a"] * 12)))
+    assert isinstance(found, MetricResult)
     assert "nothing to exchange" in found.notes
     assert not np.isfinite(found.baseline["z"])
 

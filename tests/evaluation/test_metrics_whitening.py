@@ -91,6 +91,7 @@ def test_a_whitened_figure_says_so():
     plain, extrapolated = FrechetDistance("f", Whitening(0.2)).measure(sets)
     assert plain.name == "Fréchet distance, f, whitened"
     assert extrapolated.name == "Fréchet distance, f, whitened, extrapolated"
+    assert isinstance(plain, MetricResult)
     assert "ridge 0.2" in plain.notes
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from recordings import recordings
 from safetensors.torch import load_file
 from test_adapters_golden import animatediff, audioldm
 from test_auffusion_vectors import Recording as AuffusionRecording
-from test_auffusion_vectors import canonical, parts
+from test_auffusion_vectors import canonical, recorded_parts
 from test_mmdiffusion_vectors import FULL, PACKED, judge_of
 from test_mmdiffusion_vectors import config_of as joint_config_of
 from test_released_trajectories import Recording, strided
@@ -168,7 +169,7 @@ class Run(Recording):
         return AV(audioldm(self.record, unets, decoders), animatediff(self.record, images, vae))
 
     def auffusion(self):
-        made = parts.__wrapped__(AuffusionRecording(self.folder, stored=True))
+        made = recorded_parts(AuffusionRecording(self.folder, stored=True))
         kinds = [self.own(f"traj.audio.pad_noise_{one}") for one in ("cond", "uncond")]
         drawn = deque(row for both in zip(*kinds, strict=True) for row in both)
         silence = canonical(self.tensors["zero_emb"])[0]
@@ -258,7 +259,7 @@ def test_a_pair_as_released_runs_as_recorded(name, tmp_path, monkeypatch):
     z = deque(prepared.run(), maxlen=1).pop()
     near(z.audio, run.own("final.audio_latent"))
     near(z.video, run.own("final.video_latent"))
-    if prepared.generation.model.audio.model is None:
+    if cast(Any, prepared.generation.model).audio.model is None:
         return
     clips = prepared.clips(z)
     sounds, frames = run.tensors["output.audio_int16"], run.tensors["output.video_uint8"]

@@ -81,6 +81,10 @@ def sound(recording):
 
 @pytest.fixture(scope="module")
 def parts(recording):
+    return recorded_parts(recording)
+
+
+def recorded_parts(recording):
     decoder = recording.tensors(f"{RUN}_weights_audio_dec")
     text = CLIPTextConfig(
         hidden_size=4, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8

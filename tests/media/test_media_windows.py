@@ -6,6 +6,7 @@ import pytest
 from closeness import SAMPLE, SHADE, assert_close
 from filmmaking import film, level, noise, ramp, silence
 
+from mmdisco.media.clip import AudioVideo
 from mmdisco.media.conditioning_clip import ClipSpec
 from mmdisco.media.geometry import upright
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
@@ -15,6 +16,14 @@ from mmdisco.media.windows import read_clips
 
 FORM = ClipSpec(Fraction(8, 5), Fraction(10), (16, 16), 16_000)
 STARTS = (Fraction(0), Fraction(8, 5))
+
+
+def clips_of(path, starts, form=FORM):
+    clips = []
+    for clip in read_clips(path, starts, form):
+        assert isinstance(clip, AudioVideo)
+        clips.append(clip)
+    return clips
 
 
 def greys(clip):
@@ -31,7 +40,7 @@ def expected(start, fps, form=FORM):
 @pytest.mark.parametrize("suffix", ["mkv", "mov"])
 def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
     path = film(tmp_path / f"film.{suffix}", fps=fps)
-    clips = list(read_clips(path, STARTS, FORM))
+    clips = clips_of(path, STARTS)
     for start, clip in zip(STARTS, clips, strict=True):
         assert_close(greys(clip), expected(start, fps), rtol=3 * SHADE, scale=255)
         assert clip.video.frames.shape == (16, 16, 16, 3)
@@ -41,8 +50,8 @@ def test_every_frame_is_the_one_on_screen_at_its_time(tmp_path, fps, suffix):
 def test_overlapping_clips_are_those_that_are_taken_alone(tmp_path, hop):
     path = film(tmp_path / "film.mov", fps=Fraction(30))
     starts = [k * hop for k in range(6)]
-    for start, clip in zip(starts, read_clips(path, starts, FORM), strict=True):
-        (alone,) = read_clips(path, [start], FORM)
+    for start, clip in zip(starts, clips_of(path, starts), strict=True):
+        (alone,) = clips_of(path, [start])
         np.testing.assert_array_equal(clip.video.frames, alone.video.frames)
         assert_close(clip.audio.waveform, alone.audio.waveform, rtol=3 * SAMPLE, scale=1)
 
@@ -51,7 +60,7 @@ def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
     # ten frames a second, then a picture that stays for a second, then forty
     stamps = [*range(0, 1000, 100), *range(2000, 3600, 25)]
     path = film(tmp_path / "film.mkv", fps=Fraction(1000), stamps=stamps)
-    first, second = read_clips(path, STARTS, FORM)
+    first, second = clips_of(path, STARTS)
     shown = [level(min(i, 9)) for i in range(16)]
     assert_close(greys(first), shown, rtol=3 * SHADE, scale=255)
     late = [level(9)] * 4 + [level(10 + 4 * i) for i in range(12)]
@@ -61,7 +70,7 @@ def test_frames_of_a_variable_rate_are_taken_by_their_stamps(tmp_path):
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
 def test_sound_of_every_rate_keeps_its_time(tmp_path, rate):
     path = film(tmp_path / "film.mkv", rate=rate)
-    for start, clip in zip(STARTS, read_clips(path, STARTS, FORM), strict=True):
+    for start, clip in zip(STARTS, clips_of(path, STARTS), strict=True):
         assert clip.audio.waveform.shape == (25_600,)
         times = float(start) + np.arange(25_600) / 16_000
         inner = slice(1600, -1600)  # the first sound is preceded by nothing, which a filter hears
@@ -70,7 +79,7 @@ def test_sound_of_every_rate_keeps_its_time(tmp_path, rate):
 
 def test_a_delayed_sound_stays_delayed(tmp_path):
     path = film(tmp_path / "film.mov", delay=0.5, sound=noise)
-    (clip,) = read_clips(path, STARTS[:1], FORM)
+    (clip,) = clips_of(path, STARTS[:1])
     heard = np.flatnonzero(np.abs(clip.audio.waveform) > 0.05)
     assert heard[0] / 16_000 == pytest.approx(0.5, abs=0.003)
 
@@ -78,7 +87,7 @@ def test_a_delayed_sound_stays_delayed(tmp_path):
 @pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
 def test_channels_become_one(tmp_path, layout):
     path = film(tmp_path / "film.mkv", layout=layout, sound=noise)
-    (clip,) = read_clips(path, STARTS[:1], FORM)
+    (clip,) = clips_of(path, STARTS[:1])
     assert np.abs(clip.audio.waveform).max() > 0.1
 
 
@@ -101,7 +110,7 @@ def test_sound_with_rounded_stamps_has_no_seams(tmp_path):
 @pytest.mark.parametrize("size", [(47, 63), (300, 33)])
 def test_odd_sizes_are_cut_and_scaled(tmp_path, size):
     path = film(tmp_path / "film.mkv", size=size, codec="ffv1")
-    (clip,) = read_clips(path, STARTS[:1], FORM)
+    (clip,) = clips_of(path, STARTS[:1])
     assert clip.video.frames.shape == (16, 16, 16, 3)
 
 
@@ -115,8 +124,8 @@ def test_a_slim_picture_is_cut_before_it_is_scaled():
 def test_a_stretch_in_the_middle_is_what_reading_from_the_beginning_gives(tmp_path):
     path = film(tmp_path / "film.mov", 12.0, gop=30, sound=noise)
     starts = tuple(Fraction(8, 5) * k for k in range(7))
-    whole = list(read_clips(path, starts, FORM))
-    (late,) = read_clips(path, starts[5:6], FORM)
+    whole = clips_of(path, starts)
+    (late,) = clips_of(path, starts[5:6])
     np.testing.assert_array_equal(late.video.frames, whole[5].video.frames)
     assert_close(late.audio.waveform, whole[5].audio.waveform, rtol=1e-6, scale=1)
 
@@ -125,6 +134,7 @@ def test_what_is_missing_at_the_end_is_a_fault(tmp_path):
     path = film(tmp_path / "film.mkv", 2.0)
     first, second = read_clips(path, STARTS, FORM)
     assert not isinstance(first, SkipReason)
+    assert isinstance(second, SkipReason)
     assert second.reason == "too short"
 
 

@@ -254,7 +254,8 @@ def all_of(fuzz, folder):
 
     def pair():
         found = MiniatureSystem(folder / "pair")
-        found.weight_hashes(), found.sampling(), found.model(), found.discriminator()
+        for read in (found.weight_hashes, found.sampling, found.model, found.discriminator):
+            read()
 
     config = folder / "pair" / "config.json"
     fuzz.trees("embedded folder", config, json.loads(config.read_text()), pair)

@@ -302,9 +302,10 @@ def test_caption_dropout_changes_the_result(tmp_path):
         training = replace(trainer(config), null=null)
         training.fit(net, Captioned(), Captioned(), tmp_path / str(share))
         results.append(net)
-    captioned, dropped = (net.context[0].weight[:, -4:] for net in results)
+    captioned, dropped = (net.get_parameter("context.0.weight")[:, -4:] for net in results)
     torch.manual_seed(0)
-    untouched = VectorDiscriminator(VectorConfig(1, width=16, text_width=2)).context[0].weight
+    fresh = VectorDiscriminator(VectorConfig(1, width=16, text_width=2))
+    untouched = fresh.get_parameter("context.0.weight")
     assert torch.equal(dropped, untouched[:, -4:])
     assert not torch.equal(captioned, untouched[:, -4:])
 

@@ -98,7 +98,7 @@ def test_the_loss_is_cross_entropy_over_all_pairs_of_a_group(generator):
     losses = ContrastiveLoss(3, alone=0.0).losses(one, BASE, real, real)
     z_t, text = real.z_t, real.pairs.cond.map(lambda cond: cond.pooled)
     # the transformer is not asked
-    torch.nn.init.zeros_(one.fusion.last.weight)
+    torch.nn.init.zeros_(one.get_parameter("fusion.last.weight"))
     expected, right = [0.0] * 6, [0.0] * 6
     for heard in range(6):
         for seen in range(heard // 3 * 3, heard // 3 * 3 + 3):

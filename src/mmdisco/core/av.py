@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 A = TypeVar("A")
+Value = TypeVar("Value", covariant=True)
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
@@ -12,17 +13,17 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class AV(Generic[A]):
+class AV(Generic[Value]):
     """A value for audio and one for video, always in this order."""
 
-    audio: A
-    video: A
+    audio: Value
+    video: Value
 
-    def map(self, fn: Callable[[A], R]) -> "AV[R]":
+    def map(self, fn: Callable[[Value], R]) -> "AV[R]":
         """Apply ``fn`` to the audio's value, then to the video's."""
         return AV(fn(self.audio), fn(self.video))
 
-    def swap(self) -> "AV[A]":
+    def swap(self) -> "AV[Value]":
         """Exchange the modalities."""
         return AV(self.video, self.audio)
 
