@@ -27,7 +27,7 @@ def readings(rows, key="features"):
 def test_two_draws_of_one_cloud_cover_one_another():
     found = manifold(cloud(300), cloud(300, seed=1))
     assert min(found.precision.mean(), found.recall.mean(), found.coverage.mean()) > 0.9
-    assert found.density.mean() == pytest.approx(1, abs=0.15)
+    assert found.density.mean() == pytest.approx(1, rel=0.15)
 
 
 def test_a_cloud_far_away_covers_nothing():

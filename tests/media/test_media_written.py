@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from closeness import SAMPLE, SHADE, assert_close
 
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError, Video
@@ -63,8 +64,10 @@ def test_colours_are_said_to_be_and_are_of_bt_709(name, size, tmp_path):
         assert [int(tag) for tag in tags] == [1, 1, 1, 1]
         frame = next(container.decode(video=0))
         shown = frame.to_ndarray(format="rgb24", src_colorspace="ITU709", src_color_range="MPEG")
-    np.testing.assert_allclose(shown[size[0] // 2, size[1] // 2], [230, 40, 40], atol=3)
-    np.testing.assert_allclose(read_video(tmp_path / name).frames[0, 20, 20], red, atol=3 / 255)
+    middle = shown[size[0] // 2, size[1] // 2]
+    assert_close(middle, [230, 40, 40], rtol=3 * SHADE, scale=255)
+    read = read_video(tmp_path / name).frames[0, 20, 20]
+    assert_close(read, red, rtol=3 * SHADE, scale=1)
 
 
 @pytest.mark.parametrize("peak", [1.0001, 1.6, 300.0])
@@ -73,8 +76,8 @@ def test_sound_beyond_full_level_is_brought_down_and_keeps_its_form(peak, tmp_pa
     write_audio(tmp_path / "a.wav", loud)
     write_clip(tmp_path / "c.mp4", AudioVideo(loud, plain((0, 0, 0))))
     heard = read_audio(tmp_path / "a.wav").waveform
-    assert np.abs(heard).max() == pytest.approx(CEILING, abs=2**-15)
-    np.testing.assert_allclose(heard, loud.waveform * (CEILING / peak), atol=2**-15)
+    assert_close(np.abs(heard).max(), CEILING, rtol=SAMPLE, scale=1)
+    assert_close(heard, loud.waveform * (CEILING / peak), rtol=1.1 * SAMPLE, scale=1)
     played = read_clip(tmp_path / "c.mp4").audio.waveform
     assert (np.abs(played) > 0.999).mean() < 0.001
     assert np.corrcoef(played, loud.waveform)[0, 1] > 0.999

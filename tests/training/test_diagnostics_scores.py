@@ -41,8 +41,8 @@ def test_bins_hold_all_pairs_and_are_averages():
 
 def test_accuracy_and_ranking_of_known_normals(generator):
     real, other = normal(1.0, 4_000, generator), normal(-1.0, 4_000, generator)
-    assert accuracy(real, other) == pytest.approx(0.8413, abs=0.01)
-    assert ranking(real, other) == pytest.approx(0.9214, abs=0.01)
+    assert accuracy(real, other) == pytest.approx(0.8413, rel=0.01)
+    assert ranking(real, other) == pytest.approx(0.9214, rel=0.01)
 
 
 def test_a_silent_network_scores_chance():
