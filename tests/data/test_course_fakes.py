@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def order(prepared, tiny_pair, out, **others):
-    return FakesArgs(prepared, out, weights=tiny_pair, steps=2, **{"shard": 4, **others})
+    return FakesArgs(prepared, out, weights=tiny_pair, **{"steps": 2, "shard": 4, **others})
 
 
 def contents(folder):
@@ -165,6 +165,17 @@ def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeyp
 def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
     with pytest.raises(UserError, match=said):
         execute(order(prepared, tiny_pair, made, **others))
+
+
+def test_a_scale_of_captions_is_refused_where_there_are_none(prepared, tiny_pair, tmp_path):
+    bare = shutil.copytree(prepared, tmp_path / "bare")
+    text = (bare / "manifest.jsonl").read_text()
+    lines = [{**json.loads(line), "caption": ""} for line in text.splitlines()]
+    (bare / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(UserError, match="--cfg-scale has no effect without captions: leave it out"):
+        execute(order(bare, tiny_pair, tmp_path / "out", guidance_scale=2.0))
+    assert not (tmp_path / "out").exists()
+    execute(order(bare, tiny_pair, tmp_path / "out", steps=1))
 
 
 def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):

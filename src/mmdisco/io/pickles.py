@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.errors import UserError
+from mmdisco.io.files import expect_file
 
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Regular expressions and their replacements, each applied to the result of those before it."""
@@ -44,8 +45,7 @@ def read_pickle(path: Path) -> Any:
         UserError: The file is missing, damaged, or holds anything else, which could run as a
             program while it is read.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not there, or no file")
+    expect_file(path)
     try:
         archive = zipfile.is_zipfile(path)
         if archive and _unfolds(path):
