@@ -1,6 +1,7 @@
 """Checkpoints by their id: the cache first, then the hub, then one clear line."""
 
 import shutil
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -12,6 +13,7 @@ from mmdisco.adapters import checkpoint
 from mmdisco.adapters.audioldm import AudioLDM
 from mmdisco.errors import UserError
 
+VAE = "vae/diffusion_pytorch_model.safetensors"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -58,24 +60,27 @@ def test_an_id_is_read_from_the_cache(monkeypatch, tmp_path, originals):
 def test_only_what_is_needed_of_an_id_is_downloaded(monkeypatch, tmp_path, originals):
     asked = []
     source, target = originals / "audioldm", tmp_path / "downloaded"
-    shutil.copytree(source, tmp_path / "remote")
-    weights = load_file(tmp_path / "remote" / UNET)
-    (tmp_path / "remote" / UNET).unlink()
-    torch.save(weights, tmp_path / "remote" / "unet" / "diffusion_pytorch_model.bin")
+    remote = shutil.copytree(source, tmp_path / "remote")
+    weights = load_file(remote / UNET)
+    (remote / UNET).unlink()
+    torch.save(weights, remote / "unet" / "diffusion_pytorch_model.bin")
+    shutil.copy(remote / VAE, (remote / VAE).with_suffix(".bin"))
 
-    def download(repository, allow_patterns):
-        asked.append(allow_patterns)
-        for pattern in allow_patterns:
-            for file in (tmp_path / "remote").glob(pattern):
-                place = target / file.relative_to(tmp_path / "remote")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, place)
+    def download(repository, allow_patterns=("**/*",), *, dry_run=False):
+        files = [file for one in allow_patterns for file in remote.glob(one) if file.is_file()]
+        names = [file.relative_to(remote) for file in files]
+        if dry_run:
+            return [SimpleNamespace(filename=str(name)) for name in names]
+        asked.extend(map(str, names))
+        for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(remote / name, target / name)
         return str(target)
 
     cache(monkeypatch, tmp_path)
     monkeypatch.setattr(checkpoint, "snapshot_download", download)
     model = AudioLDM.from_pretrained("some/model")
     assert torch.equal(model.parts.unet.conv_in.weight, weights["conv_in.weight"])
-    first, last = asked[0], asked[-1]
-    assert not any("bin" in pattern for pattern in first)
-    assert [pattern for pattern in last if "bin" in pattern] == ["unet/diffusion_pytorch_model.bin"]
+    assert VAE in asked
+    assert [name for name in asked if "bin" in name] == ["unet/diffusion_pytorch_model.bin"]
+    assert "model_index.json" not in asked

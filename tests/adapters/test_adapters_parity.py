@@ -56,23 +56,23 @@ def audioldm_pipeline(model):
 
 
 def audioldm2_pipeline(model):
-    parts, text = model.parts, model.parts.text
+    parts, text = model.parts, model.parts.text_encoder
     audio = ClapAudioConfig(
         hidden_size=16, depths=[1], num_attention_heads=[1], num_hidden_layers=1, projection_dim=12
     )
-    both = ClapConfig(text_config=text.clap.config.to_dict(), audio_config=audio.to_dict())
+    both = ClapConfig(text_config=text.config.to_dict(), audio_config=audio.to_dict())
     clap = ClapModel(both).eval()
-    clap.text_model, clap.text_projection = text.clap.text_model, text.clap.text_projection
-    language_model = GPT2LMHeadModel(text.language_model.config).eval()
-    language_model.transformer = text.language_model
+    clap.text_model, clap.text_projection = text.text_model, text.text_projection
+    language_model = GPT2LMHeadModel(parts.language_model.config).eval()
+    language_model.transformer = parts.language_model
     return AudioLDM2Pipeline(
         vae=parts.vae,
         text_encoder=clap,
-        text_encoder_2=text.t5,
-        projection_model=text.projection,
+        text_encoder_2=parts.text_encoder_2,
+        projection_model=parts.projection_model,
         language_model=language_model,
-        tokenizer=text.clap_tokenizer,
-        tokenizer_2=text.t5_tokenizer,
+        tokenizer=parts.tokenizer,
+        tokenizer_2=parts.tokenizer_2,
         feature_extractor=ClapFeatureExtractor(),
         unet=parts.unet,
         scheduler=solver_of(model),

@@ -218,7 +218,7 @@ def test_a_tokenizer_without_a_length_is_refused():
 def test_the_language_model_says_as_much_as_its_checkpoint_states():
     model = audioldm2()
     assert model.encode_prompts(["a"]).embeds[0].shape == (1, 5, 16)
-    model.parts.text.language_model.config.max_new_tokens = 3
+    model.parts.language_model.config.max_new_tokens = 3
     assert model.encode_prompts(["a"]).embeds[0].shape == (1, 3, 16)
 
 

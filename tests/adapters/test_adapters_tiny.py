@@ -34,7 +34,6 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts, with_motion
 from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
 from mmdisco.adapters.audioldm2 import AudioLDM2, AudioLDM2Parts
-from mmdisco.adapters.audioldm2_text import AudioLDM2Text
 from mmdisco.adapters.device import CPU
 from mmdisco.adapters.text_to_video import TextToVideoSD, TextToVideoSDParts
 from mmdisco.adapters.video_vae import VideoSpec
@@ -204,15 +203,18 @@ def audioldm2(prediction_type="epsilon", runtime=CPU):
     gpt = GPT2Model(GPT2Config(n_embd=16, n_head=2, n_layer=2, vocab_size=8, n_positions=160))
     gpt.config.max_new_tokens = 5
     unet, vae, text, gpt = awake(unet, autoencoder(1), clap(), gpt)
-    reader = AudioLDM2Text(
-        clap=text,
-        clap_tokenizer=roberta_tokenizer(),
-        t5=t5,
-        t5_tokenizer=T5Tokenizer(vocab=vocabulary, model_max_length=100),
-        projection=AudioLDM2ProjectionModel(12, 20, 16),
+    parts = AudioLDM2Parts(
+        unet=unet,
+        vae=vae,
+        vocoder=vocoder(),
+        text_encoder=text,
+        text_encoder_2=t5,
+        projection_model=AudioLDM2ProjectionModel(12, 20, 16),
         language_model=gpt,
+        tokenizer=roberta_tokenizer(),
+        tokenizer_2=T5Tokenizer(vocab=vocabulary, model_max_length=100),
+        scheduler=scheduler(prediction_type),
     )
-    parts = AudioLDM2Parts(unet, vae, vocoder(), reader, scheduler(prediction_type))
     return AudioLDM2(parts, runtime)
 
 
@@ -273,11 +275,7 @@ def clips(name, count):
 
 
 def networks(model):
-    found = list(vars(model.parts).values())
-    found += [
-        one for part in found if isinstance(part, AudioLDM2Text) for one in vars(part).values()
-    ]
-    return [one for one in found if isinstance(one, torch.nn.Module)]
+    return [one for one in vars(model.parts).values() if isinstance(one, torch.nn.Module)]
 
 
 @pytest.mark.parametrize("name", BUILDERS)

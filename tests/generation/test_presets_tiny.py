@@ -18,7 +18,7 @@ from test_adapters_tiny import (
 from test_mmdiffusion_model import SMALL
 from torch import nn
 
-from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.checkpoint import save_parts
 from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork

@@ -13,22 +13,23 @@ import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, CLIPTokenizer
 from typing_extensions import override
 
 from mmdisco.adapters import components
-from mmdisco.adapters.checkpoint import Checkpoint, expect_complete, find
-from mmdisco.adapters.components import ComponentFiles, save_parts
+from mmdisco.adapters.checkpoint import Checkpoint, expect_complete, find, save_parts
+from mmdisco.adapters.components import ComponentFiles
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.prompts import clip_tokens
+from mmdisco.adapters.latent_model import LatentModel
+from mmdisco.adapters.prompts import clip_conditioning
 from mmdisco.adapters.scheduler_config import SchedulerConfig
-from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.adapters.vae import expect_matching
 from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
-from mmdisco.core.denoiser import BaseModel, Conditioning
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
-from mmdisco.shapes import Latent
+from mmdisco.shapes import PerSample
 
 NAME: Final = "AnimateDiff"
 SOURCE: Final = "SG161222/Realistic_Vision_V5.1_noVAE"
@@ -38,20 +39,20 @@ USUAL: Final = VideoSpec(512, 512)
 
 @dataclass(frozen=True)
 class AnimateDiffParts:
-    """The components of a diffusers ``AnimateDiffPipeline``.
+    """Components of a diffusers ``AnimateDiffPipeline``.
 
     Attributes:
-        unet: Predicts the noise, motion modules inside; ``with_motion`` makes one.
-        vae: Frames to latents.
-        text_encoder: Of CLIP.
-        tokenizer: Of the text encoder.
-        scheduler: Its table of β and its prediction type count, nothing else.
+        unet: Denoiser with motion modules inside; ``with_motion`` makes one.
+        vae: Autoencoder of frames.
+        text_encoder: Text encoder of CLIP.
+        tokenizer: Tokenizer of the text encoder.
+        scheduler: Scheduler, of which only the table of β and the prediction type are used.
     """
 
     unet: UNetMotionModel
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: CLIPTokenizer
     scheduler: SchedulerMixin
 
 
@@ -71,31 +72,33 @@ def with_motion(unet: UNet2DConditionModel, motion: MotionAdapter) -> UNetMotion
         ) from error
 
 
-class AnimateDiff(BaseModel[Video]):
-    """AnimateDiff as a base model; classifier-free guidance is applied outside.
+class AnimateDiff(LatentModel[Video]):
+    """AnimateDiff as a base model.
+
+    Captions are CLIP's tokens, (b, 77, 768), for the network, and their mean for a discriminator.
 
     Args:
-        parts: Taken over: frozen, put in evaluation mode and on the device.
+        parts: Components, taken over: frozen, put in evaluation mode and on the device.
         picture: Size and rate of the videos; more frames than the motion modules have positions
             for are refused whatever it says.
-        runtime: Where the networks compute.
+        runtime: Device and memory of the networks.
 
     Raises:
-        UserError: The parts or the size do not belong together, or the runtime cannot be had.
+        UserError: The parts or the size do not belong together, or the device cannot be used.
     """
 
     def __init__(
         self, parts: AnimateDiffParts, picture: VideoSpec = USUAL, runtime: Runtime = CPU
     ) -> None:
-        expect_latents(parts.unet, parts.vae, NAME)
-        reads: int = parts.unet.config["cross_attention_dim"]
-        expect_text(reads, parts.text_encoder.config.hidden_size, NAME)
-        self._parameterisation = SchedulerConfig.of(parts.scheduler)
+        read: int = parts.unet.config["cross_attention_dim"]
+        made = parts.text_encoder.config.hidden_size
+        expect_matching(parts.unet, parts.vae, read=read, made=made, model=NAME)
         positions: int = parts.unet.config["motion_max_seq_length"]
         most = min(positions, picture.most_frames or positions)
         bounded = replace(picture, most_frames=most)
-        self._codec = VideoVAE(parts.vae, bounded, runtime.device, NAME)
-        self._device = runtime.device
+        trained = SchedulerConfig.of(parts.scheduler)
+        codec = VideoVAE(parts.vae, bounded, runtime.device, NAME)
+        super().__init__(parts.unet, codec, trained, runtime.device)
         self.parts = parts
         runtime.take((parts.text_encoder, parts.unet, parts.vae), parts.vae)
 
@@ -112,31 +115,26 @@ class AnimateDiff(BaseModel[Video]):
         """Load an image model and a motion adapter.
 
         Args:
-            source: Of the image model: a folder in diffusers' layout, or an id of the Hugging Face
-                hub; what is cached of an id is not downloaded again.
-            motion: Of the motion adapter, likewise; not read where ``source`` has motion already,
-                as what ``save_pretrained`` writes.
+            source: Image model: a folder in diffusers' layout, or an id on the Hugging Face hub.
+            motion: Motion adapter, likewise; not read where ``source`` has motion already, as a
+                folder of ``save_pretrained`` does.
             picture: Size and rate of the videos.
-            dtype: What the networks compute in; latents and clips are float32 always.
-            runtime: Where they compute.
+            dtype: Precision of the networks; latents and clips are float32 always.
+            runtime: Device and memory of the networks.
             variant: Variant of the weights, such as "fp16", wherever a checkpoint has it.
 
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
         needed = components.image_model(variant)
-        unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
-        adapter = None if _has_motion(checkpoint, unet) else _find_motion(motion, dtype, variant)
-        expect_complete([(checkpoint, needed), *([adapter] if adapter else [])], NAME)
-        loaded = AnimateDiffParts(
-            unet=_unet(checkpoint, unet, adapter),
-            vae=checkpoint.network(vae, AutoencoderKL),
-            text_encoder=checkpoint.network(text_encoder, CLIPTextModel),
-            tokenizer=checkpoint.tokenizer(tokenizer, CLIPTokenizer),
-            scheduler=checkpoint.scheduler(scheduler),
+        adapter = (
+            None if _has_motion(checkpoint, needed[0]) else _find_motion(motion, dtype, variant)
         )
-        return cls(loaded, picture, runtime)
+        expect_complete([(checkpoint, needed), *([adapter] if adapter else [])], NAME)
+        unet = _unet(checkpoint, needed[0], adapter)
+        others = checkpoint.load_all(needed[1:], AnimateDiffParts)
+        return cls(AnimateDiffParts(unet, **others), picture, runtime)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the parts in diffusers' layout; ``AnimateDiffPipeline`` reads it too.
@@ -146,51 +144,18 @@ class AnimateDiff(BaseModel[Video]):
         """
         save_parts(folder, "AnimateDiffPipeline", vars(self.parts))
 
-    @property
     @override
-    def schedule(self) -> NoiseSchedule:
-        return self._parameterisation.schedule
+    def _run(
+        self, x_t: Tensor, t: PerSample, level: NoiseLevel, embeds: tuple[Tensor, ...]
+    ) -> Tensor:
+        # frames are a batch to the cross-attention: every one reads the caption
+        each_frame = embeds[0].repeat_interleave(x_t.shape[2], 0)
+        return self._unet(x_t.to(self._unet.dtype), t, each_frame).sample
 
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """Predict ε̂ of each video, (b, 4, f, h, w)."""
-        unet = self.parts.unet
-        (tokens,) = cond.embeds
-
-        def network(latent: Tensor, t: Tensor) -> Tensor:
-            # frames are a batch to the cross-attention: every one reads the caption
-            each_frame = tokens.to(self._device, unet.dtype).repeat_interleave(latent.shape[2], 0)
-            return unet(latent.to(unet.dtype), t, each_frame).sample
-
-        return self._parameterisation.predict_noise(network, x_t, level, self._device)
-
+    @override
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """Encode to CLIP's tokens for the network, (b, 77, 768), and a discriminator's mean.
-
-        A negative prompt is encoded like any other; "" is the unconditional one.
-        """
-        tokens = clip_tokens(self.parts.tokenizer, self.parts.text_encoder, prompts, self._device)
-        return Conditioning(tokens.mean(dim=1), (tokens,))
-
-    def latent_shape(self, seconds: float) -> torch.Size:
-        """Return (4, fps · seconds, height/8, width/8).
-
-        Raises:
-            UserError: ``seconds`` is no whole number of frames, or too many.
-        """
-        return self._codec.shape(seconds)
-
-    def encode(self, media: Sequence[Video]) -> Latent:
-        """Encode videos frame by frame.
-
-        Raises:
-            UserError: A video is not of the configured size and rate, has too many frames, or
-                differs in length from the others.
-        """
-        return self._codec.encode(media)
-
-    def decode(self, x_0: Latent) -> list[Video]:
-        """Decode to videos of the configured size and rate."""
-        return self._codec.decode(x_0)
+        parts = self.parts
+        return clip_conditioning(parts.tokenizer, parts.text_encoder, prompts, self._device)
 
 
 def _has_motion(checkpoint: Checkpoint, unet: ComponentFiles) -> bool:
@@ -211,7 +176,7 @@ def _unet(
     adapter: tuple[Checkpoint, tuple[ComponentFiles]] | None,
 ) -> UNetMotionModel:
     if adapter is None:
-        return checkpoint.network(unet, UNetMotionModel)
+        return checkpoint.load(unet, UNetMotionModel)
     source, (part,) = adapter
-    images: Any = checkpoint.network(unet, UNet2DConditionModel)
-    return with_motion(images, source.network(part, MotionAdapter))
+    images: Any = checkpoint.load(unet, UNet2DConditionModel)
+    return with_motion(images, source.load(part, MotionAdapter))

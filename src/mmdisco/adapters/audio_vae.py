@@ -1,8 +1,4 @@
-"""Encoding of sounds to the latents of an AudioLDM and back: mel front end, autoencoder, vocoder.
-
-Clips are processed one at a time, so that a clip never depends on the others of its batch and
-memory suffices for one.
-"""
+"""Sounds to the latents of an AudioLDM and back: mel front end, autoencoder, vocoder."""
 
 import math
 from collections.abc import Sequence
@@ -13,22 +9,28 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import SpeechT5HifiGan
+from typing_extensions import override
 
 from mmdisco.adapters.audioldm_mel import SAMPLE_RATE, MelFrontEnd
-from mmdisco.adapters.vae import ScaledAutoencoder, whole_steps
+from mmdisco.adapters.latent_model import Codec
+from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length, whole_steps
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent
 
 
-class AudioVAE:
+class AudioVAE(Codec[Audio]):
     """Sounds of 16 kHz ↔ (b, c, l, m): 25 steps l a second and 16 bins m at the published size.
 
+    Every sound is first normalised as in training, to zero mean and a peak of 0.5. A latent step
+    lasts 640 samples at the published size; sounds are whole steps.
+
     Args:
-        vae: From log-mel spectrograms, time before mel, to latents.
-        vocoder: From log-mel spectrograms to waveforms; its rates say what a column lasts.
-        device: Where both compute.
-        model: The model's name, for messages.
+        vae: Autoencoder of log-mel spectrograms, time before mel.
+        vocoder: Vocoder from log-mel spectrograms to waveforms; its rates give the length of a
+            column.
+        device: Device of both.
+        model: Name of the model, for messages.
 
     Raises:
         UserError: The two do not belong together.
@@ -61,29 +63,30 @@ class AudioVAE:
         """Latent steps per second."""
         return Fraction(SAMPLE_RATE, self._samples)
 
+    @override
     def shape(self, seconds: float) -> torch.Size:
-        """Return (c, l, m) of a sound.
-
-        Raises:
-            UserError: ``seconds`` is no whole number of latent steps.
-        """
         steps = whole_steps(seconds, self.steps_per_second, self._model, "step")
         return torch.Size([self._autoencoder.channels, steps, self._bins])
 
+    @override
     def encode(self, media: Sequence[Audio]) -> AudioLatent:
-        """Compute the mean of the autoencoder's posterior, scaled for the network.
-
-        Every sound is first normalised as in training: zero mean, peak at 0.5.
-
-        Raises:
-            UserError: A sound has another rate, no whole number of latent steps, or another length
-                than the first.
-        """
-        self._expect_fitting(media)
+        for audio in media:
+            samples = len(audio.waveform)
+            if audio.sample_rate != SAMPLE_RATE:
+                raise UserError(
+                    f"sound of {audio.sample_rate} Hz: {self._model} takes {SAMPLE_RATE} Hz; "
+                    "resample it first"
+                )
+            if samples % self._samples or samples <= self._front_end.margin:
+                raise UserError(
+                    f"sound of {samples} samples: {self._model} takes multiples of "
+                    f"{self._samples}, more than {self._front_end.margin}; cut it or add silence"
+                )
+        expect_one_length([len(audio.waveform) for audio in media], "sound", "samples")
         return torch.cat([self._encode(audio) for audio in media])
 
+    @override
     def decode(self, x_0: AudioLatent) -> list[Audio]:
-        """Decode to sounds in [−1, 1], 640 samples per latent step at the published size."""
         return [self._decode(one) for one in x_0.split(1)]
 
     def _encode(self, audio: Audio) -> Tensor:
@@ -97,22 +100,3 @@ class AudioVAE:
         # the published vocoder's odd kernels add 32 samples at the end
         kept = waveform[: x_0.shape[2] * self._samples]
         return Audio(np.clip(kept, -1, 1), SAMPLE_RATE)
-
-    def _expect_fitting(self, media: Sequence[Audio]) -> None:
-        for audio in media:
-            samples = len(audio.waveform)
-            if audio.sample_rate != SAMPLE_RATE:
-                raise UserError(
-                    f"sound of {audio.sample_rate} Hz: {self._model} takes {SAMPLE_RATE} Hz; "
-                    "resample it first"
-                )
-            if samples % self._samples or samples <= self._front_end.margin:
-                raise UserError(
-                    f"sound of {samples} samples: {self._model} takes multiples of "
-                    f"{self._samples}, more than {self._front_end.margin}; cut it or add silence"
-                )
-            if samples != len(media[0].waveform):
-                raise UserError(
-                    f"sounds of {len(media[0].waveform)} and {samples} samples: those of one batch "
-                    "must be of one length"
-                )

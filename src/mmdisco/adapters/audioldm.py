@@ -13,26 +13,21 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
-from transformers import (
-    ClapTextModelWithProjection,
-    PreTrainedTokenizerBase,
-    RobertaTokenizer,
-    SpeechT5HifiGan,
-)
+from transformers import ClapTextModelWithProjection, RobertaTokenizer, SpeechT5HifiGan
 from typing_extensions import override
 
 from mmdisco.adapters import components
 from mmdisco.adapters.audio_vae import AudioVAE
-from mmdisco.adapters.checkpoint import expect_complete, find
-from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.checkpoint import expect_complete, find, save_parts
 from mmdisco.adapters.device import CPU, Runtime
+from mmdisco.adapters.latent_model import LatentModel
 from mmdisco.adapters.prompts import clap_vectors
 from mmdisco.adapters.scheduler_config import SchedulerConfig
-from mmdisco.adapters.vae import expect_latents, expect_text
-from mmdisco.core.denoiser import BaseModel, Conditioning
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.adapters.vae import expect_matching
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.media.clip import Audio
-from mmdisco.shapes import Latent
+from mmdisco.shapes import PerSample
 
 NAME: Final = "AudioLDM"
 SOURCE: Final = "cvssp/audioldm-m-full"
@@ -40,46 +35,47 @@ SOURCE: Final = "cvssp/audioldm-m-full"
 
 @dataclass(frozen=True)
 class AudioLDMParts:
-    """The components of a diffusers ``AudioLDMPipeline``.
+    """Components of a diffusers ``AudioLDMPipeline``.
 
     Attributes:
-        unet: Predicts the noise; reads the text as a class label.
-        vae: Log-mel spectrograms to latents.
-        vocoder: Log-mel spectrograms to waveforms.
-        text_encoder: Of CLAP.
-        tokenizer: Of the text encoder.
-        scheduler: Its table of β and its prediction type count, nothing else.
+        unet: Denoiser; reads the text as a class label.
+        vae: Autoencoder of log-mel spectrograms.
+        vocoder: Vocoder from log-mel spectrograms to waveforms.
+        text_encoder: Text encoder of CLAP.
+        tokenizer: Tokenizer of the text encoder.
+        scheduler: Scheduler, of which only the table of β and the prediction type are used.
     """
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     vocoder: SpeechT5HifiGan
     text_encoder: ClapTextModelWithProjection
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: RobertaTokenizer
     scheduler: SchedulerMixin
 
 
-class AudioLDM(BaseModel[Audio]):
-    """AudioLDM as a base model; classifier-free guidance is applied outside.
+class AudioLDM(LatentModel[Audio]):
+    """AudioLDM as a base model, for any multiple of 0.04 s.
+
+    Captions are CLAP's unit vectors, (b, 512), for network and discriminator alike.
 
     Args:
-        parts: Taken over: frozen, put in evaluation mode and on the device.
-        runtime: Where they compute.
+        parts: Components, taken over: frozen, put in evaluation mode and on the device.
+        runtime: Device and memory of the networks.
 
     Raises:
-        UserError: The parts do not belong together, or the runtime cannot be had.
+        UserError: The parts do not belong together, or the device cannot be used.
     """
 
     def __init__(self, parts: AudioLDMParts, runtime: Runtime = CPU) -> None:
-        expect_latents(parts.unet, parts.vae, NAME)
-        width: int = parts.unet.config.get("projection_class_embeddings_input_dim") or 0
-        expect_text(width, parts.text_encoder.config.projection_dim, NAME)
-        self._parameterisation = SchedulerConfig.of(parts.scheduler)
-        self._codec = AudioVAE(parts.vae, parts.vocoder, runtime.device, NAME)
-        self._device = runtime.device
+        read: int = parts.unet.config.get("projection_class_embeddings_input_dim") or 0
+        made = parts.text_encoder.config.projection_dim
+        expect_matching(parts.unet, parts.vae, read=read, made=made, model=NAME)
+        trained = SchedulerConfig.of(parts.scheduler)
+        codec = AudioVAE(parts.vae, parts.vocoder, runtime.device, NAME)
+        super().__init__(parts.unet, codec, trained, runtime.device)
         self.parts = parts
-        networks = (parts.text_encoder, parts.unet, parts.vae, parts.vocoder)
-        runtime.take(networks, parts.vae)
+        runtime.take((parts.text_encoder, parts.unet, parts.vae, parts.vocoder), parts.vae)
 
     @classmethod
     def from_pretrained(
@@ -92,28 +88,18 @@ class AudioLDM(BaseModel[Audio]):
         """Load a checkpoint.
 
         Args:
-            source: A folder in diffusers' layout, or an id of the Hugging Face hub; what is cached
-                of an id is not downloaded again.
-            dtype: What the networks compute in; latents and clips are float32 always.
-            runtime: Where they compute.
+            source: Folder in diffusers' layout, or id on the Hugging Face hub.
+            dtype: Precision of the networks; latents and clips are float32 always.
+            runtime: Device and memory of the networks.
             variant: Variant of the weights, such as "fp16", wherever the checkpoint has it.
 
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
         needed = components.audioldm(variant)
-        unet, vae, vocoder, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)
-        loaded = AudioLDMParts(
-            unet=checkpoint.network(unet, UNet2DConditionModel),
-            vae=checkpoint.network(vae, AutoencoderKL),
-            vocoder=checkpoint.network(vocoder, SpeechT5HifiGan),
-            text_encoder=checkpoint.network(text_encoder, ClapTextModelWithProjection),
-            tokenizer=checkpoint.tokenizer(tokenizer, RobertaTokenizer),
-            scheduler=checkpoint.scheduler(scheduler),
-        )
-        return cls(loaded, runtime)
+        return cls(AudioLDMParts(**checkpoint.load_all(needed, AudioLDMParts)), runtime)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the parts in diffusers' layout; ``AudioLDMPipeline`` reads it too.
@@ -123,47 +109,13 @@ class AudioLDM(BaseModel[Audio]):
         """
         save_parts(folder, "AudioLDMPipeline", vars(self.parts))
 
-    @property
     @override
-    def schedule(self) -> NoiseSchedule:
-        return self._parameterisation.schedule
+    def _run(
+        self, x_t: Tensor, t: PerSample, level: NoiseLevel, embeds: tuple[Tensor, ...]
+    ) -> Tensor:
+        return self._unet(x_t.to(self._unet.dtype), t, None, class_labels=embeds[0]).sample
 
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """Predict ε̂ of each sound, (b, 8, l, 16) at the published size."""
-        unet = self.parts.unet
-        (vector,) = cond.embeds
-
-        def network(latent: Tensor, t: Tensor) -> Tensor:
-            labels = vector.to(self._device, unet.dtype)
-            return unet(latent.to(unet.dtype), t, None, class_labels=labels).sample
-
-        return self._parameterisation.predict_noise(network, x_t, level, self._device)
-
+    @override
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """Encode to CLAP's unit vectors, (b, 512), read by network and discriminator.
-
-        A negative prompt is encoded like any other; "" is the unconditional one.
-        """
         vectors = clap_vectors(self.parts.tokenizer, self.parts.text_encoder, prompts, self._device)
         return Conditioning(vectors, (vectors,))
-
-    def latent_shape(self, seconds: float) -> torch.Size:
-        """Return (8, 25 · seconds, 16) at the published size.
-
-        Raises:
-            UserError: ``seconds`` is no multiple of 0.04, the length of a latent step.
-        """
-        return self._codec.shape(seconds)
-
-    def encode(self, media: Sequence[Audio]) -> Latent:
-        """Encode sounds, each normalised as in training first: its peak at 0.5.
-
-        Raises:
-            UserError: A sound is not of 16 kHz, not a multiple of 640 samples, or differs in length
-                from the others.
-        """
-        return self._codec.encode(media)
-
-    def decode(self, x_0: Latent) -> list[Audio]:
-        """Decode to sounds of 16 kHz, 640 samples per latent step."""
-        return self._codec.decode(x_0)

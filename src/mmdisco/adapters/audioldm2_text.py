@@ -33,12 +33,12 @@ class AudioLDM2Text:
     """The text side of a diffusers ``AudioLDM2Pipeline``.
 
     Attributes:
-        clap: Text encoder of CLAP, also out of a checkpoint of all of CLAP.
-        clap_tokenizer: Of CLAP.
+        clap: Text encoder of CLAP.
+        clap_tokenizer: Tokenizer of CLAP.
         t5: Encoder of Flan-T5.
-        t5_tokenizer: Of Flan-T5.
-        projection: From both to the width of GPT-2, with marks for their beginnings and ends.
-        language_model: GPT-2 without a head; it continues vectors, not words.
+        t5_tokenizer: Tokenizer of Flan-T5.
+        projection: Projection of both to the width of GPT-2.
+        language_model: GPT-2 without a head.
     """
 
     clap: ClapTextModelWithProjection

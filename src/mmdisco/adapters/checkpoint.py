@@ -1,18 +1,21 @@
-"""Checkpoints in diffusers' layout: a folder on disk, or an id of the Hugging Face hub.
+"""Checkpoints in diffusers' layout: a folder on disk, or an id on the Hugging Face hub.
 
-All files are looked up before anything is loaded, so that one message names whatever is missing. A
+Files are located before anything is loaded, so that one message names all that are missing. A
 complete cached copy is used without network access. Weights must be plain, finite tensors and match
 their network exactly. Every fault is a ``UserError`` of one line that names the file and what to
 do.
 """
 
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import diffusers
 import torch
@@ -25,11 +28,23 @@ from transformers import PreTrainedTokenizerBase
 
 from mmdisco.adapters.components import ComponentFiles
 from mmdisco.errors import UserError
-from mmdisco.io.files import read_object, understood
+from mmdisco.io.files import read_object, understood, write_json
 
 Network = TypeVar("Network", bound=nn.Module)
+Component = TypeVar("Component", nn.Module, PreTrainedTokenizerBase, SchedulerMixin)
 
+_HUB = "https://huggingface.co/"
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = 3
+_REFUSALS = (
+    AttributeError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
 
 
 def load_into(network: Network, weights: Mapping[str, Tensor], path: Path, advice: str) -> Network:
@@ -98,20 +113,6 @@ def summary(items: Iterable[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
-
-_HUB = "https://huggingface.co/"
-_REFUSALS = (
-    AttributeError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    UnpicklingError,
-    ValueError,
-)
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A folder of components.
@@ -126,66 +127,74 @@ class Checkpoint:
     home: str
     dtype: torch.dtype
 
-    def network(self, part: ComponentFiles, kind: type[Network]) -> Network:
-        """Load a network with its weights.
+    def load_all(self, parts: Sequence[ComponentFiles], fields: type) -> dict[str, Any]:
+        """Load components, each by the class of the field of its name.
+
+        Args:
+            parts: The components.
+            fields: Dataclass with a field for each component.
 
         Raises:
-            UserError: A file is truncated, or holds another network or values that are not finite.
+            UserError: As of ``load``.
         """
+        kinds = get_type_hints(fields)
+        return {part.name: self.load(part, kinds[part.name]) for part in parts}
+
+    def load(self, part: ComponentFiles, kind: type[Any]) -> Any:
+        """Load a network, a tokenizer or a scheduler.
+
+        Args:
+            part: The component.
+            kind: Its class; ``SchedulerMixin`` for the scheduler that its configuration names.
+
+        Raises:
+            UserError: A file is truncated or damaged, or holds another network or values that are
+                not finite, or the library has no class of the scheduler's name.
+        """
+        if issubclass(kind, SchedulerMixin):
+            return self._scheduler(part)
         path = self.folder / part.name
-        files = part.chosen(self.folder)
-        for file in files:
-            self._expect_whole(path / file)
-        self._expect_class(path, kind)
-        expect_possible(read_object(path / "config.json"), path / "config.json")
-        loader: Any = kind
         try:
-            network, report = loader.from_pretrained(
-                str(path),
-                dtype=self.dtype,
-                variant=part.variant_of(files),
-                use_safetensors=files[0].endswith((".safetensors", ".json")),
-                local_files_only=True,
-                output_loading_info=True,
-            )
+            if issubclass(kind, PreTrainedTokenizerBase):
+                return kind.from_pretrained(str(path), local_files_only=True)
+            return self._network(path, part, kind)
         except _REFUSALS as error:
             raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
-        self._expect_filled(path, kind, report)
-        expect_finite(network.state_dict(), path)
-        return network
-
-    def tokenizer(self, part: ComponentFiles, kind: type[Tokenizer]) -> Tokenizer:
-        """Load a tokenizer.
-
-        Raises:
-            UserError: Its files cannot be read.
-        """
-        path, loader = self.folder / part.name, _untyped(kind)
-        try:
-            return loader.from_pretrained(str(path), local_files_only=True)
-        except _REFUSALS as error:
-            raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
-
-    def scheduler(self, part: ComponentFiles) -> SchedulerMixin:
-        """Load the scheduler of the class that its configuration names.
-
-        Raises:
-            UserError: The file cannot be read, or diffusers has no such class.
-        """
-        path = self.folder / part.name / "scheduler_config.json"
-        config: dict[str, Any] = read_object(path)
-        name = str(config.get("_class_name"))
-        kind = getattr(diffusers, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-            raise UserError(f"{path} names the scheduler {name}: diffusers has none of that name")
-        expect_possible(config, path)
-        with understood(path):
-            return _untyped(kind).from_config(config)
 
     def class_of(self, part: ComponentFiles) -> str:
         """Return the class that a diffusers network was saved from; "" if not stated."""
         config: dict[str, Any] = read_object(self.folder / part.name / "config.json")
         return str(config.get("_class_name", ""))
+
+    def _network(self, path: Path, part: ComponentFiles, kind: Any) -> nn.Module:
+        files = part.chosen(self.folder)
+        for file in files:
+            self._expect_whole(path / file)
+        self._expect_class(path, kind)
+        expect_possible(read_object(path / "config.json"), path / "config.json")
+        network, report = kind.from_pretrained(
+            str(path),
+            dtype=self.dtype,
+            variant=part.variant_of(files),
+            use_safetensors=files[0].endswith((".safetensors", ".json")),
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        self._expect_filled(path, kind, report)
+        expect_finite(network.state_dict(), path)
+        return network
+
+    def _scheduler(self, part: ComponentFiles) -> SchedulerMixin:
+        path = self.folder / part.name / "scheduler_config.json"
+        config: dict[str, Any] = read_object(path)
+        name = str(config.get("_class_name"))
+        kind: Any = getattr(diffusers, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+            raise UserError(f"{path} names the scheduler {name}: diffusers has none of that name")
+        expect_possible(config, path)
+        untyped: Any = kind
+        with understood(path):
+            return untyped.from_config(config)
 
     def _expect_whole(self, file: Path) -> None:
         if file.suffix != ".safetensors":
@@ -275,69 +284,47 @@ def _most(name: str) -> int:
     return 1_000 if repeated else 2**20
 
 
-def _untyped(kind: Any) -> Any:
-    return kind
-
-
 def _one_line(error: Exception) -> str:
     """Return the first sentence; what follows is advice on calling the library."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text.split(". ")[0][:300]
 
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
 def find(
     source: str | Path, parts: Sequence[ComponentFiles], dtype: torch.dtype, usual: str
 ) -> Checkpoint:
-    """The checkpoint of a folder or an id; not complete where files are to be had nowhere.
+    """Locate a checkpoint; of an id, download what is not cached.
+
+    Where the hub does not answer, the checkpoint lacks files: see ``expect_complete``.
 
     Args:
-        source: A folder in diffusers' layout, or an id such as ``owner/name``.
-        parts: What to download of an id.
-        dtype: What networks are to be loaded in.
-        usual: The id that a folder of this kind usually comes from, for messages.
+        source: Folder in diffusers' layout, or id such as ``owner/name``.
+        parts: Components to download of an id.
+        dtype: Precision of loaded networks.
+        usual: Usual id of such a checkpoint, for messages.
 
     Raises:
         UserError: ``source`` is neither a folder nor the form of an id.
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        return Checkpoint(path, _address(usual), dtype)
+        return Checkpoint(path, _HUB + usual, dtype)
     if not _ID.fullmatch(str(source)):
         raise UserError(
             f"{source} is no folder, and no id of the Hugging Face hub either: give the path of a "
             f"folder, or an id such as {usual}"
         )
-    return Checkpoint(_folder_of(str(source), parts), _address(str(source)), dtype)
-
-
-def _folder_of(repository: str, parts: Sequence[ComponentFiles]) -> Path:
-    there = cached(repository, parts)
-    if not _lacking(there, parts):
-        return there
-    wanted = parts
-    ranks = dict.fromkeys(parts, 0)
-    while wanted:
-        patterns = [one for part in parts for one in part.patterns(ranks[part])]
-        try:
-            folder = Path(snapshot_download(repository, allow_patterns=patterns))
-        except OSError:  # all of the hub's own: offline, no such id, no access
-            return there
-        wanted = [part for part in _lacking(folder, parts) if ranks[part] + 1 < len(part.choices)]
-        for part in wanted:
-            ranks[part] += 1
-        there = folder
-    return there
-
-
-def _lacking(folder: Path, parts: Sequence[ComponentFiles]) -> list[ComponentFiles]:
-    return [part for part in parts if part.missing(folder)]
+    folder = cached(str(source), parts)
+    if any(part.missing(folder) for part in parts):
+        with suppress(OSError):  # all of the hub's own: offline, no such id, no access
+            there = {file.filename for file in snapshot_download(str(source), dry_run=True)}
+            patterns = [pattern for part in parts for pattern in part.patterns(there)]
+            folder = Path(snapshot_download(str(source), allow_patterns=patterns))
+    return Checkpoint(folder, f"{_HUB}{source}", dtype)
 
 
 def cached(repository: str, parts: Sequence[ComponentFiles]) -> Path:
-    """The cached snapshot, or the folder that would hold the repository."""
+    """Return the cached snapshot, or the folder that would hold the repository."""
     for part in parts:
         for name in (*part.always, *(choice[0] for choice in part.choices)):
             relative = Path(part.name) / name
@@ -347,5 +334,39 @@ def cached(repository: str, parts: Sequence[ComponentFiles]) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
 
 
-def _address(repository: str) -> str:
-    return f"https://huggingface.co/{repository}"
+def save_parts(folder: Path, pipeline: str, parts: Mapping[str, Any]) -> None:
+    """Write every part into its sub-folder, and ``model_index.json``.
+
+    The folder is whole or not there.
+
+    Args:
+        folder: Folder that is empty or not there.
+        pipeline: Name of the diffusers pipeline that the parts make up.
+        parts: Networks, tokenizers and schedulers by their sub-folders.
+
+    Raises:
+        UserError: The folder holds something, or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} holds something already: name a new folder")
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        beside.mkdir(parents=True)
+        for name, part in parts.items():
+            part.save_pretrained(str(beside / name))
+        write_json(beside / "model_index.json", _index(pipeline, parts))
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _index(pipeline: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    classes = {
+        name: [type(part).__module__.split(".")[0], type(part).__name__]
+        for name, part in parts.items()
+    }
+    return {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **classes}

@@ -1,34 +1,24 @@
-"""The files that make up a checkpoint in diffusers' layout. Knows names only, loads nothing.
+"""Files of each model's checkpoint, in diffusers' layout. Knows names only, loads nothing."""
 
-The files of each adapted model's checkpoint. Knows names only, loads nothing.
-
-Writes a model's parts as a folder in diffusers' layout, whole or not at all.
-"""
-
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import diffusers
-
-from mmdisco.errors import UserError
-from mmdisco.io.files import read_object, write_json
+from mmdisco.io.files import read_object
 
 _INDEX = ".index"
 
 
 @dataclass(frozen=True)
 class ComponentFiles:
-    """One component: a sub-folder and what must be in it.
+    """Files of one component.
 
     Attributes:
-        name: The sub-folder; "" for the checkpoint's own folder.
-        always: Files that must be there.
-        choices: Sets of files of which one must be there, best first.
-        variant: The variant of weights that was asked for, if any.
+        name: Sub-folder; "" for the checkpoint's own folder.
+        always: Required files.
+        choices: Sets of files of which one is required, best first.
+        variant: Requested variant of the weights, if any.
     """
 
     name: str
@@ -37,7 +27,7 @@ class ComponentFiles:
     variant: str | None = None
 
     def missing(self, folder: Path) -> list[str]:
-        """Relative names of what ``folder`` lacks; of several choices the best one is named."""
+        """List the files that ``folder`` lacks; of several choices, those of the best."""
         own = folder / self.name
         absent = [name for name in self.always if not (own / name).is_file()]
         if self.choices and not self.chosen(folder):
@@ -47,7 +37,7 @@ class ComponentFiles:
         return [str(Path(self.name) / name) for name in absent]
 
     def chosen(self, folder: Path) -> tuple[str, ...]:
-        """The best choice whose files are all there, with its shards; empty if there is none."""
+        """Return the best complete choice with its shards; empty if there is none."""
         own = folder / self.name
         for choice in self.choices:
             files = _with_shards(own, choice)
@@ -56,33 +46,35 @@ class ComponentFiles:
         return ()
 
     def variant_of(self, files: tuple[str, ...]) -> str | None:
-        """The variant that chosen files are of: the one asked for, or none."""
+        """Return the variant of chosen files: the requested one, or none."""
         return self.variant if any(f".{self.variant}." in name for name in files) else None
 
-    def patterns(self, rank: int) -> list[str]:
-        """Patterns of file names for a download of the choices up to ``rank``."""
-        wanted = [name for choice in self.choices[: rank + 1] for name in choice]
-        shards = [f"{name.split('.')[0]}-*.safetensors" for name in wanted if _INDEX in name]
-        return [str(Path(self.name) / name) for name in (*self.always, *wanted, *shards)]
+    def patterns(self, there: Collection[str]) -> list[str]:
+        """Return patterns of the best choice in a repository with the files ``there``."""
+        own = f"{self.name}/" if self.name else ""
+        complete = (one for one in self.choices if all(own + name in there for name in one))
+        choice = next(complete, ())
+        shards = [f"{name.split('.')[0]}-*.safetensors" for name in choice if _INDEX in name]
+        return [own + name for name in (*self.always, *choice, *shards)]
 
 
 def diffusers_network(name: str, variant: str | None = None) -> ComponentFiles:
-    """A network saved by diffusers, in the sub-folder ``name``."""
+    """List the files of a network saved by diffusers in the sub-folder ``name``."""
     return _network(name, "diffusion_pytorch_model", "diffusion_pytorch_model", variant)
 
 
 def transformers_network(name: str, variant: str | None = None) -> ComponentFiles:
-    """A network saved by transformers, in the sub-folder ``name``."""
+    """List the files of a network saved by transformers in the sub-folder ``name``."""
     return _network(name, "model", "pytorch_model", variant)
 
 
 def tokenizer(name: str, *slow: str) -> ComponentFiles:
-    """A tokenizer: one file, or the files ``slow`` of older checkpoints."""
+    """List the files of a tokenizer: one, or the files ``slow`` of older checkpoints."""
     return ComponentFiles(name, ("tokenizer_config.json",), (("tokenizer.json",), slow))
 
 
 def scheduler() -> ComponentFiles:
-    """A scheduler: its configuration."""
+    """List the one file of a scheduler."""
     return ComponentFiles("scheduler", ("scheduler_config.json",))
 
 
@@ -102,7 +94,7 @@ def _network(name: str, stem: str, old_stem: str, variant: str | None) -> Compon
 
 
 def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
-    """A choice with the shards that its index names, if it is one and is there."""
+    """Add the shards that the index of a choice names, where it has one."""
     index = folder / choice[0]
     if _INDEX not in choice[0] or not index.is_file():
         return choice
@@ -110,7 +102,7 @@ def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
 
 
 CLIP_TOKENIZER: Final = tokenizer("", "vocab.json", "merges.txt")
-"""A tokenizer of CLIP in a checkpoint of its own."""
+"""CLIP's tokenizer in a checkpoint of its own."""
 
 VIDEOCRAFTER2: Final = ComponentFiles(
     "",
@@ -120,7 +112,7 @@ VIDEOCRAFTER2: Final = ComponentFiles(
         ("unet.safetensors", "autoencoder.safetensors", "text.safetensors", "config.json"),
     ),
 )
-"""The three networks of VideoCrafter2: as published, or converted."""
+"""Networks of VideoCrafter2: as published, or converted."""
 
 AUFFUSION: Final = (
     diffusers_network("unet"),
@@ -140,7 +132,7 @@ AUFFUSION: Final = (
 
 
 def audioldm(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """Denoiser, autoencoder, vocoder, text encoder, tokenizer, scheduler."""
+    """List the components of AudioLDM by the names of its pipeline."""
     return (
         diffusers_network("unet", variant),
         diffusers_network("vae", variant),
@@ -152,10 +144,7 @@ def audioldm(variant: str | None = None) -> tuple[ComponentFiles, ...]:
 
 
 def audioldm2(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """Denoiser, autoencoder, vocoder, six parts that read prompts, scheduler.
-
-    These are CLAP, T5, projection and language model, then the tokenizers of the first two.
-    """
+    """List the components of AudioLDM2 by the names of its pipeline."""
     return (
         diffusers_network("unet", variant),
         diffusers_network("vae", variant),
@@ -171,7 +160,7 @@ def audioldm2(variant: str | None = None) -> tuple[ComponentFiles, ...]:
 
 
 def image_model(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """Denoiser, autoencoder, text encoder, tokenizer, scheduler: Stable Diffusion and its kin."""
+    """List the components of Stable Diffusion and its kin, the denoiser first."""
     return (
         diffusers_network("unet", variant),
         diffusers_network("vae", variant),
@@ -182,41 +171,5 @@ def image_model(variant: str | None = None) -> tuple[ComponentFiles, ...]:
 
 
 def motion_adapter(variant: str | None = None) -> ComponentFiles:
-    """The motion modules of AnimateDiff, in a checkpoint of their own."""
+    """List the files of AnimateDiff's motion modules, a checkpoint of their own."""
     return diffusers_network("", variant)
-
-
-def save_parts(folder: Path, pipeline: str, parts: Mapping[str, Any]) -> None:
-    """Write every part into its sub-folder, and ``model_index.json``.
-
-    Args:
-        folder: Must not be there, or be empty.
-        pipeline: The diffusers pipeline that the parts make up.
-        parts: Sub-folder to a network, tokenizer or scheduler.
-
-    Raises:
-        UserError: The folder holds something, or cannot be written.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} holds something already: name a new folder")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        beside.mkdir(parents=True)
-        for name, part in parts.items():
-            part.save_pretrained(str(beside / name))
-        write_json(beside / "model_index.json", _index(pipeline, parts))
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _index(pipeline: str, parts: Mapping[str, Any]) -> dict[str, Any]:
-    classes = {
-        name: [type(part).__module__.split(".")[0], type(part).__name__]
-        for name, part in parts.items()
-    }
-    return {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **classes}

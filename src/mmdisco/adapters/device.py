@@ -1,4 +1,4 @@
-"""Where a model's networks run, and what they may trade for memory. Knows no particular model."""
+"""Device of a model's networks, and options that save its memory. Knows no particular model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Runtime:
     """Device and memory of the networks behind an adapter.
 
     Attributes:
-        device: Where they compute; latents and clips outside stay where the caller has them.
+        device: Device of the networks; latents and clips stay where the caller has them.
         offload: Whether networks wait in main memory, and only the one in use is on the device.
         vae_slicing: Whether the autoencoder takes the images of a batch one by one.
         vae_tiling: Whether the autoencoder takes large images in overlapping tiles; the seams
@@ -30,8 +30,8 @@ class Runtime:
         """Freeze ``networks``, put them in evaluation mode and on the device.
 
         Args:
-            networks: In the order in which a run uses them.
-            vae: The one of them that slicing and tiling are for.
+            networks: Networks in the order in which a run uses them.
+            vae: The one of them that slicing and tiling apply to.
         """
         for network in networks:
             network.eval().requires_grad_(False)  # noqa: FBT003

@@ -1,4 +1,4 @@
-"""Prompts through the text encoders that more than one model has. Knows no denoiser."""
+"""Text encoders that more than one model has. Knows no denoiser."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import ClapTextModelWithProjection, CLIPTextModel, PreTrainedTokenizerBase
 
+from mmdisco.core.denoiser import Conditioning
 from mmdisco.errors import UserError
-from mmdisco.shapes import Text, Tokens
+from mmdisco.shapes import Text
 
-# longer than any text encoder: what transformers gives for a tokenizer that states no length
+# longer than any text encoder: transformers' value for a tokenizer that states no length
 _UNSTATED: Final = 100_000
 
 
@@ -22,31 +23,48 @@ def clap_vectors(
     prompts: Sequence[str],
     device: torch.device,
 ) -> Text:
-    """CLAP's vector of each prompt, of length 1: (b, 512) at the published size, float32."""
+    """Encode prompts to CLAP's unit vectors, (b, 512) at the published size, float32."""
     ids, mask = padded_ids(tokenizer, prompts, tokenizer.model_max_length)
     with torch.no_grad():
         out = encoder(input_ids=ids.to(device), attention_mask=mask.to(device))
         return functional.normalize(out.text_embeds.float(), dim=-1).cpu()
 
 
-def clip_tokens(
+def clip_conditioning(
     tokenizer: PreTrainedTokenizerBase,
     encoder: CLIPTextModel,
     prompts: Sequence[str],
     device: torch.device,
-) -> Tokens:
-    """CLIP's last hidden states, (b, 77, width), float32; padding is read like any word."""
-    ids, _ = padded_ids(tokenizer, prompts, tokenizer.model_max_length)
+    padding: int | None = None,
+) -> Conditioning:
+    """Encode prompts to CLIP's last hidden states and their mean, float32.
+
+    Args:
+        tokenizer: Tokenizer of the encoder.
+        encoder: The encoder; it reads the padding like any token.
+        prompts: Prompts; of a longer one than the encoder reads the beginning counts.
+        device: Device of the encoder.
+        padding: Token of the padding; None for the tokenizer's own.
+
+    Returns:
+        ``embeds`` of (b, 77, width) at the published size, and ``pooled``, their mean (b, width).
+    """
+    ids, _ = padded_ids(tokenizer, prompts, encoder.config.max_position_embeddings, padding)
     with torch.no_grad():
-        return encoder(input_ids=ids.to(device)).last_hidden_state.float().cpu()
+        tokens = encoder(input_ids=ids.to(device)).last_hidden_state.float().cpu()
+    return Conditioning(tokens.mean(dim=1), (tokens,))
 
 
 def padded_ids(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], length: int
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    length: int,
+    padding: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Token ids and their mask, both (b, length).
+    """Return token ids and their mask, both (b, length).
 
-    What a prompt has beyond ``length`` is left out, with a warning.
+    A longer prompt is cut with a warning; its end mark stays. ``padding`` replaces the tokenizer's
+    own token of the padding.
 
     Raises:
         UserError: The tokenizer states no length.
@@ -65,4 +83,5 @@ def padded_ids(
     text: Any = tokenizer(
         list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     )
-    return text.input_ids, text.attention_mask
+    ids, mask = text.input_ids, text.attention_mask
+    return ids if padding is None else torch.where(mask.bool(), ids, padding), mask

@@ -1,7 +1,7 @@
-"""What a diffusers scheduler's configuration says of a network: its noise levels, its output.
+"""Noise levels and output of a network, from the configuration of its diffusers scheduler.
 
-Of a checkpoint's scheduler only that is used. How to sample is chosen outside, so its spacing of
-timesteps, its clipping and its order have no say.
+Nothing else of a checkpoint's scheduler is used: sampling is configured outside, so its spacing of
+timesteps, its clipping and its order have no effect.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ PREDICTIONS: Final[dict[str, Prediction]] = {
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """How a network was trained.
+    """Noise levels and output of a network's training.
 
     Attributes:
-        schedule: (α, σ) of its training timesteps.
-        prediction: What it predicts.
+        schedule: (α, σ) of the training timesteps.
+        prediction: The predicted quantity.
     """
 
     schedule: NoiseSchedule
@@ -41,7 +41,7 @@ class SchedulerConfig:
 
     @staticmethod
     def of(scheduler: SchedulerMixin) -> "SchedulerConfig":
-        """The parameterisation that a scheduler is configured for.
+        """Read the configuration of a scheduler.
 
         Raises:
             UserError: The scheduler has no table of β, or a prediction type that is not known.
@@ -62,13 +62,13 @@ class SchedulerConfig:
     def predict_noise(
         self, network: Network, x_t: Latent, level: NoiseLevel, device: torch.device
     ) -> Latent:
-        """ε̂ where ``x_t`` is and as precise, whatever the network predicts and in whichever type.
+        """Predict ε̂ on the device and in the precision of ``x_t``, whatever the network predicts.
 
         Args:
-            network: From the latent, on ``device``, and t, (b,), to what it predicts.
-            x_t: In the units of the schedule.
-            level: The network's own times count.
-            device: Where the network computes.
+            network: Function from the latent, on ``device``, and t, (b,), to the prediction.
+            x_t: Latents in the units of the schedule.
+            level: Noise levels, with the network's own times.
+            device: Device of the network.
         """
         with torch.no_grad():
             output = network(x_t.to(device), level.t.to(device=device, dtype=torch.float32))
@@ -76,9 +76,9 @@ class SchedulerConfig:
 
 
 def _schedule(betas: Tensor) -> NoiseSchedule:
-    """The exact table; a last row of no signal at all is left out.
+    """Build the exact table; a last row without signal is left out.
 
-    There ε says nothing of x_0, and the row before it can hardly be told from noise.
+    In that row ε contains nothing of x_0, and the row before is nearly the same noise.
     """
     table = variance_preserving(betas)
     kept = table.alphas > 0

@@ -1,7 +1,7 @@
-"""ModelScope's text-to-video model (Wang et al. 2023) and its kin, ZeroScope among them.
+"""ModelScope's text-to-video model (Wang et al. 2023) and others of its architecture, as ZeroScope.
 
-Published size: latents (4, f, h/8, w/8), usually 16 frames of 256×256 at 8 a second (ZeroScope v2:
-24 of 576×320); 77 tokens of width 1024 from OpenCLIP's ViT-H/14.
+Published size: latents (4, f, h/8, w/8), usually 16 frames of 256×256 at 8 per second (ZeroScope
+v2: 24 of 576×320); 77 tokens of width 1024 from OpenCLIP's ViT-H/14.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,21 @@ import torch
 from diffusers import AutoencoderKL, UNet3DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, CLIPTokenizer
+from typing_extensions import override
 
 from mmdisco.adapters import components
-from mmdisco.adapters.checkpoint import expect_complete, find
-from mmdisco.adapters.components import save_parts
+from mmdisco.adapters.checkpoint import expect_complete, find, save_parts
 from mmdisco.adapters.device import CPU, Runtime
-from mmdisco.adapters.prompts import clip_tokens
+from mmdisco.adapters.latent_model import LatentModel
+from mmdisco.adapters.prompts import clip_conditioning
 from mmdisco.adapters.scheduler_config import SchedulerConfig
-from mmdisco.adapters.vae import expect_latents, expect_text
+from mmdisco.adapters.vae import expect_matching
 from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
-from mmdisco.core.denoiser import BaseModel, Conditioning
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.denoiser import Conditioning
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.media.clip import Video
-from mmdisco.shapes import Latent
+from mmdisco.shapes import PerSample
 
 NAME: Final = "TextToVideoSD"
 SOURCE: Final = "ali-vilab/text-to-video-ms-1.7b"
@@ -36,44 +37,47 @@ USUAL: Final = VideoSpec(256, 256)
 
 @dataclass(frozen=True)
 class TextToVideoSDParts:
-    """The components of a diffusers ``TextToVideoSDPipeline``.
+    """Components of a diffusers ``TextToVideoSDPipeline``.
 
     Attributes:
-        unet: Predicts the noise of all frames together.
-        vae: Frames to latents.
-        text_encoder: Of OpenCLIP.
-        tokenizer: Of the text encoder.
-        scheduler: Its table of β and its prediction type count, nothing else.
+        unet: Denoiser of all frames together.
+        vae: Autoencoder of frames.
+        text_encoder: Text encoder of OpenCLIP.
+        tokenizer: Tokenizer of the text encoder.
+        scheduler: Scheduler, of which only the table of β and the prediction type are used.
     """
 
     unet: UNet3DConditionModel
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: CLIPTokenizer
     scheduler: SchedulerMixin
 
 
-class TextToVideoSD(BaseModel[Video]):
-    """ModelScope's model as a base model; classifier-free guidance is applied outside.
+class TextToVideoSD(LatentModel[Video]):
+    """ModelScope's model as a base model.
+
+    Captions are OpenCLIP's tokens, (b, 77, 1024), for the network, and their mean for a
+    discriminator.
 
     Args:
-        parts: Taken over: frozen, put in evaluation mode and on the device.
+        parts: Components, taken over: frozen, put in evaluation mode and on the device.
         picture: Size and rate of the videos; the network itself bounds no length.
-        runtime: Where the networks compute.
+        runtime: Device and memory of the networks.
 
     Raises:
-        UserError: The parts or the size do not belong together, or the runtime cannot be had.
+        UserError: The parts or the size do not belong together, or the device cannot be used.
     """
 
     def __init__(
         self, parts: TextToVideoSDParts, picture: VideoSpec = USUAL, runtime: Runtime = CPU
     ) -> None:
-        expect_latents(parts.unet, parts.vae, NAME)
-        reads: int = parts.unet.config["cross_attention_dim"]
-        expect_text(reads, parts.text_encoder.config.hidden_size, NAME)
-        self._parameterisation = SchedulerConfig.of(parts.scheduler)
-        self._codec = VideoVAE(parts.vae, picture, runtime.device, NAME)
-        self._device = runtime.device
+        read: int = parts.unet.config["cross_attention_dim"]
+        made = parts.text_encoder.config.hidden_size
+        expect_matching(parts.unet, parts.vae, read=read, made=made, model=NAME)
+        trained = SchedulerConfig.of(parts.scheduler)
+        codec = VideoVAE(parts.vae, picture, runtime.device, NAME)
+        super().__init__(parts.unet, codec, trained, runtime.device)
         self.parts = parts
         runtime.take((parts.text_encoder, parts.unet, parts.vae), parts.vae)
 
@@ -89,28 +93,20 @@ class TextToVideoSD(BaseModel[Video]):
         """Load a checkpoint.
 
         Args:
-            source: A folder in diffusers' layout, or an id of the Hugging Face hub; what is cached
-                of an id is not downloaded again.
+            source: Folder in diffusers' layout, or id on the Hugging Face hub.
             picture: Size and rate of the videos.
-            dtype: What the networks compute in; latents and clips are float32 always.
-            runtime: Where they compute.
+            dtype: Precision of the networks; latents and clips are float32 always.
+            runtime: Device and memory of the networks.
             variant: Variant of the weights, such as "fp16", wherever the checkpoint has it.
 
         Raises:
             UserError: Files are missing or damaged, or hold another model.
         """
         needed = components.image_model(variant)
-        unet, vae, text_encoder, tokenizer, scheduler = needed
         checkpoint = find(source, needed, dtype, SOURCE)
         expect_complete([(checkpoint, needed)], NAME)
-        loaded = TextToVideoSDParts(
-            unet=checkpoint.network(unet, UNet3DConditionModel),
-            vae=checkpoint.network(vae, AutoencoderKL),
-            text_encoder=checkpoint.network(text_encoder, CLIPTextModel),
-            tokenizer=checkpoint.tokenizer(tokenizer, CLIPTokenizer),
-            scheduler=checkpoint.scheduler(scheduler),
-        )
-        return cls(loaded, picture, runtime)
+        parts = TextToVideoSDParts(**checkpoint.load_all(needed, TextToVideoSDParts))
+        return cls(parts, picture, runtime)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the parts in diffusers' layout; ``TextToVideoSDPipeline`` reads it too.
@@ -120,46 +116,13 @@ class TextToVideoSD(BaseModel[Video]):
         """
         save_parts(folder, "TextToVideoSDPipeline", vars(self.parts))
 
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """Noise schedule of the scheduler's table."""
-        return self._parameterisation.schedule
+    @override
+    def _run(
+        self, x_t: Tensor, t: PerSample, level: NoiseLevel, embeds: tuple[Tensor, ...]
+    ) -> Tensor:
+        return self._unet(x_t.to(self._unet.dtype), t, embeds[0]).sample
 
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε̂ of each video, (b, 4, f, h, w)."""
-        unet = self.parts.unet
-        (tokens,) = cond.embeds
-
-        def network(latent: Tensor, t: Tensor) -> Tensor:
-            read = tokens.to(self._device, unet.dtype)
-            return unet(latent.to(unet.dtype), t, read).sample
-
-        return self._parameterisation.predict_noise(network, x_t, level, self._device)
-
+    @override
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """OpenCLIP's tokens for the network, (b, 77, 1024), and their mean for a discriminator.
-
-        A negative prompt is a prompt like any other; "" is the one that asks for nothing.
-        """
-        tokens = clip_tokens(self.parts.tokenizer, self.parts.text_encoder, prompts, self._device)
-        return Conditioning(tokens.mean(dim=1), (tokens,))
-
-    def latent_shape(self, seconds: float) -> torch.Size:
-        """(4, fps · seconds, height/8, width/8).
-
-        Raises:
-            UserError: ``seconds`` is no whole number of frames, or more than the picture allows.
-        """
-        return self._codec.shape(seconds)
-
-    def encode(self, media: Sequence[Video]) -> Latent:
-        """Latents of videos, frame by frame.
-
-        Raises:
-            UserError: A video is not of the picture's size and rate, or not as long as the others.
-        """
-        return self._codec.encode(media)
-
-    def decode(self, x_0: Latent) -> list[Video]:
-        """Videos of the picture's size and rate."""
-        return self._codec.decode(x_0)
+        parts = self.parts
+        return clip_conditioning(parts.tokenizer, parts.text_encoder, prompts, self._device)

@@ -1,13 +1,9 @@
-"""A diffusers autoencoder as both codecs use it: the mean of its posterior, its scale, its type.
-
-Seconds to whole steps of a model, with one clear line where they do not fit.
-
-Checks that parts which were put together belong together. Knows configurations only.
-"""
+"""A diffusers autoencoder behind a codec, and checks of what goes through it."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL
@@ -16,13 +12,15 @@ from torch import Tensor, nn
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
+_SLACK: Final = 1e-6
+
 
 class ScaledAutoencoder:
     """Images ↔ the latents that a denoiser was trained on.
 
     Args:
-        vae: With the factor in its configuration that brings latents to unit variance.
-        device: Where it computes.
+        vae: Autoencoder whose configuration has the factor that brings latents to unit variance.
+        device: Device of the autoencoder.
     """
 
     def __init__(self, vae: AutoencoderKL, device: torch.device) -> None:
@@ -31,7 +29,7 @@ class ScaledAutoencoder:
 
     @property
     def factor(self) -> int:
-        """Pixels a latent step, in height and in width."""
+        """Pixels per latent step, in height and in width."""
         return 2 ** (len(self._vae.config["block_out_channels"]) - 1)
 
     @property
@@ -40,29 +38,26 @@ class ScaledAutoencoder:
         return self._vae.config["latent_channels"]
 
     def encode(self, images: Tensor) -> Latent:
-        """The posterior's mean of images (b, c, height, width), scaled; float32 on the CPU."""
+        """Return the scaled mean of the posterior of images (b, c, h, w); float32 on the CPU."""
         with torch.no_grad():
             posterior = self._vae.encode(images.to(self._device, self._vae.dtype)).latent_dist
             return (posterior.mode() * self._vae.config["scaling_factor"]).float().cpu()
 
     def decode(self, latents: Latent) -> Tensor:
-        """Images of latents, on the device and in the type of the network."""
+        """Decode latents to images, on the device and in the precision of the network."""
         with torch.no_grad():
             own = latents.to(self._device, self._vae.dtype)
             return self._vae.decode(own / self._vae.config["scaling_factor"]).sample
 
 
-_SLACK = 1e-6
-
-
 def whole_steps(seconds: float, rate: Fraction, model: str, step: str) -> int:
-    """How many steps of a model last ``seconds``.
+    """Return the number of a model's steps that last ``seconds``.
 
     Args:
-        seconds: Length asked for.
-        rate: Steps a second.
-        model: For the message.
-        step: What one step is, for the message.
+        seconds: Requested length.
+        rate: Steps per second.
+        model: Name of the model, for the message.
+        step: Word for one step, for the message.
 
     Raises:
         UserError: The length is not positive, or no whole number of steps; it names the nearest
@@ -80,8 +75,31 @@ def whole_steps(seconds: float, rate: Fraction, model: str, step: str) -> int:
     )
 
 
-def expect_latents(unet: nn.Module, vae: AutoencoderKL, model: str) -> None:
-    """Make sure that the denoiser reads as many channels as the autoencoder makes.
+def expect_one_length(lengths: Sequence[int], medium: str, unit: str) -> None:
+    """Check that the clips of a batch have one length.
+
+    Raises:
+        UserError: Two differ.
+    """
+    for length in lengths:
+        if length != lengths[0]:
+            raise UserError(
+                f"{medium}s of {lengths[0]} and {length} {unit}: those of one batch must be of one "
+                "length"
+            )
+
+
+def expect_matching(
+    unet: nn.Module, vae: AutoencoderKL, *, read: int, made: int, model: str
+) -> None:
+    """Check that a denoiser reads the autoencoder's channels and the text encoder's vectors.
+
+    Args:
+        unet: Denoiser of diffusers.
+        vae: The autoencoder.
+        read: Width of the vectors that are read.
+        made: Width of the text encoder's vectors.
+        model: Name of the model, for the message.
 
     Raises:
         UserError: It does not.
@@ -92,16 +110,8 @@ def expect_latents(unet: nn.Module, vae: AutoencoderKL, model: str) -> None:
             f"{model}: a denoiser of {config['in_channels']} channels and an autoencoder of "
             f"{vae.config['latent_channels']}; take both from one checkpoint"
         )
-
-
-def expect_text(wanted: int, made: int, model: str) -> None:
-    """Make sure that the denoiser reads vectors as wide as the text encoder makes.
-
-    Raises:
-        UserError: It does not.
-    """
-    if wanted != made:
+    if read != made:
         raise UserError(
-            f"{model}: a denoiser that reads text of width {wanted} and a text encoder of width "
+            f"{model}: a denoiser that reads text of width {read} and a text encoder of width "
             f"{made}; take both from one checkpoint"
         )

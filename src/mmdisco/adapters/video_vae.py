@@ -1,8 +1,4 @@
-"""Videos to the latents of an image autoencoder and back, frame by frame.
-
-One clip at a time, so that a clip never depends on its batch mates and the memory of one is
-enough.
-"""
+"""Videos to the latents of an image autoencoder and back, frame by frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +8,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+from typing_extensions import override
 
-from mmdisco.adapters.vae import ScaledAutoencoder, whole_steps
+from mmdisco.adapters.latent_model import Codec
+from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length, whole_steps
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
 from mmdisco.shapes import VideoLatent
@@ -21,13 +19,13 @@ from mmdisco.shapes import VideoLatent
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """The videos that a model is used for; networks themselves know no rate.
+    """Format of the videos that a model is used for; networks themselves know no rate.
 
     Attributes:
-        height: Pixels.
-        width: Pixels.
-        fps: Frames a second.
-        most_frames: Frames that the network has positions for; ``None`` is no bound.
+        height: Height in pixels.
+        width: Width in pixels.
+        fps: Frames per second.
+        most_frames: Number of frames for which the network has positions; ``None`` is no bound.
     """
 
     height: int
@@ -36,18 +34,19 @@ class VideoSpec:
     most_frames: int | None = None
 
 
-class VideoVAE:
-    """Videos ↔ (b, c, f, h, w), h and w an eighth of the picture's with the usual autoencoder.
+class VideoVAE(Codec[Video]):
+    """Videos ↔ (b, c, f, h, w), h and w an eighth of the frames' with the usual autoencoder.
 
     Args:
-        vae: From images in [−1, 1] to latents.
-        picture: Size and rate of the videos.
+        vae: Autoencoder of images in [−1, 1].
+        picture: Format of the videos.
         device: Device of the autoencoder.
         model: Name of the model, for messages.
-        unet_factor: Latent pixels per pixel of the denoiser's coarsest level.
+        unet_factor: Latent pixels per pixel of the denoiser's coarsest level, where they must
+            divide.
 
     Raises:
-        UserError: The size is no multiple of both factors.
+        UserError: The size is no multiple of both factors, or the rate is not positive.
     """
 
     def __init__(
@@ -61,9 +60,8 @@ class VideoVAE:
         self._autoencoder = ScaledAutoencoder(vae, device)
         self._picture = picture
         self._model = model
-        self._factor = self._autoencoder.factor
         sides = (picture.height, picture.width)
-        multiple = self._factor * unet_factor
+        multiple = self._autoencoder.factor * unet_factor
         if min(sides) < 1 or any(side % multiple for side in sides):
             raise UserError(
                 f"a picture of {picture.width}×{picture.height}: {model} takes multiples of "
@@ -72,29 +70,30 @@ class VideoVAE:
         if picture.fps <= 0:
             raise UserError(f"{picture.fps} frames a second: give a rate above 0")
 
+    @override
     def shape(self, seconds: float) -> torch.Size:
-        """(c, f, h, w) of a video.
-
-        Raises:
-            UserError: ``seconds`` is no whole number of frames, or too many.
-        """
         frames = whole_steps(seconds, self._picture.fps, self._model, "frame")
         self._expect_few(frames)
-        sides = (self._picture.height // self._factor, self._picture.width // self._factor)
-        return torch.Size([self._autoencoder.channels, frames, *sides])
+        sides = (self._picture.height, self._picture.width)
+        own = (side // self._autoencoder.factor for side in sides)
+        return torch.Size([self._autoencoder.channels, frames, *own])
 
+    @override
     def encode(self, media: Sequence[Video]) -> VideoLatent:
-        """The mean of the autoencoder's posterior of each frame, scaled for the network.
-
-        Raises:
-            UserError: A video has another rate or size, too many frames, or another number of
-                frames than the first.
-        """
-        self._expect_fitting(media)
+        size = (self._picture.height, self._picture.width)
+        for video in media:
+            frames, height, width, _ = video.frames.shape
+            if video.fps != self._picture.fps or (height, width) != size:
+                raise UserError(
+                    f"video of {width}×{height} at {video.fps} fps: {self._model} is set to "
+                    f"{size[1]}×{size[0]} at {self._picture.fps}; fit the video or the setting"
+                )
+            self._expect_few(frames)
+        expect_one_length([len(video.frames) for video in media], "video", "frames")
         return torch.stack([self._encode(video) for video in media])
 
+    @override
     def decode(self, x_0: VideoLatent) -> list[Video]:
-        """Videos of the model's rate."""
         return [self._decode(one) for one in x_0]
 
     def _encode(self, video: Video) -> Tensor:
@@ -106,22 +105,6 @@ class VideoVAE:
         images = self._autoencoder.decode(x_0.transpose(0, 1)).float()
         frames = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return Video(np.ascontiguousarray(frames.cpu().numpy()), self._picture.fps)
-
-    def _expect_fitting(self, media: Sequence[Video]) -> None:
-        size = (self._picture.height, self._picture.width)
-        for video in media:
-            frames, height, width, _ = video.frames.shape
-            if video.fps != self._picture.fps or (height, width) != size:
-                raise UserError(
-                    f"video of {width}×{height} at {video.fps} fps: {self._model} is set to "
-                    f"{size[1]}×{size[0]} at {self._picture.fps}; fit the video or the setting"
-                )
-            self._expect_few(frames)
-            if frames != len(media[0].frames):
-                raise UserError(
-                    f"videos of {len(media[0].frames)} and {frames} frames: those of one batch "
-                    "must be of one length"
-                )
 
     def _expect_few(self, frames: int) -> None:
         most = self._picture.most_frames

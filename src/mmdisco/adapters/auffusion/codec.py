@@ -1,7 +1,4 @@
-"""Sounds to the latents of Auffusion and back: spectrogram, autoencoder, vocoder.
-
-One sound at a time: it depends on no other, and the memory of one is enough.
-"""
+"""Sounds to the latents of Auffusion and back: spectrogram, autoencoder, vocoder."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +8,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import SpeechT5HifiGan
+from typing_extensions import override
 
 from mmdisco.adapters.audioldm_mel import SAMPLE_RATE
 from mmdisco.adapters.auffusion import spectrogram
 from mmdisco.adapters.auffusion.padding import COLUMNS
 from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP
-from mmdisco.adapters.vae import ScaledAutoencoder
+from mmdisco.adapters.latent_model import Codec
+from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent
@@ -26,17 +25,19 @@ FACTOR: Final = FRAMES // COLUMNS
 SAMPLES: Final = HOP * FACTOR
 LONGEST: Final = COLUMNS * SAMPLES
 
-# of a column, far less than a sample
-_SLACK: Final = 1e-4
+_SLACK: Final = 1e-4  # columns; far less than a sample
 
 
-class AuffusionCodec:
+class AuffusionCodec(Codec[Audio]):
     """Sounds of 16 kHz ↔ (b, 4, l, 32), l columns of 0.08 s, at most 128.
 
+    Sounds are covered by whole columns of 1280 samples. Each is first normalised as in training, to
+    a peak of 0.95.
+
     Args:
-        vae: From pictures of spectrograms to latents, each side an eighth.
-        vocoder: From spectrograms to waveforms.
-        device: Where both compute.
+        vae: Autoencoder of pictures of spectrograms, each side an eighth.
+        vocoder: Vocoder from spectrograms to waveforms.
+        device: Device of both.
 
     Raises:
         UserError: The autoencoder or the vocoder is of another kind.
@@ -58,12 +59,8 @@ class AuffusionCodec:
                 f"{NAME} takes {BINS}, {SAMPLE_RATE} and {HOP}; take all parts from one checkpoint"
             )
 
+    @override
     def shape(self, seconds: float) -> torch.Size:
-        """(4, l, 32) with as many columns as it takes to cover ``seconds``.
-
-        Raises:
-            UserError: ``seconds`` is not positive or more than 10.24.
-        """
         columns = seconds * SAMPLE_RATE / SAMPLES
         if not 0 < columns <= COLUMNS + _SLACK:
             raise UserError(
@@ -74,25 +71,30 @@ class AuffusionCodec:
         covering = max(1, math.ceil(columns - _SLACK))
         return torch.Size([self._autoencoder.channels, covering, BINS // FACTOR])
 
+    @override
     def encode(self, media: Sequence[Audio]) -> AudioLatent:
-        """The mean of the autoencoder's posterior, as many columns as it takes to cover a sound.
-
-        Every sound is first brought to a peak of 0.95, as the training's were.
-
-        Raises:
-            UserError: A sound has another rate, is too short or too long, or not of the same length
-                as the first.
-        """
-        _expect_fitting(media)
+        for audio in media:
+            samples = len(audio.waveform)
+            if audio.sample_rate != SAMPLE_RATE:
+                raise UserError(
+                    f"sound of {audio.sample_rate} Hz: {NAME} takes {SAMPLE_RATE} Hz; resample it "
+                    "first"
+                )
+            if not SAMPLES <= samples <= LONGEST:
+                raise UserError(
+                    f"sound of {samples} samples: {NAME} takes {SAMPLES} to {LONGEST}; cut it or "
+                    "add silence"
+                )
+        expect_one_length([len(audio.waveform) for audio in media], "sound", "samples")
         return torch.cat([self._encode(audio) for audio in media])
 
+    @override
     def decode(self, x_0: AudioLatent) -> list[Audio]:
-        """Sounds of 1280 samples a column, in [−1, 1]."""
         with torch.no_grad():
             return [self._decode(one) for one in x_0.split(1)]
 
     def silence(self) -> Tensor:
-        """The latent of 10.24 s of silence, (4, 128, 32)."""
+        """Encode 10.24 s of silence, (4, 128, 32)."""
         return self._latent(torch.zeros(1, LONGEST))[0]
 
     def _encode(self, audio: Audio) -> Tensor:
@@ -100,7 +102,7 @@ class AuffusionCodec:
         return self._latent(waveform)[:, :, : math.ceil(len(audio.waveform) / SAMPLES)]
 
     def _latent(self, waveform: Tensor) -> Tensor:
-        """(1, 4, 128, 32) of one waveform, (1, samples); time from the last axis to axis 2."""
+        # (1, 4, 128, 32) of one waveform, (1, samples); time from the last axis to axis 2
         picture = spectrogram.to_picture(spectrogram.log_mel(waveform))
         return self._autoencoder.encode(picture).transpose(2, 3)
 
@@ -110,22 +112,3 @@ class AuffusionCodec:
         mel = spectrogram.from_picture(picture)
         waveform = self._vocoder(mel.transpose(1, 2).to(self._vocoder.dtype))[0]
         return Audio(waveform.float().cpu().numpy(), SAMPLE_RATE)
-
-
-def _expect_fitting(media: Sequence[Audio]) -> None:
-    for audio in media:
-        samples = len(audio.waveform)
-        if audio.sample_rate != SAMPLE_RATE:
-            raise UserError(
-                f"sound of {audio.sample_rate} Hz: {NAME} takes {SAMPLE_RATE} Hz; resample it first"
-            )
-        if not SAMPLES <= samples <= LONGEST:
-            raise UserError(
-                f"sound of {samples} samples: {NAME} takes {SAMPLES} to {LONGEST}; cut it or add "
-                "silence"
-            )
-        if samples != len(media[0].waveform):
-            raise UserError(
-                f"sounds of {len(media[0].waveform)} and {samples} samples: those of one batch "
-                "must be of one length"
-            )
