@@ -4,7 +4,7 @@ from closeness import assert_close
 from torch import nn
 from torch.nn import functional
 
-from mmdisco.adapters.mmdiffusion.attention import look
+from mmdisco.adapters.mmdiffusion.attention import attend
 from mmdisco.adapters.mmdiffusion.config import (
     JOINT,
     UPSCALER,
@@ -142,7 +142,7 @@ def test_tokens_see_the_windows_of_the_definition(generator, tokens, others, win
     frames, heads, channels = 4, 2, 8
     query = torch.randn(tokens, channels, generator=generator)
     keys, values = torch.randn(2, others, channels, generator=generator)
-    got = look(
+    got = attend(
         query,
         torch.cat([keys, values], 1),
         frames=frames,

@@ -19,7 +19,8 @@ from mmdisco.adapters.mmdiffusion.config import (
     UNetLevel,
     UpscalerConfig,
 )
-from mmdisco.adapters.mmdiffusion.keys import joint_key, upscaler_key
+from mmdisco.adapters.mmdiffusion.keys import JOINT as JOINT_RULES
+from mmdisco.adapters.mmdiffusion.keys import UPSCALER as UPSCALER_RULES
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.sampling import (
@@ -42,6 +43,7 @@ from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
 from mmdisco.discriminators.wrappers import ClampedLogit
+from mmdisco.io.pickles import rename
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 FULL = os.environ.get("MMDISCO_GOLDEN")
@@ -292,13 +294,13 @@ def test_frames_enlarged_in_25_steps(recordings):
 
 
 @pytest.mark.parametrize(
-    ("table", "network", "rename"),
+    ("table", "network", "rules"),
     [
-        ("mmdiffusion_base_unet", lambda: JointNetwork(JOINT), joint_key),
-        ("mmdiffusion_image_sr_unet", lambda: UpscalerNetwork(UPSCALER), upscaler_key),
+        ("mmdiffusion_base_unet", lambda: JointNetwork(JOINT), JOINT_RULES),
+        ("mmdiffusion_image_sr_unet", lambda: UpscalerNetwork(UPSCALER), UPSCALER_RULES),
     ],
 )
-def test_published_names_and_shapes_are_those_of_the_networks(table, network, rename):
+def test_published_names_and_shapes_are_those_of_the_networks(table, network, rules):
     path = Path(FULL or "").parent / "tables" / f"{table}.json"
     if not FULL or not path.exists():
         pytest.skip("set MMDISCO_GOLDEN to the folder of all recordings, beside its tables")
@@ -309,7 +311,7 @@ def test_published_names_and_shapes_are_those_of_the_networks(table, network, re
     def extent(shape):
         return [size for size in shape if size != 1]
 
-    assert {rename(name): extent(one["shape"]) for name, one in published.items()} == {
+    assert {rename(name, rules): extent(one["shape"]) for name, one in published.items()} == {
         name: extent(one.shape) for name, one in own.items()
     }
     assert len(published) == len(own)

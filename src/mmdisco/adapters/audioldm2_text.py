@@ -30,7 +30,7 @@ T5_TOKENS: Final = 128
 
 @dataclass(frozen=True)
 class AudioLDM2Text:
-    """The text side of a diffusers ``AudioLDM2Pipeline``.
+    """Text encoders of a diffusers ``AudioLDM2Pipeline``.
 
     Attributes:
         clap: Text encoder of CLAP.

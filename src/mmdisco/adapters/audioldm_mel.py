@@ -1,4 +1,4 @@
-"""The log-mel spectrogram that AudioLDM and AudioLDM2 were trained on. Knows no network.
+"""Log-mel spectrogram that AudioLDM and AudioLDM2 were trained on. Knows no network.
 
 Not the spectrogram of ``mmdisco.media.mel``: a checkpoint's constants are fixed by its training.
 Sound of 16 kHz, Hann windows of 1024 samples, 64 filters from 0 to 8000 Hz on Slaney's mel scale,

@@ -115,7 +115,7 @@ def summary(items: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of components.
+    """Folder of components.
 
     Attributes:
         folder: The folder.

@@ -1,4 +1,4 @@
-"""Base models that work on the latents of an autoencoder: what all of them share."""
+"""Interfaces and common part of the base models on the latents of an autoencoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Codec(ABC, Generic[Medium]):
 
 
 class LatentModel(BaseModel[Medium]):
-    """A frozen network on the latents of a codec; classifier-free guidance is applied outside.
+    """Frozen network on the latents of a codec; classifier-free guidance is applied outside.
 
     Args:
         unet: The network, on the device.

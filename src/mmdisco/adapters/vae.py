@@ -1,4 +1,4 @@
-"""A diffusers autoencoder behind a codec, and checks of what goes through it."""
+"""Autoencoder of diffusers behind a codec, and checks of its clips."""
 
 import math
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Auffusion: spectrogram, vocoder, prompts and padding around two networks of diffusers."""
+"""Auffusion: spectrogram, vocoder, prompts and padding around networks of diffusers."""

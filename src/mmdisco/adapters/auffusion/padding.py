@@ -1,9 +1,9 @@
-"""What follows the end of a short sound, for a network that knows 10.24 s only.
+"""Continuation of short sounds, for a network that was trained on 10.24 s only.
 
-The network was trained on whole spectrograms of 10.24 s. A shorter latent is continued with silence
-at the same noise level, q(z_t | silence) = α_t z + σ_t ε. The ε is one and the same at every step,
-for every sample and with either caption: a sound depends on its own seed alone, and classifier-free
-guidance has no difference of two noises to amplify.
+A shorter latent is continued with silence at the same noise level, q(z_t | silence) =
+α_t z + σ_t ε. The ε is the same at every step, for every sample and with either caption: a sound
+depends on its own seed alone, and classifier-free guidance has no difference of two noises to
+amplify.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class SilencePadding:
     """Silence and its noise.
 
     Attributes:
-        silence: The clean latent of 10.24 s of it, (c, 128, m).
+        silence: Clean latent of 10.24 s of silence, (c, 128, m).
         noise: ε of the same shape.
     """
 
@@ -32,17 +32,17 @@ class SilencePadding:
 
     @staticmethod
     def seeded(silence: Tensor, seed: int = 0) -> "SilencePadding":
-        """Noise from a seed of its own, the same on every device."""
+        """Draw the noise from a seed of its own, the same on every device."""
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(silence.shape, generator=generator)
         return SilencePadding(silence, noise.to(silence))
 
     def extend(self, x_t: AudioLatent, level: NoiseLevel) -> Tensor:
-        """``x_t`` (b, c, l, m), continued to (b, c, 128, m).
+        """Continue latents (b, c, l, m) of at most 128 columns to (b, c, 128, m).
 
         Args:
-            x_t: Of at most 128 columns.
-            level: Of each sample.
+            x_t: Noisy latents.
+            level: Noise level of each sample.
         """
         columns = x_t.shape[2]
         shape = (x_t.shape[0], *self.silence.shape)

@@ -1,4 +1,4 @@
-"""Auffusion's prompts: CLIP's tokens through an adapter that the model was trained with."""
+"""Auffusion's text encoding: CLIP's tokens through an adapter that the model was trained with."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ LENGTH: Final = 77
 
 
 class ConditionAdapter(nn.Module):
-    """A linear map and a norm, from the text encoder's width to the denoiser's."""
+    """Linear map and norm from the text encoder's width to the denoiser's."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -22,18 +22,18 @@ class ConditionAdapter(nn.Module):
         self.norm = nn.LayerNorm(width_out)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """(b, tokens, width_in) to (b, tokens, width_out)."""
+        """Map (b, tokens, width_in) to (b, tokens, width_out)."""
         return self.norm(self.proj(tokens))
 
 
 class PromptEncoder:
-    """Prompts to the tokens that the denoiser reads.
+    """Encoder of prompts to the tokens that the denoiser reads.
 
     Args:
-        tokenizer: CLIP's.
-        encoder: CLIP's, frozen.
-        adapter: Frozen.
-        device: Where both compute.
+        tokenizer: CLIP's tokenizer.
+        encoder: CLIP's text encoder, frozen.
+        adapter: The adapter, frozen.
+        device: Device of both.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PromptEncoder:
         self._device = device
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
-        """(b, 77, width), float32; of zeros for "", which is what the model takes for no prompt."""
+        """Encode to (b, 77, width), float32; "" is zeros, the model's form of no prompt."""
         with torch.no_grad():
             return torch.stack([self._encode(prompt) for prompt in prompts])
 

@@ -1,8 +1,8 @@
 """Auffusion's vocoder, a HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), from its own checkpoint.
 
-The network is transformers' ``SpeechT5HifiGan``, which is HiFi-GAN with a mean and a scale before
-it; the checkpoint has none, holds the weights as direction and length, and has a name of its own
-for one layer. The folder's ``config.json`` is HiFi-GAN's.
+The network is transformers' ``SpeechT5HifiGan``: HiFi-GAN with a mean and a scale before it. The
+checkpoint has neither, holds the weights as direction and length, and names one layer otherwise.
+The folder's ``config.json`` is HiFi-GAN's.
 """
 
 import re
@@ -21,14 +21,14 @@ CHECKPOINT: Final = "vocoder.pt"
 
 
 def new_vocoder(config: Any, path: Path) -> SpeechT5HifiGan:
-    """The network of a configuration, without its weights.
+    """Build the network of a configuration, without its weights.
 
     Args:
-        config: HiFi-GAN's.
-        path: Of the configuration, for messages.
+        config: Configuration of HiFi-GAN.
+        path: File of the configuration, for messages.
 
     Raises:
-        UserError: It is none, or one that the network cannot be.
+        UserError: It is no configuration of a HiFi-GAN, or of another kind.
     """
     try:
         rates, kernels = list(config["upsample_rates"]), list(config["upsample_kernel_sizes"])
@@ -51,13 +51,13 @@ def new_vocoder(config: Any, path: Path) -> SpeechT5HifiGan:
     layers: list[Any] = list(vocoder.upsampler)
     for layer, more in zip(layers, excess, strict=True):
         if more % 2:
-            # a sample for a sample of the rate, where the kernel hangs over unevenly
+            # so many samples as the rate says, where the kernel hangs over unevenly
             layer.padding, layer.output_padding = (more // 2 + 1,), (1,)
     return vocoder
 
 
 def translate(record: Any, path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint by the names and in the form of ``new_vocoder``'s network.
+    """Translate a checkpoint to the weights of ``new_vocoder``'s network.
 
     Raises:
         UserError: It is no checkpoint of a generator.
@@ -79,7 +79,7 @@ def translate(record: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _fuse(direction: Tensor, length: Tensor | None, path: Path) -> Tensor:
-    """w = g v / ‖v‖, one length for each of the first axis (Salimans & Kingma 2016, Eq. 2)."""
+    """Return w = g v / ‖v‖, one length per output channel (Salimans & Kingma 2016, Eq. 2)."""
     if length is None or direction.ndim != 3 or length.numel() != len(direction):
         raise UserError(f"{path} holds half of its weights: take {CHECKPOINT} of Auffusion")
     norm = direction.flatten(1).norm(dim=1)

@@ -1,7 +1,7 @@
-"""The files of Auffusion, and those two of its networks that no library knows.
+"""Files of Auffusion, and the two of its networks that no library loads.
 
-Vocoder and adapter are published as pickles; the first time they are loaded, a safetensors file is
-written beside either, which is what is read from then on.
+Vocoder and adapter are published as pickles. At the first load a safetensors file is written beside
+either, and read from then on.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ UNET, VAE, SCHEDULER, TEXT_ENCODER, TOKENIZER, ENCODERS, ADAPTER, VOCODER = AUFF
 
 
 def expect_one_encoder(folder: Path) -> None:
-    """Make sure that prompts go through one text encoder, as the published model has it.
+    """Check that prompts go through one text encoder, as in the published model.
 
     Raises:
         UserError: The model's folder lists others.
@@ -48,7 +48,7 @@ def expect_one_encoder(folder: Path) -> None:
 
 
 def load_vocoder(folder: Path, dtype: torch.dtype = torch.float32) -> SpeechT5HifiGan:
-    """The vocoder of the model's folder, to compute in ``dtype``.
+    """Load the vocoder of the model's folder, in the precision ``dtype``.
 
     Raises:
         UserError: A file is damaged or of another vocoder, or the safetensors file cannot be
@@ -61,7 +61,7 @@ def load_vocoder(folder: Path, dtype: torch.dtype = torch.float32) -> SpeechT5Hi
 
 
 def load_adapter(folder: Path, dtype: torch.dtype = torch.float32) -> ConditionAdapter:
-    """The adapter of the model's folder, to compute in ``dtype``.
+    """Load the adapter of the model's folder, in the precision ``dtype``.
 
     Raises:
         UserError: A file is damaged or of another adapter, or the safetensors file cannot be
@@ -84,7 +84,7 @@ def _load(
     translate_pickle: Callable[[Any, Path], dict[str, Tensor]],
     dtype: torch.dtype,
 ) -> Network:
-    """Filled from the safetensors file, or from the pickle, which is then written as one."""
+    """Fill from the safetensors file, or from the pickle, which is then written as one."""
     (pickled,), (converted,) = part.choices
     path, advice = folder / converted, f"take {pickled} of {SOURCE}"
     if path.is_file():

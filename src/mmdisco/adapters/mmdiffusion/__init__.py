@@ -1,1 +1,1 @@
-"""MM-Diffusion as a joint model: its networks, checkpoints and sampler."""
+"""MM-Diffusion as a joint model: networks, checkpoints and sampler."""

@@ -1,4 +1,4 @@
-"""Blocks of the joint network: a pair of sound (b, l, c) and video (b, f, h, w, c) in and out."""
+"""Blocks of the joint network, on pairs of sound (b, l, c) and video (b, f, h, w, c)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -7,8 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
-from mmdisco.adapters.mmdiffusion.attention import OverSound, OverSpace, OverTime, Side, look
+from mmdisco.adapters.mmdiffusion.attention import (
+    AudioAttention,
+    CrossProjections,
+    SpatialAttention,
+    TemporalAttention,
+    attend,
+)
 from mmdisco.adapters.mmdiffusion.config import UNetLevel
 from mmdisco.adapters.mmdiffusion.layers import (
     DilatedConvolution,
@@ -38,12 +45,12 @@ def _quarter(sound: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Context:
-    """What every block reads beside the pair.
+    """Further inputs of every block.
 
     Attributes:
-        t: The time of each sample.
-        embedding: Of the times.
-        shifts: Of the windows.
+        t: Time of each sample.
+        embedding: Embedding of the times.
+        shifts: Shifts of the windows.
     """
 
     t: PerSample
@@ -52,15 +59,15 @@ class Context:
 
 
 class ModalityBranch(nn.Module, ABC):
-    """One step of the network."""
+    """Block of both modalities."""
 
     @abstractmethod
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
-        """The pair after this step."""
+        """Map the pair to the block's channels and sizes."""
 
 
-class Entry(ModalityBranch):
-    """From samples and pixels to channels."""
+class JointStem(ModalityBranch):
+    """Stem from samples and pixels to channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,19 +75,19 @@ class Entry(ModalityBranch):
         self.video = FactorizedConvolution(3, channels)
 
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
-        """(b, l, 1) and (b, f, h, w, 3) to the same positions with channels."""
+        """Map (b, l, 1) and (b, f, h, w, 3) to channels at the same positions."""
         return AV(self.audio(z.audio), self.video(z.video))
 
 
 class Branch(nn.Module):
-    """The residual block of one modality.
+    """Residual block of one modality.
 
     Args:
-        wide: Its convolution, with an average where the block makes the input smaller.
-        channels: Of the input and of the output.
+        wide: Convolution, with an average where the block reduces the resolution.
+        channels: Channels of the input and of the output.
         pool: The same average for the skip.
-        spread: Repetition, where the block makes the input larger.
-        attention: What follows.
+        spread: Repetition where the block raises the resolution.
+        attention: Layers after it.
     """
 
     def __init__(
@@ -103,7 +110,7 @@ class Branch(nn.Module):
         self.attention = nn.Sequential(*attention)
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """(b, *positions, c) to (b, *other positions, c′)."""
+        """Map (b, *positions, c) to (b, *other positions, c′)."""
         branch = self.wide(functional.silu(self.norm(x), inplace=True))
         branch = scale_and_shift(self.inner_norm(branch), modulation)
         branch = self.last(functional.silu(branch, inplace=True))
@@ -113,11 +120,11 @@ class Branch(nn.Module):
 
 
 class MMDiffusionResBlock(ModalityBranch):
-    """A residual block of both modalities, scaled and shifted by one embedding.
+    """Residual block of both modalities, scaled and shifted by one embedding.
 
     Args:
-        branches: Of either modality.
-        channels: Of the output.
+        branches: Branch of either modality.
+        channels: Channels of the output.
         embedding: Width of the embedding.
     """
 
@@ -127,37 +134,39 @@ class MMDiffusionResBlock(ModalityBranch):
         self.audio = branches.audio
         self.video = branches.video
 
+    @override
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
-        """The pair with the block's channels and sizes."""
         modulation = self.modulation(context.embedding)
         return AV(self.audio(z.audio, modulation), self.video(z.video, modulation))
 
 
-def keeping(channels: int, level: UNetLevel, embedding: int, dilation: int) -> MMDiffusionResBlock:
-    """A block of a level, with the level's channels and attention.
+def level_block(
+    channels: int, level: UNetLevel, embedding: int, dilation: int
+) -> MMDiffusionResBlock:
+    """Build a block with a level's channels and attention.
 
     Args:
-        channels: Of the input.
-        level: Where it stands.
+        channels: Channels of the input.
+        level: The level.
         embedding: Width of the embedding.
-        dilation: Of the sound's convolution.
+        dilation: Dilation of the sound's convolution.
     """
     out = level.channels
     audio = Branch(
         DilatedConvolution(channels, out, dilation),
         (channels, out),
-        attention=[OverSound(out)] if level.audio_attention else [],
+        attention=[AudioAttention(out)] if level.audio_attention else [],
     )
     video = Branch(
         FactorizedConvolution(channels, out),
         (channels, out),
-        attention=[OverSpace(out), OverTime(out)] if level.video_attention else [],
+        attention=[SpatialAttention(out), TemporalAttention(out)] if level.video_attention else [],
     )
     return MMDiffusionResBlock(AV(audio, video), out, embedding)
 
 
-def shrinking(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
-    """A block that quarters the sound, and halves height and width of the video."""
+def downsample_block(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
+    """Build a block that quarters the sound, and halves height and width of the video."""
     sound = DilatedConvolution(channels, channels, dilation, SOUND_POOL)
     audio = Branch(sound, (channels, channels), pool=_quarter)
     picture = FactorizedConvolution(channels, channels, 2)
@@ -165,8 +174,8 @@ def shrinking(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlo
     return MMDiffusionResBlock(AV(audio, video), channels, embedding)
 
 
-def growing(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
-    """A block that undoes ``shrinking`` by repetition."""
+def upsample_block(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock:
+    """Build a block that inverts the sizes of ``downsample_block`` by repetition."""
     sound = DilatedConvolution(channels, channels, dilation)
     audio = Branch(sound, (channels, channels), spread=quadruple)
     picture = FactorizedConvolution(channels, channels)
@@ -174,14 +183,14 @@ def growing(channels: int, embedding: int, dilation: int) -> MMDiffusionResBlock
     return MMDiffusionResBlock(AV(audio, video), channels, embedding)
 
 
-class Cross(ModalityBranch):
-    """Either modality attends to windows of the other.
+class JointCrossAttention(ModalityBranch):
+    """Cross-attention of either modality to windows of the other.
 
     Args:
-        channels: Of both.
-        head_channels: Divides the channels.
-        window: Frames that are seen; 0 for all.
-        index: Which cross-attention of the network this is, from 0.
+        channels: Channels of both.
+        head_channels: Channels per head, a divisor of the channels.
+        window: Frames per window; 0 for all.
+        index: Index of this cross-attention in the network, from 0.
     """
 
     def __init__(self, channels: int, head_channels: int, window: int, index: int) -> None:
@@ -189,11 +198,11 @@ class Cross(ModalityBranch):
         self.heads = channels // head_channels
         self.window = window
         self.index = index
-        self.audio = Side(channels)
-        self.video = Side(channels)
+        self.audio = CrossProjections(channels)
+        self.video = CrossProjections(channels)
 
+    @override
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
-        """The pair, with what each has seen of the other added."""
         frames = z.video.shape[1]
         window = self.window or frames
         positions = frames - window + 1
@@ -212,8 +221,8 @@ class Cross(ModalityBranch):
             }
             seen.append(
                 AV(
-                    look(heard[index], picture[index], **reach),
-                    look(watched[index], sound[index], **reach),
+                    attend(heard[index], picture[index], **reach),
+                    attend(watched[index], sound[index], **reach),
                 )
             )
         audio = torch.stack([one.audio for one in seen])
@@ -225,5 +234,5 @@ class Cross(ModalityBranch):
 
 
 def dilation_of(block: int) -> int:
-    """Steps between the taps of the sound in a network's ``block``th residual block, from 1."""
+    """Return the sound's dilation in residual block number ``block``, from 1."""
     return 2 ** (block % LARGEST_DILATION)

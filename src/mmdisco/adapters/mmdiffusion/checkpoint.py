@@ -1,10 +1,10 @@
-"""The published files of MM-Diffusion, read once and kept as safetensors.
+"""Published files of MM-Diffusion, read once and kept as safetensors.
 
-A published file is a pickle of tensors. It is read with pickles' powers switched off, checked name
-by name, and written beside as a folder of two files, which are what is read from then on, until the
-published file changes:
+A published file is a pickle of tensors. It is read by a reader that builds tensors and nothing
+else, checked name by name, and written beside as a folder of two files, which are read from then
+on, until the published file changes:
 
-    model.safetensors    by the names of the network here, single precision
+    model.safetensors    weights by our names, single precision
     config.json          shape, SHA-256 of the weights, size and time of the source; written last
 """
 
@@ -17,13 +17,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from mmdisco.adapters.mmdiffusion import keys
 from mmdisco.adapters.mmdiffusion.config import JOINT, UPSCALER, JointConfig, UpscalerConfig
-from mmdisco.adapters.mmdiffusion.keys import joint_key, upscaler_key
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_object, read_tensors, sha256, write_json, write_tensors
-from mmdisco.io.pickles import read_pickle, state_dict
+from mmdisco.io.pickles import Rules, read_pickle, renamed, state_dict
 
 Network = TypeVar("Network", JointNetwork, UpscalerNetwork)
 
@@ -33,39 +33,41 @@ HOME = "https://github.com/researchmm/MM-Diffusion"
 
 
 def load_joint(path: Path, config: JointConfig = JOINT) -> JointNetwork:
-    """The joint network, frozen, in single precision.
+    """Load the joint network, frozen, in single precision.
 
     Args:
         path: ``AIST++.pt`` or ``landscape.pt`` as published, or the folder ``AIST++.pt.converted``
-            that was made of it. The folder is enough by itself.
+            that it was converted to, which is sufficient by itself.
         config: Shape of the network in a published file; a folder knows its own.
 
     Raises:
         UserError: The file is missing, cut short or damaged, holds another network or numbers that
             are not finite, or its conversion cannot be written.
     """
-    form = _Form("joint", lambda record: JointNetwork(JointConfig.from_record(record)), joint_key)
+    form = _Form("joint", lambda record: JointNetwork(JointConfig.from_record(record)), keys.JOINT)
     return _load(form, path, config.to_record())
 
 
 def load_upscaler(path: Path, config: UpscalerConfig = UPSCALER) -> UpscalerNetwork:
-    """The network that enlarges frames, frozen, in single precision.
+    """Load the super-resolution network, frozen, in single precision.
 
     Args:
-        path: The file as published, or the folder that was made of it.
+        path: The file as published, or the folder that it was converted to.
         config: Shape of the network in a published file; a folder knows its own.
 
     Raises:
         UserError: As of ``load_joint``.
     """
     form = _Form(
-        "upscaler", lambda record: UpscalerNetwork(UpscalerConfig.from_record(record)), upscaler_key
+        "upscaler",
+        lambda record: UpscalerNetwork(UpscalerConfig.from_record(record)),
+        keys.UPSCALER,
     )
     return _load(form, path, config.to_record())
 
 
 def converted(path: Path) -> Path:
-    """The folder that a published file is converted to."""
+    """Return the folder that a published file is converted to."""
     return path.with_name(f"{path.name}.converted")
 
 
@@ -73,7 +75,7 @@ def converted(path: Path) -> Path:
 class _Form(Generic[Network]):
     name: str
     build: Callable[[Mapping[str, Any]], Network]
-    key: Callable[[str], str]
+    rules: Rules
 
 
 def _load(form: _Form[Network], path: Path, shape: Mapping[str, Any]) -> Network:
@@ -97,7 +99,7 @@ def _load(form: _Form[Network], path: Path, shape: Mapping[str, Any]) -> Network
 
 
 def _holds(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether the folder was made of this file, for this shape."""
+    """Whether the folder was converted from this file, for this shape."""
     if not (folder / CONFIG).is_file():
         return False
     config = read_object(folder / CONFIG)
@@ -106,10 +108,9 @@ def _holds(folder: Path, wanted: Mapping[str, Any]) -> bool:
 
 def _convert(form: _Form[Network], path: Path, folder: Path, config: Mapping[str, Any]) -> None:
     published = state_dict(read_pickle(path), path)
-    renamed = {form.key(name): tensor for name, tensor in published.items()}
-    if len(renamed) < len(published):
-        raise UserError(f"{path} names weights twice: get MM-Diffusion's weights from {HOME}")
-    network = _filled(_empty(form, config["shape"], path), renamed, path)
+    network = _filled(
+        _empty(form, config["shape"], path), renamed(published, form.rules, path), path
+    )
     write_tensors(folder / WEIGHTS, network.state_dict(), {"source": path.name})
     write_json(folder / CONFIG, {**config, "sha256": sha256(folder / WEIGHTS)})
 
@@ -128,7 +129,7 @@ def _read(form: _Form[Network], folder: Path) -> Network:
 
 
 def _empty(form: _Form[Network], record: Any, path: Path) -> Network:
-    """The network without memory for its weights."""
+    """Build the network without memory for its weights."""
     try:
         with torch.device("meta"):
             return form.build(record)
@@ -170,5 +171,5 @@ def _settled(weight: Tensor) -> Tensor:
 
 
 def _extent(tensor: Tensor) -> list[int]:
-    """The shape up to axes of 1: a published matrix may be a convolution of one tap."""
+    """Return the shape without axes of 1: a published matrix may be a convolution of one tap."""
     return [size for size in tensor.shape if size != 1]

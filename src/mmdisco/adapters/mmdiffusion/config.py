@@ -1,4 +1,4 @@
-"""Shapes of the two networks of MM-Diffusion, as ``config.json`` keeps them. Knows no network."""
+"""Shapes of MM-Diffusion's two networks, as stored in ``config.json``. Knows no network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,10 +15,10 @@ class UNetLevel:
     """One resolution of the joint U-Net.
 
     Attributes:
-        channels: Of both modalities.
-        window: Frames that a frame of the other modality sees in cross-attention; 0 without it.
-        video_attention: Whether video attends to itself, in space and in time.
-        audio_attention: Whether audio attends to itself.
+        channels: Channels of both modalities.
+        window: Frames per window of the cross-attention; 0 without it.
+        video_attention: Whether video has self-attention, in space and in time.
+        audio_attention: Whether audio has self-attention.
     """
 
     channels: int
@@ -32,18 +32,18 @@ class UNetLevel:
 
 @dataclass(frozen=True)
 class JointConfig:
-    """The joint U-Net of sound and video (Ruan et al. 2023, arXiv:2212.09478).
+    """Shape of the joint U-Net of sound and video (Ruan et al. 2023, arXiv:2212.09478).
 
     Attributes:
-        width: Of the embedding of the time.
-        levels: From the finest to the coarsest; each halves height and width of the one before and
-            quarters its sound.
-        depth: Residual blocks a level on the way down; one more on the way up.
-        crosses_middle: Whether all of one modality sees all of the other at the coarsest level.
-        head_channels: Of a head of cross-attention.
-        frames: Of a clip.
+        width: Width of the embedding of the time.
+        levels: Levels from the finest to the coarsest; each halves height and width of the one
+            before and quarters its sound.
+        depth: Residual blocks per level on the way down; one more on the way up.
+        crosses_middle: Whether the coarsest level has cross-attention without windows.
+        head_channels: Channels per head of cross-attention.
+        frames: Frames of a clip.
         side: Height and width of a frame, in pixels.
-        samples: Of a clip's sound.
+        samples: Samples of a clip's sound.
     """
 
     width: int
@@ -59,12 +59,12 @@ class JointConfig:
         check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the configuration in JSON's types."""
         return asdict(self)
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "JointConfig":
-        """The inverse of ``to_record``."""
+        """Invert ``to_record``."""
         fields = dict(record)
         fields["levels"] = tuple(UNetLevel(**level) for level in record["levels"])
         return JointConfig(**fields)
@@ -72,13 +72,13 @@ class JointConfig:
 
 @dataclass(frozen=True)
 class UpscalerConfig:
-    """The U-Net that enlarges frames (Dhariwal & Nichol 2021, Section 4, by MM-Diffusion).
+    """Shape of the super-resolution U-Net (Dhariwal & Nichol 2021, Section 4, by MM-Diffusion).
 
     Attributes:
-        levels: Channels of each, from the finest to the coarsest; each halves the one before.
-        attention: Whether each level attends to itself.
-        depth: Residual blocks a level on the way down; one more on the way up.
-        heads: Of the attention.
+        levels: Channels of each level, from the finest to the coarsest; each halves the one before.
+        attention: Whether each level has self-attention.
+        depth: Residual blocks per level on the way down; one more on the way up.
+        heads: Heads of the attention.
         side: Height and width of an enlarged frame, in pixels.
     """
 
@@ -92,12 +92,12 @@ class UpscalerConfig:
         check_sizes(self)
 
     def to_record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the configuration in JSON's types."""
         return asdict(self)
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "UpscalerConfig":
-        """The inverse of ``to_record``."""
+        """Invert ``to_record``."""
         fields = dict(record)
         fields["levels"] = tuple(record["levels"])
         fields["attention"] = tuple(record["attention"])
@@ -119,7 +119,7 @@ JOINT = JointConfig(
     side=64,
     samples=25_600,
 )
-"""The published networks ``AIST++.pt`` and ``landscape.pt``: 1.6 s at 10 frames a second."""
+"""Published networks ``AIST++.pt`` and ``landscape.pt``: 1.6 s at 10 frames per second."""
 
 UPSCALER = UpscalerConfig(
     levels=(192, 192, 384, 384, 768, 768),
@@ -128,4 +128,4 @@ UPSCALER = UpscalerConfig(
     heads=4,
     side=256,
 )
-"""The published network that takes frames of 64 × 64 to 256 × 256."""
+"""Published network that takes frames of 64 × 64 to 256 × 256."""

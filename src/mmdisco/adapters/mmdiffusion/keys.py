@@ -1,17 +1,16 @@
-"""From the names in the published files to those of the networks here.
+"""Rules from the published names of weights to those of the networks here.
 
-A name is translated segment by segment; what no rule knows is left as it is, and so is found out as
-unknown. Knows neither networks nor files.
+A name that no rule matches is kept, and so is reported as unknown. Knows neither networks nor
+files.
 """
 
-import re
-from collections.abc import Sequence
+from typing import Final
 
-Rules = Sequence[tuple[str, str]]
+from mmdisco.io.pickles import Rules
 
-_TIME: Rules = ((r"^time_embed\.0\.", "time.first."), (r"^time_embed\.2\.", "time.second."))
+_TIME: Final[Rules] = ((r"^time_embed\.0\.", "time.first."), (r"^time_embed\.2\.", "time.second."))
 
-_JOINT: Rules = (
+JOINT: Final[Rules] = (
     *_TIME,
     (r"^input_blocks\.(\d+)\.(\d+)\.", r"encoder.\1.parts.\2."),
     (r"^middle_blocks\.", "middle."),
@@ -38,7 +37,7 @@ _JOINT: Rules = (
     (r"\bGroupNorm\.", ""),
 )
 
-_UPSCALER: Rules = (
+UPSCALER: Final[Rules] = (
     *_TIME,
     (r"^input_blocks\.0\.0\.", "entry."),
     (r"^input_blocks\.(\d+)\.(\d+)\.", r"encoder.\1.parts.\2."),
@@ -54,19 +53,3 @@ _UPSCALER: Rules = (
     (r"\bskip_connection\.", "skip."),
     (r"\bproj_out\.", "out."),
 )
-
-
-def joint_key(published: str) -> str:
-    """The name of a parameter of the joint network, from its name in ``landscape.pt``."""
-    return _translate(published, _JOINT)
-
-
-def upscaler_key(published: str) -> str:
-    """The name of a parameter of the upscaling network, from its published name."""
-    return _translate(published, _UPSCALER)
-
-
-def _translate(key: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        key = re.sub(pattern, replacement, key)
-    return key

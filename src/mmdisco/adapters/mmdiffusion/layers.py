@@ -1,8 +1,8 @@
 """Layers of both networks, on tensors whose channels come last.
 
-Video is (b, f, h, w, c) and sound (b, l, c). In that memory a matrix product needs no permutation,
-and frames, tracks through time and places are views of one tensor. Knows no modality and no
-network.
+Video is (b, f, h, w, c) and sound (b, l, c). In that memory format a matrix product needs no
+permutation, and frames, tracks through time and positions are views of one tensor. Knows no
+modality and no network.
 """
 
 import math
@@ -18,13 +18,13 @@ GROUPS = 32
 
 
 def time_features(t: PerSample, width: int) -> Vector:
-    """cos and sin of t at frequencies from 1 to nearly 10⁻⁴, (b, width).
+    """Return cos and sin of t at frequencies from 1 to nearly 10⁻⁴, (b, width).
 
-    In single precision, as the networks were trained: at t = 999 it moves the phase by 10⁻⁵.
+    They are computed in single precision, as in training: at t = 999 it moves the phase by 10⁻⁵.
 
     Args:
         t: Training timesteps in [0, 1000).
-        width: Even.
+        width: Number of features, even.
     """
     half = width // 2
     ramp = torch.arange(half, dtype=torch.float32, device=t.device)
@@ -33,11 +33,11 @@ def time_features(t: PerSample, width: int) -> Vector:
 
 
 class MMDiffusionTimeEmbedding(nn.Module):
-    """From a timestep to what every residual block reads.
+    """Embedding of a timestep for every residual block.
 
     Args:
         features: Number of sines and cosines.
-        width: Of the embedding.
+        width: Width of the embedding.
     """
 
     def __init__(self, features: int, width: int) -> None:
@@ -47,13 +47,13 @@ class MMDiffusionTimeEmbedding(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, t: PerSample) -> Vector:
-        """(b,) to (b, width), already through the SiLU that every reader would begin with."""
+        """Map (b,) to (b, width), the SiLU with which every block begins applied already."""
         features = time_features(t, self.features).to(self.first.weight.dtype)
         return functional.silu(self.second(functional.silu(self.first(features))))
 
 
 class GroupNorm(nn.Module):
-    """Mean 0 and variance 1 over 32 groups of channels and all positions of a sample."""
+    """Norm over each of 32 groups of channels and all positions of a sample."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, *positions, c), unchanged in shape."""
+        """Map (n, *positions, c) to the same shape."""
         # one row of positions, an image to the kernel, which then needs no copy
         rows = x.reshape(x.shape[0], -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
         normal = functional.group_norm(rows, GROUPS, self.weight, self.bias)
@@ -69,11 +69,11 @@ class GroupNorm(nn.Module):
 
 
 def scale_and_shift(x: Tensor, modulation: Tensor) -> Tensor:
-    """(1 + scale) x + shift.
+    """Return (1 + scale) x + shift.
 
     Args:
-        x: (b, *positions, c).
-        modulation: (b, 2 c): scale, then shift.
+        x: Features (b, *positions, c).
+        modulation: Scale, then shift, (b, 2 c).
     """
     scale, shift = modulation.reshape(len(x), *[1] * (x.ndim - 2), -1).chunk(2, dim=-1)
     return torch.addcmul(shift, x, 1 + scale)
@@ -87,20 +87,20 @@ def convolve(
     stride: int = 1,
     padding: tuple[int, int],
 ) -> Tensor:
-    """A convolution of images (n, h, w, c), to images of the same layout."""
+    """Convolve images (n, h, w, c) to images of the same layout."""
     out = functional.conv2d(images.permute(0, 3, 1, 2), weight, bias, stride, padding)
     return out.permute(0, 2, 3, 1)
 
 
 def halve(images: Tensor) -> Tensor:
-    """The average over 2 × 2 places of (*any, h, w, c)."""
+    """Average 2 × 2 positions of (*any, h, w, c)."""
     flat = images.reshape(-1, *images.shape[-3:]).permute(0, 3, 1, 2)
     pooled = functional.avg_pool2d(flat, 2).permute(0, 2, 3, 1)
     return pooled.reshape(*images.shape[:-3], *pooled.shape[1:])
 
 
 def double(images: Tensor) -> Tensor:
-    """Every place of (*any, h, w, c) repeated to 2 × 2."""
+    """Repeat every position of (*any, h, w, c) to 2 × 2."""
     *rest, height, width, channels = images.shape
     spread = images[..., :, None, :, None, :]
     spread = spread.expand(*rest, height, 2, width, 2, channels)
@@ -108,7 +108,7 @@ def double(images: Tensor) -> Tensor:
 
 
 class Convolution(nn.Module):
-    """3 × 3 taps on images (n, h, w, c)."""
+    """Convolution of 3 × 3 taps on images (n, h, w, c)."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -118,17 +118,17 @@ class Convolution(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, h, w, c) to (n, h, w, c′)."""
+        """Map (n, h, w, c) to (n, h, w, c′)."""
         return convolve(images, self.weight, self.bias, padding=(1, 1))
 
 
 class FactorizedConvolution(nn.Module):
-    """3 × 3 taps in space, then 3 in time.
+    """Convolution of 3 × 3 taps in space, then 3 in time.
 
     Args:
-        channels: Of the input.
-        out_channels: Of the output.
-        pool: Size of the square whose average replaces it: 1 or 2.
+        channels: Channels of the input.
+        out_channels: Channels of the output.
+        pool: Size of the squares that are averaged: 1 or 2.
     """
 
     def __init__(self, channels: int, out_channels: int, pool: int = 1) -> None:
@@ -138,7 +138,7 @@ class FactorizedConvolution(nn.Module):
         self.temporal = nn.Conv2d(out_channels, out_channels, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, f, h, w, c) to (b, f, h / pool, w / pool, c′)."""
+        """Map (b, f, h, w, c) to (b, f, h / pool, w / pool, c′)."""
         # the average commutes with the taps in time, and joins those in space in one kernel
         kernel = pooled_kernel(self.spatial.weight, (self.pool, self.pool))
         frames = convolve(
@@ -150,21 +150,21 @@ class FactorizedConvolution(nn.Module):
 
 
 class DilatedConvolution(nn.Module):
-    """3 taps in time, ``dilation`` steps apart, as three matrix products.
+    """Convolution of 3 taps in time, ``dilation`` steps apart, as three matrix products.
 
-    On few channels and many steps that is faster than a library's dilated convolution, and takes
-    the sound as it lies in memory.
+    On few channels and many steps that is faster than a library's dilated convolution, and needs no
+    permutation of the sound.
 
     Args:
-        channels: Of the input.
-        out_channels: Of the output.
-        dilation: At least 1.
-        pool: Steps whose average replaces them.
+        channels: Channels of the input.
+        out_channels: Channels of the output.
+        dilation: Steps between taps, at least 1.
+        pool: Number of steps that are averaged.
     """
 
     def __init__(self, channels: int, out_channels: int, dilation: int = 1, pool: int = 1) -> None:
         super().__init__()
-        # taps that are whole windows apart commute with the average, which then leaves them less
+        # taps that are whole windows apart commute with the average, which makes them cheaper
         self.before = pool if dilation % pool == 0 else 1
         self.after = pool // self.before
         self.dilation = dilation // self.before
@@ -174,7 +174,7 @@ class DilatedConvolution(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, l, c) to (b, l / pool, c′); beyond its ends the sound is 0."""
+        """Map (b, l, c) to (b, l / pool, c′); beyond its ends the sound is 0."""
         x = average(x, self.before)
         left, centre, right = self.weight.permute(2, 0, 1).contiguous().unbind(0)
         out = functional.linear(x, centre, self.bias)
@@ -186,10 +186,10 @@ class DilatedConvolution(nn.Module):
 
 
 def average(sound: Tensor, steps: int) -> Tensor:
-    """The average over ``steps`` of (b, l, c), of which l is a multiple."""
+    """Average each ``steps`` steps of (b, l, c), of which l is a multiple."""
     return sound if steps == 1 else sound.unflatten(1, (-1, steps)).mean(2)
 
 
 def quadruple(sound: Tensor) -> Tensor:
-    """Every step of (b, l, c) repeated 4 times."""
+    """Repeat every step of (b, l, c) 4 times."""
     return sound[:, :, None].expand(-1, -1, 4, -1).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""MM-Diffusion as a base model that is joint already: clips of 1.6 s, without prompts."""
+"""MM-Diffusion as a joint model: clips of 1.6 s, without prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,11 +7,12 @@ from fractions import Fraction
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.adapters.mmdiffusion.config import FPS, SAMPLE_RATE, JointConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.shifts import SeededShifts, WindowShifts
-from mmdisco.adapters.mmdiffusion.super_resolution import AsTheyAre, Frames, to_videos
+from mmdisco.adapters.mmdiffusion.super_resolution import Frames, NativeFrames, to_videos
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, linear
@@ -28,31 +29,29 @@ class MMDiffusion(JointModel):
     Latents are the clips themselves: waveforms (b, 1, l) and frames (b, 3, f, h, w), in [−1, 1].
 
     Attributes:
-        network: With its weights.
-        shifts: Where the windows of cross-attention lie. The same for every sample unless it says
-            otherwise, so that no sample depends on its batch mates.
-        frames: What becomes of decoded videos.
+        network: The network with its weights.
+        shifts: Shifts of the windows of cross-attention; by default the same for every sample, so
+            that none depends on its batch mates.
+        frames: Postprocessing of decoded videos.
     """
 
     network: JointNetwork
     shifts: WindowShifts = field(default_factory=lambda: SeededShifts((0,)))
-    frames: Frames = field(default_factory=AsTheyAre)
+    frames: Frames = field(default_factory=NativeFrames)
 
     def seeded(self, seeds: Sequence[int]) -> "MMDiffusion":
-        """The same network with windows that a run draws from its own seeds, one a sample."""
+        """Return the model with windows drawn from the seeds of a run, one per sample."""
         return replace(self, shifts=SeededShifts(tuple(seeds)))
 
     @property
+    @override
     def schedules(self) -> AV[NoiseSchedule]:
-        """β linear from 10⁻⁴ to 0.02, for both."""
         return AV(linear(), linear())
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """ε of both, each seen with the other.
-
-        A given, clean side is noised to the timestep of the other: see ``sampling.alongside``.
+        """Predict ε of both; a given, clean side is noised to the timestep of the other.
 
         Raises:
             UserError: The levels differ.
@@ -70,10 +69,10 @@ class MMDiffusion(JointModel):
         return AV(eps.audio.to(z_t.audio), eps.video.to(z_t.video))
 
     def encode_prompts(self, prompts: Sequence[str]) -> AV[Conditioning]:
-        """Nothing, for as many clips.
+        """Return empty conditionings.
 
         Raises:
-            UserError: A prompt asks for something.
+            UserError: A prompt is not empty.
         """
         asking = [prompt for prompt in prompts if prompt.strip()]
         if asking:
@@ -87,7 +86,7 @@ class MMDiffusion(JointModel):
         """Return the shapes of the clips that the network was trained on.
 
         Raises:
-            UserError: Clips of another length are asked for.
+            UserError: The length is another one.
         """
         config = self.config
         length = config.frames / FPS
@@ -97,7 +96,7 @@ class MMDiffusion(JointModel):
         return AV(torch.Size([1, config.samples]), video)
 
     def encode_audio(self, audio: Sequence[Audio]) -> Latent:
-        """The waveforms.
+        """Stack the waveforms.
 
         Raises:
             UserError: A sound has another rate or length.
@@ -111,7 +110,7 @@ class MMDiffusion(JointModel):
         return torch.from_numpy(np.stack([one.waveform for one in audio]))[:, None]
 
     def encode_video(self, video: Sequence[Video]) -> Latent:
-        """The frames, from [0, 1] to [−1, 1].
+        """Stack the frames, from [0, 1] to [−1, 1].
 
         Raises:
             UserError: A video has another rate, size or length.
@@ -128,16 +127,16 @@ class MMDiffusion(JointModel):
         frames = torch.from_numpy(np.stack([one.frames for one in video]))
         return frames.movedim(-1, 1) * 2 - 1
 
+    @override
     def decode_audio(self, x_0: Latent) -> list[Audio]:
-        """The waveforms, cut off at ±1."""
         bounded = x_0[:, 0].clamp(-1, 1).to("cpu", torch.float32).numpy()
         return [Audio(np.ascontiguousarray(one), SAMPLE_RATE) for one in bounded]
 
+    @override
     def decode_video(self, x_0: Latent) -> list[Video]:
-        """The frames, cut off at ±1 and taken to [0, 1], then as ``frames`` has them."""
         return self.frames.shown(to_videos(x_0, Fraction(FPS)))
 
     @property
     def config(self) -> JointConfig:
-        """The shape of the network and of its clips."""
+        """Shape of the network and of its clips."""
         return self.network.config

@@ -1,23 +1,24 @@
-"""The joint U-Net of MM-Diffusion (Ruan et al. 2023, arXiv:2212.09478), for inference.
+"""Joint U-Net of MM-Diffusion (Ruan et al. 2023, arXiv:2212.09478), for inference.
 
-Sound and video go down and up side by side, each through its own convolutions; from the second
-level on, either also sees the other through windows. Knows no schedule and no files.
+Sound and video pass side by side, each through its own convolutions; from the second level on,
+either also attends to windows of the other. Knows no schedule and no files.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.adapters.mmdiffusion.blocks import (
     SOUND_POOL,
     Context,
-    Cross,
-    Entry,
+    JointCrossAttention,
+    JointStem,
     ModalityBranch,
     dilation_of,
-    growing,
-    keeping,
-    shrinking,
+    downsample_block,
+    level_block,
+    upsample_block,
 )
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
 from mmdisco.adapters.mmdiffusion.layers import (
@@ -32,7 +33,7 @@ from mmdisco.shapes import PerSample
 
 
 class AudioHead(nn.Module):
-    """From channels back to samples."""
+    """Head from channels to samples."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,12 +41,12 @@ class AudioHead(nn.Module):
         self.convolution = DilatedConvolution(channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, l, c) to (b, 1, l)."""
+        """Map (b, l, c) to (b, 1, l)."""
         return self.convolution(functional.silu(self.norm(x), inplace=True)).transpose(1, 2)
 
 
 class VideoHead(nn.Module):
-    """From channels back to pixels."""
+    """Head from channels to pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,15 +54,15 @@ class VideoHead(nn.Module):
         self.convolution = nn.Conv3d(channels, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, f, h, w, c) to (b, 3, f, h, w)."""
+        """Map (b, f, h, w, c) to (b, 3, f, h, w)."""
         return self.convolution(functional.silu(self.norm(x), inplace=True).movedim(-1, 1))
 
 
 class JointNetwork(nn.Module):
-    """ε of sound and video from both, at one time.
+    """Network that predicts ε of sound and video from both, at one time.
 
     Args:
-        config: Its shape.
+        config: Shape of the network.
     """
 
     def __init__(self, config: JointConfig) -> None:
@@ -76,12 +77,12 @@ class JointNetwork(nn.Module):
         self.video_head = VideoHead(config.levels[0].channels)
 
     def forward(self, z_t: AV[Tensor], t: PerSample, shifts: WindowShifts) -> AV[Tensor]:
-        """ε of both.
+        """Predict ε of both.
 
         Args:
-            z_t: Waveforms (b, 1, l) and frames (b, 3, f, h, w), noisy, both clean in [−1, 1].
+            z_t: Noisy waveforms (b, 1, l) and frames (b, 3, f, h, w), in [−1, 1] where clean.
             t: Training timestep of each sample, in [0, 1000).
-            shifts: Where the windows of cross-attention lie.
+            shifts: Shifts of the windows of cross-attention.
 
         Raises:
             UserError: The clips do not divide into the network's levels.
@@ -113,21 +114,21 @@ class JointNetwork(nn.Module):
 
 
 class Stage(ModalityBranch):
-    """Steps between two skips."""
+    """Blocks between two skips."""
 
     def __init__(self, parts: list[ModalityBranch]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
+    @override
     def forward(self, z: AV[Tensor], context: Context) -> AV[Tensor]:
-        """Through all of them."""
         for part in self.parts:
             z = part(z, context)
         return z
 
 
 class _Builder:
-    """The parts in the order in which they run, which settles dilations and draws of windows."""
+    """Builds the parts in the order in which they run: dilations and windows depend on it."""
 
     def __init__(self, config: JointConfig) -> None:
         self._config = config
@@ -137,7 +138,7 @@ class _Builder:
 
     def encoder(self) -> list[Stage]:
         levels = self._config.levels
-        stages = [Stage([Entry(levels[0].channels)])]
+        stages = [Stage([JointStem(levels[0].channels)])]
         self._widths.append(levels[0].channels)
         for index, level in enumerate(levels):
             for _ in range(self._config.depth):
@@ -147,7 +148,9 @@ class _Builder:
             if index < len(levels) - 1:
                 self._block += 1
                 dilation = dilation_of(self._block)
-                stages.append(Stage([shrinking(level.channels, self._config.width, dilation)]))
+                stages.append(
+                    Stage([downsample_block(level.channels, self._config.width, dilation)])
+                )
                 self._widths.append(level.channels)
         return stages
 
@@ -155,7 +158,7 @@ class _Builder:
         channels = self._config.levels[-1].channels
         level = UNetLevel(channels, video_attention=True, audio_attention=True)
         dilation = dilation_of(self._block + 1)
-        blocks = [keeping(channels, level, self._config.width, dilation) for _ in range(2)]
+        blocks = [level_block(channels, level, self._config.width, dilation) for _ in range(2)]
         if not self._config.crosses_middle:
             return [*blocks]
         return [blocks[0], self._cross(channels, 0), blocks[1]]
@@ -171,21 +174,23 @@ class _Builder:
                 if index and not remaining:
                     # the published network does not count this block: the next has its dilation
                     dilation = dilation_of(self._block)
-                    parts.append(growing(channels, self._config.width, dilation))
+                    parts.append(upsample_block(channels, self._config.width, dilation))
                 stages.append(Stage(parts))
         return stages
 
     def _at(self, level: UNetLevel, channels: int, block: int) -> list[ModalityBranch]:
         parts: list[ModalityBranch] = [
-            keeping(channels, level, self._config.width, dilation_of(block))
+            level_block(channels, level, self._config.width, dilation_of(block))
         ]
         if level.window:
             parts.append(self._cross(level.channels, level.window))
         return parts
 
-    def _cross(self, channels: int, window: int) -> Cross:
+    def _cross(self, channels: int, window: int) -> JointCrossAttention:
         self._crossings += 1
-        return Cross(channels, self._config.head_channels, window, self._crossings - 1)
+        return JointCrossAttention(
+            channels, self._config.head_channels, window, self._crossings - 1
+        )
 
 
 def _beside(x: Tensor, skip: Tensor) -> Tensor:

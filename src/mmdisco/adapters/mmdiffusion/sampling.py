@@ -1,6 +1,6 @@
 """Sampling of MM-Diffusion as it is released: 20 evaluations at equal steps of the log-SNR.
 
-The general sampler with a path, a grid and a solver of the release's own. Knows no network.
+The general sampler with the release's own coupling, spacing and solver. Knows no network.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
 from mmdisco.adapters.mmdiffusion.solver import SinglestepDPMSolver
 from mmdisco.core.av import AV, each
@@ -24,18 +25,19 @@ EVALUATIONS = 20
 
 @dataclass(frozen=True)
 class ContinuousPath(LevelCoupling):
-    """Equal log-SNR for equal u, between rows of VP tables too.
+    """Coupling with ln(α²/σ²) linear in u, from the first row (0) to the last (1).
 
-    ln α is linear in t between rows, as DPM-Solver has it, so a time of the path need not be whole.
+    Between the rows of the VP tables ln α is linear in t, as in DPM-Solver, so a time need not be
+    whole.
 
     Attributes:
-        schedules: Of either modality.
+        schedules: Noise schedule of either modality.
     """
 
     schedules: AV[NoiseSchedule]
 
+    @override
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """The level of ln(α²/σ²) linear in u from the last row (1) to the first (0)."""
         return self.schedules.map(lambda schedule: _level(schedule, u.to(torch.float64)))
 
 
@@ -46,8 +48,8 @@ def _level(schedule: NoiseSchedule, u: PerSample) -> NoiseLevel:
     t = np.interp(
         log_alpha.numpy(), schedule.alphas.log().flip(0).numpy(), schedule.times.flip(0).numpy()
     )
-    # a row that is met exactly must not fall below itself by rounding: whoever wants whole times
-    # would take the row before
+    # a row that is met exactly must not fall below itself by rounding: ``AtTrainedTimes`` would
+    # take the row before
     return NoiseLevel(torch.from_numpy(t.round(9)), log_alpha.exp(), torch.sigmoid(-log_snr).sqrt())
 
 
@@ -57,10 +59,10 @@ def _row(schedule: NoiseSchedule, level: NoiseLevel) -> NoiseLevel:
 
 @dataclass(frozen=True)
 class MMDiffusionSpacing(TimestepSpacing):
-    """Equal steps of u that leave the bottom out: u = k/N for k = N, …, 1."""
+    """Spacing in equal steps of u without the end: u = k/N for k = N, …, 1."""
 
+    @override
     def stops(self, path: LevelCoupling, steps: int) -> Table:
-        """From u = 1 to u = 1/N."""
         if steps < 1:
             raise UserError(f"{steps} sampling steps: ask for at least 1")
         return torch.arange(steps, 0, -1, dtype=torch.float64) / steps
@@ -68,34 +70,34 @@ class MMDiffusionSpacing(TimestepSpacing):
 
 @dataclass(frozen=True)
 class AtTrainedTimes(JointDenoiser):
-    """Another denoiser, told the last row of its schedule that is no noisier than the level.
+    """Denoiser evaluated at the last row of its schedule that is no noisier than the level.
 
-    The released sampler steps between levels of any time, but asks network and discriminator at
-    whole ones, and takes σ of the guidance from there.
+    The released sampler steps between levels of any time, but evaluates network and discriminator
+    at whole ones, and takes σ of the guidance from there.
 
     Attributes:
-        denoiser: Guided or not.
-        schedules: With times 0, 1, 2, ….
+        denoiser: The denoiser, guided or not.
+        schedules: Noise schedules with times 0, 1, 2, ….
     """
 
     denoiser: JointDenoiser
     schedules: AV[NoiseSchedule]
 
+    @override
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        """ε̂ as of the row."""
         return self.denoiser.predict_noise(z_t, each(_row, self.schedules, level), cond)
 
 
 def released_sampler(schedules: AV[NoiseSchedule], evaluations: int = EVALUATIONS) -> Sampler:
-    """The sampler of the release; hand it a denoiser ``AtTrainedTimes``.
+    """Build the sampler of the release, for a denoiser ``AtTrainedTimes``.
 
     Its last latents keep the noise of the schedule's first row, σ = 0.01, as the released ones do.
 
     Args:
-        schedules: Those of MM-Diffusion.
-        evaluations: Of the network.
+        schedules: Noise schedules of MM-Diffusion.
+        evaluations: Evaluations of the network.
 
     Raises:
         UserError: Fewer than one evaluation.

@@ -1,58 +1,59 @@
-"""Where the windows of cross-attention lie: the one random choice inside the network.
+"""Shifts of the windows of cross-attention: the one random choice inside the network.
 
-MM-Diffusion lets a frame see a few frames of sound, not its own but some steps further, and draws
-how many afresh for every block and every evaluation. Here the draw is an object that a run is
-given, and a function of seed, block and noise level: runs are repeatable, and no sample depends on
-its batch mates. Knows no network.
+In MM-Diffusion a frame attends to a few frames of sound some steps away, and the distance is drawn
+for every block and every evaluation. Here the draw is an object of the run, and a function of seed,
+block and noise level: runs are repeatable, and no sample depends on its batch mates. Knows no
+network.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
 
-# times between rows of the schedule must differ too, whatever sampler asks for them
+# times between rows of the schedule must differ too
 TICKS = 2**16
 
 
 class WindowShifts(ABC):
-    """How far the windows of each block are shifted."""
+    """Shifts of the windows of each block."""
 
     @abstractmethod
     def draw(self, t: PerSample, block: int, positions: int) -> list[int]:
-        """The shift of each sample, in frames.
+        """Return the shift of each sample, in frames.
 
         Args:
             t: The network's time of each sample.
-            block: Which cross-attention of the network asks, from 0.
-            positions: Shifts are in [0, positions).
+            block: Index of the cross-attention in the network, from 0.
+            positions: Number of possible shifts, from 0.
         """
 
 
 @dataclass(frozen=True)
 class NoShifts(WindowShifts):
-    """Every frame sees from its own time on."""
+    """Shift 0: windows begin at a frame's own time."""
 
+    @override
     def draw(self, t: PerSample, block: int, positions: int) -> list[int]:
-        """0 for every sample."""
         return [0] * len(t)
 
 
 @dataclass(frozen=True)
 class SeededShifts(WindowShifts):
-    """Uniform shifts, settled by seed, block and time.
+    """Uniform shifts, a function of seed, block and time.
 
     Attributes:
-        seeds: One a sample, or a single one for batches of any size.
+        seeds: One seed per sample, or a single one for batches of any size.
     """
 
     seeds: tuple[int, ...]
 
     def draw(self, t: PerSample, block: int, positions: int) -> list[int]:
-        """The shifts of ``seeds``.
+        """Draw the shifts of ``seeds``.
 
         Raises:
             UserError: There are neither one seed nor as many as samples.

@@ -1,8 +1,6 @@
-"""From videos of 64 × 64 to 256 × 256, frame by frame, as MM-Diffusion is shown.
+"""Super-resolution of videos from 64 × 64 to 256 × 256, frame by frame, by DDIM.
 
-DDIM; all frames of a video begin at the same noise, which keeps them alike.
-
-Frames as the networks have them, as videos, and what is done with videos at the end.
+All frames of a video begin at the same noise, which keeps them alike.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +12,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
 from mmdisco.core.denoiser import Conditioning, Denoiser
@@ -26,45 +25,45 @@ from mmdisco.shapes import Latent, VideoLatent
 
 
 class Frames(ABC):
-    """What becomes of decoded videos."""
+    """Postprocessing of decoded videos."""
 
     @abstractmethod
     def shown(self, videos: Sequence[Video]) -> list[Video]:
-        """The videos of a batch as a clip has them."""
+        """Process the videos of a batch."""
 
 
 @dataclass(frozen=True)
-class AsTheyAre(Frames):
-    """Nothing."""
+class NativeFrames(Frames):
+    """No postprocessing."""
 
+    @override
     def shown(self, videos: Sequence[Video]) -> list[Video]:
-        """The same videos."""
         return list(videos)
 
 
 def to_videos(x_0: Latent, fps: Fraction) -> list[Video]:
-    """Frames (b, 3, f, h, w) in [−1, 1] as videos."""
+    """Convert frames (b, 3, f, h, w) in [−1, 1] to videos."""
     frames = ((x_0 + 1) / 2).clamp(0, 1).movedim(1, -1).to("cpu").float().numpy()
     return [Video(np.ascontiguousarray(one), fps) for one in frames]
 
 
 @dataclass(frozen=True)
 class FrameDenoiser(Denoiser):
-    """ε of large frames (n, 3, h, w); ``embeds`` of the conditioning holds their small forms.
+    """Denoiser of large frames (n, 3, h, w); ``embeds`` of the conditioning holds the small ones.
 
     Attributes:
-        network: With its weights.
+        network: The network with its weights.
     """
 
     network: UpscalerNetwork
 
     @property
+    @override
     def schedule(self) -> NoiseSchedule:
-        """β linear from 10⁻⁴ to 0.02."""
         return linear()
 
+    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """ε of each frame."""
         weight = self.network.head_norm.weight
         (small,) = cond.embeds
         out = self.network(x_t.to(weight), level.t.to(weight.device), small.to(weight))
@@ -72,18 +71,18 @@ class FrameDenoiser(Denoiser):
 
 
 def bounded_ddim() -> Solver:
-    """DDIM (Song et al. 2021) with x_0 kept in [−1, 1], and ε taken from what is kept."""
+    """Build DDIM (Song et al. 2021) with x_0 clipped to [−1, 1], and ε of the clipped x_0."""
     return VPSolver(DDIMScheduler(clip_sample=True), (("use_clipped_model_output", 1.0),))
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Enlarges videos.
+    """Super-resolution of videos.
 
     Attributes:
-        denoiser: Of the large frames.
-        steps: Evaluations a frame.
-        frames_at_once: A larger number costs memory and changes nothing else.
+        denoiser: Denoiser of the large frames.
+        steps: Evaluations per frame.
+        frames_at_once: Frames per batch; more cost memory and change nothing else.
     """
 
     denoiser: FrameDenoiser
@@ -91,11 +90,11 @@ class Upscaler:
     frames_at_once: int = 2
 
     def enlarge(self, video: Video, seed: int) -> Video:
-        """The same video at the network's size.
+        """Upscale a video to the network's size.
 
         Args:
-            video: Smaller frames, of any size.
-            seed: Of the noise.
+            video: Video of smaller frames, of any size.
+            seed: Seed of the noise.
 
         Raises:
             UserError: The settings cannot be run.
@@ -107,11 +106,11 @@ class Upscaler:
         return large
 
     def sample(self, small: VideoLatent, noise: Tensor) -> Tensor:
-        """Large frames (b, 3, f, h, w) of small ones, all in [−1, 1].
+        """Sample large frames (b, 3, f, h, w) of small ones, all in [−1, 1].
 
         Args:
-            small: (b, 3, f, h′, w′).
-            noise: One image a video, (b, 3, h, w).
+            small: Small frames (b, 3, f, h′, w′).
+            noise: One image of noise per video, (b, 3, h, w).
         """
         batch = len(small)
         pictures = small.transpose(1, 2).flatten(0, 1)
@@ -139,7 +138,7 @@ class Upscaler:
         return x_t
 
     def _levels(self) -> NoiseLevel:
-        """The timesteps from (steps − 1) · 1000 / steps down to 0."""
+        """Return the levels of timesteps (steps − 1) · 1000 / steps, …, 0."""
         rows = len(self.denoiser.schedule.times)
         if not 1 <= self.steps <= rows:
             raise UserError(f"{self.steps} steps of enlarging: ask for 1 to {rows}")
@@ -148,19 +147,19 @@ class Upscaler:
 
 
 @dataclass(frozen=True)
-class Enlarged(Frames):
-    """Every video made larger.
+class UpscaledFrames(Frames):
+    """Super-resolution of every video.
 
     Attributes:
-        upscaler: By what.
-        seeds: Of the noise, one a video.
+        upscaler: The upscaler.
+        seeds: Seeds of the noise, one per video.
     """
 
     upscaler: Upscaler
     seeds: tuple[int, ...]
 
     def shown(self, videos: Sequence[Video]) -> list[Video]:
-        """The same videos at the size of the upscaler.
+        """Upscale the videos.
 
         Raises:
             UserError: There are not as many seeds as videos.

@@ -1,4 +1,4 @@
-"""The network that enlarges frames: guided diffusion's U-Net on a frame and its small form.
+"""Super-resolution network: guided diffusion's U-Net on a noisy frame and the small one.
 
 Dhariwal & Nichol 2021 (arXiv:2105.05233), as MM-Diffusion uses it; for inference. Knows no schedule
 and no files.
@@ -25,10 +25,10 @@ EMBEDDING = 4
 
 
 class UpscalerNetwork(nn.Module):
-    """ε of a large frame, from the noisy frame and its small form.
+    """Network that predicts ε of a large frame, from the noisy frame and the small one.
 
     Args:
-        config: Its shape.
+        config: Shape of the network.
     """
 
     def __init__(self, config: UpscalerConfig) -> None:
@@ -45,12 +45,12 @@ class UpscalerNetwork(nn.Module):
         self.head = Convolution(width, 6)
 
     def forward(self, x_t: Tensor, t: PerSample, small: Tensor) -> Tensor:
-        """ε, and beside it the logits of a variance that sampling without noise has no use for.
+        """Predict ε, and beside it the logits of a variance that DDIM does not use.
 
         Args:
-            x_t: Noisy frames (n, 3, h, w), clean in [−1, 1].
+            x_t: Noisy frames (n, 3, h, w), in [−1, 1] where clean.
             t: Training timestep of each frame, in [0, 1000).
-            small: The frames (n, 3, h′, w′), of any smaller size, in [−1, 1].
+            small: Small frames (n, 3, h′, w′) of any size, in [−1, 1].
 
         Returns:
             (n, 6, h, w): ε in the first three channels.
@@ -78,13 +78,13 @@ class UpscalerNetwork(nn.Module):
 
 
 class ImageBlock(nn.Module):
-    """A residual block of images (n, h, w, c).
+    """Residual block of images (n, h, w, c).
 
     Args:
-        channels: Of the input.
-        out_channels: Of the output.
+        channels: Channels of the input.
+        out_channels: Channels of the output.
         embedding: Width of the embedding.
-        resize: Applied after the first norm, and to the skip.
+        resize: Change of size after the first norm, and of the skip.
     """
 
     def __init__(
@@ -100,34 +100,34 @@ class ImageBlock(nn.Module):
         self.skip = nn.Identity() if channels == out_channels else nn.Linear(channels, out_channels)
 
     def forward(self, x: Tensor, embedding: Vector) -> Tensor:
-        """(n, h, w, c) to (n, h′, w′, c′)."""
+        """Map (n, h, w, c) to (n, h′, w′, c′)."""
         branch = self.first(self.resize(functional.silu(self.norm(x), inplace=True)))
         branch = scale_and_shift(self.inner_norm(branch), self.modulation(embedding))
         return self.second(functional.silu(branch, inplace=True)) + self.skip(self.resize(x))
 
 
 class UpscalerDownsample(nn.Module):
-    """The average over 2 × 2 places."""
+    """Average over 2 × 2 positions."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, h, w, c)."""
+        """Map (n, h, w, c) to (n, h/2, w/2, c)."""
         return halve(x)
 
 
-class Double(nn.Module):
-    """Every place repeated to 2 × 2."""
+class UpscalerUpsample(nn.Module):
+    """Repetition of every position to 2 × 2."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, h, w, c)."""
+        """Map (n, h, w, c) to (n, 2 h, 2 w, c)."""
         return double(x)
 
 
 class ImageAttention(nn.Module):
-    """The places of an image attend to one another.
+    """Self-attention over the positions of an image.
 
     Args:
-        channels: A multiple of 32.
-        heads: Divides the channels.
+        channels: Channels, a multiple of 32.
+        heads: Number of heads, a divisor of the channels.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -138,7 +138,7 @@ class ImageAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, embedding: Vector) -> Tensor:
-        """(n, h, w, c); the embedding is not read."""
+        """Map (n, h, w, c) to the same shape; the embedding has no effect."""
         rows = self.qkv(self.norm(x)).flatten(1, 2)
         # (n, places, heads · 3 · d) -> three of (n, heads, places, d)
         parts = rows.unflatten(2, (self.heads, 3, -1)).permute(3, 0, 2, 1, 4)
@@ -147,14 +147,14 @@ class ImageAttention(nn.Module):
 
 
 class ImageStage(nn.Module):
-    """Steps between two skips."""
+    """Blocks between two skips."""
 
     def __init__(self, parts: list[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor, embedding: Vector) -> Tensor:
-        """Through all of them."""
+        """Apply all of them."""
         for part in self.parts:
             x = part(x, embedding)
         return x
@@ -192,7 +192,7 @@ class _Builder:
                 stage = self._stage(index, channels + self._widths.pop())
                 channels = out_channels
                 if index and not remaining:
-                    stage.parts.append(self._block(channels, channels, Double()))
+                    stage.parts.append(self._block(channels, channels, UpscalerUpsample()))
                 stages.append(stage)
         return stages
 

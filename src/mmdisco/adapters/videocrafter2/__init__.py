@@ -1,1 +1,1 @@
-"""VideoCrafter2, rewritten for inference: its networks, its weights and their names, its levels."""
+"""VideoCrafter2: its weights and their names, its noise levels, networks of diffusers."""

@@ -44,14 +44,14 @@ SOURCE: Final = "VideoCrafter/VideoCrafter2"
 CONFIG: Final = "config.json"
 ADVICE: Final = f"take {CHECKPOINT} of {SOURCE}"
 
-# what DeepSpeed puts before every name
+# DeepSpeed's prefix of every name
 _WRAPPER = "_forward_module."
 _END = 2**20
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks, frozen and in evaluation mode."""
+    """VideoCrafter2's three networks."""
 
     unet: UNet3DConditionModel
     autoencoder: AutoencoderKL
@@ -194,7 +194,7 @@ def translate(
 
 
 def _is_converted(folder: Path) -> bool:
-    """Whether all that a conversion writes is there, and of the checkpoint that is there now."""
+    """Whether a conversion is complete, and of the checkpoint that is there now."""
     if not all((folder / name).is_file() for name in CONVERTED):
         return False
     checkpoint, config = folder / CHECKPOINT, read_object(folder / CONFIG)
@@ -202,7 +202,7 @@ def _is_converted(folder: Path) -> bool:
 
 
 def _mark(checkpoint: Path) -> str:
-    """What tells checkpoints of one size apart: at the end are the sums of all their tensors."""
+    """Hash the end of a checkpoint, where the checksums of all its tensors are."""
     with checkpoint.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _END))
@@ -221,7 +221,7 @@ def _with_positions(text: CLIPTextModel) -> CLIPTextModel:
 
 
 def _published(record: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict, also where a trainer or DeepSpeed has wrapped it."""
+    """Return the state dict, also where a trainer or DeepSpeed has wrapped it."""
     if isinstance(record, Mapping) and "state_dict" in record:
         return state_dict(record["state_dict"], path)
     if isinstance(record, Mapping) and "module" in record:
@@ -231,7 +231,7 @@ def _published(record: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _expect_schedule(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Weights that were trained on other noise levels would give other noise, and not fail."""
+    """Refuse weights of other noise levels: they would give other noise, and not fail."""
     for key, ours in (("betas", training_betas()), ("scale_arr", clean_scales())):
         found = weights.get(key)
         if found is None:

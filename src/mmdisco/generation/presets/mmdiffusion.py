@@ -188,14 +188,18 @@ class MMDiffusionSystem(PretrainedSystem):
     def model(self, seeds: Sequence[int] = ()) -> JointModel:
         """Load the network; its attention windows and upscaling noise are drawn from ``seeds``."""
         from mmdisco.adapters.mmdiffusion.model import MMDiffusion
-        from mmdisco.adapters.mmdiffusion.super_resolution import Enlarged, FrameDenoiser, Upscaler
+        from mmdisco.adapters.mmdiffusion.super_resolution import (
+            FrameDenoiser,
+            UpscaledFrames,
+            Upscaler,
+        )
 
         own = tuple(seeds or (0,))
         model = MMDiffusion(self._network).seeded(own)
         if self._upscaler is None:
             return model
         upscaler = Upscaler(FrameDenoiser(self._upscaler_network), self._preset.enlarging_steps)
-        return replace(model, frames=Enlarged(upscaler, own))
+        return replace(model, frames=UpscaledFrames(upscaler, own))
 
     @property
     def _schedules(self) -> AV[NoiseSchedule]:
