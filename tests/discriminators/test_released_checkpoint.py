@@ -2,6 +2,7 @@ import json
 import pickle
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,17 +12,18 @@ from torch import nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import scaled_linear
-from mmdisco.discriminators.official.checkpoint import convert, load, load_checkpoint
+from mmdisco.discriminators.official.checkpoint import empty, load_checkpoint, published
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
     OfficialConfig,
 )
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.keys import empty, released_name, translate
+from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.io.conversion import converted
 
 CONFIG = OfficialConfig(
     audio=Spectrogram(3, 5),
@@ -98,13 +100,13 @@ def test_a_converted_folder_holds_two_files_and_no_pickle(checkpoint):
     folder = checkpoint.with_name("pair.pt.converted")
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
-        "discriminator.safetensors",
+        "model.safetensors",
     ]
 
 
 def test_the_second_load_converts_nothing(checkpoint):
     load_checkpoint(checkpoint, CONFIG)
-    written = checkpoint.with_name("pair.pt.converted") / "discriminator.safetensors"
+    written = checkpoint.with_name("pair.pt.converted") / "model.safetensors"
     before = written.stat().st_mtime_ns
     load_checkpoint(checkpoint, CONFIG)
     assert written.stat().st_mtime_ns == before
@@ -192,7 +194,7 @@ def one_infinite(path, weights):
     ("make", "said"),
     [
         (nothing, "not there"),
-        (a_folder, "no file"),
+        (a_folder, "config.json"),
         (half_of_it, "cut short"),
         (no_bytes, "cut short"),
         (a_web_page, "damaged"),
@@ -201,11 +203,11 @@ def one_infinite(path, weights):
         (a_nested_state_dict, "no state dict"),
         (more_than_tensors, "more than tensors"),
         (an_empty_state_dict, "no state dict"),
-        (one_missing, "1 tensors missing and 0 too many, such as time_embed"),
+        (one_missing, "1 tensors missing and 0 too many, such as time.first.bias"),
         (one_too_many, r"0 tensors missing and 1 too many, such as ema\.decay"),
-        (one_of_another_shape, r"linear_1\.bias is of shape \(9,\)"),
-        (one_of_integers, r"linear_1\.bias is of shape \(8,\) and torch\.int64"),
-        (one_not_a_number, r"linear_1\.bias holds values that are not finite"),
+        (one_of_another_shape, r"first\.bias is of shape \(9,\)"),
+        (one_of_integers, r"first\.bias is of shape \(8,\) and torch\.int64"),
+        (one_not_a_number, r"first\.bias holds values that are not finite"),
         (one_infinite, "not finite"),
     ],
 )
@@ -225,7 +227,8 @@ def test_a_refused_file_leaves_the_earlier_conversion_as_it_was(network, weights
     half_of_it(checkpoint, weights)
     with pytest.raises(UserError, match="cut short"):
         load_checkpoint(checkpoint, CONFIG)
-    assert_close(logit(load(checkpoint.with_name("pair.pt.converted"))), logit(network))
+    checkpoint.unlink()
+    assert_close(logit(load_checkpoint(checkpoint, CONFIG)), logit(network))
 
 
 def test_weights_of_another_published_shape_are_named():
@@ -233,63 +236,63 @@ def test_weights_of_another_published_shape_are_named():
         released_name(n): one for n, one in empty(MMDIFFUSION_LANDSCAPE).state_dict().items()
     }
     with pytest.raises(UserError, match=r"load it as .*mmdiffusion_landscape"):
-        translate(weights, AUDIOLDM_ANIMATEDIFF_VGGSOUND, "x.pt")
+        published(AUDIOLDM_ANIMATEDIFF_VGGSOUND).translate(weights, Path("x.pt"))
 
 
-def test_a_place_that_cannot_be_written_to_is_told(checkpoint, tmp_path):
-    (tmp_path / "taken").write_text("a file")
+def test_a_place_that_cannot_be_written_to_is_told(checkpoint):
+    converted(checkpoint).write_text("a file")
     with pytest.raises(UserError, match="cannot write"):
-        convert(checkpoint, tmp_path / "taken" / "folder", CONFIG)
+        load_checkpoint(checkpoint, CONFIG)
 
 
 @pytest.fixture
-def folder(checkpoint, tmp_path):
-    convert(checkpoint, tmp_path / "folder", CONFIG)
-    return tmp_path / "folder"
+def folder(checkpoint):
+    load_checkpoint(checkpoint, CONFIG)
+    return converted(checkpoint)
 
 
 def test_damaged_weights_are_refused(folder):
-    path = folder / "discriminator.safetensors"
+    path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match=r"damaged.*convert"):
-        load(folder)
+        load_checkpoint(folder, CONFIG)
 
 
-@pytest.mark.parametrize("name", ["discriminator.safetensors", "config.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_missing_file_of_the_folder_is_told(name, folder):
     (folder / name).unlink()
     with pytest.raises(UserError, match=name):
-        load(folder)
+        load_checkpoint(folder, CONFIG)
 
 
 def test_what_a_conversion_cut_short_leaves_is_never_loaded(folder, checkpoint):
-    path = folder / "discriminator.safetensors"
+    path = folder / "model.safetensors"
     tensors = {name: one + 1 for name, one in load_file(path).items()}
     save_file(tensors, path)
     with pytest.raises(UserError, match="damaged"):
-        load(folder)
-    convert(checkpoint, folder, CONFIG)
-    load(folder)
+        load_checkpoint(folder, CONFIG)
+    (folder / "config.json").unlink()
+    load_checkpoint(checkpoint, CONFIG)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"sha256": None}, "not that of converted"), ({"config": {"kind": "x"}}, "kind x")],
+    [({"sha256": None}, "damaged"), ({"shape": {"kind": "x"}}, "kind x")],
 )
 def test_a_damaged_record_is_refused(change, said, folder):
     record = json.loads((folder / "config.json").read_text())
     changed = {**record, **change}
     (folder / "config.json").write_text(json.dumps({k: v for k, v in changed.items() if v}))
     with pytest.raises(UserError, match=said):
-        load(folder)
+        load_checkpoint(folder, CONFIG)
 
 
 def test_a_record_of_another_shape_is_refused(folder):
     path = folder / "config.json"
     record = json.loads(path.read_text())
-    record["config"] = replace(CONFIG, depth=2).to_record()
+    record["shape"] = replace(CONFIG, depth=2).to_record()
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match="another network"):
-        load(folder)
+        load_checkpoint(folder, CONFIG)

@@ -99,9 +99,11 @@ def fill(folder):
         save_judge(folder / "mmdisco" / "tiny.pt", CONFIG)
         save_judge(folder / "mmdisco" / "tiny-joint.pt", JOINT_CONFIG)
         here = folder / "mmdiffusion"
-        save_converted(here / "tiny.pt.converted", "joint", JointNetwork(SMALL), SMALL)
+        save_converted(
+            here / "tiny.pt.converted", "MM-Diffusion's joint network", JointNetwork(SMALL), SMALL
+        )
         network = UpscalerNetwork(LARGER)
-        save_converted(here / "tiny_SR.pt.converted", "upscaler", network, LARGER)
+        save_converted(here / "tiny_SR.pt.converted", "MM-Diffusion's upscaler", network, LARGER)
     return folder
 
 

@@ -8,15 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmdisco.adapters.mmdiffusion.checkpoint import (
-    CONFIG,
-    WEIGHTS,
-    converted,
-    load_joint,
-    load_upscaler,
-)
+from mmdisco.adapters.mmdiffusion.checkpoint import load_joint, load_upscaler
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel, UpscalerConfig
 from mmdisco.errors import UserError
+from mmdisco.io.conversion import CONFIG, WEIGHTS, converted
 
 PACKED = Path(__file__).parent / "data" / "mmdiffusion"
 CONFIGURATION = JointConfig(
@@ -156,7 +151,7 @@ def test_numbers_that_are_not_finite(published, weights, value):
     name = "time_embed.0.bias"
     bias = weights[name].clone()
     bias[0] = value
-    assert "no finite numbers" in refusal(rewritten(published, weights, **{name: bias}))
+    assert "not finite numbers" in refusal(rewritten(published, weights, **{name: bias}))
 
 
 def test_damaged_conversion_is_named(published):
@@ -170,7 +165,7 @@ def test_damaged_conversion_is_named(published):
 
 def test_folder_of_the_other_network(published):
     load_joint(published, CONFIGURATION)
-    with pytest.raises(UserError, match="not of MM-Diffusion's upscaler"):
+    with pytest.raises(UserError, match="not that of MM-Diffusion's upscaler"):
         load_upscaler(converted(published))
 
 

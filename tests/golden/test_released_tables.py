@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmdisco.discriminators.official.checkpoint import empty, published
 from mmdisco.discriminators.official.config import PUBLISHED
-from mmdisco.discriminators.official.keys import empty, released_name, translate
+from mmdisco.discriminators.official.keys import released_name
 
 FULL = os.environ.get("MMDISCO_GOLDEN")
 # beginning of the SHA-256 of the sorted lines "name size size …" of the weights,
@@ -42,4 +43,4 @@ def test_a_state_dict_of_the_published_table_is_taken_whole(name):
     table = Path(FULL).parent / "tables" / f"discriminator_{name}.json"
     listed = json.loads(table.read_text())["state_dict"]
     weights = {key: torch.zeros(one["shape"]) for key, one in listed.items()}
-    assert len(translate(weights, PUBLISHED[name], "table")) == len(listed)
+    assert len(published(PUBLISHED[name]).translate(weights, Path("table"))) == len(listed)

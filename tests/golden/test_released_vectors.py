@@ -21,13 +21,14 @@ from mmdisco.discriminators.official.blocks import (
     ScaleAndShiftConfig,
     ShiftBeforeConfig,
 )
+from mmdisco.discriminators.official.checkpoint import published
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
     MeanFusionConfig,
     SequenceFusionConfig,
 )
-from mmdisco.discriminators.official.keys import released_name, translate
+from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
@@ -99,7 +100,7 @@ def told(words):
 
 def network_of(config, weights):
     network = ReleasedDiscriminator(config)
-    network.load_state_dict(translate(weights, config, "recording"))
+    network.load_state_dict(published(config).translate(weights, Path("recording")))
     return network
 
 

@@ -78,6 +78,12 @@ def scheduler() -> ComponentFiles:
     return ComponentFiles("scheduler", ("scheduler_config.json",))
 
 
+def published_file(name: str) -> ComponentFiles:
+    """List a published file, or what ``mmdisco.io.conversion`` converts it to."""
+    converted = (f"{name}.converted/model.safetensors", f"{name}.converted/config.json")
+    return ComponentFiles("", (), ((name,), converted))
+
+
 def _network(name: str, stem: str, old_stem: str, variant: str | None) -> ComponentFiles:
     choices = [
         (f"{stem}.safetensors",),

@@ -1,36 +1,20 @@
-"""Weights of the released discriminators on disk.
+"""Weights of the released discriminators: published pickles of state dicts.
 
-The release publishes a pickle of a bare state dict. It is read once, by a reader that builds
-tensors and nothing else, checked, and written as a folder of two files, which alone are read
-from then on:
-
-    discriminator.safetensors    by the names of ``ReleasedDiscriminator``, single precision
-    config.json                  the configuration and SHA-256 of both files, written last
-
-Whatever stops a conversion, a kill included, leaves the previous pair, none, or one whose
-checksums do not match, which is never loaded.
+They are converted at the first load: see ``mmdisco.io.conversion``.
 """
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
 
-from mmdisco.discriminators.official.config import OfficialConfig
-from mmdisco.discriminators.official.keys import empty, translate
+import torch
+from torch import Tensor
+
+from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
+from mmdisco.discriminators.official.keys import PREFIX, released_name
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.io.files import (
-    expect_writable,
-    read_object,
-    read_tensors,
-    sha256,
-    understood,
-    write_json,
-    write_tensors,
-)
-from mmdisco.io.pickles import read_pickle, state_dict
-
-WEIGHTS: Final = "discriminator.safetensors"
-CONFIG: Final = "config.json"
+from mmdisco.io.conversion import PublishedNetwork, extent
 
 
 def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscriminator:
@@ -51,82 +35,52 @@ def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscrim
         UserError: The file is missing, damaged or of another network, the folder cannot be written
             to, or its content is damaged.
     """
-    folder = checkpoint.with_name(f"{checkpoint.name}.converted")
-    if not (folder / CONFIG).exists():
-        convert(checkpoint, folder, config)
-    elif checkpoint.exists():
-        record = _read_record(folder)
-        if record["source_sha256"] != sha256(checkpoint) or not _is_of(record, config):
-            convert(checkpoint, folder, config)
-    elif not _is_of(_read_record(folder), config):
-        raise UserError(f"{folder} holds another network than was asked for: name that one")
-    return load(folder)
-
-
-def convert(checkpoint: Path, folder: Path, config: OfficialConfig) -> None:
-    """Convert the weights of a published file to a folder of safetensors and JSON.
-
-    Args:
-        checkpoint: A published file.
-        folder: Destination; an earlier conversion in it is replaced.
-        config: The shape of the network, one of ``PUBLISHED``.
-
-    Raises:
-        UserError: The file is missing, damaged or of another network, or the folder cannot be
-            written to. Nothing is changed then.
-    """
-    weights = translate(state_dict(read_pickle(checkpoint), checkpoint), config, str(checkpoint))
-    expect_writable(folder / CONFIG)
-    write_tensors(folder / WEIGHTS, weights, {"source": checkpoint.name})
-    record = {
-        "config": config.to_record(),
-        "sha256": sha256(folder / WEIGHTS),
-        "source": checkpoint.name,
-        "source_sha256": sha256(checkpoint),
-    }
-    write_json(folder / CONFIG, record)
-
-
-def load(folder: Path) -> ReleasedDiscriminator:
-    """Load the discriminator of a folder that ``convert`` wrote.
-
-    Returns:
-        The network on the CPU, in single precision, frozen.
-
-    Raises:
-        UserError: A file is missing or damaged, or the two do not belong together.
-    """
-    record = _read_record(folder)
-    path = folder / WEIGHTS
-    if path.is_file() and sha256(path) != record["sha256"]:
-        raise UserError(f"{path} is damaged: delete {folder} and convert the published file again")
-    weights = read_tensors(path)
-    with understood(folder / CONFIG):
-        network = empty(OfficialConfig.from_record(record["config"]))
-    own = network.state_dict()
-    if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+    network = published(config).load(checkpoint)
+    if network.config != config:
         raise UserError(
-            f"{path} holds another network than {CONFIG} beside it says: delete {folder} and "
-            "convert the published file again"
+            f"the folder converted from {checkpoint} holds another network than was asked for: "
+            "name that one"
         )
-    network.load_state_dict(weights, assign=True)
-    return network.eval().requires_grad_(False)  # noqa: FBT003
+    return network
 
 
-def _is_of(record: dict[str, Any], config: OfficialConfig) -> bool:
-    """Whether a folder's record has this shape; missing settings mean the defaults."""
-    try:
-        return OfficialConfig.from_record(record["config"]) == config
-    except UserError:
-        return False
+def published(config: OfficialConfig) -> PublishedNetwork[ReleasedDiscriminator]:
+    """Describe the published form of a discriminator."""
+
+    def rename(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+        ours = {released_name(name): name for name in empty(config).state_dict()}
+        return {ours.get(name, name): one for name, one in _without_prefix(weights).items()}
+
+    return PublishedNetwork(
+        name="released discriminator",
+        shape=config.to_record(),
+        build=lambda record: ReleasedDiscriminator(OfficialConfig.from_record(record)),
+        rename=rename,
+        advice=_advice,
+    )
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    record = read_object(folder / CONFIG)
-    wanted = {"config", "sha256", "source", "source_sha256"}
-    if set(record) != wanted:
-        raise UserError(
-            f"{folder / CONFIG} is not that of converted weights: delete {folder} and convert the "
-            "published file again"
-        )
-    return record
+def empty(config: OfficialConfig) -> ReleasedDiscriminator:
+    """Build the network without memory for its weights, on the meta device."""
+    with torch.device("meta"):
+        return ReleasedDiscriminator(config)
+
+
+def _advice(weights: Mapping[str, Tensor]) -> str:
+    found = {name: extent(one) for name, one in _without_prefix(weights).items()}
+    fits = [stem for stem, other in PUBLISHED.items() if _wanted(other) == found]
+    return f"load it as {' or '.join(fits)}" if fits else "download the published file again"
+
+
+def _without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefix that all names have where the release's whole model was saved."""
+    if all(name.startswith(PREFIX) for name in weights):
+        return {name.removeprefix(PREFIX): one for name, one in weights.items()}
+    return dict(weights)
+
+
+@functools.cache
+def _wanted(config: OfficialConfig) -> dict[str, list[int]]:
+    """Return the sizes of every weight, by the release's names."""
+    weights = empty(config).state_dict()
+    return {released_name(name): extent(own) for name, own in weights.items()}

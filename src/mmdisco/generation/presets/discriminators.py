@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from mmdisco.adapters.components import ComponentFiles
+from mmdisco.adapters.components import published_file
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
@@ -74,15 +74,10 @@ class OfficialDiscriminator(DiscriminatorSpec):
     @property
     def component(self) -> CheckpointRef:
         """Checkpoint: the published file, or the folder that it was converted to."""
-        file = f"{self.stem}.pt"
-        converted = (
-            f"{file}.converted/discriminator.safetensors",
-            f"{file}.converted/config.json",
-        )
         return CheckpointRef(
             role="discriminator",
             source=SOURCE,
-            parts=(ComponentFiles("", (), ((file,), converted)),),
+            parts=(published_file(f"{self.stem}.pt"),),
             gigabytes=self.gigabytes,
             licence="see its page",
             folder="mmdisco",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from mmdisco.adapters.components import ComponentFiles
+from mmdisco.adapters.components import published_file
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.noise import NoiseSchedule
@@ -226,11 +226,10 @@ class MMDiffusionSystem(PretrainedSystem):
 
 def _published(role: str, file: str, gigabytes: float) -> CheckpointRef:
     """Refer to a published file, or to the folder that it was converted to."""
-    converted = (f"{file}.converted/model.safetensors", f"{file}.converted/config.json")
     return CheckpointRef(
         role=role,
         source=SOURCE,
-        parts=(ComponentFiles("", (), ((file,), converted)),),
+        parts=(published_file(file),),
         gigabytes=gigabytes,
         licence="see its page",
         folder="mmdiffusion",
