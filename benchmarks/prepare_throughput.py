@@ -30,7 +30,7 @@ from mmdisco.data.prepare.layouts import OneFilm
 from mmdisco.data.prepare.plan import PreparePlan
 from mmdisco.data.prepare.planning import SplitConfig, make_plan
 from mmdisco.io.files import write_json
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, probe
 
 FORMS = {

@@ -25,12 +25,11 @@ from mmdisco.adapters.miniature.denoiser import (
 )
 from mmdisco.adapters.miniature.model import (
     AUDIO_SHAPE,
-    PACKAGED,
-    SECONDS,
     VIDEO_SHAPE,
     audio_schedule,
     video_schedule,
 )
+from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, IndependentDenoisers

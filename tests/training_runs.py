@@ -9,8 +9,8 @@ from mmdisco.cli import main
 from mmdisco.core.av import AV
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
-from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.io.files import write_json, write_text
 
 CAPTIONS = ("a red ball bouncing", "a blue ball bouncing")
@@ -62,7 +62,7 @@ def write_prepared(folder, model, rows):
         ]
     write_text(folder / "manifest.jsonl", "".join(lines))
     write_json(
-        folder / "prepared.json", {"preset": "embedded", "options": BuildOptions().to_record()}
+        folder / "prepared.json", {"preset": "embedded", "options": SystemConfig().build_options()}
     )
 
 

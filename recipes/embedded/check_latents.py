@@ -20,7 +20,7 @@ from mmdisco.adapters.miniature.autoencoder import (
     decode_frames,
     encode_frames,
 )
-from mmdisco.adapters.miniature.model import FPS
+from mmdisco.adapters.miniature.spec import FPS
 from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
 from mmdisco.experiments.miniature.evaluation import held_out
 from mmdisco.io.files import read_tensors

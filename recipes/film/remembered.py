@@ -11,8 +11,7 @@ from typing import Any, Final
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.evaluation.command import EvaluateArgs, carry_out
 from mmdisco.io.files import read_json
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import AudioVideo, ClipSpec
 from mmdisco.media.windows import read_clips
 from mmdisco.media.write import write_clip
 

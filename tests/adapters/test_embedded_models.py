@@ -6,7 +6,8 @@ import torch
 from closeness import assert_close, is_close
 
 from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvTransformer, DenoiserConfig
-from mmdisco.adapters.miniature.model import FPS, SAMPLE_RATE, SECONDS, video_schedule
+from mmdisco.adapters.miniature.model import video_schedule
+from mmdisco.adapters.miniature.spec import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature_system import MiniatureSystem

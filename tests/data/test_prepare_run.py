@@ -19,8 +19,7 @@ from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import prepare
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
-from mmdisco.generation.metadata import PresetChoice
-from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.config import SystemConfig
 from mmdisco.io.files import read_tensors
 from mmdisco.media.windows import read_clips
 
@@ -44,7 +43,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def choice(tiny_pair):
-    return PresetChoice("embedded", BuildOptions(weights=tiny_pair))
+    return SystemConfig(weights=tiny_pair)
 
 
 @pytest.fixture(scope="module")

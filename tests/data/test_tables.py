@@ -32,8 +32,10 @@ def test_rows_end_at_line_feeds_only(sign, tmp_path):
         {"path": "x.mp4", "caption": said}
     ]
     if sign > " ":
-        assert read_prompts(table(tmp_path, f'"{said}"\n', "p.jsonl"))[0].prompt == said
-    assert read_prompts(table(tmp_path, f"prompt,seed\n{said},1\n"))[0].prompt == said
+        assert read_prompts(table(tmp_path, f'"{said}"\n', "p.jsonl"))[0].options == {
+            "prompt": said
+        }
+    assert read_prompts(table(tmp_path, f"prompt,seed\n{said},1\n"))[0].options["prompt"] == said
     name = f"abc{sign}defghij"
     films = tmp_path / "films"
     films.mkdir()
@@ -63,7 +65,7 @@ def test_names_of_columns_are_known_in_any_case_with_blanks_and_by_synonyms(tmp_
     assert read.rows[0].fields == {"path": "x.mp4", "caption": "rain"}
     assert read.unread == ["length"]
     prompts = table(tmp_path, '{"Prompt": "a lamp", "Negative prompt": "a bell"}\n', "p.jsonl")
-    assert read_prompts(prompts)[0].negative_prompt == "a bell"
+    assert read_prompts(prompts)[0].options["negative_prompt"] == "a bell"
 
 
 def test_blank_rows_and_blank_fields_beyond_the_header_are_no_rows_and_no_fields(tmp_path):

@@ -20,9 +20,9 @@ from mmdisco.discriminators.fusion import AdditiveFusionConfig
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.discriminators import WithDiscriminator
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
-from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.presets.with_discriminator import WithDiscriminator
 from mmdisco.training.config import DiscriminatorConfig
 from mmdisco.training.config_io import read_config
 from mmdisco.training.discriminator_config import build_discriminator_config
@@ -102,7 +102,7 @@ def test_name_of_nothing_is_refused(name):
 )
 def test_discriminator_of_other_latents_is_refused_in_one_line(other, said, tiny_pair, tmp_path):
     PretrainedDiscriminator(network(**other), "another").save(tmp_path)
-    pair = WithDiscriminator(MiniatureSystem(tiny_pair), tmp_path, BuildOptions())
+    pair = WithDiscriminator(MiniatureSystem(tiny_pair), tmp_path, SystemConfig())
     with pytest.raises(UserError, match=said) as refused:
         pair.discriminator()
     assert "\n" not in str(refused.value)

@@ -1,5 +1,6 @@
 """``mmdisco generate`` by its command line: what it writes, repeats and refuses."""
 
+import hashlib
 import json
 import os
 import re
@@ -16,9 +17,10 @@ import torch
 from closeness import SAMPLE, SHADE, assert_close, is_close
 
 from mmdisco.cli import main
-from mmdisco.cli.generate_order import RequestArgs
 from mmdisco.core.av import AV
+from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.resolve import resolve
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import ReadSpec, read_audio, read_clip, read_video
 from mmdisco.media.sounding_objects.dataset import example
@@ -78,6 +80,11 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def scales(record, option):
+    """Scales of sound and video in a record; None where there is none."""
+    return record.get(f"{option}_audio"), record.get(f"{option}_video")
+
+
 def same(one, other):
     """Whether two files have the same pictures and the same sound."""
     a, b = read_clip(one), read_clip(other)
@@ -96,21 +103,27 @@ def test_a_prompt_becomes_a_clip_a_picture_and_a_record(run, tmp_path):
     assert clip.audio.seconds == clip.video.seconds == Fraction(8, 5)
     assert (tmp_path / "new" / "clip.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((tmp_path / "new" / "clip.json").read_text())
-    assert record["versions"].keys() >= {"mmdisco", "torch", "diffusers", "av", "ffmpeg", "x264"}
-    assert re.match(r"\d{3}", record["versions"]["x264"])
-    assert record["machine"].endswith(torch.backends.cpu.get_cpu_capability())
-    told = ("prompt", "seed", "samples", "task", "given", "steps", "scheduler")
-    assert [record[key] for key in told] == [PROMPT, 0, 1, "joint", None, 8, "ddim"]
-    assert record["joint_scale"] == {"audio": 1.0, "video": 1.0}
-    assert record["guidance_scale"] == {"audio": 1.5, "video": 1.5}
-    assert re.fullmatch("[0-9a-f]{64}", record["weights"]["discriminator"])
-    assert record["seconds"] > 0
+    environment = record["environment"]
+    wanted = {"mmdisco", "torch", "diffusers", "av", "ffmpeg", "x264"}
+    assert environment["versions"].keys() >= wanted
+    assert re.match(r"\d{3}", environment["versions"]["x264"])
+    assert environment["machine"].endswith(torch.backends.cpu.get_cpu_capability())
+    assert environment["given"] is None
+    told = ("prompt", "seed", "samples", "sample", "steps", "scheduler", "no_joint_guidance")
+    assert [record[key] for key in told] == [PROMPT, 0, 1, 0, 8, "ddim", False]
+    assert not record.keys() & {"video", "audio"}
+    assert scales(record, "joint_scale") == (1.0, 1.0)
+    assert scales(record, "cfg_scale") == (1.5, 1.5)
+    assert re.fullmatch("[0-9a-f]{64}", environment["weights"]["discriminator"])
+    assert record["took_seconds"] > 0
 
 
 def test_a_clip_of_nothing_in_particular_is_asked_for_and_made_again(run, tmp_path):
     done = run("--no-prompt", "--steps", "2")
     assert done.out[0] == "clip.mp4"
-    assert json.loads((tmp_path / "clip.json").read_text())["prompt"] is None
+    record = json.loads((tmp_path / "clip.json").read_text())
+    assert record["no_prompt"]
+    assert "prompt" not in record
     again = run("--from-metadata", "clip.json", "--out", "again.mp4")
     assert again.status == 0
     assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")
@@ -132,8 +145,8 @@ def test_any_prompt_of_a_known_word_can_be_written(prompt, run):
 def test_samples_are_numbered_and_have_seeds_of_their_own(run, tmp_path):
     done = run(PROMPT, "--samples", 2, "--seed", 5, "--out", "c.mkv", "--wav")
     assert done.out == [f"c-{i}.{end}" for i in (0, 1) for end in ("mkv", "wav", "png", "json")]
-    seeds = [json.loads((tmp_path / f"c-{i}.json").read_text())["seed"] for i in (0, 1)]
-    assert seeds == [5, 6]
+    records = [json.loads((tmp_path / f"c-{i}.json").read_text()) for i in (0, 1)]
+    assert [one["seed"] + one["sample"] for one in records] == [5, 6]
     assert not same(tmp_path / "c-0.mkv", tmp_path / "c-1.mkv")
     with wave.open(str(tmp_path / "c-1.wav")) as file:
         assert (file.getnframes(), file.getframerate()) == (25_600, 16_000)
@@ -151,9 +164,9 @@ def test_sound_is_put_to_the_first_seconds_of_a_given_video(run, film, tmp_path)
     assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
     assert not is_close(made.audio.waveform, given.audio.waveform[:25_600], rtol=0.1)
     record = json.loads((tmp_path / "clip.json").read_text())
-    assert record["task"] == "video to audio"
-    assert record["given"]["path"] == str(film)
-    assert record["joint_scale"] == {"audio": 1.0, "video": 0.0}
+    assert record["video"] == str(film)
+    assert record["environment"]["given"] == hashlib.sha256(film.read_bytes()).hexdigest()
+    assert scales(record, "joint_scale") == (1.0, None)
 
 
 def filmed(path, frames=60):
@@ -278,13 +291,13 @@ def test_a_given_file_is_never_written_over(run, film, tmp_path):
 def test_weights_of_the_guidance_are_told_by_side_or_for_both(run, tmp_path):
     def made(*options):
         assert run(PROMPT, *options, "--out", "c.mp4").status == 0
-        scales = json.loads((tmp_path / "c.json").read_text())["joint_scale"]
-        return (scales["audio"], scales["video"]), read_video(tmp_path / "c.mp4").frames
+        record = json.loads((tmp_path / "c.json").read_text())
+        return scales(record, "joint_scale"), read_video(tmp_path / "c.mp4").frames
 
     default, clip = made()
     alone, bases = made("--no-joint-guidance")
     zero, unguided = made("--joint-scale", 0)
-    assert (default, alone, zero) == ((1.0, 1.0), (0.0, 0.0), (0.0, 0.0))
+    assert (default, alone, zero) == ((1.0, 1.0), (None, None), (None, None))
     assert np.array_equal(bases, unguided)
     assert not is_close(bases, clip, rtol=0.05)
     assert made("--joint-scale", 2, "--joint-scale-video", 0.5)[0] == (2.0, 0.5)
@@ -294,18 +307,17 @@ def test_weights_of_the_guidance_are_told_by_side_or_for_both(run, tmp_path):
     ("wish", "scale"),
     [
         ({"joint_scale": 3.0}, AV(3.0, 3.0)),
-        ({"audio_scale": 3.0}, AV(3.0, 1.0)),
-        ({"video_scale": 3.0}, AV(1.0, 3.0)),
-        ({"joint_scale": 2.0, "audio_scale": 0.0}, AV(0.0, 2.0)),
-        ({"no_guidance": True}, AV(0.0, 0.0)),
-        ({}, None),
+        ({"joint_scale_audio": 3.0}, AV(3.0, 1.0)),
+        ({"joint_scale_video": 3.0}, AV(1.0, 3.0)),
+        ({"joint_scale": 2.0, "joint_scale_audio": 0.0}, AV(0.0, 2.0)),
+        ({"no_joint_guidance": True}, AV(None, None)),
+        ({}, AV(1.0, 1.0)),
     ],
     ids=str,
 )
 def test_a_side_without_a_weight_of_its_own_has_the_common_or_the_best_one(wish, scale, tiny_pair):
-    assert (
-        RequestArgs(prompt=PROMPT, **wish).request(MiniatureSystem(tiny_pair)).joint_scale == scale
-    )
+    resolved = resolve(GenerateConfig(prompt=PROMPT, **wish), MiniatureSystem(tiny_pair))
+    assert AV(resolved.joint_scale_audio, resolved.joint_scale_video) == scale
 
 
 def test_other_settings_reach_the_record_and_the_clip(run, tmp_path):
@@ -313,7 +325,7 @@ def test_other_settings_reach_the_record_and_the_clip(run, tmp_path):
     run(PROMPT, "--out", "b.mp4", "--steps", 9, "--scheduler", "euler", "--cfg-scale", 3)
     record = json.loads((tmp_path / "b.json").read_text())
     assert (record["steps"], record["scheduler"]) == (9, "euler")
-    assert record["guidance_scale"] == {"audio": 3.0, "video": 3.0}
+    assert scales(record, "cfg_scale") == (3.0, 3.0)
     assert not same(tmp_path / "a.mp4", tmp_path / "b.mp4")
 
 
@@ -328,7 +340,7 @@ def test_record_makes_the_same_clip_again(run, tmp_path):
     first, second = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("c-2", "c-2-again")
     )
-    assert first | {"seconds": 0} == second | {"seconds": 0}
+    assert first | {"took_seconds": 0} == second | {"took_seconds": 0}
 
 
 @pytest.mark.parametrize("side", ["--video", "--audio"])
@@ -348,10 +360,11 @@ def test_record_of_one_side_needs_the_given_file_unchanged(side, run, film, tmp_
 def test_record_of_other_weights_and_libraries_is_repeated_with_a_warning(run, tmp_path):
     run(PROMPT, "--out", "c.mp4")
     record = json.loads((tmp_path / "c.json").read_text())
-    record["weights"]["discriminator"] = "0" * 64
-    record["versions"]["torch"] = "0.1"
-    record["threads"] = 64
-    record["machine"] = "riscv64, DEFAULT"
+    environment = record["environment"]
+    environment["weights"]["discriminator"] = "0" * 64
+    environment["versions"]["torch"] = "0.1"
+    environment["threads"] = 64
+    environment["machine"] = "riscv64, DEFAULT"
     (tmp_path / "c.json").write_text(json.dumps(record))
     done = run("--from-metadata", "c.json")
     assert done.status == 0
@@ -373,9 +386,10 @@ def test_no_other_json_file_is_repeated(run, tmp_path):
         record | {"sample": 1},
         record | {"steps": None},
         record | {"steps": float("inf")},
-        record | {"joint_scale": [1, 1]},
-        record | {"task": "video to audio"},
-        record | {"given": "film.mp4"},
+        record | {"joint_scale_audio": [1, 1]},
+        record | {"colour": "red"},
+        record | {"environment": {}},
+        record | {"video": "film.mp4"},
     ]
     for other in others:
         (tmp_path / "c.json").write_text(json.dumps(other))
@@ -428,8 +442,8 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([PROMPT, "--no-prompt"], "exclude each other"),
         (["?!"], "no word of '?!' is known"),
         (["🥁"], "no word of '🥁' is known"),
-        ([PROMPT, "--cfg-scale", "1", "--negative-prompt", "lamp"], "no effect at guidance"),
-        ([PROMPT, "--cfg-scale", "1", "--batch-cfg"], "--batch-cfg has no effect at guidance"),
+        ([PROMPT, "--cfg-scale", "1", "--negative-prompt", "lamp"], "no effect at CFG scale 1"),
+        ([PROMPT, "--cfg-scale", "1", "--batch-cfg"], "--batch-cfg has no effect at CFG scale 1"),
         ([PROMPT, "--negative-prompt", "xyzzy"], "negative prompt: no word of 'xyzzy' is known"),
         ([PROMPT, "--joint-scale", "0", "--joint-every", "2"], "without use"),
         (
@@ -438,20 +452,20 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ),
         (["--video", "film.mp4", "--cfg-scale-video", "2"], "--cfg-scale-video has no effect"),
         (["--no-prompt", "--cfg-scale", "2"], "no effect without a prompt"),
-        ([PROMPT, "--seed", str(2**64)], "at most"),
+        ([PROMPT, "--seed", str(2**64)], f"give 0 to {2**62}"),
         (["xyzzy plugh"], "no word of 'xyzzy plugh' is known"),
-        ([PROMPT, "--steps", "0"], "0 steps: ask for at least 1"),
+        ([PROMPT, "--steps", "0"], "steps 0: give 1 to 1000"),
         (
             [PROMPT, "--steps", "2", "--cfg-scale", "1e38"],
             "ask for more steps or smaller scales",
         ),
-        ([PROMPT, "--samples", "0"], "0 samples: ask for at least 1"),
-        ([PROMPT, "--samples", "99999"], "99999 samples: ask for at most"),
-        ([PROMPT, "--seed", "-1"], "seed -1: give 0 or more"),
+        ([PROMPT, "--samples", "0"], "samples 0: give 1 to 256"),
+        ([PROMPT, "--samples", "99999"], "samples 99999: give 1 to 256"),
+        ([PROMPT, "--seed", "-1"], "seed -1: give 0 to"),
         ([PROMPT, "--seed", "one"], "valid integer"),
         ([PROMPT, "--scheduler", "magic"], "unknown solver 'magic': choose one of ddim"),
-        ([PROMPT, "--joint-scale", "nan"], "joint scale nan and nan: give finite numbers"),
-        ([PROMPT, "--cfg-scale", "inf"], "guidance scale inf and inf: give finite numbers"),
+        ([PROMPT, "--joint-scale", "nan"], "joint scale nan: give a finite number"),
+        ([PROMPT, "--cfg-scale", "inf"], "cfg scale inf: give a finite number"),
         ([PROMPT, "--joint-scale", "1e38"], "ask for more steps or smaller scales"),
         (
             [PROMPT, "--no-joint-guidance", "--joint-scale-video", "1"],
@@ -461,8 +475,8 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         (["--audio", "film.mp4", "--joint-scale-audio", "1"], "--joint-scale-audio has no effect"),
         (["--video", "film.mp4", "--audio", "film.mp4"], "a video and a sound are given"),
         ([PROMPT, "--start", "1"], "a start has no effect without a given video or sound"),
-        (["--video", "film.mp4", "--start", "-1"], "-1 seconds to start at: give more than 0"),
-        (["--video", "film.mp4", "--start", "nan"], "nan seconds to start at"),
+        (["--video", "film.mp4", "--start", "-1"], "start -1.0: give 0 to"),
+        (["--video", "film.mp4", "--start", "nan"], "start nan: give a finite number"),
         (["--video", "film.mp4", "--start", "9"], "film.mp4"),
         (["--video", "missing.mp4"], "cannot read missing.mp4"),
         (["--video", "text.mp4"], "cannot read text.mp4"),
@@ -515,19 +529,78 @@ def test_failed_run_leaves_the_files_of_an_earlier_one(run, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_help_does_not_wait_for_torch():
-    script = """
+MISTAKES = [
+    ("xyzzy", "no word of"),
+    ("--video missing.mp4", "cannot read"),
+    ("lamp --steps 0", "steps 0"),
+    ("lamp --preset huge", "unknown preset"),
+    ("lamp --scheduler magic", "unknown solver"),
+    ("lamp --cfg-scale 1 --batch-cfg", "no effect"),
+    ("lamp --out clip.gif", "the name must end in"),
+    ("--prompts missing.csv", "missing.csv is not there"),
+    ("--from-metadata missing.json", "missing.json is not there"),
+    ("lamp --config missing.yaml", "missing.yaml is not there"),
+]
+
+
+def test_neither_help_nor_a_mistake_waits_for_torch():
+    script = f"""
 import sys
 from mmdisco.cli import main
-sys.argv = ["mmdisco", "generate", "--help"]
-try:
-    main()
-except SystemExit as stopped:
-    assert not stopped.code
-assert "torch" not in sys.modules
+
+def told(*words):
+    sys.argv = ["mmdisco", "generate", *words]
+    try:
+        main()
+    except SystemExit as stopped:
+        return stopped.code
+
+assert told("--help") in (None, 0)
 assert "numpy" not in sys.modules
+for words, _ in {MISTAKES!r}:
+    assert told(*words.split()) == 2, words
+assert not {{"torch", "diffusers", "transformers"}} & sys.modules.keys()
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert "--from-metadata" in done.stdout
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(MISTAKES)
+    for (words, said), line in zip(MISTAKES, lines, strict=True):
+        assert said in line, words
+
+
+def test_options_of_a_yaml_file_and_of_a_line_are_those_of_the_command(run, tmp_path):
+    (tmp_path / "o.yaml").write_text("steps: 3\nscheduler: euler\ncfg_scale: 2\nseed: 4\n")
+    lines = [{"prompt": "lamp", "joint_scale_video": 3}, {"prompt": "ball", "steps": 2, "seed": 9}]
+    (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    done = run("--config", "o.yaml", "--prompts", "p.jsonl", "--scheduler", "ddim")
+    assert (done.status, done.err) == (0, "")
+    first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("lamp", "ball"))
+    told = ("steps", "scheduler", "cfg_scale_audio", "seed", "joint_scale_video")
+    assert [first[key] for key in told] == [3, "ddim", 2.0, 4, 3.0]
+    assert [second[key] for key in told] == [2, "ddim", 2.0, 9, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("step: 3", "o.yaml: unknown option 'step'; did you mean steps?"),
+        ("steps: many", "steps 'many' is no whole number"),
+        ("- 3", "o.yaml is no configuration"),
+        ("steps: [", "o.yaml is not YAML"),
+        ("a: &a 1\nb: *a", "refers to another place"),
+    ],
+)
+def test_yaml_that_is_wrong_is_one_line(yaml, said, run, tmp_path):
+    (tmp_path / "o.yaml").write_text(yaml)
+    done = run(PROMPT, "--config", "o.yaml")
+    assert (done.status, done.out, done.err.count("\n")) == (2, [], 1)
+    assert said in done.err
+
+
+def test_an_option_that_every_line_replaces_is_refused(run, tmp_path):
+    (tmp_path / "p.csv").write_text(f"prompt,steps\n{PROMPT},2\nlamp,3\n")
+    done = run("--prompts", "p.csv", "--steps", 4)
+    assert done.err == "mmdisco: --steps has no effect: every prompt of p.csv has its own\n"

@@ -21,12 +21,13 @@ from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance
 from mmdisco.core.noise import scaled_linear
 from mmdisco.discriminators.wrappers import ClampedLogit
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Request, prepare
+from mmdisco.generation.config import GenerateConfig, SystemConfig
+from mmdisco.generation.generate import prepare
 from mmdisco.generation.pipeline import VideoToAudio
 from mmdisco.generation.presets.official_release import ReleasedTime, TrailingSpacing
-from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.registry import PRESETS, preset
 from mmdisco.generation.presets.text_pairs import TextPreset
+from mmdisco.generation.resolve import check, resolve
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import read_clip
 from mmdisco.media.write import write_clip
@@ -36,11 +37,21 @@ assert tiny_weights  # the fixture
 
 @pytest.fixture(scope="module")
 def pair(tiny_weights):
-    return TINY.pair(BuildOptions(tiny_weights))
+    return TINY.pair(SystemConfig(weights=tiny_weights))
 
 
-def made(pair, *prompts, **options):
-    prepared = prepare(Request(prompts[0], **options), pair)
+def prepared_of(pair, prompt=None, **options):
+    config = resolve(GenerateConfig(prompt=prompt, **options), pair)
+    check(config, pair)
+    return prepare(config, pair)
+
+
+def notices(pair, prompt=None, **options):
+    return check(resolve(GenerateConfig(prompt=prompt, **options), pair), pair)
+
+
+def made(pair, prompt, **options):
+    prepared = prepared_of(pair, prompt, **options)
     return prepared, deque(prepared.run(), maxlen=1).pop()
 
 
@@ -78,7 +89,7 @@ def test_a_clip_has_the_form_of_the_preset(pair):
 
 
 def test_options_change_the_form(tiny_weights):
-    options = BuildOptions(tiny_weights, Fraction(1), (32, 16), Fraction(2))
+    options = SystemConfig(weights=tiny_weights, seconds=1, size=(32, 16), fps=2)
     form = TINY.pair(options).form
     assert (form.seconds, form.fps, form.size, form.frames) == (1, 2, (32, 16), 2)
 
@@ -97,9 +108,9 @@ def test_a_sample_does_not_depend_on_its_batch(pair, usual):
     "change",
     [
         {"negative_prompt": "noise"},
-        {"joint_scale": AV(0.0, 0.0)},
-        {"guidance_scale": AV(1.0, 7.5)},
-        {"guidance_scale": AV(2.5, 1.0)},
+        {"no_joint_guidance": True},
+        {"cfg_scale_audio": 1.0},
+        {"cfg_scale_video": 1.0},
         {"scheduler": "ddim"},
         {"steps": 4},
     ],
@@ -110,11 +121,11 @@ def test_every_setting_changes_the_clip(change, pair, usual):
 
 
 def test_both_prompts_in_one_batch_are_the_same_clip(pair, usual):
-    assert equal(usual, latents(pair, batched_cfg=True), rtol=ROUNDING)
+    assert equal(usual, latents(pair, batch_cfg=True), rtol=ROUNDING)
 
 
 def test_half_precision_is_nearly_the_same_clip(tiny_weights, usual):
-    halves = TINY.pair(BuildOptions(tiny_weights, dtype="bfloat16"))
+    halves = TINY.pair(SystemConfig(weights=tiny_weights, dtype="bfloat16"))
     other = latents(halves)
     assert not equal(usual, other)
     assert (usual.video - other.video).abs().mean() < 0.2 * usual.video.abs().mean()
@@ -122,7 +133,7 @@ def test_half_precision_is_nearly_the_same_clip(tiny_weights, usual):
 
 def test_one_side_is_made_for_a_given_file_without_guidance(pair, film):
     for side in ("video", "audio"):
-        request = {side: film, "joint_scale": AV(0.0, 0.0)}
+        request = {side: film, "no_joint_guidance": True}
         prepared, z_0 = made(pair, "rain", **request)
         (clip,) = prepared.clips(z_0)
         given = read_clip(film)
@@ -136,18 +147,17 @@ def test_one_side_is_made_for_a_given_file_without_guidance(pair, film):
 
 @pytest.mark.parametrize("side", ["video", "audio"])
 def test_a_released_discriminator_mends_the_side_that_is_made(side, pair, film):
-    request = {side: film, "joint_scale": AV(100.0, 100.0)}
-    prepared, z_0 = made(pair, "rain", **request)
-    assert prepared.warnings
-    assert "judges sound and video apart" in prepared.warnings[0]
-    _, alone = made(pair, "rain", **request | {"joint_scale": AV(0.0, 0.0)})
+    request = {side: film, "joint_scale": 100.0}
+    _, z_0 = made(pair, "rain", **request)
+    assert "judges sound and video apart" in notices(pair, "rain", **request)[0]
+    _, alone = made(pair, "rain", **{side: film, "no_joint_guidance": True})
     assert torch.equal(getattr(z_0, side), getattr(alone, side))
     assert not equal(z_0, alone, rtol=1e-3)
 
 
 def test_as_released_asks_at_every_step(tiny_weights):
-    released = TINY.as_released().pair(BuildOptions(tiny_weights))
-    prepared = prepare(Request("rain", guidance_every=2), released)
+    released = TINY.as_released().pair(SystemConfig(weights=tiny_weights))
+    prepared = prepared_of(released, "rain", joint_every=2)
     with pytest.raises(UserError, match="--joint-every"):
         prepared.run()
 
@@ -157,7 +167,7 @@ def kinds_of(system):
 
 
 def test_as_released_puts_joint_guidance_inside(pair, tiny_weights, usual):
-    released = TINY.as_released().pair(BuildOptions(tiny_weights))
+    released = TINY.as_released().pair(SystemConfig(weights=tiny_weights))
     prepared, z_0 = made(released, "rain")
     denoiser = prepared.generation.denoiser()
     assert isinstance(denoiser, ClassifierFreeGuidance)
@@ -184,7 +194,7 @@ def test_trailing_timesteps_are_those_of_the_scheduler():
 
 
 def test_videocrafter2_as_released_is_sampled_at_other_levels():
-    mended = PRESETS["auffusion-videocrafter2"]
+    mended = preset("auffusion-videocrafter2")
     released = mended.as_released()
     assert isinstance(mended, TextPreset)
     assert isinstance(released, TextPreset)
@@ -194,57 +204,57 @@ def test_videocrafter2_as_released_is_sampled_at_other_levels():
 
 
 def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
-    pair = JOINT.pair(BuildOptions(tiny_weights))
-    request = Request(None, steps=3)
-    prepared = prepare(request, pair)
+    pair = JOINT.pair(SystemConfig(weights=tiny_weights))
+    prepared = prepared_of(pair, steps=3)
     z_0 = deque(prepared.run(), maxlen=1).pop()
     assert prepared.clips(z_0)[0].video.frames.shape == (4, 8, 8, 3)
-    other = deque(prepare(Request(None, steps=3, seed=1), pair).run(), maxlen=1).pop()
+    other = made(pair, None, steps=3, seed=1)[1]
     assert not equal(z_0, other, rtol=0.1)
-    released = JOINT.as_released().pair(BuildOptions(tiny_weights))
-    as_released = prepare(request, released)
+    released = JOINT.as_released().pair(SystemConfig(weights=tiny_weights))
+    as_released = prepared_of(released, steps=3)
     assert isinstance(as_released.generation.denoiser(), AtTrainedTimes)
     assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), rtol=1e-3)
     with pytest.raises(UserError, match="reads no prompts"):
-        prepare(Request("rain"), pair)
+        prepared_of(pair, "rain")
 
 
 @pytest.mark.parametrize("preset", [JOINT, JOINT.as_released()], ids=["mended", "as released"])
 def test_mm_diffusion_makes_one_side_for_a_given_other(preset, tiny_weights, film):
-    pair = preset.pair(BuildOptions(tiny_weights))
-    request = Request(None, video=film, steps=3)
-    prepared = prepare(request, pair)
-    assert "noised along" in prepared.warnings[0]
+    pair = preset.pair(SystemConfig(weights=tiny_weights))
+    prepared = prepared_of(pair, video=film, steps=3)
+    assert "noised along" in notices(pair, video=film, steps=3)[0]
     z_0 = deque(prepared.run(), maxlen=1).pop()
     task = prepared.generation.task
     assert isinstance(task, VideoToAudio)
     (seen,) = task.seen
     assert torch.equal(z_0.video, pair.model().encode_video([seen]))
     assert z_0.audio.isfinite().all()
-    other = deque(prepare(Request(None, audio=film, steps=3), pair).run(), maxlen=1).pop()
+    other = made(pair, None, audio=film, steps=3)[1]
     assert other.video.isfinite().all()
 
 
 def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
     small, large = (
-        made(JOINT.pair(BuildOptions(tiny_weights, size=size)), None, steps=2, samples=2)
+        made(JOINT.pair(SystemConfig(weights=tiny_weights, size=size)), None, steps=2, samples=2)
         for size in ((8, 8), (16, 16))
     )
     assert equal(small[1], large[1])
     clips = large[0].clips(large[1])
     assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
     assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
-    alone = made(JOINT.pair(BuildOptions(tiny_weights, size=(16, 16))), None, steps=2, seed=1)
+    alone = made(
+        JOINT.pair(SystemConfig(weights=tiny_weights, size=(16, 16))), None, steps=2, seed=1
+    )
     (one,) = alone[0].clips(alone[1])
     assert_close(one.video.frames, clips[1].video.frames, rtol=1e-3)
     with pytest.raises(UserError, match="give --size 16x16 or none"):
-        JOINT.pair(BuildOptions(tiny_weights, size=(32, 32)))
+        JOINT.pair(SystemConfig(weights=tiny_weights, size=(32, 32)))
     with pytest.raises(UserError, match=r"tiny_SR.pt"):
-        prepare(Request(None), JOINT.pair(BuildOptions(tmp_path, size=(16, 16))))
+        prepared_of(JOINT.pair(SystemConfig(weights=tmp_path, size=(16, 16))))
 
 
 def test_build_gives_bases_and_discriminator(tiny_weights):
-    model, discriminator = TINY.build(BuildOptions(tiny_weights))
+    model, discriminator = TINY.build(SystemConfig(weights=tiny_weights))
     assert isinstance(model, IndependentModels)
     assert next(discriminator.parameters()).dtype == torch.float32
 
@@ -255,7 +265,7 @@ def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
     copied = shutil.copytree(tiny_weights, tmp_path / "w")
     path = copied / "mmdisco" / "tiny.pt"
     path.write_bytes(path.read_bytes() + b"\0")
-    changed = TINY.pair(BuildOptions(copied)).weight_hashes()
+    changed = TINY.pair(SystemConfig(weights=copied)).weight_hashes()
     assert {role for role in weight_hashes if weight_hashes[role] != changed[role]} == {
         "discriminator"
     }
@@ -264,9 +274,9 @@ def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("embedded", BuildOptions(dtype="float16"), "embedded makes clips of 1.6 s"),
-        ("mmdiffusion-aist", BuildOptions(seconds=Fraction(2)), "makes clips of 1.6 s"),
-        ("mmdiffusion-landscape", BuildOptions(offload=True), "one network without autoencoders"),
+        ("embedded", SystemConfig(dtype="float16"), "embedded makes clips of 1.6 s"),
+        ("mmdiffusion-aist", SystemConfig(seconds=Fraction(2)), "makes clips of 1.6 s"),
+        ("mmdiffusion-landscape", SystemConfig(offload=True), "one network without autoencoders"),
     ],
 )
 def test_options_that_a_preset_lacks_are_refused(name, options, said):
@@ -281,20 +291,20 @@ def test_what_was_not_released_cannot_be_run_as_released(name):
 
 
 def test_a_pair_without_a_discriminator_says_so(tmp_path):
-    pair = preset("audioldm2-zeroscope").pair(BuildOptions(tmp_path))
+    pair = preset("audioldm2-zeroscope").pair(SystemConfig(weights=tmp_path))
     with pytest.raises(UserError, match="no published discriminator: give --no-joint-guidance"):
-        prepare(Request("rain"), pair)
+        prepared_of(pair, "rain")
     with pytest.raises(UserError, match="audioldm2-zeroscope lacks files"):
-        prepare(Request("rain", joint_scale=AV(0.0, 0.0)), pair)
+        prepared_of(pair, "rain", no_joint_guidance=True)
 
 
 def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in ("audioldm-animatediff", "auffusion-videocrafter2", "mmdiffusion-aist"):
         chosen = preset(name)
-        assert not any(chosen.present(BuildOptions(tmp_path)))
+        assert not any(chosen.present(SystemConfig(weights=tmp_path)))
         with pytest.raises(UserError) as error:
-            prepare(Request(None), chosen.pair(BuildOptions(tmp_path)))
+            prepared_of(chosen.pair(SystemConfig(weights=tmp_path)), no_prompt=True)
         said = str(error.value)
         # a line for each, with what fetches it
         assert len(said.splitlines()) == len(chosen.components)
@@ -307,16 +317,16 @@ def test_every_missing_file_is_named_with_folder_and_source(tmp_path, monkeypatc
 
 
 def test_present_files_are_seen(tiny_weights):
-    assert all(TINY.present(BuildOptions(tiny_weights)))
-    assert all(JOINT.present(BuildOptions(tiny_weights)))
+    assert all(TINY.present(SystemConfig(weights=tiny_weights)))
+    assert all(JOINT.present(SystemConfig(weights=tiny_weights)))
 
 
 @pytest.fixture
 def run(tiny_weights, tmp_path, monkeypatch, capsys):
     """The command in an empty folder, with tiny presets beside the others."""
     monkeypatch.chdir(tmp_path)
-    for one in (TINY, JOINT):
-        monkeypatch.setitem(PRESETS, one.name, one)
+    for name, one in (("TINY", TINY), ("JOINT", JOINT)):
+        monkeypatch.setitem(PRESETS, one.name, f"test_presets_tiny:{name}")
 
     def run(*arguments):
         words = ["mmdisco", *arguments, "--weights", tiny_weights]
@@ -336,10 +346,9 @@ def test_command_generates_and_its_record_repeats_the_clip(run, tmp_path):
     assert (status, err) == (0, "")
     assert out == [f"rain-{i}.{end}" for i in (0, 1) for end in ("mp4", "wav", "png", "json")]
     record = json.loads((tmp_path / "rain-1.json").read_text())
-    told = ("preset", "as_released", "seed", "negative_prompt", "steps", "scheduler")
-    assert [record[key] for key in told] == ["tiny", True, 4, "noise", 2, "ddpm"]
-    assert record["guidance_scale"] == {"audio": 2.0, "video": 7.5}
-    assert record["options"]["seconds"] == "1/8"
+    told = ("preset", "as_released", "seed", "sample", "negative_prompt", "steps", "frames")
+    assert [record[key] for key in told] == ["tiny", True, 3, 1, "noise", 2, 1]
+    assert (record["cfg_scale_audio"], record["cfg_scale_video"]) == (2.0, 7.5)
     status, _, err = run("generate", "--from-metadata", "rain-1.json", "--wav")
     assert (status, err) == (0, "")
     for end in ("mp4", "wav"):
@@ -353,9 +362,11 @@ def test_guidance_that_is_asked_for_less_often_is_recorded_and_repeated(run, tmp
     assert run("generate", "rain", *options)[0] == 0
     assert run("generate", "rain", *options, *often, "--out", "less.mp4")[0] == 0
     record = json.loads((tmp_path / "less.json").read_text())
-    assert (record["guidance_every"], record["joint_levels"]) == (2, [-3.0, None])
+    assert (record["joint_every"], record["joint_min_logsnr"]) == (2, -3.0)
+    assert "joint_max_logsnr" not in record
     usual = json.loads((tmp_path / "rain.json").read_text())
-    assert (usual["guidance_every"], usual["joint_levels"]) == (1, [None, None])
+    assert usual["joint_every"] == 1
+    assert "joint_min_logsnr" not in usual
     assert (tmp_path / "rain.mp4").read_bytes() != (tmp_path / "less.mp4").read_bytes()
     assert run("generate", "--from-metadata", "less.json", "--out", "again.mp4")[0] == 0
     assert (tmp_path / "less.mp4").read_bytes() == (tmp_path / "again.mp4").read_bytes()
@@ -383,24 +394,30 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["--preset", "tiny"], "the prompt is empty"),
         (["rain", "--preset", "tiny", "--size", "big"], "give HEIGHTxWIDTH"),
         (["rain", "--preset", "tiny", "--size", "16x23"], "takes multiples of 2"),
-        (["rain", "--preset", "tiny", "--seconds", "nan"], "nan seconds"),
+        (["rain", "--preset", "tiny", "--seconds", "nan"], "seconds nan: give a finite number"),
         (["rain", "--preset", "tiny", "--seconds", "0.3"], "seconds: AnimateDiff makes whole"),
         (["rain", "--preset", "tiny", "--seconds", "1", "--frames", "8"], "leave one out"),
         (["rain", "--preset", "tiny", "--frames", "64"], "AnimateDiff makes 12 at most"),
-        (["rain", "--preset", "tiny", "--dtype", "int8"], "unknown type 'int8'"),
+        (
+            ["rain", "--preset", "tiny", "--dtype", "int8"],
+            "unknown dtype 'int8': choose one of float32",
+        ),
         (["rain", "--preset", "tiny", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["rain", "--preset", "tiny", "--as-released", "--scheduler", "ddim"], "its own scheduler"),
         (["rain", "--as-released"], "embedded has no release"),
         (
             ["rain", "--preset", "tiny", "--as-released", "--joint-every", "2"],
-            "asks at every evaluation",
+            "evaluates the discriminator at every step",
         ),
-        (["rain", "--preset", "tiny", "--joint-every", "0"], "ask for at least 1"),
+        (["rain", "--preset", "tiny", "--joint-every", "0"], "joint every 0: give 1 to 1000"),
         (
             ["rain", "--preset", "tiny", "--joint-min-logsnr", "2", "--joint-max-logsnr", "1"],
             "from ln(α²/σ²) = 2 to 1: give the lower first",
         ),
-        (["rain", "--preset", "tiny", "--joint-max-logsnr", "nan"], "leave it out instead"),
+        (
+            ["rain", "--preset", "tiny", "--joint-max-logsnr", "nan"],
+            "give a finite number, or leave it out",
+        ),
         (["rain", "--preset", "tiny", "--no-joint-guidance", "--joint-every", "2"], "without use"),
         (["rain", "--preset", "tiny-joint"], "reads no prompts"),
         (["--prompts", "missing.csv"], "missing.csv is not there"),
@@ -408,7 +425,7 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["--prompts", "broken.jsonl"], "line 2, is not JSON"),
         (["--prompts", "nameless.jsonl"], "line 1, has no prompt"),
         (["--prompts", "strange.csv"], "has 'colour': known are prompt"),
-        (["--prompts", "seed.csv"], "the seed 'one' is no whole number"),
+        (["--prompts", "seed.csv"], "line 2: seed 'one' is no whole number"),
         (["--prompts", "empty.csv"], "holds no prompts"),
         (["a b", "a-b", "a-b-1"], "two clips would be named a-b-1.mp4"),
         (["rain", "--from-metadata", "r.json"], "--from-metadata makes a clip again"),
@@ -452,8 +469,18 @@ def test_presets_are_listed(run):
 
 
 def test_the_embedded_pair_loads_no_other_models_code():
-    shown = "import sys, mmdisco.generation.presets.registry; print(*sys.modules, sep='\\n')"
-    run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
-    others = ("mmdisco.discriminators.official.", "mmdisco.adapters.mmdiffusion.")
+    script = """
+import sys
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.presets.registry import system_of
+system = system_of(SystemConfig())
+assert "torch" not in sys.modules
+system.model(), system.discriminator()
+print(*sys.modules, sep="\\n")
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "mmdisco.discriminators.two_tower" in run.stdout
-    assert not [name for name in run.stdout.split() if name.startswith(others)]
+    own = [name for name in run.stdout.split() if name.startswith("mmdisco.")]
+    adapters = {name.split(".")[2] for name in own if name.startswith("mmdisco.adapters.")}
+    assert adapters == {"miniature"}
+    assert not [name for name in own if ".official" in name or ".text_pairs" in name]

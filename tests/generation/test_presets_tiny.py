@@ -34,7 +34,7 @@ from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
 from mmdisco.generation.presets.text_pairs import TextPreset
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import write_json, write_tensors
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 
 
 def config(audio, video):

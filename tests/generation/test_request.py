@@ -1,3 +1,6 @@
+import inspect
+import json
+import re
 import shutil
 import warnings
 from collections import deque
@@ -11,13 +14,15 @@ import torch
 from closeness import assert_close, is_close
 
 from mmdisco import generate
-from mmdisco.adapters.miniature.model import read_given_audio, read_given_video
-from mmdisco.core.av import AV
+from mmdisco.adapters.miniature.spec import FORM
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import Request, prepare, resolve
+from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.generate import prepare, sampler_config
 from mmdisco.generation.presets.miniature import folder_of
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.resolve import check, resolve
 from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.conditioning_clip import read_conditioning_audio, read_conditioning_video
 from mmdisco.media.read import CEILING, read_audio, read_video
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video
@@ -86,10 +91,10 @@ def test_a_sample_of_a_batch_is_the_clip_of_its_own_seed(tiny_pair):
         {"prompt": "a small blue bell"},
         {"steps": 9},
         {"scheduler": "dpm++2m"},
-        {"joint_scale": AV(2.0, 1.0)},
-        {"joint_scale": AV(1.0, 2.0)},
-        {"guidance_scale": AV(3.0, 1.5)},
-        {"guidance_scale": AV(1.5, 3.0)},
+        {"joint_scale_audio": 2.0},
+        {"joint_scale_video": 2.0},
+        {"cfg_scale_audio": 3.0},
+        {"cfg_scale_video": 3.0},
     ],
     ids=str,
 )
@@ -98,35 +103,73 @@ def test_every_setting_changes_the_clip(change, clip, tiny_pair):
     assert not same(clip, other, rtol=1e-2)
 
 
+def resolved(system, prompt=PROMPT, **options):
+    return resolve(GenerateConfig(prompt=prompt, **options), system)
+
+
+def prepared_of(weights, **options):
+    pair = MiniatureSystem(weights)
+    return prepare(resolved(pair, **options), pair)
+
+
+def scales(config):
+    return config.joint_scale_audio, config.joint_scale_video
+
+
 def test_whole_numbers_are_scales_too(tiny_pair):
-    sampling = resolve(Request(PROMPT, joint_scale=AV(2, 0)), MiniatureSystem(tiny_pair).sampling())
-    assert sampling.joint_scale == AV(2.0, 0.0)
-    assert isinstance(sampling.joint_scale.audio, float)
+    wish = resolved(MiniatureSystem(tiny_pair), joint_scale_audio=2, joint_scale_video=0)
+    assert scales(wish) == (2.0, 0.0)
+    assert isinstance(wish.joint_scale_audio, float)
 
 
 def test_what_a_request_leaves_open_is_the_best_of_the_pair_for_its_task(tiny_pair):
-    own = MiniatureSystem(tiny_pair).sampling()
-    file = Path("file")
-    assert resolve(Request(PROMPT), own) == own
-    assert resolve(Request(video=file), own).joint_scale == AV(own.video_to_audio, 0.0)
-    assert resolve(Request(audio=file), own).joint_scale == AV(0.0, own.audio_to_video)
-    wished = Request(video=file, joint_scale=AV(3.0, 3.0), steps=5, scheduler="euler")
-    assert resolve(wished, own).joint_scale == AV(3.0, 0.0)
-    assert (resolve(wished, own).steps, resolve(wished, own).solver) == (5, "euler")
+    pair, file = MiniatureSystem(tiny_pair), Path("file")
+    own = pair.sampling()
+    usual = resolved(pair)
+    settings = sampler_config(usual, pair)
+    assert settings == replace(own.settings, solvers=settings.solvers)
+    assert (usual.steps, usual.scheduler, usual.joint_every) == (own.steps, own.solver, 1)
+    assert scales(resolved(pair, video=file)) == (own.video_to_audio, None)
+    assert scales(resolved(pair, audio=file)) == (None, own.audio_to_video)
+    wished = resolved(pair, video=file, joint_scale=3.0, steps=5, scheduler="euler")
+    assert scales(wished) == (3.0, None)
+    assert (wished.steps, wished.scheduler) == (5, "euler")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"no_joint_guidance": True, "samples": 2},
+        {"prompt": None, "video": "v.mp4", "start": 0.5, "joint_scale": 2},
+        {"prompt": None, "no_prompt": True},
+        {"negative_prompt": "lamp", "batch_cfg": True, "cfg_scale_video": 1, "joint_every": 3},
+        {"joint_min_logsnr": -3, "seconds": "8/5", "size": "64x64", "fps": 29.97},
+    ],
+    ids=str,
+)
+def test_a_resolved_request_is_its_own_record_and_resolved_already(options, tiny_pair):
+    pair = MiniatureSystem(tiny_pair)
+    once = resolved(pair, **options)
+    assert resolve(once, pair) == once
+    record = json.loads(json.dumps(once.to_record()))
+    assert GenerateConfig(**record) == once.replaced(
+        **{k: record[k] for k in record if k == "video"}
+    )
 
 
 def test_sound_is_made_for_the_picture_as_it_was_given(film, tiny_pair):
     (made,) = generate(video=film, weights=tiny_pair)
     np.testing.assert_array_equal(made.video.frames, read_video(film).frames)
     assert made.audio.seconds == Fraction(8, 5)
-    (bases,) = generate(video=film, joint_scale=AV(0.0, 0.0), weights=tiny_pair)
+    (bases,) = generate(video=film, joint_scale=0, weights=tiny_pair)
     assert not is_close(made.audio.waveform, bases.audio.waveform, 1e-2, scale=1)
 
 
 def test_picture_is_made_for_the_sound_as_it_was_given(film, tiny_pair):
     (made,) = generate(audio=film, weights=tiny_pair)
     np.testing.assert_array_equal(made.audio.waveform, read_audio(film).waveform[:25_600])
-    (bases,) = generate(audio=str(film), joint_scale=AV(0.0, 0.0), weights=tiny_pair)
+    (bases,) = generate(audio=str(film), joint_scale=0, weights=tiny_pair)
     assert not is_close(made.video.frames, bases.video.frames, 1e-2, scale=1)
 
 
@@ -139,13 +182,13 @@ def test_prompt_counts_beside_a_given_file_and_may_be_left_out(film, tiny_pair):
 def test_longer_files_are_cut_and_shorter_ones_filled(tmp_path):
     for frames, fps in ((40, Fraction(20)), (10, Fraction(20))):
         write_video(tmp_path / "v.mp4", grey(frames, fps))
-        seen, shown = read_given_video(tmp_path / "v.mp4")
+        seen, shown = read_conditioning_video(tmp_path / "v.mp4", FORM)
         assert (seen.frames.shape, seen.fps) == ((16, 64, 64, 3), 10)
         assert (shown.frames.shape, shown.fps) == ((32, 48, 80, 3), 20)
     np.testing.assert_array_equal(shown.frames[9], shown.frames[31])
     for seconds in (3.0, 0.5):
         write_audio(tmp_path / "a.wav", tone(seconds, 44_100))
-        heard, played = read_given_audio(tmp_path / "a.wav")
+        heard, played = read_conditioning_audio(tmp_path / "a.wav", FORM)
         assert (len(heard.waveform), heard.sample_rate) == (25_600, 16_000)
         assert (len(played.waveform), played.sample_rate) == (70_560, 44_100)
     assert np.abs(played.waveform[22_050:]).max() == 0
@@ -154,23 +197,22 @@ def test_longer_files_are_cut_and_shorter_ones_filled(tmp_path):
 
 def test_slow_pictures_end_with_the_sound(tmp_path):
     write_video(tmp_path / "v.mp4", grey(2, Fraction(1)))
-    _, shown = read_given_video(tmp_path / "v.mp4")
+    _, shown = read_conditioning_video(tmp_path / "v.mp4", FORM)
     assert shown.seconds == Fraction(8, 5)
     assert shown.frames[0].mean() < 0.3
     assert shown.frames[-1].mean() > 0.7
 
 
-def test_large_and_fast_pictures_are_scaled_down_and_thinned_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmdisco.adapters.miniature.model.MOST_PIXELS", 24 * 40)
+def test_large_and_fast_pictures_are_scaled_down_and_thinned_out(tmp_path):
     write_video(tmp_path / "v.mp4", grey(192, Fraction(120), height=48, width=80))
-    _, shown = read_given_video(tmp_path / "v.mp4")
+    _, shown = read_conditioning_video(tmp_path / "v.mp4", FORM, 24 * 40)
     assert shown.frames.shape == (96, 24, 40, 3)
     assert (shown.fps, shown.seconds) == (60, Fraction(8, 5))
 
 
 def test_sound_of_a_rate_that_no_clip_can_have_is_resampled(tmp_path):
     write_audio(tmp_path / "a.wav", tone(1.6, 192_000))
-    heard, played = read_given_audio(tmp_path / "a.wav")
+    heard, played = read_conditioning_audio(tmp_path / "a.wav", FORM)
     assert (heard.sample_rate, played.sample_rate) == (16_000, 48_000)
     write_clip(tmp_path / "c.mp4", AudioVideo(played, grey(16, Fraction(10))))
 
@@ -181,7 +223,8 @@ def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
     assert same(clip, odd)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert prepare(Request(PROMPT), MiniatureSystem(tiny_pair)).warnings == []
+        pair = MiniatureSystem(tiny_pair)
+        assert check(resolved(pair), pair) == []
 
 
 @pytest.mark.parametrize(
@@ -190,34 +233,60 @@ def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
         ({}, "the prompt is empty: describe"),
         ({"prompt": "  "}, "the prompt is empty: describe"),
         ({"prompt": "\udcff ball"}, "no text"),
-        ({"prompt": PROMPT, "seed": -1}, "seed -1: give 0 or more"),
-        ({"prompt": PROMPT, "samples": 0}, "0 samples: ask for at least 1"),
-        ({"prompt": PROMPT, "samples": 10**6}, "1000000 samples: ask for at most"),
-        ({"prompt": PROMPT, "steps": 0}, "0 steps: ask for at least 1"),
-        ({"prompt": PROMPT, "steps": 10**9}, "steps: ask for at most 1000"),
-        ({"prompt": PROMPT, "joint_scale": AV(float("nan"), 1.0)}, "joint scale nan and 1.0"),
-        ({"prompt": PROMPT, "guidance_scale": AV(1.0, float("inf"))}, "guidance scale 1.0 and inf"),
+        ({"prompt": PROMPT, "seed": -1}, "seed -1: give 0 to"),
+        ({"prompt": PROMPT, "samples": 0}, "samples 0: give 1 to 256"),
+        ({"prompt": PROMPT, "samples": 10**6}, "samples 1000000: give 1 to 256"),
+        ({"prompt": PROMPT, "steps": 0}, "steps 0: give 1 to 1000"),
+        ({"prompt": PROMPT, "steps": 10**9}, "steps 1000000000: give 1 to 1000"),
+        ({"prompt": PROMPT, "steps": "many"}, "steps 'many' is no whole number"),
+        (
+            {"prompt": PROMPT, "joint_scale_audio": float("nan")},
+            "joint scale audio nan: give a fin",
+        ),
+        ({"prompt": PROMPT, "cfg_scale": float("inf")}, "cfg scale inf: give a finite number"),
+        ({"prompt": PROMPT, "guidance_scal": 2}, "unknown option 'guidance_scal'"),
+        ({"prompt": PROMPT, "step": 2}, "unknown option 'step'; did you mean steps?"),
+        ({"prompt": PROMPT, "preset": "huge"}, "unknown preset 'huge': choose one of embedded"),
+        ({"prompt": PROMPT, "cfg_scale": 1, "batch_cfg": True}, "no effect at CFG scale 1"),
+        ({"prompt": PROMPT, "start": 1}, "a start has no effect"),
+        ({"prompt": PROMPT, "video": "v", "audio_track": 2}, "no sound is given"),
+        ({"video": "missing.mp4"}, "cannot read missing.mp4: no such file"),
         ({"video": Path("v"), "audio": Path("a")}, "a video and a sound are given"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_request_out_of_range_is_refused(wrong, said):
-    with pytest.raises(UserError, match=said):
-        Request(**wrong)
+def test_request_out_of_range_is_refused(wrong, said, tiny_pair):
+    with pytest.raises(UserError, match=re.escape(said)):
+        generate(**wrong, weights=tiny_pair)
 
 
 def test_prompt_that_means_nothing_is_refused(tiny_pair):
     with pytest.raises(UserError, match="no word of 'xyzzy' is known"):
-        prepare(Request("xyzzy"), MiniatureSystem(tiny_pair))
+        generate("xyzzy", weights=tiny_pair)
 
 
 def test_unknown_scheduler_is_refused(tiny_pair):
     with pytest.raises(UserError, match="unknown solver 'heun': choose one of ddim"):
-        prepare(Request(PROMPT, scheduler="heun"), MiniatureSystem(tiny_pair))
+        generate(PROMPT, scheduler="heun", weights=tiny_pair)
+
+
+def test_python_call_takes_the_options_of_the_command_and_explains_them():
+    parameters = inspect.signature(generate).parameters
+    assert next(iter(parameters)) == "prompt"
+    assert parameters.keys() == GenerateConfig.model_fields.keys()
+    for name, field in GenerateConfig.model_fields.items():
+        assert f"    {name}: {' '.join(field.description.split())}" in generate.__doc__
+
+
+def test_start_and_track_of_a_given_sound_are_options_of_python_too(tmp_path, tiny_pair):
+    ramp = np.arange(4 * 16_000, dtype=np.float32) / 64_000
+    write_audio(tmp_path / "a.wav", Audio(ramp, 16_000))
+    (made,) = generate(audio=tmp_path / "a.wav", start=1.5, audio_track=1, weights=tiny_pair)
+    np.testing.assert_allclose(made.audio.waveform, ramp[24_000:49_600], atol=2**-15)
 
 
 def test_numbers_that_ran_away_are_refused(tiny_pair):
-    prepared = prepare(Request(PROMPT), MiniatureSystem(tiny_pair))
+    prepared = prepared_of(tiny_pair)
     shapes = prepared.generation.model.latent_shapes(prepared.generation.seconds)
     lost = shapes.map(lambda shape: torch.full((1, *shape), float("nan")))
     with pytest.raises(UserError, match="ask for more steps or smaller scales"):
@@ -232,7 +301,7 @@ def test_folder_without_a_pair_is_refused(tmp_path, tiny_pair):
         folder_of(tmp_path)
     shutil.copy(tiny_pair / "config.json", tmp_path)
     with pytest.raises(UserError, match="is not there"):
-        prepare(Request(PROMPT), folder_of(tmp_path))
+        generate(PROMPT, weights=tmp_path)
 
 
 def test_damaged_weights_are_refused_by_the_checksum(tmp_path, tiny_pair):
@@ -245,7 +314,7 @@ def test_damaged_weights_are_refused_by_the_checksum(tmp_path, tiny_pair):
 
 
 def test_loud_sound_is_brought_down(tiny_pair):
-    prepared = prepare(Request(PROMPT, steps=2), MiniatureSystem(tiny_pair))
+    prepared = prepared_of(tiny_pair, steps=2)
     z = deque(prepared.run(), maxlen=1).pop()
     (clip,) = prepared.clips(replace(z, audio=z.audio * 40))
     assert_close(np.abs(clip.audio.waveform).max(), CEILING)
@@ -253,7 +322,7 @@ def test_loud_sound_is_brought_down(tiny_pair):
 
 @pytest.mark.parametrize("side", ["audio", "video"])
 def test_decoder_that_leaves_the_range_of_numbers_ends_the_run_in_one_line(side, tiny_pair):
-    prepared = prepare(Request("a red ball", steps=2), MiniatureSystem(tiny_pair))
+    prepared = prepared_of(tiny_pair, steps=2)
     z = deque(prepared.run(), maxlen=1).pop()
     wild = replace(z, **{side: torch.full_like(getattr(z, side), 3e38)})
     assert wild.audio.isfinite().all()

@@ -42,7 +42,8 @@ from mmdisco.core.rng import NoiseSource
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
-from mmdisco.generation.generate import Request, prepare
+from mmdisco.generation.config import GenerateConfig, SystemConfig
+from mmdisco.generation.generate import prepare
 from mmdisco.generation.presets.base_models import BaseModelSpec
 from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
@@ -51,11 +52,10 @@ from mmdisco.generation.presets.official_release import (
     ReleasedTime,
     TrailingSpacing,
 )
-from mmdisco.generation.presets.options import BuildOptions
-from mmdisco.generation.presets.registry import videocrafter2_as_released
-from mmdisco.generation.presets.text_pairs import TextPreset
+from mmdisco.generation.presets.text_pairs import TextPreset, videocrafter2_as_released
+from mmdisco.generation.resolve import resolve
 from mmdisco.generation.system import SamplingDefaults
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 
 PROMPT = "what was recorded"
 
@@ -200,7 +200,9 @@ class Run(Recording):
             clips=ClipSpec(Fraction(1, 2), Fraction(8), (16, 16), 16_000),
             gigabytes=0.0,
         )
-        return replace(preset.as_released(), method=self.method()).pair(BuildOptions(folder))
+        return replace(preset.as_released(), method=self.method()).pair(
+            SystemConfig(weights=folder)
+        )
 
     def method(self):
         """The released one, at the timesteps and with the clipping of the record."""
@@ -213,12 +215,12 @@ class Run(Recording):
         return JointInsideCFG(grids[config.get("timestep_spacing", "leading")], clips)
 
     def request(self):
-        joint = self.record.get("joint", True)
-        return Request(
-            PROMPT,
+        return GenerateConfig(
+            prompt=PROMPT,
+            as_released=True,
             samples=len(self.tensors["init.audio"]),
-            resamples=self.record["joint_num_steps"] - 1,
-            joint_scale=None if joint else AV(0.0, 0.0),
+            resample=self.record["joint_num_steps"] - 1,
+            no_joint_guidance=not self.record.get("joint", True),
         )
 
 
@@ -255,7 +257,8 @@ def near(one, other, share=1e-3):
 def test_a_pair_as_released_runs_as_recorded(name, tmp_path, monkeypatch):
     run = Run(name)
     stream_of(run, monkeypatch)
-    prepared = prepare(run.request(), run.pair(tmp_path))
+    pair = run.pair(tmp_path)
+    prepared = prepare(resolve(run.request(), pair), pair)
     z = deque(prepared.run(), maxlen=1).pop()
     near(z.audio, run.own("final.audio_latent"))
     near(z.video, run.own("final.video_latent"))
@@ -309,9 +312,13 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
     # the windows of this recording are not shifted
     monkeypatch.setattr(SeededShifts, "draw", lambda _, t, *__: [0] * len(t))
     scales = [float(record[f"joint_scale_{one}"]) for one in ("audio", "video")]
-    scale = AV(*scales) if guided else AV(0.0, 0.0)
-    request = Request(None, samples=len(start.audio), joint_scale=scale)
-    prepared = prepare(request, preset.as_released().pair(BuildOptions(tmp_path)))
+    request = GenerateConfig(samples=len(start.audio), no_joint_guidance=True)
+    if guided:
+        request = GenerateConfig(
+            samples=len(start.audio), joint_scale_audio=scales[0], joint_scale_video=scales[1]
+        )
+    pair = preset.as_released().pair(SystemConfig(weights=tmp_path))
+    prepared = prepare(resolve(request, pair), pair)
     z = deque(prepared.run(), maxlen=1).pop()
     prefix = "" if guided else "unguided."
     sounds = tensors[f"{prefix}output.audio"]

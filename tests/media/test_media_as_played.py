@@ -12,7 +12,7 @@ from av.stream import Disposition
 from closeness import SHADE, assert_close
 
 from mmdisco.errors import UserError
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.read import ReadSpec, frame_rate, read_audio, read_clip, read_video, tracks
 from mmdisco.media.windows import read_clips

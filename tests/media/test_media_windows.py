@@ -6,8 +6,7 @@ import pytest
 from closeness import SAMPLE, SHADE, assert_close
 from filmmaking import film, level, noise, ramp, silence
 
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import AudioVideo, ClipSpec
 from mmdisco.media.geometry import upright
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.read import read_audio

@@ -34,6 +34,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.command import read_diagnostics
 from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
+from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.metadata import read_record
 from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.io.files import read_object, sha256, write_json, write_tensors
@@ -61,38 +62,30 @@ SMALL = JointConfig(
 )
 RECORD = {
     "made_by": "mmdisco generate",
-    "versions": {"torch": "2"},
-    "threads": 1,
-    "preset": "embedded",
-    "as_released": False,
-    "options": {
-        "seconds": "8/5",
-        "size": [64, 64],
-        "fps": "10",
-        "dtype": "float32",
-        "device": "cpu",
-        "offload": False,
-        "vae_slicing": False,
-        "vae_tiling": False,
-    },
-    "discriminator": None,
-    "prompt": "a red ball",
-    "negative_prompt": "",
-    "batched_prompts": False,
-    "seed": 3,
+    **GenerateConfig(
+        prompt="a red ball",
+        seed=3,
+        seconds=1.6,
+        size=(64, 64),
+        fps=10,
+        steps=4,
+        scheduler="ddim",
+        cfg_scale_audio=1.5,
+        cfg_scale_video=1.5,
+        joint_scale_audio=1.0,
+        joint_scale_video=1.0,
+        joint_every=1,
+        joint_min_logsnr=-3.0,
+    ).to_record(),
     "sample": 0,
-    "samples": 1,
-    "task": "joint",
-    "given": None,
-    "steps": 4,
-    "scheduler": "ddim",
-    "guidance_scale": {"audio": 1.5, "video": 1.5},
-    "joint_scale": {"audio": 1.0, "video": 1.0},
-    "joint_levels": [None, None],
-    "guidance_every": 1,
-    "resamples": 0,
-    "weights": {"sound": "0"},
-    "seconds": 1.0,
+    "environment": {
+        "versions": {"torch": "2"},
+        "threads": 1,
+        "machine": "",
+        "weights": {"sound": "0"},
+        "given": None,
+    },
+    "took_seconds": 1.0,
 }
 FORM = {
     "name": "x",

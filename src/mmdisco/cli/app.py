@@ -1,23 +1,11 @@
 """The ``mmdisco`` command: its sub-commands, and one line for every mistake."""
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from mmdisco.cli.ablate import ablate
-from mmdisco.cli.bench import bench
-from mmdisco.cli.diagnose import diagnose
-from mmdisco.cli.evaluate import evaluate
-from mmdisco.cli.evaluate_embedded import evaluate_embedded
-from mmdisco.cli.fakes import sample_fakes
-from mmdisco.cli.generate import generate
-from mmdisco.cli.inspect import inspect
-from mmdisco.cli.prepare import prepare
-from mmdisco.cli.presets import presets
-from mmdisco.cli.toy import toy
-from mmdisco.cli.train import train
+from mmdisco.cli.lazy_group import LazyGroup
 from mmdisco.errors import UserError
 
 EXAMPLES = (
@@ -29,24 +17,13 @@ EXAMPLES = (
 )
 app = typer.Typer(
     name="mmdisco",
+    cls=LazyGroup,
     help="Make two frozen diffusion models, one of sound and one of video, play together.",
     # a blank line between them, or the help joins them
     epilog="\n\n".join(("Examples:", *EXAMPLES)),
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(generate)
-app.command()(presets)
-app.command()(prepare)
-app.command()(sample_fakes)
-app.command()(train)
-app.command()(diagnose)
-app.command()(inspect)
-app.command()(evaluate)
-app.command()(evaluate_embedded)
-app.command()(ablate)
-app.command()(toy)
-app.command()(bench)
 
 
 @app.callback(invoke_without_command=True)
@@ -55,6 +32,8 @@ def root(
 ) -> None:
     """Make two frozen diffusion models, one of sound and one of video, play together."""
     if show_version:
+        from importlib.metadata import version
+
         typer.echo(version("mmdisco"))
         raise typer.Exit
 

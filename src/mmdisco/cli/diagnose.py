@@ -96,7 +96,7 @@ def execute(args: DiagnoseArgs) -> Iterator[str]:
 def _build(
     args: DiagnoseArgs, watch: Callable[[], None]
 ) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
-    from mmdisco.adapters.miniature.model import PACKAGED
+    from mmdisco.adapters.miniature.spec import PACKAGED
     from mmdisco.experiments.miniature.held_out import examiner_of, fitting
     from mmdisco.generation.presets.miniature_system import MiniatureSystem
     from mmdisco.training.diagnostics.held_out import HeldOutClips

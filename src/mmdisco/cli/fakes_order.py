@@ -1,6 +1,5 @@
 """What ``mmdisco sample-fakes`` does with its arguments."""
 
-import math
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -8,12 +7,12 @@ from pathlib import Path
 
 from mmdisco.cli.progress import progress
 from mmdisco.core.av import AV
-from mmdisco.core.schedulers import solver
+from mmdisco.core.scheduler_names import expect_scheduler
 from mmdisco.data.fake_pairs import FakePairs
 from mmdisco.data.prepared import PreparedClips
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import MOST_STEPS
-from mmdisco.generation.presets.registry import preset
+from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import SamplingDefaults
 
 
@@ -48,8 +47,8 @@ class FakesArgs:
                 "--preset out, or prepare the clips for it"
             )
         if self.device is not None:
-            clips = replace(clips, options=replace(clips.options, device=self.device))
-        pair = preset(clips.preset).pair(clips.options)
+            clips = replace(clips, options=clips.options.replaced(device=self.device))
+        pair = system_of(clips.options)
         said = pair.prompted and any(any(texts) for texts in clips.captions.values())
         if self.guidance_scale is not None and not said:
             raise UserError("--cfg-scale has no effect without captions: leave it out")
@@ -65,17 +64,16 @@ class FakesArgs:
         )
 
     def _sampling(self, usual: SamplingDefaults) -> SamplingDefaults:
-        steps = usual.steps if self.steps is None else self.steps
-        if not 1 <= steps <= MOST_STEPS:
-            raise UserError(f"{steps} steps: ask for 1 to {MOST_STEPS}")
-        name = self.solver or usual.solver
-        solver(name)
+        # the bounds are those of a clip's own options
+        asked = GenerateConfig(
+            steps=self.steps, scheduler=self.solver, cfg_scale=self.guidance_scale
+        )
+        name = asked.scheduler or usual.solver
+        expect_scheduler(name)
         scale = usual.guidance_scale
-        if self.guidance_scale is not None:
-            if not math.isfinite(self.guidance_scale):
-                raise UserError(f"guidance scale {self.guidance_scale}: give a finite number")
-            scale = AV(self.guidance_scale, self.guidance_scale)
-        return replace(usual, steps=steps, solver=name, guidance_scale=scale)
+        if asked.cfg_scale is not None:
+            scale = AV(asked.cfg_scale, asked.cfg_scale)
+        return replace(usual, steps=asked.steps or usual.steps, solver=name, guidance_scale=scale)
 
     @property
     def share(self) -> tuple[int, int]:

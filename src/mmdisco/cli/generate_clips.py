@@ -1,33 +1,37 @@
 """What ``mmdisco generate`` does with its arguments."""
 
-import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from textwrap import shorten
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mmdisco.cli.generate_given import Given
-from mmdisco.cli.generate_order import (
-    GenerateArgs,
+from mmdisco.cli.generate_plan import (
     GenerationJob,
     GenerationPlan,
     OutputPaths,
     Refusal,
-    plan,
+    raise_all,
+    say,
 )
 from mmdisco.cli.progress import progress
 from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
-from mmdisco.generation.generate import PreparedGeneration, Request, prepare
-from mmdisco.generation.metadata import Environment, to_metadata
+from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.generate import PreparedGeneration, prepare
+from mmdisco.generation.metadata import ClipMetadata, Environment
 from mmdisco.generation.presets.registry import DEFAULT
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo, Video
 from mmdisco.media.plots import draw_clips
 from mmdisco.media.write import write_audio, write_clip
+
+if TYPE_CHECKING:
+    from mmdisco.media.copying import Picture, Sound
 
 SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
 DRAWN_SIDE: Final = 64
@@ -35,83 +39,123 @@ LONGEST_TITLE: Final = 100
 ANEW_ALL: Final = "the same command makes all of them again"
 
 
-def execute(order: GenerateArgs, run: Run) -> Iterator[Path]:
+@dataclass(frozen=True)
+class Given:
+    """The given side of the clips of one config.
+
+    Attributes:
+        picture: That of the given video, if it can be copied.
+        sound: That of the given sound.
+        magnified: Whether small pictures are: those that are made, not one that is given.
+        used: How much of the file is used and what becomes of it, in a line; "" without a file.
+    """
+
+    picture: "Picture | None" = None
+    sound: "Sound | None" = None
+    magnified: bool = True
+    used: str = ""
+
+    @staticmethod
+    def of(config: GenerateConfig, seconds: Fraction, suffix: str) -> "Given":
+        """Return what the clips of a request take over.
+
+        Args:
+            config: Request, with or without a given file.
+            seconds: Length of the clips.
+            suffix: Ending of their names.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        if config.given is None:
+            return Given()
+        from mmdisco.media.conditioning_clip import share
+        from mmdisco.media.copying import Picture, Sound
+
+        start = config.start
+        if config.video is not None:
+            picture = Picture(config.video, start, seconds)
+            copied = picture.can_be_copied
+            way = f"the picture {'copied' if copied else 'encoded anew'}"
+            used = f"{share(config.video, start, seconds)}, {way}"
+            return Given(picture if copied else None, None, magnified=False, used=used)
+        sound = Sound(config.given, start, seconds, config.audio_track)
+        used = f"{share(config.given, start, seconds)}, {sound.way(suffix)}"
+        return Given(sound=sound, used=used)
+
+
+def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
     """Make the clips and all that goes with them.
 
     Args:
-        order: What to make.
-        run: Told where it writes, and how much of it is there.
+        plan: Clips to make.
+        run: Run that is told where files are written, and how much of them is there.
 
     Yields:
         The path of every file, once it is there.
     """
     begin = time.monotonic()
-    checked = plan(order)
-    clips = [one.clip for job in checked.jobs for one in job.outputs.values()]
-    # with a name given, all are named after it
-    run.write(*([order.out] if order.out is not None else []), *clips)
+    clips = [one.clip for job in plan.jobs for one in job.outputs.values()]
+    run.write(*clips, names=plan.locks)
     whole = 0
-    if checked.choice.preset != DEFAULT:
-        _hush_libraries()
     # all before the first is sampled: what is wrong with the last one is said at once
-    batches, refused = _prepared(checked)
-    device = checked.choice.options.torch_device()
-    around = [Environment.of(job.request, checked.pair, device) for job, _ in batches]
-    changes = checked.record.changes(around[0]) if checked.record else None
-    given = [Given.of(job.request, checked.pair.form.seconds, job.suffix) for job, _ in batches]
+    batches, refused = _prepared(plan)
+    around = [Environment.of(job.config, plan.system) for job, _ in batches]
+    changes = plan.record.changes(around[0]) if plan.record else None
+    given = [Given.of(job.config, plan.system.form.seconds, job.suffix) for job, _ in batches]
     for line in filter(None, dict.fromkeys((changes, *(one.used for one in given)))):
-        _say(line)
-    for job, prepared in batches:
-        for line in prepared.warnings:
-            _say(line if len(checked.jobs) == 1 else f"{job.name}: {line}")
-    for (job, prepared), surroundings, taken in zip(batches, around, given, strict=True):
+        say(line)
+    alone = len(plan.jobs) + len(plan.refused) == 1
+    for job, _ in batches:
+        for line in job.notices:
+            say(line if len(plan.jobs) == 1 else f"{job.name}: {line}")
+    for (job, prepared), environment, taken in zip(batches, around, given, strict=True):
         try:
             made = _sampled(prepared)
         except UserError as error:
-            if len(checked.jobs) == 1:
+            if alone:
                 raise
             refused += 1
-            _say(str(Refusal(job.name, error)))
+            say(str(Refusal(job.name, error)))
             continue
         seconds = time.monotonic() - begin
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
-            _write(made[sample], outputs, _title(job.request), taken)
-            record = to_metadata(prepared, checked.choice, surroundings, sample, seconds)
-            write_json(outputs.record, record)
+            _write(made[sample], outputs, _title(job.config), taken)
+            metadata = ClipMetadata(job.config, sample, environment)
+            write_json(outputs.record, metadata.to_record(seconds))
             whole += 1
             run.kept = f"{whole} of {len(clips)} clips are whole and kept: {ANEW_ALL}"
             yield from outputs.all
     if refused:
-        asked = len(checked.jobs) + len(checked.refused)
+        asked = len(plan.jobs) + len(plan.refused)
         raise UserError(f"{refused} of {asked} prompts made no clip")
 
 
 def _prepared(plan: GenerationPlan) -> tuple[list[tuple[GenerationJob, PreparedGeneration]], int]:
-    """What can be sampled, and how many prompts cannot, each of which is named with its reason.
+    """Prepare what can be sampled; count the prompts that cannot, and name each with its reason.
 
     Raises:
-        UserError: The only prompt cannot.
+        UserError: The only prompt cannot, or none can for the same reason.
     """
+    if plan.jobs[:1] and plan.jobs[0].config.preset != DEFAULT:
+        _hush_libraries()
     ready: list[tuple[GenerationJob, PreparedGeneration]] = []
     refused = list(plan.refused)
     for job in plan.jobs:
         try:
-            ready.append((job, prepare(job.request, plan.pair)))
+            ready.append((job, prepare(job.config, plan.system)))
         except UserError as error:
-            if len(plan.jobs) + len(plan.refused) == 1:
-                raise
             refused.append(Refusal(job.name, error))
-    reasons = {str(one.reason) for one in refused}
-    if not ready and len(reasons) == 1:
-        raise refused[0].reason  # it is not the prompts
+    if not ready:
+        raise_all(refused)
     for one in refused:
-        _say(str(one))
+        say(str(one))
     return ready, len(refused)
 
 
 def _hush_libraries() -> None:
-    """Their bars and their advice to programmers are not for whoever reads the terminal."""
+    """Silence bars and advice to programmers, which are not for whoever reads the terminal."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -120,19 +164,15 @@ def _hush_libraries() -> None:
         logging.disable_progress_bar()
 
 
-def _say(message: Warning | str, *_: object) -> None:
-    sys.stderr.write(f"mmdisco: {message}\n")
-
-
 def _sampled(prepared: PreparedGeneration) -> list[AudioVideo]:
     with warnings.catch_warnings():
-        warnings.showwarning = _say
+        warnings.showwarning = say
         return _run(prepared)
 
 
 def _run(prepared: PreparedGeneration) -> list[AudioVideo]:
     with progress("sampling") as shown:
-        steps = shown.track(prepared.run(), "sampling", prepared.sampling.steps)
+        steps = shown.track(prepared.run(), "sampling", prepared.generation.settings.steps)
         return prepared.clips(deque(steps, maxlen=1).pop())
 
 
@@ -148,8 +188,8 @@ def _write(clip: AudioVideo, outputs: OutputPaths, title: str, given: Given) -> 
         draw_clips(outputs.picture, {title: AudioVideo(clip.audio, _small(clip.video))})
 
 
-def _title(request: Request) -> str:
-    said = request.caption.strip() or (request.given.name if request.given else "")
+def _title(config: GenerateConfig) -> str:
+    said = config.caption.strip() or (config.given.name if config.given else "")
     # matplotlib would take what lies between two dollars for a formula
     return shorten(said, LONGEST_TITLE).replace("$", r"\$")
 

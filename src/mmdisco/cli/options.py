@@ -1,12 +1,34 @@
-"""Options that several commands share: which models, what form of clips, whose folders."""
+"""Options that several commands share: which models, whose folders, how many threads."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 MODELS: Final = "Models"
 CLIPS: Final = "Clips"
+CONFIGURED: Final = "__configured__"
+
+
+def options_of(config: str, *names: str) -> Callable[[Function], Function]:
+    """Mark a command whose keyword arguments are fields of a configuration.
+
+    They become options when the command is called: the configuration takes a moment to import.
+
+    Args:
+        config: Name of the configuration in ``mmdisco.generation.config``.
+        names: Names of the fields; all of them if left out.
+    """
+
+    def mark(function: Function) -> Function:
+        setattr(function, CONFIGURED, (config, names))
+        return function
+
+    return mark
+
 
 Weights = Annotated[
     Path | None,
@@ -16,19 +38,12 @@ Weights = Annotated[
         rich_help_panel=MODELS,
     ),
 ]
-Seconds = Annotated[float | None, typer.Option(help="Length of a clip.", rich_help_panel=CLIPS)]
-Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels.", rich_help_panel=CLIPS)]
-Fps = Annotated[float | None, typer.Option(help="Frames a second.", rich_help_panel=CLIPS)]
 AudioTrack = Annotated[
     int | None,
     typer.Option(
-        help="Number of the sound track to read, from 1; the one that players play if left out.",
+        help="Number of the audio track to read, from 1; the one that players play if left out.",
         rich_help_panel=CLIPS,
     ),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32 (usual), float16 or bfloat16.", rich_help_panel=MODELS),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]

@@ -1,22 +1,20 @@
 """``mmdisco prepare``: from films to what a discriminator is trained on."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mmdisco.cli.options import AudioTrack, Device, Dtype, Fps, Seconds, Size, Threads, Weights
+from mmdisco.cli.options import AudioTrack, Threads, options_of
 from mmdisco.cli.stopping import GO_ON, running
 
 LAYOUT = "Layout"
 
 
+@options_of("SystemConfig", "preset", "seconds", "size", "fps", "weights", "dtype", "device")
 def prepare(
     source: Annotated[Path, typer.Argument(help="A folder of clips, or one film.")],
     out: Annotated[Path, typer.Option(help="Folder of the result.")],
-    preset: Annotated[
-        str, typer.Option(help="For which pair; `mmdisco presets` lists them.")
-    ] = "embedded",
     layout: Annotated[
         str | None,
         typer.Option(
@@ -67,29 +65,22 @@ def prepare(
         int | None, typer.Option(help="At most; all if left out.", rich_help_panel=LAYOUT)
     ] = None,
     audio_track: AudioTrack = None,
-    seconds: Seconds = None,
-    size: Size = None,
-    fps: Fps = None,
-    weights: Weights = None,
-    dtype: Dtype = None,
-    device: Device = None,
     threads: Threads = None,
     shard_size: Annotated[
         int, typer.Option(help="Clips of a shard; a stop loses one at most.")
     ] = 64,
     batch: Annotated[int, typer.Option(help="Clips that are encoded at once.")] = 8,
+    **options: Any,
 ) -> None:
     """Decode, judge and encode films: shards, manifest, report, split for validation.
 
     The same command goes on where it was stopped, and makes again what was damaged.
     """
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.generate_models import PresetArgs
+    from mmdisco.cli.config_options import given
     from mmdisco.cli.prepare_order import PrepareArgs, execute
+    from mmdisco.generation.config import SystemConfig
 
-    wanted = PresetArgs(
-        preset=preset, seconds=seconds, size=size, fps=fps, dtype=dtype, device=device
-    )
     wish = PrepareArgs(
         source=source,
         out=out,
@@ -106,7 +97,7 @@ def prepare(
         batch=batch,
     )
     with running(f"finished shards are kept in {out}: {GO_ON}", threads) as run:
-        choice = wanted.choice(weights)
+        config = SystemConfig(**given(options))
         run.work_in(out)
-        for line in execute(wish, choice):
+        for line in execute(wish, config):
             typer.echo(line)

@@ -1,12 +1,13 @@
 """What ``mmdisco prepare`` does with its arguments."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.cli.generate_models import fraction
 from mmdisco.cli.progress import progress
 from mmdisco.data.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
 from mmdisco.data.prepare.encode import ShardEncoder
@@ -26,9 +27,11 @@ from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import PrepareConfig, prepare
 from mmdisco.data.prepare.sources import Source
 from mmdisco.errors import UserError
-from mmdisco.generation.metadata import PresetChoice
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.io.files import expect_writable, read_object
 
+_FINEST: Final = 1_000_000
 _GROUPINGS: Final[dict[str, Grouping]] = {
     "file": ByFile(),
     "folder": ByFolder(),
@@ -55,7 +58,7 @@ class PrepareArgs:
     batch: int = 8
 
 
-def execute(wish: PrepareArgs, choice: PresetChoice) -> Iterator[str]:
+def execute(wish: PrepareArgs, config: SystemConfig) -> Iterator[str]:
     """Prepare, with a progress bar.
 
     Yields:
@@ -64,14 +67,14 @@ def execute(wish: PrepareArgs, choice: PresetChoice) -> Iterator[str]:
     Raises:
         UserError: An argument is out of its range, or what ``prepare`` raises.
     """
-    order = order_of(wish, choice)
+    order = order_of(wish, config)
     _show(order)
     yield from summary_lines(read_object(wish.out / "report.json"))
     yield str(wish.out / "report.html")
     yield str(wish.out / "prepared.json")
 
 
-def order_of(wish: PrepareArgs, choice: PresetChoice) -> PrepareConfig:
+def order_of(wish: PrepareArgs, config: SystemConfig) -> PrepareConfig:
     """The arguments checked, and names as what they stand for.
 
     Raises:
@@ -92,12 +95,12 @@ def order_of(wish: PrepareArgs, choice: PresetChoice) -> PrepareConfig:
         raise UserError(f"{wish.source} is not there: give a folder of clips, or a film")
     layout = wish.layout or ("clips" if wish.source.is_dir() else "film")
     source = _source(wish, layout)
-    pair = choice.pair()
+    pair = system_of(config)
     expect_writable(wish.out / "prepared.json")
     about: dict[str, Any] = {
-        "preset": choice.preset,
-        "options": choice.options.to_record(),
-        "weights": None if choice.options.weights is None else str(choice.options.weights),
+        "preset": config.preset,
+        "options": config.build_options(),
+        "weights": None if config.weights is None else str(config.weights),
         "marks": dict(pair.weight_hashes()),
     }
     arguments: dict[str, Any] = {
@@ -118,8 +121,8 @@ def order_of(wish: PrepareArgs, choice: PresetChoice) -> PrepareConfig:
         wish.validation,
         wish.clips_per_file,
         wish.shots,
-        fraction("seconds a hop", wish.hop),
-        fraction("seconds a stretch", wish.stretch),
+        _fraction("seconds a hop", wish.hop),
+        _fraction("seconds a stretch", wish.stretch),
         wish.audio_track,
     )
     encoder = ShardEncoder(pair)
@@ -176,3 +179,16 @@ def _show(order: PrepareConfig) -> None:
             said = " ".join(step.doing.encode("utf-8", "replace").decode().split())[-40:]
             doing = "clips" if step.total else "looking at files"
             shown.update(doing, step.done, step.total or None, said)
+
+
+def _fraction(name: str, value: float | None) -> Fraction | None:
+    """Return a number as given, exact to a millionth; None stays.
+
+    Raises:
+        UserError: It is not above 0, or is in the millions.
+    """
+    if value is None:
+        return None
+    if not math.isfinite(value) or not 0 < value < _FINEST:
+        raise UserError(f"{value:g} {name}: give more than 0, and not millions")
+    return Fraction(value).limit_denominator(_FINEST)

@@ -9,28 +9,28 @@ from rich.console import Console
 from rich.table import Table
 
 from mmdisco.errors import UserError
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.base import Preset
-from mmdisco.generation.presets.options import BuildOptions
-from mmdisco.generation.presets.registry import PRESETS
+from mmdisco.generation.presets.registry import PRESETS, preset
 from mmdisco.generation.system import SamplingDefaults
 
 
 def show_table(weights: Path | None) -> None:
     """Print a table, then where weights are looked for."""
-    options = BuildOptions(weights)
+    options = SystemConfig(weights=weights)
     table = Table(show_lines=True)
     for title in ("preset", "parts", "GB", "licence", "here", "settings", "memory"):
         table.add_column(title, overflow="fold")
-    for preset in PRESETS.values():
-        parts, here = preset.components, preset.present(BuildOptions(weights))
+    for one in map(preset, PRESETS):
+        parts, here = one.components, one.present(options)
         table.add_row(
-            preset.name,
+            one.name,
             "\n".join(f"{part.role}: {part.source}" for part in parts),
             "\n".join(f"{part.gigabytes:.1f}" for part in parts),
             "\n".join(part.licence for part in parts),
-            "\n".join("yes" if one else "no" for one in here),
-            "\n".join(filter(None, (_settings(preset), preset.remark))),
-            f"{preset.memory:g} GB",
+            "\n".join("yes" if is_here else "no" for is_here in here),
+            "\n".join(filter(None, (_settings(one), one.remark))),
+            f"{one.memory:g} GB",
         )
     # a terminal's own width where there is one; what is piped is not to be cut
     console = Console()
@@ -40,12 +40,12 @@ def show_table(weights: Path | None) -> None:
 
 def show_json(weights: Path | None) -> None:
     """Print a list of records."""
-    records = [_record(preset, weights) for preset in PRESETS.values()]
+    records = [_record(preset(name), weights) for name in PRESETS]
     typer.echo(json.dumps(records, indent=1, ensure_ascii=False))
 
 
 def _record(preset: Preset, weights: Path | None) -> dict[str, Any]:
-    parts, here = preset.components, preset.present(BuildOptions(weights))
+    parts, here = preset.components, preset.present(SystemConfig(weights=weights))
     form, sampling = preset.form, _sampling(preset)
     return {
         "preset": preset.name,

@@ -1,63 +1,63 @@
-"""Prompts from a file: JSON lines, or a table with a header."""
+"""Files of options: prompts as JSON lines or a table with a header, and YAML."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mmdisco.errors import UserError
-from mmdisco.io.tables import Column, Row, read_table, whole_number
+from mmdisco.generation.config import REQUEST, GenerateConfig, expect_known
+from mmdisco.io.tables import Column, Row, read_table
 
-KNOWN: Final = ("prompt", "negative_prompt", "seed")
+_ASKING: Final = {"prompt", "no_prompt", "video", "audio"}
 
 
 @dataclass(frozen=True)
 class PromptLine:
-    """One line of a file.
+    """Options of one clip beside those of the command.
 
     Attributes:
-        prompt: The prompt.
-        negative_prompt: None where the line says nothing of it.
-        seed: Likewise.
+        options: Values of ``GenerateConfig`` by name.
         place: File and line, for messages; None where there is no file.
     """
 
-    prompt: str
-    negative_prompt: str | None = None
-    seed: int | None = None
+    options: Mapping[str, Any]
     place: str | None = None
 
 
 def read_prompts(path: Path) -> list[PromptLine]:
-    """All lines of a file, empty ones apart.
+    """Read the lines of a file, empty ones apart.
 
-    ``.jsonl``: a string a line, or an object with ``prompt`` and, if wanted, ``negative_prompt``
-    and ``seed``. ``.csv``: a table whose first row names these columns.
+    ``.jsonl``: a string a line, or an object of ``prompt`` and other options of a clip. ``.csv``: a
+    table whose first row names them. Options that choose or build the system are not among them.
 
     Raises:
-        UserError: The file cannot be read, or a line holds anything else.
+        UserError: The file cannot be read, or a line has no prompt or an unknown option.
     """
-    table = read_table(path, [Column(name) for name in KNOWN], "prompts", alone="prompt")
+    table = read_table(path, [Column(name) for name in REQUEST], "prompts", alone="prompt")
     lines = [_line(row) for row in table.rows]
     if table.unread:
-        raise UserError(f"{path} has {table.unread[0]!r}: known are {', '.join(KNOWN)}")
+        raise UserError(f"{path} has {table.unread[0]!r}: known are {', '.join(REQUEST)}")
     if not lines:
         raise UserError(f"{path} holds no prompts")
     return lines
 
 
+def read_options(path: Path) -> dict[str, Any]:
+    """Read the options of a YAML file.
+
+    Raises:
+        UserError: The file cannot be read, or names an unknown option.
+    """
+    from mmdisco.io.yaml_files import read_mapping
+
+    values = read_mapping(path)
+    expect_known(values, str(path), GenerateConfig.model_fields)
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _line(row: Row) -> PromptLine:
-    prompt, negative, seed = row.fields.get("prompt"), row.get("negative_prompt"), row.get("seed")
-    if not isinstance(prompt, str):
+    options = {name: row.get(name) for name in row.fields if row.get(name) is not None}
+    if not options.keys() & _ASKING and not isinstance(row.fields.get("prompt"), str):
         raise UserError(f"{row.place}, has no prompt: give a column or a key named prompt")
-    if negative is not None and not isinstance(negative, str):
-        raise UserError(f"{row.place}: the negative prompt is no text")
-    try:
-        number = None if seed is None else whole_number(seed)
-    except ValueError as error:
-        raise UserError(f"{row.place}: the seed {_short(seed)} is no whole number") from error
-    return PromptLine(prompt, negative, number, row.place)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 40 else f"{text[:36]}…"
+    return PromptLine(options, row.place)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 SAME_STOP: Final = 1.0  # seconds; a terminal and a launcher may both pass on what was pressed once
 AGAIN: Final = 0.05  # seconds
 MOST_THREADS: Final = 1024
+MOST_LOCKS: Final = 100  # of files that one process holds open
 GO_ON: Final = "the same command goes on"
 ANEW: Final = "the same command begins anew"
 
@@ -131,8 +132,13 @@ class Run:
 
         self._sweep(lambda: remove_abandoned(folder.rglob(".*.part*")))
 
-    def write(self, *files: Path) -> None:
-        """Have files to oneself, in folders with anything else; the first stands for all.
+    def write(self, *files: Path, names: Sequence[Path] = ()) -> None:
+        """Have files to oneself, in folders with anything else.
+
+        Args:
+            files: Files to write.
+            names: Files that stand for them all, of which no other run may have one meanwhile; the
+                first of ``files`` if left out.
 
         Raises:
             UserError: A folder cannot be written to.
@@ -141,7 +147,10 @@ class Run:
 
         if not files or not is_first():
             return
-        self.hold(files[0].parent, f".{files[0].name}.lock")
+        # in one order, so that no two runs wait for each other
+        held = {one.absolute(): one for one in (names[:MOST_LOCKS] or files[:1])}
+        for _, name in sorted(held.items()):
+            self.hold(name.parent, f".{name.name}.lock")
         for folder in {file.parent for file in files}:
             self._sweep(lambda folder=folder: remove_abandoned(_inside(folder)))
 

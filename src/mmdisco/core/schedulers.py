@@ -9,7 +9,7 @@ Independent of models.
     VE units    x / α             Euler and its kin, which keep x_0 + (σ/α) ε
     flow units  x / (α + σ)       flow-match Euler and Heun, which keep (1 − s) x_0 + s ε
 
-``SOLVERS`` names the schedulers for a command line; no other string chooses one.
+``scheduler_names`` names them for a command line; no other string chooses one.
 """
 
 import copy
@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers import (
@@ -36,6 +36,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.scheduler_names import SCHEDULERS, expect_scheduler
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
@@ -305,19 +306,20 @@ def flow_euler() -> Solver:
     return FlowSolver(FlowMatchEulerDiscreteScheduler())
 
 
-SOLVERS: dict[str, Callable[[], Solver]] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "ddpm-clip": partial(ddpm, clip_sample=True),
-    "dpm++2m": dpm_solver_2m,
-    "dpm++3m": dpm_solver_3m,
-    "sde-dpm++2m": sde_dpm_solver_2m,
-    "dpm++2s": dpm_solver_2s,
-    "unipc": unipc,
-    "euler": euler,
-    "euler-ancestral": euler_ancestral,
-    "flow-euler": flow_euler,
-}
+_BUILDERS: Final[tuple[Callable[[], Solver], ...]] = (
+    ddim,
+    ddpm,
+    partial(ddpm, clip_sample=True),
+    dpm_solver_2m,
+    dpm_solver_3m,
+    sde_dpm_solver_2m,
+    dpm_solver_2s,
+    unipc,
+    euler,
+    euler_ancestral,
+    flow_euler,
+)
+SOLVERS: Final[dict[str, Callable[[], Solver]]] = dict(zip(SCHEDULERS, _BUILDERS, strict=True))
 
 
 def solver(name: str) -> Solver:
@@ -326,6 +328,5 @@ def solver(name: str) -> Solver:
     Raises:
         UserError: The name is not in ``SOLVERS``.
     """
-    if name not in SOLVERS:
-        raise UserError(f"unknown solver {name!r}: choose one of {', '.join(SOLVERS)}")
+    expect_scheduler(name)
     return SOLVERS[name]()

@@ -171,7 +171,7 @@ class FakePairs:
         return {
             "made_by": MAKER,
             "preset": self.clips.preset,
-            "options": self.clips.options.to_record() | {"device": ""},
+            "options": self.clips.options.build_options() | {"device": ""},
             "independent": self.pair.independent,
             "weights": base_weight_hashes(self.pair),
             "clips": self.clips.fingerprint,

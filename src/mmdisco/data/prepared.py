@@ -9,7 +9,7 @@ from typing import Any, Final
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.run import KIND
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.config import SystemConfig
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
 
 PARTS: Final = ("train", "validation")
@@ -21,14 +21,12 @@ class PreparedClips:
 
     Attributes:
         folder: Folder of the clips.
-        preset: Name of the system whose latents they are.
-        options: Options it was built with.
+        options: Preset whose latents they are, and options it was built with.
         captions: Caption of every row, by split.
     """
 
     folder: Path
-    preset: str
-    options: BuildOptions
+    options: SystemConfig
     captions: Mapping[str, list[str]]
 
     @staticmethod
@@ -44,13 +42,17 @@ class PreparedClips:
         """
         record: Mapping[str, Any] = read_object(folder / "prepared.json")
         try:
-            options = BuildOptions.from_record(record["options"], weights)
-            preset = str(record["preset"])
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            options = SystemConfig(preset=record["preset"], weights=weights, **record["options"])
+        except (LookupError, TypeError, UserError) as error:
             raise UserError(
                 f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
             ) from error
-        return PreparedClips(folder, preset, options, read_manifest(folder))
+        return PreparedClips(folder, options, read_manifest(folder))
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset whose latents they are."""
+        return self.options.preset
 
     @property
     def fingerprint(self) -> str:

@@ -1,8 +1,9 @@
-"""A request for clips, its checks, and how it becomes a run.
+"""Clips from a request, for the command line and for Python.
 
-A ``Request`` is checked when it is made; ``prepare`` reads the given file and the weights and fills
-in the settings that the request leaves open. The command line and ``mmdisco.generate`` both come
-through here. Writes no files and shows no progress.
+    GenerateConfig → resolve → check → prepare → run → clips
+
+Writes no files and shows no progress. Networks are imported when a request is prepared, so that a
+mistake in it is answered before.
 """
 
 import math
@@ -10,164 +11,70 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from mmdisco.core.av import AV
-from mmdisco.core.guidance import ClassifierFreeGuidance
-from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import (
-    AudioToVideo,
-    GenerationRun,
-    JointGeneration,
-    Task,
-    VideoToAudio,
-)
-from mmdisco.generation.presets.miniature import folder_of
-from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
-from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError
-from mmdisco.media.conditioning_clip import (
-    BEGINNING,
-    ClipSpec,
-    read_conditioning_audio,
-    read_conditioning_video,
-)
-from mmdisco.media.read import bring_down
+from mmdisco.generation.config import GenerateConfig, described
+from mmdisco.generation.presets.registry import system_of
+from mmdisco.generation.resolve import check, resolve
+from mmdisco.generation.system import JointSystem
+from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, NotFiniteError
 
-MOST_SEED: Final = 2**62  # generators take 64 bits
-MOST_SAMPLES: Final = 256  # one batch in memory holds all of them
-MOST_STEPS: Final = 1000  # the number of levels of the schedules
-MOST_CORRECTIONS: Final = 100
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmdisco.generation.pipeline import GenerationRun, SamplerConfig, Task
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request for clips; ``None`` leaves a setting to the system's own default.
+@described(GenerateConfig)
+def generate(prompt: str | None = None, **options: Any) -> list[AudioVideo]:
+    """Generate clips with any preset.
 
-    Attributes:
-        prompt: Description of picture and sound. May be empty where a file is given, which asks for
-            nothing in particular. None for a system that reads no prompts.
-        seed: Seed of the first sample; sample i has seed + i.
-        samples: Number of clips, all made in one batch.
-        video: Video file to make sound for, used up to the system's clip length; the last frame is
-            held if it is shorter.
-        audio: Audio file to make a video for, used up to the system's clip length; padded with
-            silence if it is shorter.
-        audio_track: Number of the audio track of ``audio``, from 1; None is the track that a player
-            plays.
-        start: Start of the part of the given file that is used, seconds.
-        joint_scale: Scale s of the discriminator's gradient; 0 in both is the unguided baseline.
-            The value of a given modality has no effect.
-        joint_levels: Lowest and highest ln(α²/σ²) with joint guidance.
-        guidance_every: Number of guided evaluations that share one gradient of the discriminator.
-        guidance_scale: Scale w of classifier-free guidance; 1 is off.
-        steps: Evaluations of the base models.
-        scheduler: A name of ``mmdisco.core.schedulers``.
-        negative_prompt: Prompt that classifier-free guidance leads away from; "" is unconditional.
-        batched_cfg: Whether both prompts of classifier-free guidance are one batch.
-        resamples: Number of times that each step is repeated from latents noised back by one step.
+    ``None`` leaves an option to the preset's default, the best one measured. Words that the
+    embedded pair does not know are ignored, with a warning.
+
+    Args:
+        prompt: Description of picture and sound.
+        **options: Fields of ``GenerateConfig``, which replaces this section by all of them.
+
+    Returns:
+        One clip per sample. A given video or sound is in it at its own rate and size.
 
     Raises:
-        UserError: A value is out of its range, or two of them exclude each other.
+        UserError: An option is unknown, out of its range or without effect, the preset knows no
+            word of the prompt, or a file is missing or cannot be used.
     """
-
-    prompt: str | None = ""
-    seed: int = 0
-    samples: int = 1
-    video: Path | None = None
-    audio: Path | None = None
-    audio_track: int | None = None
-    start: Fraction = BEGINNING
-    joint_scale: AV[float] | None = None
-    joint_levels: tuple[float, float] | None = None
-    guidance_every: int | None = None
-    guidance_scale: AV[float] | None = None
-    steps: int | None = None
-    scheduler: str | None = None
-    negative_prompt: str = ""
-    batched_cfg: bool = False
-    resamples: int = 0
-
-    def __post_init__(self) -> None:
-        self._check_given()
-        if self.given is None and self.prompt is not None and not self.prompt.strip():
-            raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
-        if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
-            raise UserError("the prompt is no text: write it in UTF-8")
-        _check_seed(self.seed)
-        _check_count("samples", self.samples, MOST_SAMPLES)
-        if self.steps is not None:
-            _check_count("steps", self.steps, MOST_STEPS)
-        if self.guidance_every is not None:
-            _check_count("evaluations a gradient", self.guidance_every, MOST_STEPS)
-        if self.joint_levels is not None and not self.joint_levels[0] < self.joint_levels[1]:
-            low, high = self.joint_levels
-            raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
-        if not 0 <= self.resamples <= MOST_CORRECTIONS:
-            raise UserError(f"{self.resamples} resamples: ask for 0 to {MOST_CORRECTIONS}")
-        _check_finite("joint", self.joint_scale)
-        _check_finite("guidance", self.guidance_scale)
-
-    def _check_given(self) -> None:
-        if self.video is not None and self.audio is not None:
-            raise UserError("a video and a sound are given: give one, and the other is made for it")
-        if self.audio_track is not None and self.audio is None:
-            raise UserError("an audio track is chosen and no sound is given: leave it out")
-        if self.start < 0:
-            raise UserError(f"start at {float(self.start):g} s: give 0 or more")
-        if self.start and self.given is None:
-            raise UserError("a start has no effect without a given video or sound: leave it out")
-
-    @property
-    def caption(self) -> str:
-        """Prompt, or "" where nothing is asked for."""
-        return self.prompt or ""
-
-    @property
-    def given(self) -> Path | None:
-        """Path of the given file, if there is one."""
-        return self.audio if self.video is None else self.video
-
-    @property
-    def task(self) -> str:
-        """Description of the task for messages and records."""
-        if self.given is None:
-            return "joint"
-        return "audio to video" if self.video is None else "video to audio"
+    config = GenerateConfig(prompt=prompt, **options)
+    system = system_of(config)
+    resolved = resolve(config, system)
+    for line in check(resolved, system):
+        warnings.warn(line, stacklevel=2)
+    prepared = prepare(resolved, system)
+    return prepared.clips(deque(prepared.run(), maxlen=1).pop())
 
 
 @dataclass(frozen=True)
 class PreparedGeneration:
-    """A request with all it needs to run.
+    """A resolved request with all it needs to run.
 
     Attributes:
-        request: The request as it was made.
-        sampling: The request's settings, completed by the system's defaults; ``joint_scale`` is
-            that of the request's task.
+        config: The request.
         generation: Models, settings and the given modality.
-        prompts: One prompt per clip.
-        seeds: One seed per clip.
-        warnings: Deviations from the request, one line each.
     """
 
-    request: Request
-    sampling: SamplingDefaults
-    generation: GenerationRun
-    prompts: list[str]
-    seeds: list[int]
-    warnings: list[str]
+    config: GenerateConfig
+    generation: "GenerationRun"
 
-    def run(self) -> Iterator[AV[Tensor]]:
+    def run(self) -> "Iterator[AV[Tensor]]":
         """Sample, and yield the latents after each step."""
-        return self.generation.run(self.prompts, self.seeds)
+        config = self.config
+        return self.generation.run([config.caption] * config.samples, config.seeds)
 
-    def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
+    def clips(self, z_0: "AV[Tensor]") -> list[AudioVideo]:
         """Decode the final latents of ``run``, with a warning where a sound is attenuated.
 
         Raises:
@@ -186,133 +93,72 @@ class PreparedGeneration:
         return [AudioVideo(_audible(clip.audio), clip.video) for clip in clips]
 
 
-def prepare(request: Request, pair: JointSystem) -> PreparedGeneration:
-    """Read the given file and the weights, and choose what the request leaves open.
-
-    Raises:
-        UserError: The system knows no word of the prompt, the scheduler is unknown, a file is
-            missing or cannot be used, or the system cannot do what is asked.
-    """
-    # cheap checks come first
-    sampling = resolve(request, pair.sampling())
-    prompts = partial(ClassifierFreeGuidance, batched=request.batched_cfg)
-    settings = replace(sampling.settings, classifier_free=prompts, resamples=request.resamples)
-    guided = sampling.joint_scale != AV(0.0, 0.0)
-    notices = pair.expect(
-        Requirements(request.caption, guided, request.given is not None, request.negative_prompt)
-    )
-    task = _task(request, pair.form)
-    seeds = [request.seed + index for index in range(request.samples)]
-    generation = GenerationRun(
-        model=pair.model(seeds),
-        discriminator=pair.discriminator() if guided else ZeroLogit(),
-        settings=settings,
-        task=task,
-        seconds=float(pair.form.seconds),
-        negative=request.negative_prompt,
-        method=pair.method,
-    )
-    return PreparedGeneration(
-        request=request,
-        sampling=sampling,
-        generation=generation,
-        prompts=[request.caption] * request.samples,
-        seeds=seeds,
-        warnings=notices,
-    )
-
-
-def resolve(request: Request, sampling: SamplingDefaults) -> SamplingDefaults:
-    """Override ``sampling`` by the settings of ``request``; ``joint_scale`` is that of its task."""
-    guidance, joint = request.guidance_scale, request.joint_scale
-    best = default_joint_scale(request, sampling)
-    return replace(
-        sampling,
-        steps=sampling.steps if request.steps is None else request.steps,
-        solver=sampling.solver if request.scheduler is None else request.scheduler,
-        guidance_scale=sampling.guidance_scale if guidance is None else guidance.map(float),
-        joint_scale=best if joint is None else _where_made(request, joint.map(float)),
-        joint_levels=request.joint_levels or sampling.joint_levels,
-        guidance_every=request.guidance_every or sampling.guidance_every,
-    )
-
-
-def default_joint_scale(request: Request, sampling: SamplingDefaults) -> AV[float]:
-    """Return the system's own s for the task of ``request``; 0 for a given modality."""
-    if request.given is None:
-        return sampling.joint_scale
-    return _where_made(request, AV(sampling.video_to_audio, sampling.audio_to_video))
-
-
-def generate(  # noqa: PLR0913 - the options of the command
-    prompt: str = "",
-    *,
-    seed: int = 0,
-    samples: int = 1,
-    video: Path | str | None = None,
-    audio: Path | str | None = None,
-    joint_scale: AV[float] | None = None,
-    guidance_scale: AV[float] | None = None,
-    steps: int | None = None,
-    scheduler: str | None = None,
-    weights: Path | str | None = None,
-) -> list[AudioVideo]:
-    """Make clips of 1.6 s with the embedded pair: 16 frames of 64×64, 25,600 samples at 16 kHz.
-
-    Words of the prompt that the pair does not know are ignored, with a warning. A setting that is
-    ``None`` takes the pair's default, the best one measured.
+def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
+    """Read the given file and load the weights.
 
     Args:
-        prompt: Description of picture and sound; may be empty where a file is given.
-        seed: Seed of the first sample; sample i has seed + i.
-        samples: Number of clips, all made in one batch.
-        video: Video file to make sound for: its first 1.6 s, the last frame held if it is shorter.
-            The clips have its picture at its own rate and size.
-        audio: Audio file to make a video for: its first 1.6 s, padded with silence if it is
-            shorter. The clips have its sound at its own rate.
-        joint_scale: Scale s of the discriminator's gradient; 0 in both is the unguided baseline.
-        guidance_scale: Scale w of classifier-free guidance; 1 is off.
-        steps: Evaluations of the base models.
-        scheduler: A name of ``mmdisco.core.schedulers``.
-        weights: Folder of another pair of this kind.
-
-    Returns:
-        One clip per sample.
+        config: A resolved request.
+        system: The system it was resolved for.
 
     Raises:
-        UserError: A value is out of its range, the pair knows no word of the prompt, or a file
-            cannot be used.
+        UserError: A file is missing, damaged or cannot be used.
     """
-    request = Request(
-        prompt=prompt,
-        seed=seed,
-        samples=samples,
-        video=None if video is None else Path(video),
-        audio=None if audio is None else Path(audio),
-        joint_scale=joint_scale,
-        guidance_scale=guidance_scale,
-        steps=steps,
-        scheduler=scheduler,
+    from mmdisco.discriminators.wrappers import ZeroLogit
+    from mmdisco.generation.pipeline import GenerationRun
+
+    task = _task(config, system.form)
+    generation = GenerationRun(
+        model=system.model(config.seeds),
+        discriminator=ZeroLogit() if config.no_joint_guidance else system.discriminator(),
+        settings=sampler_config(config, system),
+        task=task,
+        seconds=float(system.form.seconds),
+        negative=config.negative_prompt,
+        method=system.method,
     )
-    prepared = prepare(request, folder_of(None if weights is None else Path(weights)))
-    for line in prepared.warnings:
-        warnings.warn(line, stacklevel=2)
-    return prepared.clips(deque(prepared.run(), maxlen=1).pop())
+    return PreparedGeneration(config, generation)
 
 
-def _task(request: Request, form: ClipSpec) -> Task:
-    if request.video is not None:
-        seen, shown = read_conditioning_video(request.video, form, start=request.start)
-        return VideoToAudio([seen] * request.samples, [shown] * request.samples)
-    if request.audio is not None:
-        heard, played = read_conditioning_audio(
-            request.audio, form, request.start, request.audio_track
-        )
-        return AudioToVideo([heard] * request.samples, [played] * request.samples)
-    return JointGeneration()
+def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfig":
+    """Build the settings of a resolved request; a modality without a scale is not guided."""
+    from mmdisco.core.guidance import ClassifierFreeGuidance
+
+    low, high = config.joint_min_logsnr, config.joint_max_logsnr
+    defaults = system.sampling()
+    chosen = replace(
+        defaults,
+        steps=config.steps or defaults.steps,
+        solver=config.scheduler or defaults.solver,
+        guidance_scale=AV(_or(config.cfg_scale_audio, 1.0), _or(config.cfg_scale_video, 1.0)),
+        joint_scale=AV(_or(config.joint_scale_audio, 0.0), _or(config.joint_scale_video, 0.0)),
+        joint_levels=(_or(low, -math.inf), _or(high, math.inf)),
+        guidance_every=config.joint_every or 1,
+    )
+    cfg = partial(ClassifierFreeGuidance, batched=config.batch_cfg)
+    return replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _task(config: GenerateConfig, form: ClipSpec) -> "Task":
+    from mmdisco.generation.pipeline import AudioToVideo, JointGeneration, VideoToAudio
+
+    if config.given is None:
+        return JointGeneration()
+    from mmdisco.media.conditioning_clip import read_conditioning_audio, read_conditioning_video
+
+    if config.video is not None:
+        seen, shown = read_conditioning_video(config.video, form, start=config.start)
+        return VideoToAudio([seen] * config.samples, [shown] * config.samples)
+    heard, played = read_conditioning_audio(config.given, form, config.start, config.audio_track)
+    return AudioToVideo([heard] * config.samples, [played] * config.samples)
 
 
 def _audible(audio: Audio) -> Audio:
+    from mmdisco.media.read import bring_down
+
     quieter = bring_down(audio)
     if quieter is not audio:
         peak = float(np.abs(audio.waveform).max())
@@ -321,29 +167,3 @@ def _audible(audio: Audio) -> Audio:
             stacklevel=3,
         )
     return quieter
-
-
-def _where_made(request: Request, scale: AV[float]) -> AV[float]:
-    return AV(
-        audio=scale.audio if request.audio is None else 0.0,
-        video=scale.video if request.video is None else 0.0,
-    )
-
-
-def _check_count(name: str, count: int, most: int) -> None:
-    if count < 1:
-        raise UserError(f"{count} {name}: ask for at least 1")
-    if count > most:
-        raise UserError(f"{count} {name}: ask for at most {most}")
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"seed {seed}: give 0 or more")
-    if seed > MOST_SEED:
-        raise UserError(f"a seed of {len(str(seed))} digits: give at most {MOST_SEED}")
-
-
-def _check_finite(name: str, scale: AV[float] | None) -> None:
-    if scale is not None and not (math.isfinite(scale.audio) and math.isfinite(scale.video)):
-        raise UserError(f"{name} scale {scale.audio} and {scale.video}: give finite numbers")

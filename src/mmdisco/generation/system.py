@@ -1,24 +1,23 @@
 """Systems that requests run on: base models, their discriminator, and default settings.
 
 Settings are kept by name, so that they can be written down; requests and files are unknown here.
+Imports no networks: a system loads them when it is asked to.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import JointModel
-from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import IntervalScale
-from mmdisco.core.log_ratio import NoReuse, ReuseEvery
-from mmdisco.core.schedulers import solver
-from mmdisco.discriminators.hub import check_fitting
-from mmdisco.discriminators.two_tower import AudioVideoConfig
-from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
+
+if TYPE_CHECKING:
+    from mmdisco.core.denoiser import JointModel
+    from mmdisco.core.discriminator import Discriminator
+    from mmdisco.discriminators.two_tower import AudioVideoConfig
+    from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
 
 EVERY_LEVEL: Final = (-math.inf, math.inf)
 
@@ -50,8 +49,13 @@ class SamplingDefaults:
     guidance_every: int = 1
 
     @property
-    def settings(self) -> SamplerConfig:
+    def settings(self) -> "SamplerConfig":
         """Return the sampler configuration of joint generation."""
+        from mmdisco.core.guidance import IntervalScale
+        from mmdisco.core.log_ratio import NoReuse, ReuseEvery
+        from mmdisco.core.schedulers import solver
+        from mmdisco.generation.pipeline import SamplerConfig
+
         return SamplerConfig(
             self.steps,
             AV(solver(self.solver), solver(self.solver)),
@@ -109,7 +113,7 @@ class JointSystem(ABC):
 
     @property
     @abstractmethod
-    def method(self) -> GuidanceOrder:
+    def method(self) -> "GuidanceOrder":
         """Order in which models and guidance are combined."""
 
     @abstractmethod
@@ -128,7 +132,7 @@ class JointSystem(ABC):
         """
 
     @abstractmethod
-    def model(self, seeds: Sequence[int] = ()) -> JointModel:
+    def model(self, seeds: Sequence[int] = ()) -> "JointModel":
         """Load the base models.
 
         Args:
@@ -138,7 +142,7 @@ class JointSystem(ABC):
             UserError: Files are missing or damaged.
         """
 
-    def expect_fitting(self, config: AudioVideoConfig, name: str) -> None:
+    def expect_fitting(self, config: "AudioVideoConfig", name: str) -> None:
         """Check that a discriminator reads what the base models make.
 
         Args:
@@ -148,13 +152,15 @@ class JointSystem(ABC):
         Raises:
             UserError: It does not.
         """
+        from mmdisco.discriminators.hub import check_fitting
+
         model = self.model()
         shapes = model.latent_shapes(float(self.form.seconds))
         texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
         check_fitting(config, shapes, texts, name)
 
     @abstractmethod
-    def discriminator(self) -> Discriminator:
+    def discriminator(self) -> "Discriminator":
         """Load the discriminator of this pair.
 
         Raises:

@@ -19,13 +19,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from mmdisco.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_BYTES: Final = 2**24
 """Largest text file that is read whole: a configuration, a record, a list of shards."""
@@ -281,8 +282,11 @@ def understood(path: Path) -> Generator[None]:
         raise _senseless(path, error) from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically."""
+    # torch takes seconds to import, which JSON and text need not wait for
+    from safetensors.torch import save_file
+
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as beside:
         try:
@@ -324,12 +328,14 @@ def read_header(path: Path) -> Header:
         raise _no_tensors(path, error) from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Read a safetensors file.
 
     Raises:
         UserError: The file is missing, cut short or no safetensors file.
     """
+    from safetensors.torch import load_file
+
     expect_file(path)
     try:
         return load_file(path)

@@ -96,6 +96,28 @@ class AudioVideo:
     video: Video
 
 
+@dataclass(frozen=True)
+class ClipSpec:
+    """Format of the clips that models make and take.
+
+    Attributes:
+        seconds: Length.
+        fps: Frames per second.
+        size: Height and width, pixels.
+        sample_rate: Samples per second.
+    """
+
+    seconds: Fraction
+    fps: Fraction
+    size: tuple[int, int]
+    sample_rate: int
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip, to the nearest whole number."""
+        return round(self.seconds * self.fps)
+
+
 def samples_for(video: Video, sample_rate: int) -> int:
     """Return the number of samples that last as long as the video, rounded to the nearest."""
     return round(video.seconds * sample_rate)

@@ -6,14 +6,13 @@ so that the generated side stays synchronous with the given one.
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import av
 
-from mmdisco.media.clip import Audio, Video
+from mmdisco.media.clip import Audio, ClipSpec, Video
 from mmdisco.media.clock import clock_of
 from mmdisco.media.copying import FALLBACK_RATE, SOUND_RATES
 from mmdisco.media.opening import MOST_BYTES, opened
@@ -30,28 +29,6 @@ from mmdisco.media.read import (
 BEGINNING: Final = Fraction(0)
 MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits an excerpt fits into memory
 MOST_FPS: Final = Fraction(60)
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """Format of the clips that models make and take.
-
-    Attributes:
-        seconds: Length.
-        fps: Frames per second.
-        size: Height and width, pixels.
-        sample_rate: Samples per second.
-    """
-
-    seconds: Fraction
-    fps: Fraction
-    size: tuple[int, int]
-    sample_rate: int
-
-    @property
-    def frames(self) -> int:
-        """Frames of a clip, to the nearest whole number."""
-        return round(self.seconds * self.fps)
 
 
 def share(path: Path, start: Fraction, seconds: Fraction) -> str:

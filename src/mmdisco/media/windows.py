@@ -8,8 +8,7 @@ from typing import Final
 import numpy as np
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, Waveform
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, Frames, Video, Waveform
 from mmdisco.media.decode import DecodeErrors, frames_at, sound
 from mmdisco.media.geometry import pixel_shape, pixels
 from mmdisco.media.opening import opened, picture_track

@@ -5,18 +5,17 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from mmdisco.errors import UserError
-from mmdisco.io.files import expect_modest, read_text, write_text
+from mmdisco.io.files import write_text
+from mmdisco.io.yaml_files import parse_yaml, read_mapping
 from mmdisco.training.config import TrainingConfig
 
 Tree = dict[str, Any]
-
-_MOST_BYTES: Final = 2**16  # ten times the size of all settings with long comments
 
 
 def read_config(
@@ -33,7 +32,7 @@ def read_config(
         UserError: A key is unknown, a value has the wrong type or is out of its range, or a
             required file or folder is missing.
     """
-    tree = {} if path is None else _read(path)
+    tree = {} if path is None else read_mapping(path)
     for key, value in given.items():
         if value is not None:
             _put(tree, key, value)
@@ -58,44 +57,11 @@ def config_tree(course: TrainingConfig) -> Tree:
     return json.loads(json.dumps(dataclasses.asdict(course), default=str))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without anchors and aliases, by which a few lines could expand beyond memory."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()
-            raise yaml.constructor.ConstructorError(
-                problem=f"*{event.anchor} refers to another place: write it out",
-                problem_mark=event.start_mark,
-            )
-        return super().compose_node(parent, index)
-
-
-def _parsed(text: str, source: str) -> object:
-    try:
-        value = cast(object, yaml.load(text, _Loader))
-    except RecursionError as error:
-        raise UserError(f"{source} is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise UserError(f"{source} is not YAML: {' '.join(str(error).split())[:300]}") from error
-    expect_modest(value, source)
-    return value
-
-
-def _read(path: Path) -> Tree:
-    tree = _parsed(read_text(path, _MOST_BYTES), str(path))
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} is no configuration: write lines of `key: value`")
-    return cast(Tree, tree)
-
-
 def _change(tree: Tree, change: str) -> None:
     key, sign, value = change.partition("=")
     if not sign or not key.strip():
         raise UserError(f"setting {change!r}: write key=value, as in loss.denoising=100")
-    _put(tree, key.strip(), _parsed(value, f"setting {change[:80]!r}: the value"))
+    _put(tree, key.strip(), parse_yaml(value, f"setting {change[:80]!r}: the value"))
 
 
 def _put(tree: Tree, key: str, value: object) -> None:

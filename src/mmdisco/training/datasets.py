@@ -13,8 +13,8 @@ from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
 from mmdisco.data.prepared import PreparedClips, read_manifest, store_of
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import BuildOptions
-from mmdisco.generation.presets.registry import preset
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object
 from mmdisco.training.config import ContrastiveConfig, NegativesConfig, TrainingConfig
@@ -60,13 +60,13 @@ class TrainingData:
             raise UserError(f"{course.data} has no clips to train on: prepare more")
         return TrainingData(clips, made, read_manifest(course.fakes), course.fakes)
 
-    def pair(self, options: BuildOptions) -> JointSystem:
+    def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system whose base models made the fakes.
 
         Raises:
             UserError: The present weights are others.
         """
-        found = preset(self.clips.preset).pair(options)
+        found = system_of(options)
         if base_weight_hashes(found) != self.made.get("weights"):
             raise UserError(
                 f"{self.folder} was made by other weights of {self.clips.preset}: run "

@@ -225,7 +225,7 @@ def build(
     precision = work.precision and PRECISIONS[work.precision]
     strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
     strategy.expect(course.training.batch_size)
-    options = replace(inputs.clips.options, device=str(strategy.device))
+    options = inputs.clips.options.replaced(device=str(strategy.device))
     pair = inputs.pair(options)
     course = _resolved(course, pair)
     model = pair.model()

@@ -2,8 +2,7 @@
 
 Sound: 1.6 s at 16 kHz as a log-mel spectrogram, latents (4, 32, 16), decoded by Griffin-Lim.
 Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. Every
-conversion between media and latents of the pair is here and in ``autoencoder``; so is the
-reading of a user's file as the given side, at the pair's one length of 1.6 s.
+conversion between media and latents of the pair is here and in ``autoencoder``.
 
 On disk the pair is a folder of safetensors files and ``config.json``. The files are in half
 precision; the networks run in single. ``config.json`` holds the shapes, the words, the default
@@ -12,9 +11,7 @@ settings and the SHA-256 of every file, so that a damaged one is named.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from fractions import Fraction
-from pathlib import Path
-from typing import Final, Generic
+from typing import Generic
 
 import numpy as np
 import torch
@@ -28,23 +25,15 @@ from mmdisco.adapters.miniature.autoencoder import (
     encode_frames,
     encode_mel,
 )
+from mmdisco.adapters.miniature.spec import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SECONDS, SIDE
 from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
-from mmdisco.media import conditioning_clip
 from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import ClipSpec
 from mmdisco.media.mel import MelScale
 from mmdisco.media.read import bring_down
 from mmdisco.shapes import Latent
-
-SECONDS = 1.6
-FPS = Fraction(10)
-FRAMES = 16
-SIDE = 64
-SAMPLE_RATE = 16_000
-SAMPLES = 25_600
 
 AUDIO_SHAPE = torch.Size([4, 32, 16])
 VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
@@ -194,28 +183,3 @@ def _check_seconds(seconds: float) -> None:
 
 def _arrays(batch: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(one) for one in batch.numpy()]
-
-
-FORM: Final = ClipSpec(FRAMES / FPS, FPS, (SIDE, SIDE), SAMPLE_RATE)
-MOST_PIXELS: Final = conditioning_clip.MOST_PIXELS
-
-
-def read_given_video(path: Path) -> tuple[Video, Video]:
-    """Return the frames of a file as the pair takes them, and as ``given_video`` shows them.
-
-    Raises:
-        UserError: The file has no video track or no frames, or cannot be read.
-    """
-    return conditioning_clip.read_conditioning_video(path, FORM, MOST_PIXELS)
-
-
-def read_given_audio(path: Path) -> tuple[Audio, Audio]:
-    """Return the sound of a file as the pair takes it, and at the file's own rate.
-
-    Raises:
-        UserError: The file has no audio track or no samples, or cannot be read.
-    """
-    return conditioning_clip.read_conditioning_audio(path, FORM)
-
-
-PACKAGED: Final = Path(__file__).parent / "weights"

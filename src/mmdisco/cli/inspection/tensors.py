@@ -14,9 +14,9 @@ from torch import Tensor
 from mmdisco.cli.inspection.kind import MOST_CLIPS, FileKind
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.options import BuildOptions
-from mmdisco.generation.presets.registry import preset
-from mmdisco.io.files import read_header, read_object, read_tensors
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.presets.registry import system_of
+from mmdisco.io.files import read_header, read_object, read_tensors, understood
 from mmdisco.media.clip import AudioVideo
 from mmdisco.training.checkpoint import TrainingCheckpoint
 
@@ -38,8 +38,9 @@ def decoded(
     """
     about, told, weight_hashes = _makers(folder)
     chosen = weights or (None if told is None else Path(told))
-    options = BuildOptions.from_record(about["options"], chosen)
-    pair = preset(about["preset"]).pair(options)
+    with understood(folder):
+        config = SystemConfig(preset=about["preset"], weights=chosen, **about["options"])
+    pair = system_of(config)
     if not weight_hashes.items() <= dict(pair.weight_hashes()).items():
         raise UserError(
             f"{folder} was made with other weights of {about['preset']}: name them with --weights"

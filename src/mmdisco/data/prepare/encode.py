@@ -22,8 +22,7 @@ from mmdisco.data.prepare.filter import skip_reason, statistics
 from mmdisco.data.prepare.plan import ClipGroup, ShardPlan
 from mmdisco.errors import UserError
 from mmdisco.generation.system import JointSystem, Requirements
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import AudioVideo, ClipSpec
 from mmdisco.media.probe import SkipReason
 from mmdisco.media.windows import read_clips
 

@@ -15,7 +15,7 @@ from typing import Final
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source, SourceVideo
 from mmdisco.errors import UserError
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.scene_cuts import scene_cuts
 

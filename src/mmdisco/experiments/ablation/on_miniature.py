@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.losses import MMDisCoLoss

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from mmdisco.adapters.miniature.model import PACKAGED, SECONDS
+from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
 from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from mmdisco.adapters.miniature.model import SECONDS
+from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.pairs import Pairs

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmdisco.adapters.miniature.model import PACKAGED
+from mmdisco.adapters.miniature.spec import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics

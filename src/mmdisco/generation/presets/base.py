@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmdisco.adapters.components import ComponentFiles
-from mmdisco.core.denoiser import JointModel
-from mmdisco.core.discriminator import Discriminator
-from mmdisco.generation.presets.options import DTYPES, BuildOptions
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.system import JointSystem, SamplingDefaults
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 
 if TYPE_CHECKING:
     from mmdisco.adapters.checkpoint import Checkpoint
+    from mmdisco.adapters.components import ComponentFiles
     from mmdisco.adapters.device import Runtime
+    from mmdisco.core.denoiser import JointModel
+    from mmdisco.core.discriminator import Discriminator
 
 _ENDS: Final = 1 << 20  # bytes hashed at either end of a file
 
@@ -38,13 +38,13 @@ class CheckpointRef:
 
     role: str
     source: str
-    parts: tuple[ComponentFiles, ...]
+    parts: "tuple[ComponentFiles, ...]"
     gigabytes: float
     licence: str
     folder: str
     on_hub: bool = True
 
-    def find(self, options: BuildOptions) -> "Checkpoint":
+    def find(self, options: SystemConfig) -> "Checkpoint":
         """Locate the checkpoint: weights folder, hub cache, or a download into that cache.
 
         Where the hub does not answer either, returns the subfolder of the weights folder that the
@@ -52,7 +52,7 @@ class CheckpointRef:
         """
         from mmdisco.adapters.checkpoint import Checkpoint, find
 
-        own, dtype = options.folder / self.folder, DTYPES[options.dtype]
+        own, dtype = options.folder / self.folder, options.torch_dtype
         address = f"https://huggingface.co/{self.source}" if self.on_hub else self.source
         if self.on_hub and self._lacks(own):
             elsewhere = find(self.source, self.parts, dtype, self.source)
@@ -63,7 +63,7 @@ class CheckpointRef:
                 return elsewhere
         return Checkpoint(own, address, dtype)
 
-    def present(self, options: BuildOptions) -> bool:
+    def present(self, options: SystemConfig) -> bool:
         """Check whether all its files are here, without downloading."""
         from mmdisco.adapters.checkpoint import cached
 
@@ -74,7 +74,7 @@ class CheckpointRef:
     def _lacks(self, folder: Path) -> bool:
         return any(part.missing(folder) for part in self.parts)
 
-    def mark(self, options: BuildOptions) -> str:
+    def mark(self, options: SystemConfig) -> str:
         """Hash names, sizes and both ends of all weights (SHA-256), to notice other weights."""
         folder = self.find(options).folder
         total = hashlib.sha256()
@@ -131,20 +131,20 @@ class Preset(ABC):
         """
 
     @abstractmethod
-    def pair(self, options: BuildOptions) -> JointSystem:
+    def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system, nothing loaded yet.
 
         Raises:
             UserError: The preset has no such option.
         """
 
-    def present(self, options: BuildOptions) -> tuple[bool, ...]:
+    def present(self, options: SystemConfig) -> tuple[bool, ...]:
         """Check for each component whether its files are here."""
         return tuple(component.present(options) for component in self.components)
 
     def build(
-        self, options: BuildOptions, seeds: Sequence[int] = ()
-    ) -> tuple[JointModel, Discriminator]:
+        self, options: SystemConfig, seeds: Sequence[int] = ()
+    ) -> "tuple[JointModel, Discriminator]":
         """Load the base models and their discriminator.
 
         Raises:
@@ -154,7 +154,7 @@ class Preset(ABC):
         return pair.model(seeds), pair.discriminator()
 
 
-def runtime_of(options: BuildOptions) -> "Runtime":
+def runtime_of(options: SystemConfig) -> "Runtime":
     """Return device and memory options of adapted models.
 
     Raises:
@@ -166,7 +166,7 @@ def runtime_of(options: BuildOptions) -> "Runtime":
     return Runtime(device, options.offload, options.vae_slicing, options.vae_tiling)
 
 
-def expect_files(components: Sequence[CheckpointRef], options: BuildOptions, name: str) -> None:
+def expect_files(components: Sequence[CheckpointRef], options: SystemConfig, name: str) -> None:
     """Check that all files are here.
 
     Raises:
@@ -177,11 +177,13 @@ def expect_files(components: Sequence[CheckpointRef], options: BuildOptions, nam
     expect_complete([(one.find(options), one.parts) for one in components], name)
 
 
-def form_of(usual: ClipSpec, options: BuildOptions) -> ClipSpec:
+def form_of(usual: ClipSpec, options: SystemConfig) -> ClipSpec:
     """Override the clip format ``usual`` by the options that are set."""
+    fps = options.fps or usual.fps
+    frames = None if options.frames is None else options.frames / fps
     return ClipSpec(
-        seconds=options.seconds or usual.seconds,
-        fps=options.fps or usual.fps,
+        seconds=options.seconds or frames or usual.seconds,
+        fps=fps,
         size=options.size or usual.size,
         sample_rate=usual.sample_rate,
     )

@@ -11,10 +11,9 @@ from typing_extensions import override
 from mmdisco.adapters import components
 from mmdisco.core.denoiser import BaseModel, Medium
 from mmdisco.core.noise import NoiseSchedule
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.base import CheckpointRef, runtime_of
-from mmdisco.generation.presets.options import DTYPES, BuildOptions
-from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import Audio, ClipSpec, Video
 
 if TYPE_CHECKING:
     from mmdisco.adapters.video_vae import VideoSpec
@@ -29,7 +28,7 @@ class BaseModelSpec(ABC, Generic[Medium]):
         """Checkpoints of the model."""
 
     @abstractmethod
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Medium]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Medium]:
         """Load the model with its weights.
 
         Raises:
@@ -47,12 +46,12 @@ class AudioLDMBase(BaseModelSpec[Audio]):
         parts = components.audioldm()
         return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm import AudioLDM
 
         (source,) = _sources(self, options)
-        return AudioLDM.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+        return AudioLDM.from_pretrained(source, options.torch_dtype, runtime_of(options))
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ class AudioLDM2Base(BaseModelSpec[Audio]):
     def components(self) -> tuple[CheckpointRef, ...]:
         return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes any multiple of 0.04 s."""
         from mmdisco.adapters.audioldm2 import AudioLDM2
 
         (source,) = _sources(self, options)
-        return AudioLDM2.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+        return AudioLDM2.from_pretrained(source, options.torch_dtype, runtime_of(options))
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ class AuffusionBase(BaseModelSpec[Audio]):
         parts = components.AUFFUSION
         return (_hub("sound", "auffusion/auffusion-full", parts, 4.3, "see its page"),)
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Audio]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Audio]:
         """Load the model, which makes up to 10.24 s."""
         from mmdisco.adapters.auffusion.model import Auffusion
 
         (source,) = _sources(self, options)
-        return Auffusion.from_pretrained(source, DTYPES[options.dtype], runtime_of(options))
+        return Auffusion.from_pretrained(source, options.torch_dtype, runtime_of(options))
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,12 @@ class AnimateDiffBase(BaseModelSpec[Video]):
             _hub("motion", adapter, motion, 1.8, "none stated"),
         )
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes up to 32 frames."""
         from mmdisco.adapters.animatediff import AnimateDiff
 
         source, motion = _sources(self, options)
-        dtype, runtime = DTYPES[options.dtype], runtime_of(options)
+        dtype, runtime = options.torch_dtype, runtime_of(options)
         return AnimateDiff.from_pretrained(source, motion, _picture(form), dtype, runtime)
 
 
@@ -129,12 +128,12 @@ class TextToVideoBase(BaseModelSpec[Video]):
     def components(self) -> tuple[CheckpointRef, ...]:
         return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes any number of frames."""
         from mmdisco.adapters.text_to_video import TextToVideoSD
 
         (source,) = _sources(self, options)
-        dtype, runtime = DTYPES[options.dtype], runtime_of(options)
+        dtype, runtime = options.torch_dtype, runtime_of(options)
         return TextToVideoSD.from_pretrained(source, _picture(form), dtype, runtime)
 
 
@@ -159,12 +158,12 @@ class VideoCrafter2Base(BaseModelSpec[Video]):
             _hub("words", words, (components.CLIP_TOKENIZER,), 0.0, "see its page"),
         )
 
-    def load(self, options: BuildOptions, form: ClipSpec) -> BaseModel[Video]:
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
         """Load the model, which makes any number of frames with sides that are multiples of 64."""
         from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 
         source, words = _sources(self, options)
-        dtype, runtime, picture = DTYPES[options.dtype], runtime_of(options), _picture(form)
+        dtype, runtime, picture = options.torch_dtype, runtime_of(options), _picture(form)
         model = VideoCrafter2.from_pretrained(source, words, picture, dtype, runtime)
         if self.levels is None:
             return model
@@ -181,7 +180,7 @@ def _hub(
     return CheckpointRef(role, source, parts, gigabytes, licence, folder=source)
 
 
-def _sources(base: BaseModelSpec[Medium], options: BuildOptions) -> list[Path]:
+def _sources(base: BaseModelSpec[Medium], options: SystemConfig) -> list[Path]:
     return [component.find(options).folder for component in base.components]
 
 

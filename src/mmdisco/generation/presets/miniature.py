@@ -1,20 +1,18 @@
 """The embedded pair as a preset: its weights come with the package, or lie in a folder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from typing_extensions import override
 
-from mmdisco.adapters.miniature.model import FORM
+from mmdisco.adapters.miniature.spec import FORM, PACKAGED
 from mmdisco.errors import UserError
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.base import CheckpointRef, Preset
-from mmdisco.generation.presets.options import BuildOptions
+from mmdisco.generation.presets.miniature_system import MiniatureSystem
 from mmdisco.generation.system import JointSystem, SamplingDefaults
-from mmdisco.media.conditioning_clip import ClipSpec
-
-if TYPE_CHECKING:
-    from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.media.clip import ClipSpec
 
 _NETWORKS: Final = (
     "text_encoder",
@@ -70,19 +68,17 @@ class MiniaturePreset(Preset):
         """Refuse: this pair has no release."""
         raise UserError("embedded has no release to be compared with: leave --as-released out")
 
-    def present(self, options: BuildOptions) -> tuple[bool, ...]:
+    def present(self, options: SystemConfig) -> tuple[bool, ...]:
         """Check the files of the packaged pair; the folder of weights has no effect."""
-        from mmdisco.adapters.miniature.model import PACKAGED
-
         return (all((PACKAGED / f"{name}.safetensors").is_file() for name in _NETWORKS),)
 
-    def pair(self, options: BuildOptions) -> JointSystem:
+    def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system of the folder.
 
         Raises:
             UserError: It is not there, or an option is not for this pair.
         """
-        if replace(options, weights=None) != BuildOptions():
+        if options.frames is not None or options.build_options() != SystemConfig().build_options():
             raise UserError(
                 "embedded makes clips of 1.6 s, 64x64 at 10 frames a second, on the CPU: leave "
                 "length, size, rate, type, device, offloading, slicing and tiling out"
@@ -90,14 +86,15 @@ class MiniaturePreset(Preset):
         return folder_of(options.weights)
 
 
-def folder_of(path: Path | None) -> "MiniatureSystem":
+EMBEDDED: Final = MiniaturePreset()
+
+
+def folder_of(path: Path | None) -> MiniatureSystem:
     """Return the system of the weights at ``path``, or of the packaged ones.
 
     Raises:
         UserError: They are missing, or of no such pair.
     """
-    from mmdisco.generation.presets.miniature_system import MiniatureSystem
-
     folder = MiniatureSystem() if path is None else MiniatureSystem(path)
     config = cast(object, folder.config)
     if not isinstance(config, dict) or not config.keys() >= _CONFIGURED:

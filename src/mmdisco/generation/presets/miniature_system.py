@@ -8,41 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import nn
 from typing_extensions import override
 
-from mmdisco.adapters.miniature.autoencoder import (
-    NormalizedVAE,
-    build_audio_autoencoder,
-    build_video_autoencoder,
-)
-from mmdisco.adapters.miniature.denoiser import (
-    ConvTransformer,
-    DenoiserConfig,
-    VelocityDenoiser,
-)
-from mmdisco.adapters.miniature.model import (
-    FORM,
-    PACKAGED,
-    MiniatureAudioCodec,
-    MiniatureModel,
-    MiniatureVideoCodec,
-    audio_schedule,
-    video_schedule,
-)
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.spec import FORM, PACKAGED
 from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import IndependentModels
-from mmdisco.core.noise import NoiseSchedule
-from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults, levels_of
-from mmdisco.io.bounds import expect_fitting_file
 from mmdisco.io.files import (
     read_object,
     read_tensors,
@@ -51,9 +25,22 @@ from mmdisco.io.files import (
     write_json,
     write_tensors,
 )
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 
-Network = TypeVar("Network", bound=nn.Module)
+# torch takes seconds to import, which the check of a prompt need not wait for
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmdisco.adapters.miniature.denoiser import VelocityDenoiser
+    from mmdisco.adapters.miniature.text_encoder import TextEncoder
+    from mmdisco.core.denoiser import IndependentModels
+    from mmdisco.core.noise import NoiseSchedule
+    from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
+    from mmdisco.generation.pipeline import GuidanceOrder
+
+    Network = TypeVar("Network", bound=nn.Module)
+else:
+    Network = TypeVar("Network")
 
 
 @dataclass(frozen=True)
@@ -66,8 +53,10 @@ class MiniatureSystem(JointSystem):
 
     path: Path = PACKAGED
 
-    def text(self) -> TextEncoder:
+    def text(self) -> "TextEncoder":
         """Text encoder with the pair's vocabulary."""
+        from mmdisco.adapters.miniature.text_encoder import TextEncoder
+
         return self.load("text_encoder", lambda: TextEncoder(self._words))
 
     @property
@@ -87,7 +76,9 @@ class MiniatureSystem(JointSystem):
 
     @property
     @override
-    def method(self) -> GuidanceOrder:
+    def method(self) -> "GuidanceOrder":
+        from mmdisco.generation.pipeline import JointOutsideCFG
+
         return JointOutsideCFG()
 
     def expect(self, demand: Requirements) -> list[str]:
@@ -113,12 +104,26 @@ class MiniatureSystem(JointSystem):
         with understood(self.path / "config.json"):
             return dict(self.config["sha256"])
 
-    def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
+    def model(self, seeds: Sequence[int] = ()) -> "IndependentModels":
         """Load both base models once; they draw no random numbers, so ``seeds`` has no effect."""
         return self._bases
 
     @cached_property
-    def _bases(self) -> IndependentModels:
+    def _bases(self) -> "IndependentModels":
+        from mmdisco.adapters.miniature.autoencoder import (
+            NormalizedVAE,
+            build_audio_autoencoder,
+            build_video_autoencoder,
+        )
+        from mmdisco.adapters.miniature.model import (
+            MiniatureAudioCodec,
+            MiniatureModel,
+            MiniatureVideoCodec,
+            audio_schedule,
+            video_schedule,
+        )
+        from mmdisco.core.denoiser import IndependentModels
+
         text = self.text()
         sound = self.load("audio_autoencoder", lambda: NormalizedVAE(build_audio_autoencoder()))
         picture = self.load("video_autoencoder", lambda: NormalizedVAE(build_video_autoencoder()))
@@ -133,17 +138,19 @@ class MiniatureSystem(JointSystem):
             ),
         )
 
-    def discriminator(self, name: str = "discriminator") -> AudioVideoDiscriminator:
+    def discriminator(self, name: str = "discriminator") -> "AudioVideoDiscriminator":
         """Load the discriminator of a name once; the additive control has a name of its own."""
         if name not in self._judges:
             self._judges[name] = self._discriminator(name)
         return self._judges[name]
 
     @cached_property
-    def _judges(self) -> dict[str, AudioVideoDiscriminator]:
+    def _judges(self) -> "dict[str, AudioVideoDiscriminator]":
         return {}
 
-    def _discriminator(self, name: str) -> AudioVideoDiscriminator:
+    def _discriminator(self, name: str) -> "AudioVideoDiscriminator":
+        from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+
         with understood(self.path / "config.json"):
             config = AudioVideoConfig.from_record(self.config[name])
         return self.load(name, lambda: AudioVideoDiscriminator(config))
@@ -159,6 +166,8 @@ class MiniatureSystem(JointSystem):
 
     def load(self, name: str, make: Callable[[], Network]) -> Network:
         """Load the weights of ``name`` into ``make()``: frozen, in single precision."""
+        from mmdisco.io.bounds import expect_fitting_file
+
         path = self.path / f"{name}.safetensors"
         if not path.is_file():
             raise UserError(f"{path} is not there: give --weights and a folder that has it")
@@ -178,7 +187,13 @@ class MiniatureSystem(JointSystem):
         """Contents of ``config.json``."""
         return read_object(self.path / "config.json")
 
-    def _denoiser(self, name: str, schedule: NoiseSchedule) -> VelocityDenoiser:
+    def _denoiser(self, name: str, schedule: "NoiseSchedule") -> "VelocityDenoiser":
+        from mmdisco.adapters.miniature.denoiser import (
+            ConvTransformer,
+            DenoiserConfig,
+            VelocityDenoiser,
+        )
+
         with understood(self.path / "config.json"):
             config = DenoiserConfig.from_record(self.config[name])
         made = self.load(name, lambda: ConvTransformer(config))
@@ -213,6 +228,8 @@ def pack(
         folder: Folder to write.
         metadata: Metadata of every safetensors file.
     """
+    import torch
+
     sums: dict[str, str] = {}
     for name, source in networks.items():
         target = folder / f"{name}.safetensors"

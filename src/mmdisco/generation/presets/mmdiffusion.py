@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from mmdisco.adapters.components import published_file
+from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import JointModel
+from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.guidance import JointGuidance
 from mmdisco.core.noise import NoiseSchedule
+from mmdisco.core.sampler import Sampler
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
-from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files
-from mmdisco.generation.presets.discriminators import ClampedDiscriminator, DiscriminatorSpec
-from mmdisco.generation.presets.official_release import OfficialMMDiffusion
-from mmdisco.generation.presets.options import DTYPES, BuildOptions
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG, SamplerConfig
+from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files, form_of
+from mmdisco.generation.presets.discriminators import (
+    ClampedDiscriminator,
+    DiscriminatorSpec,
+    OfficialDiscriminator,
+)
 from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import ClipSpec
 
 if TYPE_CHECKING:
     from mmdisco.adapters.mmdiffusion.network import JointNetwork
@@ -101,16 +108,15 @@ class MMDiffusionPreset(Preset):
         """Return the preset with a bounded logit and the released DPM-Solver++."""
         return replace(self, judge=ClampedDiscriminator(self.judge), method=OfficialMMDiffusion())
 
-    def pair(self, options: BuildOptions) -> JointSystem:
+    def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system, nothing loaded yet; a size of ``enlarged`` upscales the frames.
 
         Raises:
             UserError: The network has no such option.
         """
-        asked = (options.seconds, options.fps)
-        own = (self.clips.seconds, self.clips.fps)
-        if any(one not in (None, usual) for one, usual in zip(asked, own, strict=True)) or (
-            options.size not in (None, self.clips.size, self.enlarged)
+        asked = form_of(self.clips, options)
+        if (asked.seconds, asked.fps) != (self.clips.seconds, self.clips.fps) or (
+            asked.size not in (self.clips.size, self.enlarged)
         ):
             small, large = ("x".join(map(str, size)) for size in (self.clips.size, self.enlarged))
             raise UserError(
@@ -131,6 +137,30 @@ class MMDiffusionPreset(Preset):
         return MMDiffusionSystem(facts, options, self, upscaler)
 
 
+@dataclass(frozen=True)
+class OfficialMMDiffusion(GuidanceOrder):
+    """Order of MM-Diffusion: the released DPM-Solver++, evaluated at integer timesteps.
+
+    The solver of the settings is not used.
+    """
+
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
+        """Build the released sampler."""
+        return released_sampler(model.schedules, settings.steps)
+
+    def denoiser(
+        self,
+        model: JointModel,
+        discriminator: Discriminator,
+        settings: SamplerConfig,
+        null: AV[Conditioning],
+    ) -> JointDenoiser:
+        """Add joint guidance only; the network reads no prompts."""
+        asking = settings.asking.begin()
+        guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
+        return AtTrainedTimes(guided, model.schedules)
+
+
 class MMDiffusionSystem(PretrainedSystem):
     """System of one joint network, optionally with a super-resolution network.
 
@@ -144,7 +174,7 @@ class MMDiffusionSystem(PretrainedSystem):
     def __init__(
         self,
         facts: PresetInfo,
-        options: BuildOptions,
+        options: SystemConfig,
         preset: MMDiffusionPreset,
         upscaler: CheckpointRef | None,
     ) -> None:
@@ -210,14 +240,14 @@ class MMDiffusionSystem(PretrainedSystem):
         from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 
         network = load_joint(self._file(self._preset.base, self._preset.file))
-        return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
+        return network.to(self._options.torch_device(), self._options.torch_dtype)
 
     @cached_property
     def _upscaler_network(self) -> "UpscalerNetwork":
         from mmdisco.adapters.mmdiffusion.checkpoint import load_upscaler
 
         network = load_upscaler(self._file(self._preset.upscaler, self._preset.upscaler_file))
-        return network.to(self._options.torch_device(), DTYPES[self._options.dtype])
+        return network.to(self._options.torch_device(), self._options.torch_dtype)
 
     def _file(self, component: CheckpointRef, name: str) -> Path:
         expect_files((component,), self._options, self._facts.name)
@@ -235,3 +265,17 @@ def _published(role: str, file: str, gigabytes: float) -> CheckpointRef:
         folder="mmdiffusion",
         on_hub=False,
     )
+
+
+LANDSCAPE: Final = MMDiffusionPreset(
+    title="mmdiffusion-landscape",
+    file="landscape.pt",
+    upscaler_file="Landscape_SR.pt",
+    judge=OfficialDiscriminator("mmdiffusion_landscape", 0.1),
+)
+AIST: Final = MMDiffusionPreset(
+    title="mmdiffusion-aist",
+    file="AIST++.pt",
+    upscaler_file="AIST++_SR.pt",
+    judge=OfficialDiscriminator("mmdiffusion_aist++", 0.1),
+)

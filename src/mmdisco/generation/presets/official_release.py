@@ -101,31 +101,3 @@ class JointInsideCFG(GuidanceOrder):
 
 def _strided(schedule: NoiseSchedule, clip_sample: bool) -> Solver:  # noqa: FBT001
     return StridedDDPM(schedule, clip_sample)
-
-
-@dataclass(frozen=True)
-class OfficialMMDiffusion(GuidanceOrder):
-    """Order of MM-Diffusion: the released DPM-Solver++, evaluated at integer timesteps.
-
-    The solver of the settings is not used.
-    """
-
-    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """Build the released sampler."""
-        from mmdisco.adapters.mmdiffusion.sampling import released_sampler
-
-        return released_sampler(model.schedules, settings.steps)
-
-    def denoiser(
-        self,
-        model: JointModel,
-        discriminator: Discriminator,
-        settings: SamplerConfig,
-        null: AV[Conditioning],
-    ) -> JointDenoiser:
-        """Add joint guidance only; the network reads no prompts."""
-        from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes
-
-        asking = settings.asking.begin()
-        guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
-        return AtTrainedTimes(guided, model.schedules)

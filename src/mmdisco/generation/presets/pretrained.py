@@ -13,10 +13,10 @@ from mmdisco.core.noise import NoiseSchedule
 from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.wrappers import OnDevice, ReplacementDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder
 from mmdisco.generation.presets.base import CheckpointRef, expect_files
 from mmdisco.generation.presets.discriminators import DiscriminatorSpec
-from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 
 
@@ -47,7 +47,7 @@ class PretrainedSystem(JointSystem):
         options: Options the system is built with.
     """
 
-    def __init__(self, facts: PresetInfo, options: BuildOptions) -> None:
+    def __init__(self, facts: PresetInfo, options: SystemConfig) -> None:
         self._facts = facts
         self._options = options
 

@@ -1,30 +1,39 @@
-"""Pairs of a text-to-audio and a text-to-video model."""
+"""Pairs of a text-to-audio and a text-to-video model, and the presets that are such pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
-from mmdisco.core.noise import NoiseSchedule
+from mmdisco.core.noise import NoiseSchedule, linear
 from mmdisco.errors import UserError
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
 from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files, form_of
-from mmdisco.generation.presets.base_models import BaseModelSpec
+from mmdisco.generation.presets.base_models import (
+    AnimateDiffBase,
+    AudioLDM2Base,
+    AudioLDMBase,
+    AuffusionBase,
+    BaseModelSpec,
+    TextToVideoBase,
+    VideoCrafter2Base,
+)
 from mmdisco.generation.presets.discriminators import (
     ClampedDiscriminator,
     DiscriminatorSpec,
+    OfficialDiscriminator,
     one_sided_note,
 )
 from mmdisco.generation.presets.official_release import JointInsideCFG
-from mmdisco.generation.presets.options import BuildOptions
 from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
-from mmdisco.media.clip import Audio, Video
-from mmdisco.media.conditioning_clip import ClipSpec
+from mmdisco.media.clip import Audio, ClipSpec, Video
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class TextPreset(Preset):
         )
 
     @override
-    def pair(self, options: BuildOptions) -> JointSystem:
+    def pair(self, options: SystemConfig) -> JointSystem:
         facts = PresetInfo(self.name, self.bases, self.judge, self.usual, self.method)
         return TextSystem(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
 
@@ -121,7 +130,7 @@ class TextSystem(PretrainedSystem):
     def __init__(
         self,
         facts: PresetInfo,
-        options: BuildOptions,
+        options: SystemConfig,
         bases: AV[BaseModelSpec[Any]],
         form: ClipSpec,
     ) -> None:
@@ -169,3 +178,56 @@ class TextSystem(PretrainedSystem):
         expect_files(self._facts.bases, self._options, self._facts.name)
         audio = self._bases.audio.load(self._options, self.form)
         return IndependentModels(audio, self._bases.video.load(self._options, self.form))
+
+
+TWO_SECONDS: Final = ClipSpec(Fraction(2), Fraction(8), (256, 256), 16_000)
+THREE_WIDE_SECONDS: Final = ClipSpec(Fraction(3), Fraction(8), (320, 576), 16_000)
+
+
+def usual(guidance: AV[float], joint: AV[float]) -> SamplingDefaults:
+    """Return the release's 50 steps of DDPM with the given scales."""
+    return SamplingDefaults(50, "ddpm", guidance, joint, joint.audio, joint.video)
+
+
+def videocrafter2_as_released() -> NoiseSchedule:
+    """Return β linear in t, which is not how VideoCrafter2 was trained."""
+    return linear(1000, 0.00085, 0.012)
+
+
+AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
+    title="audioldm-animatediff",
+    audio=AudioLDMBase(),
+    video=AnimateDiffBase(),
+    judge=OfficialDiscriminator("audioldm_animediff_vggsound", 0.1),
+    usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
+    clips=TWO_SECONDS,
+    gigabytes=14.0,
+)
+AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
+    title="auffusion-videocrafter2",
+    audio=AuffusionBase(),
+    video=VideoCrafter2Base(),
+    judge=OfficialDiscriminator("auffusion_videocrafter2_vggsound", 0.2),
+    usual=usual(AV(8.0, 8.0), AV(1.0, 8.0)),
+    clips=TWO_SECONDS,
+    gigabytes=18.0,
+    released_video=VideoCrafter2Base(videocrafter2_as_released),
+)
+AUDIOLDM2_MODELSCOPE: Final = TextPreset(
+    title="audioldm2-modelscope",
+    audio=AudioLDM2Base(),
+    video=TextToVideoBase("ali-vilab/text-to-video-ms-1.7b"),
+    judge=None,
+    usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
+    clips=TWO_SECONDS,
+    gigabytes=16.0,
+)
+AUDIOLDM2_ZEROSCOPE: Final = TextPreset(
+    title="audioldm2-zeroscope",
+    audio=AudioLDM2Base(),
+    video=TextToVideoBase("cerspense/zeroscope_v2_576w"),
+    judge=None,
+    usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
+    clips=THREE_WIDE_SECONDS,
+    gigabytes=20.0,
+)

@@ -1,0 +1,81 @@
+"""Options of a command from the fields of a configuration."""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mmdisco.generation.config import Panel, Positional
+
+
+def with_options(
+    function: Callable[..., Any], config: type[BaseModel], names: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Return a command whose keyword arguments are options for fields of a configuration.
+
+    Args:
+        function: The command; its own parameters stay.
+        config: The configuration.
+        names: Names of the fields; all of them if empty.
+    """
+    own = inspect.signature(function).parameters.values()
+    kept = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in own
+        if one.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    fields = config.model_fields
+    added = [_parameter(name, fields[name]) for name in names or fields]
+
+    @wraps(function)
+    def command(**values: Any) -> Any:
+        return function(**values)
+
+    setattr(command, "__signature__", inspect.Signature([*added, *kept]))  # noqa: B010
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given: an absent one is ``None``, or ``False`` for a flag."""
+    return {name: one for name, one in options.items() if one is not None and one is not False}
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    panel = next((one.title for one in field.metadata if isinstance(one, Panel)), None)
+    kind = _kind(field.annotation)
+    unset = field.default is None or field.default is False or field.default == ""
+    info: Any
+    if any(isinstance(one, Positional) for one in field.metadata):
+        info, kind = typer.Argument(help=field.description), list[kind]
+    else:
+        info = typer.Option(
+            f"--{name.replace('_', '-')}",
+            help=field.description,
+            rich_help_panel=panel,
+            show_default=False if unset else f"{field.default}",
+        )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if kind is bool else None,
+        annotation=Annotated[bool if kind is bool else kind | None, info],
+    )
+
+
+def _kind(annotation: Any) -> Any:
+    """Return the type that the command line reads for a field."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return _kind(next(one for one in get_args(annotation) if one is not type(None)))
+    if annotation is Fraction:
+        return float
+    return annotation if annotation in (bool, int, float, Path) else str

@@ -1,0 +1,385 @@
+"""Configuration of a generation, written once for all its uses.
+
+A field of ``GenerateConfig`` is an option of ``mmdisco generate``, a keyword of
+``mmdisco.generate``, a key of its YAML and of a line of a prompt file, and a key of the record
+beside a clip. Its name, meaning, bounds and panel of the help stand here alone. Imports neither
+torch nor a model, so that a mistake is answered at once.
+"""
+
+import difflib
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticKnownError
+
+from mmdisco.errors import UserError
+from mmdisco.io.tables import number
+
+if TYPE_CHECKING:
+    import torch
+
+VARIABLE: Final = "MMDISCO_WEIGHTS"
+BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_slicing", "vae_tiling")
+"""Options that decide latents: prepared clips and fake pairs record them."""
+
+_FINEST: Final = 1_000_000
+_SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
+_KINDS: Final = {"int": "whole number", "bool": "yes or no", "string": "text", "path": "path"}
+_PAIR: Final = ("tuple_type", "missing", "too_long")
+_LONGEST: Final = 40  # letters of a value in a message
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Config = TypeVar("Config", bound="SystemConfig")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Panel of the help in which an option is listed."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class Positional:
+    """Mark of the option that the command line takes without its name, several times."""
+
+
+SAMPLING: Final = Panel("Sampling")
+CLIPS: Final = Panel("Clips")
+MODELS: Final = Panel("Models")
+RELEASE: Final = Panel("Reproduction")
+
+
+def _exact(value: Any) -> Any:
+    """Convert a number to a fraction; one with a decimal point is exact to a millionth."""
+    if isinstance(value, Fraction) or value is None:
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    try:
+        return number(value).limit_denominator(_FINEST)
+    except ValueError as error:
+        raise PydanticKnownError("float_parsing") from error
+
+
+def _height_and_width(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise UserError(f"a size of {_shown(value)}: give HEIGHTxWIDTH, as in 256x256")
+    return int(found[1]), int(found[2])
+
+
+Exact = Annotated[Fraction | None, BeforeValidator(_exact)]
+Side = Annotated[int, Field(ge=1, le=8192)]
+Scale = Annotated[float | None, SAMPLING]
+
+
+class SystemConfig(BaseModel):
+    """Choice of a system: a preset and the options it is built with; ``None`` is the preset's own.
+
+    Raises:
+        UserError: A value is out of its range or of another kind, or two exclude each other.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    preset: str = "embedded"
+    """Preset to generate with; `mmdisco presets` lists them."""
+    seconds: Annotated[Exact, Field(gt=0, le=3600), CLIPS] = None
+    """Length of a clip."""
+    frames: Annotated[int | None, Field(ge=1, le=10_000), CLIPS] = None
+    """Length of a clip in frames."""
+    size: Annotated[tuple[Side, Side] | None, BeforeValidator(_height_and_width), CLIPS] = None
+    """HEIGHTxWIDTH of the frames in pixels."""
+    fps: Annotated[Exact, Field(gt=0, le=1000), CLIPS] = None
+    """Frames per second."""
+    as_released: Annotated[bool, RELEASE] = False
+    """Run the preset as the released code does, its mistakes included."""
+    weights: Annotated[Path | None, MODELS] = None
+    """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
+    another pair of its kind."""
+    discriminator: Annotated[str | None, MODELS] = None
+    """Folder that `mmdisco train` wrote, or its id on the Hugging Face hub, in place of the
+    preset's own discriminator."""
+    dtype: Annotated[Literal["float32", "float16", "bfloat16"], MODELS] = "float32"
+    """Precision of the networks: float32, float16 or bfloat16."""
+    device: Annotated[str, MODELS] = "cpu"
+    """Device of the networks, by torch's name: cpu, cuda, …"""
+    offload: Annotated[bool, MODELS] = False
+    """Keep networks in main memory until they are used."""
+    vae_slicing: Annotated[bool, MODELS] = False
+    """Decode image by image."""
+    vae_tiling: Annotated[bool, MODELS] = False
+    """Decode large images in tiles."""
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise UserError(_said(type(self), error.errors()[0])) from error
+
+    @model_validator(mode="after")
+    def _check_system(self) -> "SystemConfig":
+        if self.frames is not None and self.seconds is not None:
+            raise UserError("--frames and --seconds say the same: leave one out")
+        if self.as_released and self.discriminator is not None:
+            raise UserError("--as-released brings its own discriminator: leave --discriminator out")
+        return self
+
+    def replaced(self: Config, **changes: Any) -> Config:
+        """Return a copy with other values, checked anew."""
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**own, **changes})
+
+    @property
+    def folder(self) -> Path:
+        """Folder of weights: as given, else ``MMDISCO_WEIGHTS``, else ~/.cache/mmdisco."""
+        if self.weights is not None:
+            return self.weights.expanduser()
+        named = os.environ.get(VARIABLE)
+        return Path(named).expanduser() if named else Path.home() / ".cache" / "mmdisco"
+
+    @property
+    def torch_dtype(self) -> "torch.dtype":
+        """Precision of the networks."""
+        import torch
+
+        return getattr(torch, self.dtype)
+
+    def torch_device(self) -> "torch.device":
+        """Return the device of the networks.
+
+        Raises:
+            UserError: This machine has none of that name.
+        """
+        import torch
+
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).split("\n", 1)[0].split(". ", 1)[0]
+            raise UserError(f"device {self.device!r} cannot be used: {reason}") from error
+        return device
+
+    def build_options(self) -> dict[str, Any]:
+        """Return the options of ``BUILD`` for JSON."""
+        return self.model_dump(mode="json", include=set(BUILD))
+
+
+class GenerateConfig(SystemConfig):
+    """Request for clips; ``None`` leaves an option to the preset's own default.
+
+    ``generation.resolve`` fills in the defaults; the filled one is what a record holds.
+
+    Raises:
+        UserError: A value is out of its range or of another kind, or two exclude each other.
+    """
+
+    prompt: Annotated[str | None, Positional()] = None
+    """Description of picture and sound, as in "a red ball bouncing". May be left out where a video
+    or a sound is given."""
+    no_prompt: bool = False
+    """Ask for any clip: for a discriminator trained without captions."""
+    seed: Annotated[int, Field(ge=0, le=2**62)] = 0
+    """Seed of the first sample; sample i uses seed + i."""
+    samples: Annotated[int, Field(ge=1, le=256)] = 1
+    """Number of clips of each prompt, made in one batch."""
+    video: Path | None = None
+    """Video to make sound for, used up to the length of a clip; the last frame of a shorter one is
+    held."""
+    audio: Path | None = None
+    """Sound to make a video for, used up to the length of a clip; a shorter one is padded with
+    silence."""
+    audio_track: Annotated[int | None, Field(ge=1, le=1000), CLIPS] = None
+    """Number of the audio track to read, from 1; the one that players play if left out."""
+    start: Annotated[Fraction, BeforeValidator(_exact), Field(ge=0, le=_FINEST)] = Fraction(0)
+    """Second of the given video or sound to begin at."""
+    negative_prompt: Annotated[str, SAMPLING] = ""
+    """Prompt that classifier-free guidance leads away from."""
+    steps: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
+    """Evaluations of the base models."""
+    scheduler: Annotated[str | None, SAMPLING] = None
+    """Scheduler; an unknown name lists them."""
+    resample: Annotated[int, Field(ge=0, le=100), SAMPLING] = 0
+    """Number of times that each step is repeated from latents noised back by one step."""
+    no_joint_guidance: Annotated[bool, SAMPLING] = False
+    """Sample the unguided baseline."""
+    joint_scale: Scale = None
+    """Scale of joint guidance in both modalities; 1 is unscaled."""
+    joint_scale_audio: Scale = None
+    """Scale of joint guidance in the sound."""
+    joint_scale_video: Scale = None
+    """Scale of joint guidance in the video."""
+    joint_every: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
+    """Evaluate the discriminator at the first of so many evaluations and reuse its gradient for the
+    others: cheaper, less exact."""
+    joint_min_logsnr: Scale = None
+    """Lowest ln(α²/σ²) with joint guidance; below is more noise."""
+    joint_max_logsnr: Scale = None
+    """Highest ln(α²/σ²) with joint guidance."""
+    cfg_scale: Scale = None
+    """Scale of classifier-free guidance in both modalities; 1 is off."""
+    cfg_scale_audio: Scale = None
+    """Scale of classifier-free guidance in the sound."""
+    cfg_scale_video: Scale = None
+    """Scale of classifier-free guidance in the video."""
+    batch_cfg: Annotated[bool, SAMPLING] = False
+    """Evaluate both prompts of classifier-free guidance in one batch: more memory, often faster."""
+
+    @model_validator(mode="after")
+    def _check_request(self) -> "GenerateConfig":
+        if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
+            raise UserError("the prompt is no text: write it in UTF-8")
+        if self.no_prompt and self.prompt is not None:
+            raise UserError("--no-prompt and a prompt exclude each other: leave one out")
+        if self.video is not None and self.audio is not None:
+            raise UserError("a video and a sound are given: give one, and the other is made for it")
+        if self.audio_track is not None and self.audio is None:
+            raise UserError("an audio track is chosen and no sound is given: leave it out")
+        if self.start and self.given is None:
+            raise UserError("a start has no effect without a given video or sound: leave it out")
+        scales = (self.joint_scale, self.joint_scale_audio, self.joint_scale_video)
+        if self.no_joint_guidance and scales != (None, None, None):
+            raise UserError("--no-joint-guidance and a scale exclude each other: leave one out")
+        if self.as_released and self.scheduler is not None:
+            raise UserError("--as-released brings its own scheduler: leave --scheduler out")
+        if self.as_released and self.joint_every is not None:
+            raise UserError(
+                "--as-released evaluates the discriminator at every step: leave --joint-every out"
+            )
+        return self
+
+    @property
+    def caption(self) -> str:
+        """Prompt, or "" where nothing in particular is asked for."""
+        return self.prompt or ""
+
+    @property
+    def given(self) -> Path | None:
+        """Path of the given file, if there is one."""
+        return self.audio if self.video is None else self.video
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seed of every sample."""
+        return [self.seed + index for index in range(self.samples)]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return every option that is set, for JSON, apart from the folder of weights."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: _plain(value)
+            for name, value in values.items()
+            if value is not None and name != "weights"
+        }
+
+
+REQUEST: Final = tuple(
+    name for name in GenerateConfig.model_fields if name not in SystemConfig.model_fields
+)
+"""Options of a request alone, which a line of a prompt file may set."""
+
+
+def expect_known(names: Iterable[str], source: str, known: Iterable[str] = REQUEST) -> None:
+    """Check names of options.
+
+    Raises:
+        UserError: One is unknown; the message names the nearest one.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{source}: {_unknown(name, known)}")
+
+
+def described(config: type[BaseModel]) -> Callable[[Function], Function]:
+    """Give a function of a prompt and options the signature of a configuration, and its help."""
+
+    def describe(function: Function) -> Function:
+        fields = config.model_fields
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD
+                if name == "prompt"
+                else inspect.Parameter.KEYWORD_ONLY,
+                default=fields[name].default,
+                annotation=fields[name].annotation,
+            )
+            for name in ("prompt", *(name for name in fields if name != "prompt"))
+        ]
+        returned = inspect.signature(function).return_annotation
+        signature = inspect.Signature(parameters, return_annotation=returned)
+        setattr(function, "__signature__", signature)  # noqa: B010 - no attribute of the type
+        said = {name: " ".join((field.description or "").split()) for name, field in fields.items()}
+        options = "\n".join(f"    {name}: {said[name]}" for name in signature.parameters)
+        before, _, after = (inspect.getdoc(function) or "").partition("Args:\n")
+        rest = after.partition("\n\n")[2]
+        function.__doc__ = f"{before}Args:\n{options}\n\n{rest}"
+        return function
+
+    return describe
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return float(value)
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"unknown option {_shown(name)}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _said(config: type[BaseModel], error: ErrorDetails) -> str:
+    """Say in one line what is wrong with an option, and what it may be."""
+    name, kind, value = str(error["loc"][0]), error["type"], error["input"]
+    context = error.get("ctx", {})
+    label = name.replace("_", " ")
+    if kind == "extra_forbidden":
+        return _unknown(name, config.model_fields)
+    if kind == "finite_number":
+        return f"{label} {value}: give a finite number, or leave it out"
+    if kind == "literal_error":
+        choices = ", ".join(re.findall(r"'(\w+)'", context["expected"]))
+        return f"unknown {label} {_shown(value)}: choose one of {choices}"
+    if kind.startswith(("greater_than", "less_than")):
+        return f"{label} {_shown(value)}: give {_range(config, name, context)}"
+    wanted = "pair" if kind in _PAIR else _KINDS.get(kind.partition("_")[0], "number")
+    return f"{label} {_shown(value)} is no {wanted}"
+
+
+def _range(config: type[BaseModel], name: str, bound: Mapping[str, Any]) -> str:
+    found = {type(one): one for one in config.model_fields[name].metadata}
+    low, above, high = found.get(Ge), found.get(Gt), found.get(Le)
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f"{low.ge} to {high.le}"
+    if isinstance(above, Gt) and isinstance(high, Le):
+        return f"more than {above.gt} and at most {high.le}"
+    return " and ".join(
+        f"{'at least' if 'g' in key else 'at most'} {one}" for key, one in bound.items()
+    )

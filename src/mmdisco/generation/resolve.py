@@ -1,0 +1,158 @@
+"""Defaults of a preset filled into a request, and what has no effect refused. Loads no model.
+
+    request + defaults of the system  →  resolved request, all that decides the clip
+
+A resolved request holds a scale for each modality that is made, and none for a given one; options
+without effect are left open in it, so that it is valid itself and may be written down and repeated.
+"""
+
+import math
+from typing import Any
+
+from mmdisco.core.av import AV, each
+from mmdisco.core.scheduler_names import expect_scheduler
+from mmdisco.errors import UserError
+from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+
+Sides = AV[float | None]
+
+
+def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
+    """Fill every option that is left open with the system's own default.
+
+    Raises:
+        UserError: Nothing is asked for, an option has no effect, or the scheduler is unknown.
+    """
+    defaults = system.sampling()
+    asks_for_any = config.no_prompt or config.given is not None or not system.prompted
+    if not asks_for_any and not config.caption.strip():
+        raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
+    expect_scheduler(config.scheduler or defaults.solver)
+    made = AV(config.audio is None, config.video is None)
+    cfg_scale = _cfg_scale(config, defaults, made)
+    joint_scale = _joint_scale(config, defaults, made)
+    guided = bool(joint_scale.audio or joint_scale.video)
+    return config.replaced(
+        steps=config.steps or defaults.steps,
+        scheduler=None if config.as_released else config.scheduler or defaults.solver,
+        cfg_scale=None,
+        cfg_scale_audio=cfg_scale.audio,
+        cfg_scale_video=cfg_scale.video,
+        no_joint_guidance=not guided,
+        joint_scale=None,
+        joint_scale_audio=joint_scale.audio if guided else None,
+        joint_scale_video=joint_scale.video if guided else None,
+        **_frugality(config, defaults, guided=guided),
+    )
+
+
+def check(config: GenerateConfig, system: JointSystem) -> list[str]:
+    """Check, before anything is loaded, that the system can meet a resolved request.
+
+    Returns:
+        Deviations from the request, one line each.
+
+    Raises:
+        UserError: It cannot, or a file is missing.
+    """
+    if config.given is not None:
+        try:
+            config.given.open("rb").close()
+        except (OSError, ValueError) as error:  # a null character in a name is a ValueError
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            said = f"{reason[:1].lower()}{reason[1:]}"
+            raise UserError(f"cannot read {config.given}: {said}") from error
+    return system.expect(
+        Requirements(
+            config.caption,
+            not config.no_joint_guidance,
+            config.given is not None,
+            config.negative_prompt,
+        )
+    )
+
+
+def _cfg_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool]) -> Sides:
+    own = AV(config.cfg_scale_audio, config.cfg_scale_video)
+    _expect_sides("cfg-scale", config.cfg_scale, own, made)
+    if not config.caption.strip() and not config.negative_prompt.strip():
+        if (config.cfg_scale, own) != (None, AV(None, None)):
+            raise UserError("a scale of the prompt has no effect without a prompt: leave it out")
+        _expect_unused("--batch-cfg", config.batch_cfg, "without a prompt: leave it out")
+        return AV(None, None)
+    scale = _filled(config.cfg_scale, own, defaults.guidance_scale, made)
+    if {scale.audio, scale.video} <= {None, 1.0}:
+        reason = "at CFG scale 1: leave it out, or ask for another scale"
+        _expect_unused("--negative-prompt", config.negative_prompt.strip(), reason)
+        _expect_unused("--batch-cfg", config.batch_cfg, reason)
+    return scale
+
+
+def _joint_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool]) -> Sides:
+    own = AV(config.joint_scale_audio, config.joint_scale_video)
+    _expect_sides("joint-scale", config.joint_scale, own, made)
+    if config.no_joint_guidance:
+        return AV(None, None)
+    return _filled(config.joint_scale, own, default_joint_scale(config, defaults), made)
+
+
+def default_joint_scale(config: GenerateConfig, defaults: SamplingDefaults) -> AV[float]:
+    """Return the system's own scale s for the task of a request."""
+    if config.given is None:
+        return defaults.joint_scale
+    return AV(defaults.video_to_audio, defaults.audio_to_video)
+
+
+def _frugality(
+    config: GenerateConfig, defaults: SamplingDefaults, *, guided: bool
+) -> dict[str, Any]:
+    """Return at which evaluations the discriminator is run; open where there is no guidance."""
+    given = (config.joint_every, config.joint_min_logsnr, config.joint_max_logsnr)
+    if not guided:
+        if given != (None, None, None):
+            raise UserError(
+                "without joint guidance, --joint-every, --joint-min-logsnr and --joint-max-logsnr "
+                "are without use: leave them out"
+            )
+        return {}
+    low, high = defaults.joint_levels
+    low = low if config.joint_min_logsnr is None else config.joint_min_logsnr
+    high = high if config.joint_max_logsnr is None else config.joint_max_logsnr
+    if not low < high:
+        raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
+    return {
+        "joint_every": None
+        if config.as_released
+        else config.joint_every or defaults.guidance_every,
+        "joint_min_logsnr": low if math.isfinite(low) else None,
+        "joint_max_logsnr": high if math.isfinite(high) else None,
+    }
+
+
+def _filled(common: float | None, own: Sides, default: AV[float], made: AV[bool]) -> Sides:
+    """Return the scale of each modality that is made: its own, the common one, or the default."""
+
+    def one(own: float | None, default: float, made: bool) -> float | None:  # noqa: FBT001
+        return next(x for x in (own, common, default) if x is not None) if made else None
+
+    return each(one, own, default, made)
+
+
+def _expect_sides(option: str, common: float | None, own: Sides, made: AV[bool]) -> None:
+    """Refuse a scale of a given modality, and a common one beside a scale for each."""
+    for side, scale, is_made in (
+        ("audio", own.audio, made.audio),
+        ("video", own.video, made.video),
+    ):
+        if scale is not None and not is_made:
+            name = "sound" if side == "audio" else side
+            raise UserError(f"--{option}-{side} has no effect on a given {name}: leave it out")
+    settled = each(lambda scale, is_made: scale is not None or not is_made, own, made)
+    if common is not None and settled == AV(True, True):  # noqa: FBT003
+        raise UserError(f"--{option} has no effect beside a scale for each side: leave it out")
+
+
+def _expect_unused(option: str, value: object, reason: str) -> None:
+    if value:
+        raise UserError(f"{option} has no effect {reason}")
