@@ -1,16 +1,28 @@
 """The toy study by its command line: small, stopped, repeated, and asked for the impossible."""
 
 import json
-import os
-import signal
+import multiprocessing
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
+from killing import run_forked
 from safetensors import safe_open
 
 from mmdisco.cli import main
+from mmdisco.core.av import AV
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
+from mmdisco.core.losses import MMDisCoLoss
+from mmdisco.core.noise import linear
+from mmdisco.core.noise_levels import LossSecondMomentSampler, NoiseLevelSampler
+from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
+from mmdisco.experiments.toy.exact import BasePairs, MixtureDenoiser, RealPairs
+from mmdisco.experiments.toy.problems import problem
+from mmdisco.training.config import TrainerConfig
+from mmdisco.training.trainer import Trainer
 
 SMALL = ["toy", "--problem", "mixture", "--setting", "ind", "--loss", "both", "--seeds", "1"]
 SHORT = ["--steps", "30", "--samples", "500", "--jobs", "1"]
@@ -26,70 +38,67 @@ def mmdisco(*arguments, cwd=None):
     )
 
 
-def test_study_writes_numbers_table_and_pictures(tmp_path):
-    done = mmdisco(*SMALL, *SHORT, "--out", tmp_path)
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    return out, mmdisco(*SMALL, *SHORT, "--out", out)
+
+
+def test_study_writes_numbers_table_and_pictures(study):
+    out, done = study
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "results.json").read_text())
+    record = json.loads((out / "results.json").read_text())
     assert {row["loss"] for row in record["rows"]} == {"bases", "exact", "both"}
     assert record["versions"]["torch"]
     guided = next(row for row in record["rows"] if row["loss"] == "both")
     assert 0 < guided["tv"] < 1
     assert guided["r2"] < 1
-    assert "| mixture | both | 1 |" in (tmp_path / "table.md").read_text()
+    assert "| mixture | both | 1 |" in (out / "table.md").read_text()
     for name in ("guidance.png", "losses.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-        assert str(tmp_path / name) in done.stdout
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+        assert str(out / name) in done.stdout
 
 
-def test_repeated_study_computes_nothing_again(tmp_path):
-    mmdisco(*SMALL, *SHORT, "--out", tmp_path)
-    cells = sorted((tmp_path / "cells").iterdir())
+def ended(monkeypatch, *arguments):
+    """The status of the command in this process."""
+    monkeypatch.setattr(sys, "argv", ["mmdisco", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def test_repeated_study_computes_nothing_again(study, monkeypatch):
+    out, _ = study
+    cells = sorted((out / "cells").iterdir())
     before = [path.stat().st_mtime_ns for path in cells]
-    done = mmdisco(*SMALL, *SHORT, "--out", tmp_path)
-    assert done.returncode == 0
+    assert ended(monkeypatch, *SMALL, *SHORT, "--out", out) in (None, 0)
     assert [path.stat().st_mtime_ns for path in cells] == before
 
 
-TRAINING = """
-import sys
-from pathlib import Path
-import torch
-from mmdisco.core.av import AV
-from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
-from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
-from mmdisco.core.coupling import SameTimestep
-from mmdisco.core.noise import linear
-from mmdisco.experiments.toy.exact import BasePairs, MixtureDenoiser, RealPairs
-from mmdisco.experiments.toy.problems import problem
-from mmdisco.core.noise_levels import LossSecondMomentSampler, NoiseLevelSampler
-from mmdisco.core.losses import MMDisCoLoss
-from mmdisco.training.config import TrainerConfig
-from mmdisco.training.trainer import Trainer
-
-torch.set_num_threads(1)
-torch.manual_seed(0)
-goal, own = problem("mixture", "ind"), linear()
-base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, own)))
-config = TrainerConfig(steps=400, batch_size=8, checkpoint_every=20, log_every=7)
-levels = NoiseLevelSampler(SameTimestep(AV(own, own)), LossSecondMomentSampler(), 0.2, 0.2)
-none = Conditioning.none(1)
-trainer = Trainer(base, levels, MMDisCoLoss(), config, AV(none, none))
-network = VectorDiscriminator(VectorConfig(width=8))
-trainer.fit(network, RealPairs(goal), BasePairs(goal), Path(sys.argv[1]))
-"""
+def train(folder):
+    torch.manual_seed(0)
+    goal, own = problem("mixture", "ind"), linear()
+    base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, own)))
+    config = TrainerConfig(steps=120, batch_size=8, checkpoint_every=10, log_every=7)
+    levels = NoiseLevelSampler(SameTimestep(AV(own, own)), LossSecondMomentSampler(), 0.2, 0.2)
+    none = Conditioning.none(1)
+    trainer = Trainer(base, levels, MMDisCoLoss(), config, AV(none, none))
+    network = VectorDiscriminator(VectorConfig(width=8))
+    trainer.fit(network, RealPairs(goal), BasePairs(goal), folder)
 
 
+@pytest.mark.usefixtures("one_thread")  # forks
 def test_training_killed_three_times_ends_with_the_same_files(tmp_path):
-    command = [sys.executable, "-c", TRAINING]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    run_forked(lambda: train(tmp_path / "whole"))
     parts = tmp_path / "parts"
     checkpoint = parts / "checkpoint.safetensors"
-    for step in (40, 200, 320):
-        running = subprocess.Popen([*command, str(parts)])
+    for step in (20, 60, 100):
+        running = multiprocessing.get_context("fork").Process(target=train, args=(parts,))
+        running.start()
         wait_for(lambda s=step: checkpoint.exists() and checkpointed(checkpoint) >= s, running)
-        os.kill(running.pid, signal.SIGKILL)
-        running.wait()
-    subprocess.run([*command, str(parts)], check=True)
+        running.kill()
+        running.join()
+    run_forked(lambda: train(parts))
     for name in ("checkpoint.safetensors", "log.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (parts / name).read_bytes()
 
@@ -98,8 +107,8 @@ def wait_for(reached, running):
     deadline = time.monotonic() + 120
     while not reached():
         assert time.monotonic() < deadline
-        assert running.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.001)
+        assert running.is_alive(), "the run ended before it could be killed"
+        time.sleep(0.01)
 
 
 def checkpointed(path):
@@ -128,21 +137,19 @@ def checkpointed(path):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_status_two(arguments, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["mmdisco", "toy", *arguments, "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match="2"):
-        main()
+    assert ended(monkeypatch, "toy", *arguments, "--out", tmp_path / "out") == 2
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1
     assert said in stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_unwritable_folder_is_one_line_and_status_two(tmp_path):
+def test_unwritable_folder_is_one_line_and_status_two(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way")
-    done = mmdisco(*SMALL, *SHORT, "--out", tmp_path / "file" / "out")
-    assert done.returncode == 2
-    assert done.stderr.startswith("mmdisco: cannot write")
-    assert done.stderr.count("\n") == 1
+    assert ended(monkeypatch, *SMALL, *SHORT, "--out", tmp_path / "file" / "out") == 2
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("mmdisco: cannot write")
+    assert stderr.count("\n") == 1
 
 
 def test_version_and_help_are_there():

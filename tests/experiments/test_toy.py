@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -158,7 +159,9 @@ def test_every_setting_of_a_recipe_changes_the_outcome(change, tmp_path):
     assert not torch.equal(one.points, two.points)
 
 
-def test_trained_bases_make_their_own_fakes(tmp_path):
+def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):
+    small = partial(train_denoiser, steps=300, width=16)
+    monkeypatch.setattr("mmdisco.experiments.toy.run.train_denoiser", small)
     recipe = ToyRecipe(steps=5, width=16, samples=200, trained_bases=True)
     outcome = run_cell(ToyCell("mixture", "ind", "both", 0, recipe), tmp_path)
     assert 0 < float(str(outcome.rows[0]["tv"])) < 1

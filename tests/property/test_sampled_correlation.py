@@ -1,4 +1,4 @@
-"""A thousand steps with the exact log ratio sample the joint's own correlation."""
+"""Sampling with the exact log ratio gives the joint's own correlation."""
 
 import pytest
 import torch
@@ -68,12 +68,16 @@ def correlation(covariance):
         ("ve", "flow", SameLogSNR),
     ],
 )
-def test_thousand_steps_sample_the_true_correlation(audio, video, kind):
+def test_ever_smaller_steps_sample_the_true_correlation(audio, video, kind):
     path = kind(AV(SCHEDULES[audio], SCHEDULES[video]))
-    covariance = sampled_covariance(path, AV(ddim(), ddim()), steps=1000, count=64)
-    assert abs(correlation(covariance) - 0.9) < 0.005
-    assert abs(float(covariance[0, 0]) ** 0.5 - 1.5) < 0.02
-    assert abs(float(covariance[1, 1]) ** 0.5 - 0.6) < 0.01
+    coarse, fine = (
+        sampled_covariance(path, AV(ddim(), ddim()), steps=steps, count=64) for steps in (50, 100)
+    )
+    # the error of DDIM is in proportion to the step: what is left at none
+    covariance = 2 * fine - coarse
+    assert abs(correlation(covariance) - 0.9) < 0.002
+    assert abs(float(covariance[0, 0]) ** 0.5 - 1.5) < 0.003
+    assert abs(float(covariance[1, 1]) ** 0.5 - 0.6) < 0.002
 
 
 def test_each_side_may_use_a_solver_of_its_own():
