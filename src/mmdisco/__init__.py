@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmdisco.core.schedulers import solver
     from mmdisco.errors import UserError
     from mmdisco.generation.generate import generate
+    from mmdisco.generation.joint_pipeline import JointPipeline
 
 _HOMES = {
     "mmdisco.core.av": (
@@ -63,6 +64,7 @@ _HOMES = {
     "mmdisco.core.schedulers": ("solver",),
     "mmdisco.errors": ("UserError",),
     "mmdisco.generation.generate": ("generate",),
+    "mmdisco.generation.joint_pipeline": ("JointPipeline",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {"noise": "mmdisco.core.noise", "parameterization": "mmdisco.core.parameterization"}
@@ -78,6 +80,7 @@ __all__ = [
     "IntervalScale",
     "JointDenoiser",
     "JointGuidance",
+    "JointPipeline",
     "JointScale",
     "LevelCoupling",
     "LinspaceSpacing",

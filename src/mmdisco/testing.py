@@ -28,6 +28,7 @@ from mmdisco.core.denoiser import BaseModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.generation.joint_pipeline import JointPipeline
 from mmdisco.media.clip import Audio, Video
 
 PROMPTS = ("a dog barks", "", "rain on a roof of tin")
@@ -89,14 +90,40 @@ class StockModelContract(BaseModelContract):
         """ε̂ at a latent of a run is to the bit what the run computed there."""
         visits = record_steps(model, PROMPTS[0])
         cond = model.encode_prompts(PROMPTS[:1])
-        prediction, layout = model.levels.prediction, model.family.layout
         for visit in (visits[0], visits[len(visits) // 2], visits[-1]):
-            shape = model.sample_shape
-            eps = prediction.to_eps(visit.output, visit.sample, visit.level)
-            probed = model.predict_noise(
-                layout.to_core(model.pipe, visit.sample, shape), visit.level, cond
+            x_t, output = (
+                model.family.layout.to_core(model.pipe, one, model.sample_shape)
+                for one in (visit.sample, visit.output)
             )
-            assert torch.equal(probed, layout.to_core(model.pipe, eps, shape))
+            eps = model.levels.prediction.to_eps(output, x_t, visit.level)
+            assert torch.equal(model.predict_noise(x_t, visit.level, cond), eps)
+
+
+class JointPipelineContract:
+    """Any pair of pipelines in a ``JointPipeline``.
+
+    Fixtures: ``joint``, and ``models``: its pipelines as stock models, whose calls hold no prompt.
+    """
+
+    def test_at_scale_0_either_is_what_it_is_alone(
+        self, joint: JointPipeline, models: AV[StockModel[Any]]
+    ) -> None:
+        """Without guidance the latents are to the bit those of the pipelines by themselves."""
+        made, alone = (
+            _joined(joint, models, 0.0),
+            models.map(lambda model: run_alone(model, "a dog")),
+        )
+        assert torch.equal(made.audio, alone.audio)
+        assert torch.equal(made.video, alone.video)
+
+    def test_a_run_repeats_to_the_bit_and_is_guided(
+        self, joint: JointPipeline, models: AV[StockModel[Any]]
+    ) -> None:
+        """With guidance the latents repeat, and are others than without."""
+        made, again, unguided = (_joined(joint, models, scale) for scale in (1.0, 1.0, 0.0))
+        for side in ("audio", "video"):
+            assert torch.equal(getattr(made, side), getattr(again, side))
+            assert not torch.equal(getattr(made, side), getattr(unguided, side))
 
 
 class DiscriminatorContract:
@@ -140,22 +167,27 @@ class DiscriminatorContract:
 
 @dataclass(frozen=True)
 class Visit:
-    """One step of a pipeline's own run, in the pipeline's layout."""
+    """One step of a pipeline's own run, in the pipeline's layout.
+
+    Attributes:
+        level: Noise level of the sample.
+        output: The first argument of ``step``.
+        sample: The latent before it.
+        stepped: The latent after it.
+        scheduler: The scheduler before it.
+        arguments: All arguments of ``step``; a generator as it was before it.
+    """
 
     level: NoiseLevel
     output: Tensor
     sample: Tensor
+    stepped: Tensor
     scheduler: Any
     arguments: inspect.BoundArguments
 
 
 def record_steps(model: StockModel[Any], prompt: str, seed: int = 0) -> list[Visit]:
-    """Run a pipeline alone and record its steps.
-
-    Attributes:
-        scheduler: The scheduler before its step.
-        arguments: All arguments of the step.
-    """
+    """Run a pipeline alone and record its steps."""
     scheduler, visits = model.pipe.scheduler, list[Visit]()
     plain = scheduler.step
 
@@ -163,9 +195,14 @@ def record_steps(model: StockModel[Any], prompt: str, seed: int = 0) -> list[Vis
         bound = inspect.signature(plain).bind(*given, **named)
         own = step_arguments(bound)
         level = model.levels.level(scheduler, own.t)
-        state = copy.copy(scheduler)
-        visits.append(Visit(level, own.output.clone(), own.sample.clone(), state, bound))
-        return plain(*given, **named)
+        state = copy.deepcopy(scheduler)
+        del state.step  # the one that records
+        if isinstance(bound.arguments.get("generator"), torch.Generator):
+            bound.arguments["generator"] = bound.arguments["generator"].clone_state()
+        output, sample = own.output.clone(), own.sample.clone()
+        stepped = plain(*given, **named)
+        visits.append(Visit(level, output, sample, stepped[0].clone(), state, bound))
+        return stepped
 
     with replaced(scheduler, "step", functools.wraps(plain)(step)):
         run_alone(model, prompt, seed)
@@ -176,6 +213,18 @@ def run_alone(model: StockModel[Any], prompt: str, seed: int = 0) -> Tensor:
     """Return the latents that a pipeline makes on its own."""
     call: Mapping[str, Any] = {**model.call, "output_type": "latent"}
     return model.pipe(prompt=prompt, generator=_generator(seed), **call)[0]
+
+
+def _joined(joint: JointPipeline, models: AV[StockModel[Any]], scale: float) -> AV[Tensor]:
+    calls = models.map(lambda model: {**model.call, "generator": _generator()})
+    made = joint(
+        "a dog",
+        joint_scale=scale,
+        output_type="latent",
+        audio_kwargs=calls.audio,
+        video_kwargs=calls.video,
+    )
+    return AV(made.audio, made.frames)
 
 
 def _noisy(model: BaseModel[Any], seconds: float, count: int) -> tuple[Tensor, NoiseLevel]:
@@ -192,7 +241,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 def _rounding(values: Tensor) -> float:
-    return 1e-5 * float(values.abs().max())
+    return 1e-5 * float(values.detach().abs().max())
 
 
 def _double(values: Any) -> Any:

@@ -12,6 +12,7 @@ from mmdisco.discriminators.fusion import AdditiveFusionConfig, TimeFusionConfig
 from mmdisco.discriminators.towers import ResBlock
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.testing import DiscriminatorContract
 
 TINY = AudioVideoConfig(
     audio=SpectrogramLatents(channels=3, rate=10.0, text_width=5),
@@ -116,13 +117,18 @@ def test_one_set_of_weights_takes_any_length(frames, seconds, generator):
     assert made(z, level, text).isfinite().all()
 
 
-@FUSIONS
-def test_a_sample_does_not_depend_on_its_batch_mates(config, generator):
-    made, text = network(config), captions(config, generator, 3)
-    z, level = latents(config, generator, 3), levels(3)
-    together = made(z, level, text)
-    alone = made(z.map(lambda one: one[1:2]), levels(1), text.map(lambda one: one[1:2]))
-    assert_close(together[1:2], alone)
+class TestContract(DiscriminatorContract):
+    @pytest.fixture(params=[TINY, ADDITIVE], ids=["time", "additive"])
+    def config(self, request):
+        return request.param
+
+    @pytest.fixture
+    def discriminator(self, config):
+        return network(config)
+
+    @pytest.fixture
+    def pair(self, config, generator):
+        return latents(config, generator, 3), levels(3), captions(config, generator, 3)
 
 
 @FUSIONS

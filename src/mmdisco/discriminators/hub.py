@@ -3,7 +3,7 @@
 The same three files lie on the Hugging Face hub. Independent of training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -106,15 +106,28 @@ class PretrainedDiscriminator:
             UserError: The folder holds no discriminator, or the hub refuses.
         """
         PretrainedDiscriminator.load(folder)
-        api = HfApi()
-        try:
-            api.create_repo(repository, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repository, folder_path=folder, allow_patterns=list(FILES)
-            )
-        except (OSError, HfHubHTTPError, HFValidationError) as error:
-            raise UserError(f"the hub did not take {repository}: {_line(error)}") from error
-        return str(commit.commit_url)
+        return upload_folder(folder, repository, private=private, files=FILES)
+
+
+def upload_folder(
+    folder: Path, repository: str, *, private: bool = False, files: Sequence[str] | None = None
+) -> str:
+    """Upload a folder to a repository of the hub, created if needed; return the commit's address.
+
+    Raises:
+        UserError: The hub refuses.
+    """
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=_patterns(files),
+        )
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise UserError(f"the hub did not take {repository}: {_line(error)}") from error
+    return str(commit.commit_url)
 
 
 def expect_repository(name: str) -> None:
@@ -147,6 +160,17 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
+    """Return a discriminator's local folder of this name, or else one downloaded from the hub.
+
+    Raises:
+        UserError: Neither exists.
+    """
+    return find_folder(name, revision, FILES)
+
+
+def find_folder(
+    name: str | Path, revision: str | None = None, files: Sequence[str] | None = None
+) -> Path:
     """Return a local folder of this name, or else one downloaded from the hub.
 
     Raises:
@@ -156,7 +180,9 @@ def find_discriminator(name: str | Path, revision: str | None = None) -> Path:
     if path.is_dir():
         return path
     try:
-        return Path(snapshot_download(str(name), revision=revision, allow_patterns=list(FILES)))
+        return Path(
+            snapshot_download(str(name), revision=revision, allow_patterns=_patterns(files))
+        )
     except HFValidationError as error:
         raise UserError(f"{name} is no folder, and no id of the hub either") from error
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
@@ -195,3 +221,7 @@ def check_fitting(
 
 def _line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
+
+
+def _patterns(files: Sequence[str] | None) -> list[str] | None:
+    return None if files is None else list(files)

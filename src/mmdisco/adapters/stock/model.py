@@ -92,10 +92,8 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         call = self._call(x, cond.embeds[0][i])
         with self.prompts.used():
             reached = probe.predict(self.pipe, self.levels, at, call)
-        # the sample is the given one, in the type and on the device of the pipeline
-        own = layout.to_step(self.pipe, x).to(reached.sample.device)
-        eps = self.levels.prediction.to_eps(reached.output.to(x.dtype), own, at)
-        return layout.to_core(self.pipe, eps, x.shape[1:])[0].to(x)
+        output = layout.to_core(self.pipe, reached.output, x.shape[1:]).to(x)
+        return self.levels.prediction.to_eps(output, x, at)[0]
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
         """Pool the pipeline's own embeddings of each prompt over its tokens.
@@ -208,7 +206,10 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     def _call(self, x: Latent, prompt: Tensor) -> dict[str, Any]:
         """Return the arguments of a call for one latent."""
-        own = {**self.family.arguments(self.pipe, x.shape[1:]), "output_type": "latent"}
+        sizes = self.family.arguments(self.pipe, x.shape[1:])
+        if sizes.keys() <= self.call.keys() and self.sample_shape == x.shape[1:]:
+            sizes = {}  # a length between two steps says more than their number
+        own = {**sizes, "output_type": "latent"}
         if not any("prompt_embeds" in name for name in self.call):
             own["prompt"] = _from_bytes(prompt)
         own["latents"] = self.family.layout.to_argument(self.pipe, x)
