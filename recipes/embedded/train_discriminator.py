@@ -114,7 +114,7 @@ def train(name: str, recipe: Recipe, seed: int, out: Path, run: Path) -> None:
     meanings = [caption_of(seed, index).named for index in range(len(real))]
     pairs = real.read()
     rows = rows_of_fakes(meanings, len(fake))
-    fakes = RecombinedWithinCaption.told(fake.read(), rows, pairs.cond, meanings)
+    fakes = RecombinedWithinCaption.with_captions(fake.read(), rows, pairs.cond, meanings)
     shuffled = RecombinedWithinCaption.of(pairs, meanings)
     torch.manual_seed(seed)
     network = AudioVideoDiscriminator(CONFIGS[name])

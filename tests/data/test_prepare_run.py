@@ -140,8 +140,8 @@ def test_captions_that_are_understood_by_half_are_told(whole):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stretch": 20.0}, "a length of stretches has no effect"),
-        ({"layout": "landscape", "validation": 0.3}, "a share for validation has no effect"),
+        ({"stretch": 20.0}, "--split-block has no effect"),
+        ({"layout": "landscape", "validation": 0.3}, "--validation has no effect"),
     ],
 )
 def test_what_would_change_nothing_is_refused_before_any_work(

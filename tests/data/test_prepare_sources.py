@@ -7,12 +7,12 @@ import pytest
 
 from mmdisco.data.prepare.captions import FolderNames, NoCaptions, read_captions
 from mmdisco.data.prepare.layouts import (
-    ByFile,
-    ByFolder,
-    ByStem,
     ClipList,
     VGGSound,
     aist,
+    by_file,
+    by_folder,
+    by_stem,
     landscape,
 )
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
@@ -40,32 +40,32 @@ def refused(source):
 
 def test_a_folder_is_read_at_any_depth_in_the_order_of_names(tmp_path):
     touched(tmp_path, "b.mp4", "a/z.MKV", "a/notes.txt", ".hidden.mp4", "c.webm")
-    found = [item.name for item in items(ClipList(tmp_path, NoCaptions(), ByFile()))]
+    found = [item.name for item in items(ClipList(tmp_path, NoCaptions(), by_file))]
     assert found == ["a/z.MKV", "b.mp4", "c.webm"]
 
 
 def test_every_file_that_is_passed_over_is_named(tmp_path):
     touched(tmp_path, "b.mp4", "a/notes.txt", ".hidden.mp4", "README", "cover.jpg", ".git/x.mp4")
-    assert refused(ClipList(tmp_path, NoCaptions(), ByFile())) == {
+    assert refused(ClipList(tmp_path, NoCaptions(), by_file)) == {
         ".git": "hidden",
         ".hidden.mp4": "hidden",
-        "README": "not named like a film",
-        "a/notes.txt": "not named like a film",
-        "cover.jpg": "not named like a film",
+        "README": "no video by its suffix",
+        "a/notes.txt": "no video by its suffix",
+        "cover.jpg": "no video by its suffix",
     }
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
     touched(tmp_path, "a/film.mp4")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
-    source = ClipList(tmp_path, NoCaptions(), ByFile())
+    source = ClipList(tmp_path, NoCaptions(), by_file)
     assert [item.name for item in items(source)] == ["a/film.mp4"]
     assert refused(source) == {"a/up": "link to a folder"}
 
 
 def test_folder_names_become_captions(tmp_path):
     touched(tmp_path, "dog_barking/1.mp4", "top.mp4")
-    found = {one.name: one.caption for one in items(ClipList(tmp_path, FolderNames(), ByFile()))}
+    found = {one.name: one.caption for one in items(ClipList(tmp_path, FolderNames(), by_file))}
     assert found == {"dog_barking/1.mp4": "dog barking", "top.mp4": ""}
 
 
@@ -75,9 +75,9 @@ def test_groups_are_files_folders_or_names_without_numbers(tmp_path):
     def groups(grouping):
         return [item.group for item in items(ClipList(tmp_path, NoCaptions(), grouping))]
 
-    assert groups(ByFile()) == ["a/film_01.mp4", "a/film_02.mp4"]
-    assert groups(ByFolder()) == ["a", "a"]
-    assert groups(ByStem()) == ["a/film", "a/film"]
+    assert groups(by_file) == ["a/film_01.mp4", "a/film_02.mp4"]
+    assert groups(by_folder) == ["a", "a"]
+    assert groups(by_stem) == ["a/film", "a/film"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -97,7 +97,7 @@ def test_a_list_names_captions_and_stretches(tmp_path, suffix):
             'path,caption,start,end\na/x.mp4,"first, half",0,2.5\nx.mp4,never reached,,\n'
             "y,by its stem,,\ngone.mp4,of nothing,,\n"
         )
-    source = ClipList(tmp_path, read_captions(listed), ByFile())
+    source = ClipList(tmp_path, read_captions(listed), by_file)
     found = {item.name: item for item in items(source)}
     assert found["a/x.mp4"].caption == "first, half"
     assert found["a/x.mp4"].end == Fraction(5, 2)
@@ -106,7 +106,7 @@ def test_a_list_names_captions_and_stretches(tmp_path, suffix):
     assert refused(source) == {
         "gone.mp4": "not found",
         "x.mp4": "not found",
-        listed.name: "not named like a film",
+        listed.name: "no video by its suffix",
     }
 
 
@@ -142,7 +142,7 @@ def test_vggsound_takes_label_and_part_from_its_table(tmp_path):
         "goneaaaaaaa_000007": "not found",
         "moreaaaaaaa_000001.mp4": "not in the table",
         "odd.mp4": "not named by id and second",
-        "zzzzzzzzzzz_5.mp4": "there twice",
+        "zzzzzzzzzzz_5.mp4": "duplicate",
     }
     table.write_text("id,start,label,part\n")
     with pytest.raises(UserError, match="line 1, is no row of VGGSound"):

@@ -33,7 +33,7 @@ def test_halves_and_captions_come_from_one_group_and_all_of_it(generator):
 def test_captions_are_as_likely_as_where_they_come_from(generator):
     captions = numbered(8).cond
     asked = ["red"] * 7 + ["blue"]
-    source = RecombinedWithinCaption.told(numbered(5), rows_by_key(KEYS), captions, asked)
+    source = RecombinedWithinCaption.with_captions(numbered(5), rows_by_key(KEYS), captions, asked)
     drawn = source.draw(4000, generator)
     told = drawn.cond.audio.pooled[:, 0].long()
     shares = torch.bincount(told, minlength=8) / 4000

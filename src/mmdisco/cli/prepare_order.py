@@ -12,14 +12,14 @@ from mmdisco.cli.progress import progress
 from mmdisco.data.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
 from mmdisco.data.prepare.encode import ShardEncoder
 from mmdisco.data.prepare.layouts import (
-    ByFile,
-    ByFolder,
-    ByStem,
     ClipList,
     Grouping,
     OneFilm,
     VGGSound,
     aist,
+    by_file,
+    by_folder,
+    by_stem,
     landscape,
 )
 from mmdisco.data.prepare.planning import SHARE, SplitConfig
@@ -33,9 +33,9 @@ from mmdisco.io.files import expect_writable, read_object
 
 _FINEST: Final = 1_000_000
 _GROUPINGS: Final[dict[str, Grouping]] = {
-    "file": ByFile(),
-    "folder": ByFolder(),
-    "name": ByStem(),
+    "file": by_file,
+    "folder": by_folder,
+    "name": by_stem,
 }
 
 

@@ -41,10 +41,10 @@ class RecombinedWithinCaption(PairSource):
     @staticmethod
     def of(pairs: Pairs, keys: Sequence[Hashable]) -> "RecombinedWithinCaption":
         """Group rows by their keys, one per row, and draw from their own captions."""
-        return RecombinedWithinCaption.told(pairs, rows_by_key(keys), pairs.cond, keys)
+        return RecombinedWithinCaption.with_captions(pairs, rows_by_key(keys), pairs.cond, keys)
 
     @staticmethod
-    def told(
+    def with_captions(
         pairs: Pairs,
         rows: Mapping[Hashable, Sequence[int]],
         cond: AV[Conditioning],
@@ -66,12 +66,12 @@ class RecombinedWithinCaption(PairSource):
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """Draw captions, and for each a sound and a video of its group."""
-        asked = torch.randint(len(self.group), (count,), generator=generator)
-        start, end = self.starts[self.group[asked]], self.starts[self.group[asked] + 1]
+        chosen = torch.randint(len(self.group), (count,), generator=generator)
+        start, end = self.starts[self.group[chosen]], self.starts[self.group[chosen] + 1]
         share = torch.rand(2, count, generator=generator, dtype=torch.float64)
         audio, video = self.members[start + (share * (end - start)).long()]
         z_0 = AV(self.pairs.z_0.audio[audio], self.pairs.z_0.video[video])
-        return Pairs(z_0, self.cond.map(lambda one: one.take(asked)))
+        return Pairs(z_0, self.cond.map(lambda one: one.take(chosen)))
 
 
 def rows_by_key(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.run import KIND
+from mmdisco.data.prepare.sources import PARTS
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
-
-PARTS: Final = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairSto
     store = PairStore(folder / part, kind)
     if len(store) != len(captions):
         raise UserError(
-            f"{folder / part} holds {len(store)} pairs, its manifest tells of {len(captions)}: "
+            f"{folder / part} holds {len(store)} pairs, its manifest lists {len(captions)}: "
             "make the folder again"
         )
     return store
@@ -100,7 +99,7 @@ def read_manifest(folder: Path) -> dict[str, list[str]]:
             rows[record["part"]][int(record["index"])] = str(record["caption"] or "")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path}, line {number} tells of no clip: make the folder again"
+                f"{path}, line {number} describes no clip: make the folder again"
             ) from error
     captions: dict[str, list[str]] = {}
     for part, own in rows.items():
@@ -129,8 +128,7 @@ class PreparedFolder:
         path = self.folder / "prepared.json"
         if not path.is_file():
             raise UserError(
-                f"{self.folder} is no prepared folder, or not finished: give mmdisco prepare once "
-                "more"
+                f"{self.folder} is no prepared folder, or not finished: run mmdisco prepare again"
             )
         return read_object(path)
 
@@ -143,6 +141,6 @@ class PreparedFolder:
         """Return a record of every clip; those of one split are in the order of its store."""
         path = self.folder / "manifest.jsonl"
         if not path.is_file() or sha256(path) != self.about.get("manifest_sha256"):
-            raise UserError(f"{path} is damaged or not there: give mmdisco prepare once more")
+            raise UserError(f"{path} is damaged or not there: run mmdisco prepare again")
         lines = read_text(path, MOST_LIST_BYTES).split("\n")
         return [parse_json(line, str(path)) for line in lines if line]

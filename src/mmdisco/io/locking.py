@@ -10,7 +10,7 @@ from mmdisco.io.files import cannot_write
 
 
 @contextmanager
-def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[None]:
+def alone(path: Path, on_wait: Callable[[], object] = lambda: None) -> Generator[None]:
     """Hold a lock file while the block runs.
 
     The file is deleted at the end, and so are the folders that were created for it and hold
@@ -18,7 +18,7 @@ def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[No
 
     Args:
         path: The lock file; missing folders are created.
-        told: Called once if another process holds it, before this one waits.
+        on_wait: Called once if another process holds it, before this one waits.
 
     Raises:
         UserError: The place cannot be written to.
@@ -26,7 +26,7 @@ def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[No
     made = [folder for folder in path.parents if not folder.exists()]
     lock = FileLock(path)
     try:
-        _acquire(lock, path, told)
+        _acquire(lock, path, on_wait)
     except OSError as error:
         raise cannot_write(path.parent, error) from error
     try:
@@ -38,14 +38,14 @@ def alone(path: Path, told: Callable[[], object] = lambda: None) -> Generator[No
         _remove_empty(made)
 
 
-def _acquire(lock: FileLock, path: Path, told: Callable[[], object]) -> None:
+def _acquire(lock: FileLock, path: Path, on_wait: Callable[[], object]) -> None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
             return
         except Timeout:
-            told()
+            on_wait()
         try:
             lock.acquire(poll_interval=0.2)
             return

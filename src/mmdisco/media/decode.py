@@ -233,8 +233,8 @@ def _stamped(
     latest: Fraction | None = None
     zero = track.clock.zero
     for packet in track.clock.packets(track.container, track.stream):
-        told = packet.pts if packet.pts is not None else packet.dts
-        here = None if told is None else told * packet.time_base - zero
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        here = None if stamp is None else stamp * packet.time_base - zero
         if not packet.size and here is not None:
             # the frame before is shown on; to a decoder it would be the end of the track
             until = here + (packet.duration or 0) * packet.time_base

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.filter import Graph
+from av.video.frame import VideoFrame
 
 Channels = npt.NDArray[np.float32]  # (channels, samples)
 
@@ -64,10 +65,15 @@ def _graph(frame: AudioFrame, rate: int, layout: str) -> Graph:
 
 
 def _ready(graph: Graph) -> Iterator[Channels]:
-    while True:
-        try:
-            block = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
+    for block in pulled(graph):
         assert isinstance(block, AudioFrame)
         yield block.to_ndarray().astype(np.float32, copy=False)
+
+
+def pulled(graph: Graph) -> Iterator[AudioFrame | VideoFrame]:
+    """Yield the frames that a filter graph has ready."""
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return

@@ -17,16 +17,25 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
-from mmdisco.media.names import path_in, url
 
 MOST_SIDE: Final = 16_384
 MOST_PIXELS: Final = 8192 * 8192
 MOST_BYTES: Final = 4 * 2**30  # of frames or samples that one reading may ask for
+_PROTOCOL: Final = "file:"
 # a playlist must not lead to other files or to the network
 _OPTIONS: Final = {"protocol_whitelist": "file"}
 _S = TypeVar("_S", VideoStream, AudioStream)
 _NO_PICTURES: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _ASIDE: Final = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
+
+
+def url(path: Path) -> str:
+    """Return ``path`` with the protocol ``file`` before it.
+
+    FFmpeg takes a bare name for a URL: for "talk: part 1.mp4" it would look up a protocol
+    "talk", and "concat:a|b" it would concatenate.
+    """
+    return f"{_PROTOCOL}{path}"
 
 
 @contextmanager
@@ -51,7 +60,7 @@ def opened(path: Path) -> Generator[InputContainer]:
 
 def path_of(container: InputContainer) -> Path:
     """Return the path that ``opened`` was given."""
-    return path_in(container.name)
+    return Path(container.name.removeprefix(_PROTOCOL))
 
 
 def pictures(container: InputContainer) -> list[VideoStream]:

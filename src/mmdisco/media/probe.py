@@ -87,12 +87,12 @@ def probe(path: Path, audio_track: int | None = None) -> VideoInfo | SkipReason:
         return SkipReason("unreadable", error.strerror or str(error))
     try:
         with opened(path) as container:
-            return _judged(container, status.st_size, audio_track)
+            return _probed(container, status.st_size, audio_track)
     except UserError as error:
         return SkipReason("undecodable", without_path(path, str(error)))
 
 
-def _judged(
+def _probed(
     container: InputContainer, size: int, audio_track: int | None
 ) -> VideoInfo | SkipReason:
     if not pictures(container):
@@ -117,11 +117,10 @@ def _judged(
     # Matroska may state the time of the last stamp, not how long the file lasts
     last = max(end, end + film.clock.zero)
     if trusted and stated is not None and last < stated - _TOLERANCE:
-        told = f"ends at {float(end):.1f} s of {float(stated):.1f} s"
-        return SkipReason("cut short", told)
+        return SkipReason("cut short", f"ends at {float(end):.1f} s of {float(stated):.1f} s")
     if picture_end > _LONGEST:
         return SkipReason(
-            "undecodable", f"its stamps tell of {float(picture_end / 3600):.0f} hours"
+            "undecodable", f"its time stamps span {float(picture_end / 3600):.0f} hours"
         )
     return VideoInfo(picture_end, size)
 

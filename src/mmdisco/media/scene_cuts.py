@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import av
-import av.error
 from av.filter import Graph
 
 from mmdisco.media.decode import DecodeErrors, frames_at
+from mmdisco.media.mixing import pulled
 from mmdisco.media.opening import opened
 
 _RATE: Final = Fraction(12)  # frames examined per second; a cut is found to 1/12 s
@@ -33,7 +33,8 @@ def scene_cuts(path: Path) -> Iterator[Fraction]:
             small.pts = index
             small.time_base = 1 / _RATE
             graph.vpush(small)
-            yield from _found(graph)
+            for cut in pulled(graph):
+                yield (cut.pts or 0) * (cut.time_base or 1 / _RATE)
 
 
 def _graph() -> Graph:
@@ -42,17 +43,5 @@ def _graph() -> Graph:
         width=64, height=36, format=av.VideoFormat("rgb24", 64, 36), time_base=1 / _RATE
     )
     chosen = graph.add("select", f"gt(scene,{_CHANGE})")
-    sink = graph.add("buffersink")
-    source.link_to(chosen)
-    chosen.link_to(sink)
-    graph.configure()
+    graph.link_nodes(source, chosen, graph.add("buffersink")).configure()
     return graph
-
-
-def _found(graph: Graph) -> Iterator[Fraction]:
-    while True:
-        try:
-            frame = graph.vpull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
-        yield (frame.pts or 0) * (frame.time_base or 1 / _RATE)

@@ -27,7 +27,7 @@ from mmdisco.io.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
 from mmdisco.media.clock import AnyPacket
 from mmdisco.media.copying import Picture, Sound, encoded
-from mmdisco.media.names import url
+from mmdisco.media.opening import url
 from mmdisco.media.read import bring_down
 
 _CONTAINERS: Final = (".mp4", ".mov", ".mkv")

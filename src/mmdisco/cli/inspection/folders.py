@@ -40,8 +40,8 @@ class PreparedKind(FileKind):
             store, clips = prepared.store(part), [one for one in manifest if one["part"] == part]
             if len(store) != len(clips):
                 raise UserError(
-                    f"{path / part} holds {len(store)} pairs, the manifest {len(clips)}: give "
-                    "mmdisco prepare once more"
+                    f"{path / part} holds {len(store)} pairs, the manifest {len(clips)}: run "
+                    "mmdisco prepare again"
                 )
             lines.append(f"{part}: {counted(store)} from {_sources(clips)}")
         captions = Counter(one["caption"] or "(none)" for one in manifest).most_common()

@@ -51,16 +51,16 @@ class Captions(ABC):
 class NoCaptions(Captions):
     """No captions."""
 
+    @override
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """Return the whole video with an empty caption."""
         return [CaptionSpan("")]
 
 
 class FolderNames(Captions):
-    """Folder names as captions, underscores and hyphens read as spaces."""
+    """Folder names as captions, underscores and hyphens read as spaces; none at the top level."""
 
+    @override
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """Return the whole video; one at the top level has an empty caption."""
         folder = path.parent
         if folder == root:
             return [CaptionSpan("")]
@@ -83,6 +83,7 @@ class ListedCaptions(Captions):
         self.unread = tuple(unread)
         self._used: set[str] = set()
 
+    @override
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """Return the listed spans; a video that is not in the list has no caption."""
         for name in (relative(path, root), path.name, path.stem):

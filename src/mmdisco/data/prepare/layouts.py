@@ -1,11 +1,12 @@
 """Sources by layout: a single video, a folder of clips, and published data sets."""
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from typing_extensions import override
 
 from mmdisco.data.prepare.captions import Captions, CaptionSpan, NoCaptions
 from mmdisco.data.prepare.sources import (
@@ -42,37 +43,25 @@ _GENRES: Final = {
 }
 
 
-class Grouping(ABC):
-    """Grouping of videos that must be in the same split, so that validation data is unseen."""
-
-    @abstractmethod
-    def of(self, path: Path, root: Path) -> str:
-        """Return the group of a video."""
+Grouping = Callable[[Path, Path], str]
+"""Group of a video, from its path and the root; a group stays in one split, so that validation data
+is unseen."""
 
 
-class ByFile(Grouping):
-    """Each video in a group of its own."""
-
-    def of(self, path: Path, root: Path) -> str:
-        """Return the path of the video relative to the root."""
-        return relative(path, root)
+def by_file(path: Path, root: Path) -> str:
+    """Put each video into a group of its own."""
+    return relative(path, root)
 
 
-class ByFolder(Grouping):
-    """One group per folder."""
-
-    def of(self, path: Path, root: Path) -> str:
-        """Return the folder of the video."""
-        return relative(path.parent, root)
+def by_folder(path: Path, root: Path) -> str:
+    """Group by folder."""
+    return relative(path.parent, root)
 
 
-class ByStem(Grouping):
-    """One group for clips of one video: names that differ only in a trailing number."""
-
-    def of(self, path: Path, root: Path) -> str:
-        """Return the name without the number."""
-        stem = re.sub(r"[-_. ]*\d+$", "", path.stem) or path.stem
-        return relative(path.with_name(stem), root)
+def by_stem(path: Path, root: Path) -> str:
+    """Group clips of one video: names that differ only in a trailing number."""
+    stem = re.sub(r"[-_. ]*\d+$", "", path.stem) or path.stem
+    return relative(path.with_name(stem), root)
 
 
 @dataclass(frozen=True)
@@ -87,8 +76,8 @@ class OneFilm(Source):
     path: Path
     captions: Captions
 
+    @override
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
-        """List the video, or its captioned spans."""
         for said in self.captions.of(self.path, self.path.parent):
             yield SourceVideo(
                 self.path, self.path.name, said.caption, self.path.name, said.start, said.end
@@ -112,6 +101,7 @@ class ClipList(Source):
     grouping: Grouping
     split_by_folder: bool = False
 
+    @override
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """List videos by name, then captioned names without a file."""
         for path in find_videos(self.root):
@@ -121,7 +111,7 @@ class ClipList(Source):
             name = relative(path, self.root)
             top = name.split("/", 1)[0].lower()
             part = _PART_NAMES.get(top) if self.split_by_folder and "/" in name else None
-            group = self.grouping.of(path, self.root)
+            group = self.grouping(path, self.root)
             for said in self.captions.of(path, self.root):
                 yield SourceVideo(path, name, said.caption, group, said.start, said.end, part)
         for name in self.captions.unused():
@@ -130,24 +120,22 @@ class ClipList(Source):
 
 def landscape(root: Path, captions: Captions) -> Source:
     """Read Landscape: folders train and test; clips of one video differ in a trailing number."""
-    return ClipList(root, captions, ByStem(), split_by_folder=True)
+    return ClipList(root, captions, by_stem, split_by_folder=True)
 
 
-class ByDance(Grouping):
-    """One group per dance of AIST++, which several cameras film, named c01 to c10 and cAll."""
-
-    def of(self, path: Path, root: Path) -> str:
-        """Return the name without the camera and the number of a clip."""
-        stem = re.sub(r"_c(\d\d|All)(?=_|$)", "", path.stem)
-        found = re.match(r"g\w\w_s\w\w_d\d\d_m\w\w\d_ch\d\d", stem)
-        return found[0] if found else stem
+def by_dance(path: Path, root: Path) -> str:
+    """Group by dance of AIST++, which several cameras film, named c01 to c10 and cAll."""
+    del root
+    stem = re.sub(r"_c(\d\d|All)(?=_|$)", "", path.stem)
+    found = re.match(r"g\w\w_s\w\w_d\d\d_m\w\w\d_ch\d\d", stem)
+    return found[0] if found else stem
 
 
 class Genres(Captions):
     """Captions of AIST++: the genre code in the file name."""
 
+    @override
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
-        """Return the whole video with a caption of the genre."""
         genre = _GENRES.get(path.stem[:3])
         return [CaptionSpan(f"a person dancing {genre}" if genre else "")]
 
@@ -160,7 +148,7 @@ def aist(root: Path, captions: Captions) -> Source:
         captions: Captions that replace the genre, if there are any.
     """
     said = Genres() if isinstance(captions, NoCaptions) else captions
-    return ClipList(root, said, ByDance(), split_by_folder=True)
+    return ClipList(root, said, by_dance, split_by_folder=True)
 
 
 @dataclass(frozen=True)
@@ -176,6 +164,7 @@ class VGGSound(Source):
     root: Path
     table: Path
 
+    @override
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
         """List videos in the order of the table; unmatched rows and files are skipped."""
         here: dict[tuple[str, int], Path] = {}
@@ -188,7 +177,7 @@ class VGGSound(Source):
             if found is None:
                 yield SkippedFile(name, SkipReason("not named by id and second"))
             elif path is not here.setdefault((found[1], int(found[2])), path):
-                yield SkippedFile(name, SkipReason("there twice", "another has its id and second"))
+                yield SkippedFile(name, SkipReason("duplicate", "another has its id and second"))
         listed: set[tuple[str, int]] = set()
         for key, label, part in self._rows():
             path = here.get(key)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,7 @@ class Records:
 
     def write(self, number: int, outcome: ShardOutcome) -> None:
         """Write an outcome atomically."""
-        body = json_text(
-            {"part": outcome.part, "shard": outcome.shard, "clips": list(outcome.clips)}
-        )
+        body = json_text(asdict(outcome))
         write_text(self.path(number), f"{_sum(body)}\n{body}\n")
 
     def read(self, number: int) -> ShardOutcome | None:

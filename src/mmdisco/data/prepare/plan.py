@@ -6,7 +6,7 @@ is saved beside the shards, so that a resumed run follows the original one.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -151,24 +151,11 @@ def _sum(lines: Sequence[str]) -> str:
 
 
 def _piece_record(piece: ClipGroup) -> dict[str, Any]:
-    return {
-        "path": str(piece.path),
-        "name": piece.name,
-        "caption": piece.caption,
-        "group": piece.group,
-        "part": piece.part,
-        "bytes": piece.bytes,
-        "starts": [str(start) for start in piece.starts],
-    }
+    starts = [str(start) for start in piece.starts]
+    return {**asdict(piece), "path": str(piece.path), "starts": starts}
 
 
 def _piece(record: Mapping[str, Any]) -> ClipGroup:
-    return ClipGroup(
-        path=Path(record["path"]),
-        name=record["name"],
-        caption=record["caption"],
-        group=record["group"],
-        part=record["part"],
-        bytes=record["bytes"],
-        starts=tuple(number(start) for start in record["starts"]),
-    )
+    starts = tuple(number(start) for start in record["starts"])
+    fields: dict[str, Any] = {**record, "path": Path(record["path"]), "starts": starts}
+    return ClipGroup(**fields)

@@ -158,13 +158,13 @@ def _expect_effect(rule: SplitConfig, pieces: Sequence[ClipGroup], share: float)
         return
     if rule.share is not None and all(one.part for one in pieces):
         raise UserError(
-            "a share for validation has no effect, for the source says of every film what it is "
-            "for: leave --validation out"
+            "--validation has no effect, since the source defines the split of every video: leave "
+            "it out"
         )
     if rule.stretch is not None and not (share > 0 and is_alone(pieces)):
         raise UserError(
-            "a length of stretches has no effect, for it is of a film that is alone and split: "
-            "leave --split-block out"
+            "--split-block has no effect, since it divides a single video for validation: leave it "
+            "out"
         )
 
 

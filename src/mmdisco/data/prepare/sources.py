@@ -112,7 +112,7 @@ def _within(folder: Path, root: Path) -> Iterator[Path | SkippedFile]:
             yield SkippedFile(relative(path, root), SkipReason("link to a folder"))
         else:
             yield SkippedFile(
-                relative(path, root), SkipReason("not named like a film", path.suffix)
+                relative(path, root), SkipReason("no video by its suffix", path.suffix)
             )
 
 

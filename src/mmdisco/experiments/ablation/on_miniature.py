@@ -271,7 +271,7 @@ def _told_from(
     fakery: NegativesConfig, pairs: Pairs, fake: PairStore, meanings: list[SceneWish]
 ) -> PairSource:
     rows = rows_of_fakes(meanings, len(fake))
-    fakes = RecombinedWithinCaption.told(fake.read(), rows, pairs.cond, meanings)
+    fakes = RecombinedWithinCaption.with_captions(fake.read(), rows, pairs.cond, meanings)
     if not fakery.shuffled:
         return fakes
     return MixedPairs(RecombinedWithinCaption.of(pairs, meanings), fakes, fakery.shuffled)
