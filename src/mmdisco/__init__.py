@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmdisco.core.schedulers import solver
     from mmdisco.errors import UserError
     from mmdisco.generation.generate import generate
+    from mmdisco.generation.guider import DiscriminatorGuidance
     from mmdisco.generation.joint_pipeline import JointPipeline
 
 _HOMES = {
@@ -64,6 +65,7 @@ _HOMES = {
     "mmdisco.core.schedulers": ("solver",),
     "mmdisco.errors": ("UserError",),
     "mmdisco.generation.generate": ("generate",),
+    "mmdisco.generation.guider": ("DiscriminatorGuidance",),
     "mmdisco.generation.joint_pipeline": ("JointPipeline",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "ConstantScale",
     "Denoiser",
     "Discriminator",
+    "DiscriminatorGuidance",
     "IndependentDenoisers",
     "IntervalScale",
     "JointDenoiser",

@@ -1,6 +1,8 @@
 """Pipelines of diffusers as base models."""
 
 import dataclasses
+import math
+from types import SimpleNamespace
 
 import diffusers
 import pytest
@@ -135,6 +137,32 @@ def test_a_scheduler_that_is_not_known_is_refused():
 def test_an_argument_that_the_pipeline_does_not_take_is_refused(wan):
     with pytest.raises(UserError, match="takes no audio_length"):
         _ = dataclasses.replace(wan, call={"audio_length": 2}).arguments
+
+
+def test_a_network_that_caches_over_steps_is_refused_for_predictions(wan):
+    transformer = wan.pipe.transformer
+    config = diffusers.PyramidAttentionBroadcastConfig(
+        spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 500
+    )
+    transformer.enable_cache(config)
+    x, level = torch.randn(1, *wan.sample_shape), wan.schedule.level(torch.tensor([500.0]))
+    with pytest.raises(UserError, match="disable_cache"):
+        wan.predict_noise(x, level, wan.encode_prompts(["a"]))
+    transformer.disable_cache()
+    assert wan.predict_noise(x, level, wan.encode_prompts(["a"])).isfinite().all()
+
+
+@pytest.mark.parametrize("steps", [7, 14, 15, 23, 28, 30, 46, 53, 55, 56])
+def test_a_length_in_floating_point_is_so_many_steps_and_samples(steps):
+    """As a pipeline rounds: AudioLDM and Stable Audio 3 down to samples, ACE-Step up to steps."""
+    stable_audio, ace_step = AUDIO_FAMILIES[0], AUDIO_FAMILIES[3]
+    config = SimpleNamespace(sampling_rate=44100)
+    pipe = SimpleNamespace(vae=SimpleNamespace(config=config, downsampling_ratio=4096))
+    seconds = stable_audio.arguments(pipe, torch.Size([8, steps]))["duration"]
+    assert int(seconds * 44100) == steps * 4096
+    pipe = SimpleNamespace(sample_rate=48000, latents_per_second=25.0)
+    seconds = ace_step.arguments(pipe, torch.Size([8, steps]))["audio_duration"]
+    assert math.ceil(seconds * 25.0) == steps
 
 
 def test_given_embeddings_take_the_place_of_prompts(wan):

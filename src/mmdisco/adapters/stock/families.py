@@ -106,6 +106,8 @@ class AudioFamily:
         grid: Samples per second and samples of a latent step, of a pipeline.
         space: Axes of a latent after time, of a pipeline.
         fixed: Latent steps of every call, where the length changes the decoded sound alone.
+        rounding: Samples by which the length of whole steps is off, in the direction in which the
+            pipeline rounds: to the samples or steps below, or to the steps above.
     """
 
     pipelines: tuple[str, ...]
@@ -115,6 +117,7 @@ class AudioFamily:
     grid: Callable[[Any], tuple[int, int]]
     space: Callable[[Any], tuple[int, ...]] = lambda pipe: ()
     fixed: Callable[[Any], int | None] = lambda pipe: None
+    rounding: float = 0.5
 
     def rate(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
         """Return samples per second."""
@@ -149,7 +152,9 @@ class AudioFamily:
     def arguments(self, pipe: Any, shape: torch.Size) -> dict[str, Any]:
         """Return the arguments of a call for latents (c, l) or (c, l, m)."""
         rate, samples = self.grid(pipe)
-        return {} if self.fixed(pipe) else {self.length: shape[1] * samples / rate}
+        if self.fixed(pipe) is not None:
+            return {}
+        return {self.length: (shape[1] * samples + self.rounding) / rate}
 
 
 def _own_size(pipe: Any, name: str) -> int:
@@ -298,6 +303,7 @@ AUDIO: Final = (
         _encode_sound,
         length="audio_duration",
         grid=lambda pipe: (pipe.sample_rate, round(pipe.sample_rate / pipe.latents_per_second)),
+        rounding=-0.5,
     ),
     AudioFamily(
         ("LongCatAudioDiTPipeline",),

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from mmdisco.adapters.stock import probe
 from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily, family_of
+from mmdisco.adapters.stock.layouts import network
 from mmdisco.adapters.stock.schedulers import SchedulerLevels, read_scheduler
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
@@ -82,8 +83,17 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         """Latent steps per second; the first of a causal video autoencoder is one frame."""
         return self.family.steps_per_second(self.pipe, self.arguments)
 
-    @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
+        """Predict ε̂ of each sample; see ``Denoiser``.
+
+        Raises:
+            UserError: The network caches its blocks over the steps of a run.
+        """
+        if getattr(network(self.pipe), "is_cache_enabled", False):
+            raise UserError(
+                "the network keeps results from step to step, which mixes samples up: call "
+                "disable_cache() on it"
+            )
         level = level.expand(len(x_t))
         return torch.stack([self._predict(x_t, level, cond, i) for i in range(len(x_t))])
 

@@ -1,0 +1,107 @@
+"""Discriminator guidance in a modular pipeline and in a classic one that takes guiders."""
+
+import pytest
+import torch
+from closeness import assert_close
+from diffusers import ClassifierFreeGuidance
+from diffusers.modular_pipelines.wan.modular_blocks_wan import WanCoreDenoiseStep
+from jointly import Agreement, pair
+from stockpipelines import build
+
+from mmdisco import DiscriminatorGuidance, UserError
+from mmdisco.core.noise import NoiseLevel
+from mmdisco.generation.guider import GivenAudio, GivenVideo
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def models():
+    return pair("wan", "stable audio 3")
+
+
+@pytest.fixture(scope="module")
+def given(models):
+    generator = torch.Generator().manual_seed(3)
+    sound = torch.randn(1, *models.audio.sample_shape, generator=generator)
+    text = models.map(lambda model: model.encode_prompts(["a dog"]).pooled)
+    return GivenAudio(Agreement(models), sound, text)
+
+
+def run(models, guider):
+    """The latents of a modular Wan."""
+    wan = models.video.pipe
+    pipe = WanCoreDenoiseStep().init_pipeline()
+    pipe.update_components(transformer=wan.transformer, scheduler=wan.scheduler, guider=guider)
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    embeds = torch.randn(2, 1, 16, 32, generator=generator)
+    return pipe(
+        prompt_embeds=embeds[0],
+        negative_prompt_embeds=embeds[1],
+        height=16,
+        width=16,
+        num_frames=9,
+        num_inference_steps=STEPS,
+        generator=torch.Generator().manual_seed(1),
+        output="latents",
+    )
+
+
+def attached(models, given, **numbers):
+    return DiscriminatorGuidance(**numbers).attach(models.video.pipe.scheduler, given)
+
+
+def test_at_scale_0_it_is_classifier_free_guidance_to_the_bit(models, given):
+    plain = run(models, ClassifierFreeGuidance(guidance_scale=5.0))
+    assert torch.equal(run(models, attached(models, given, joint_scale=0.0)), plain)
+    assert torch.equal(run(models, DiscriminatorGuidance(joint_scale=0.0)), plain)
+    assert not torch.equal(run(models, attached(models, given, joint_scale=1.0)), plain)
+
+
+def test_without_classifier_free_guidance_the_discriminator_still_guides(models, given):
+    plain = run(models, ClassifierFreeGuidance(guidance_scale=1.0))
+    assert not torch.equal(run(models, attached(models, given, guidance_scale=1.0)), plain)
+
+
+def test_outside_start_and_stop_neither_guides(models, given):
+    late = attached(models, given, start=0.5)
+    early = attached(models, given, stop=0.5)
+    whole = run(models, attached(models, given))
+    assert not torch.equal(run(models, late), whole)
+    assert not torch.equal(run(models, early), whole)
+    none = run(models, ClassifierFreeGuidance(enabled=False))
+    assert torch.equal(run(models, attached(models, given, enabled=False)), none)
+
+
+@pytest.mark.parametrize("side", ["video", "audio"])
+def test_the_change_is_the_gradient_in_the_networks_parameterization(models, given, side):
+    """u = (ε − x) / (1 − σ) for a flow, so Δu = −s σ ∇h / (1 − σ)."""
+    model, other = getattr(models, side), "audio" if side == "video" else "video"
+    x_t = torch.randn(1, *model.sample_shape)
+    kind = GivenAudio if side == "video" else GivenVideo
+    x_0 = torch.randn(1, *getattr(models, other).sample_shape)
+    beside = kind(given.discriminator, x_0, given.text)
+    guider = DiscriminatorGuidance(1.0, joint_scale=0.5).attach(model.pipe.scheduler, beside)
+    sigma, steps = 0.25, model.pipe.scheduler.config.num_train_timesteps
+    guider.set_state(0, STEPS, torch.tensor(sigma * steps))
+    guider._sample = x_t
+    level = NoiseLevel(*(torch.tensor([one], dtype=torch.float64) for one in (0.0, 0.75, sigma)))
+    expected = -0.5 * sigma / (1 - sigma) * beside.gradient(x_t, level)
+    assert_close(guider.forward(torch.zeros_like(x_t)).pred, expected, rtol=1e-5)
+
+
+def test_its_numbers_are_saved_and_loaded(tmp_path):
+    DiscriminatorGuidance(3.0, 0.25, start=0.1, stop=0.9).save_pretrained(tmp_path)
+    loaded = DiscriminatorGuidance.from_pretrained(tmp_path)
+    assert (loaded.guidance_scale, loaded.joint_scale) == (3.0, 0.25)
+    assert (loaded.config.start, loaded.config.stop) == (0.1, 0.9)
+
+
+def test_what_is_missing_is_said(models, given):
+    with pytest.raises(UserError, match="attach a scheduler"):
+        run(models, DiscriminatorGuidance())
+    pipe, call = build("hunyuan 1.5")
+    pipe.guider = DiscriminatorGuidance(3.0).attach(pipe.scheduler, given)
+    with pytest.raises(UserError, match="shows its guider no latents"):
+        pipe(**call, num_inference_steps=2)
