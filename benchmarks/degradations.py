@@ -44,7 +44,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
 from mmdisco.evaluation.metrics.sync.film_clips import clips_of, held_out_blocks, training_blocks
 from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 from mmdisco.evaluation.metrics.whitening import Whitening
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, sha256, write_json, write_text
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import ReadSpec, read_clip

@@ -24,7 +24,7 @@ from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import write_json
 
 PROMPT = "a red ball bouncing"

@@ -21,7 +21,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
-from mmdisco.generation.presets.miniature_system import pack
+from mmdisco.generation.presets.miniature import pack
 from mmdisco.io.files import write_tensors
 from mmdisco.media.sounding_objects.captions import vocabulary
 

@@ -10,7 +10,7 @@ from mmdisco.core.av import AV
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import write_json, write_text
 
 CAPTIONS = ("a red ball bouncing", "a blue ball bouncing")

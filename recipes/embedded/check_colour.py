@@ -18,7 +18,7 @@ import torch
 
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import colour_of_each_frame
 from mmdisco.experiments.miniature.evaluation import Bench, held_out, rows
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.scene import ObjectKind

@@ -19,7 +19,7 @@ from train_discriminator import trained
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import perform
 from mmdisco.media.sounding_objects.scene import RADII, Colour, Scene, Size
 

@@ -18,7 +18,7 @@ from mmdisco.core.coupling import SameTimestep
 from mmdisco.experiments.miniature.data import encoded
 from mmdisco.experiments.miniature.evaluation import HELD_OUT
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, paths_of
 

@@ -8,7 +8,7 @@ from fit import progress
 
 from mmdisco.data.pair_store import PairStore
 from mmdisco.experiments.miniature.data import fill_fake
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import caption_of
 
 SHARD = 256

@@ -7,7 +7,7 @@ from typing import Any
 from train_bases import CONFIGS as DENOISERS
 from train_discriminator import CONFIGS as DISCRIMINATORS
 
-from mmdisco.generation.presets.miniature_system import pack
+from mmdisco.generation.presets.miniature import pack
 from mmdisco.media.sounding_objects.captions import vocabulary
 
 # what generation begins with: the best that sweep.py has found so far

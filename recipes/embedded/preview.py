@@ -15,7 +15,7 @@ from mmdisco.core.schedulers import solver
 from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
 from mmdisco.experiments.miniature.evaluation import held_out
 from mmdisco.generation.pipeline import JointGeneration, guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.plots import draw_clips
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmdisco.core.av import AV
 from mmdisco.experiments.miniature.evaluation import MiniatureRow
 from mmdisco.experiments.miniature.grid import MiniatureJob, run
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import levels_of
 
 

@@ -22,7 +22,7 @@ from mmdisco.discriminators.fusion import AdditiveFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.experiments.miniature.data import rows_of_fakes
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_tensors, write_tensors
 from mmdisco.media.sounding_objects.dataset import caption_of
 from mmdisco.training.cached_denoiser import CachedDenoiser

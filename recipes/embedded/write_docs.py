@@ -18,7 +18,7 @@ from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, write_text
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.plots import draw_clips

@@ -10,7 +10,7 @@ from mmdisco.adapters.miniature.model import video_schedule
 from mmdisco.adapters.miniature.spec import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.sounding_objects.dataset import example
 

@@ -11,7 +11,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import IntervalScale
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import MiniatureSystem, pack
+from mmdisco.generation.presets.miniature import MiniatureSystem, pack
 from mmdisco.generation.system import levels_of, levels_record
 from mmdisco.io.files import read_tensors, write_tensors
 

@@ -10,7 +10,7 @@ from mmdisco.cli import main
 from mmdisco.cli.diagnose import DiagnoseArgs, execute
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 
 
 def order(pair, out, discriminator=None):

@@ -21,7 +21,7 @@ from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.presets.with_discriminator import WithDiscriminator
 from mmdisco.training.config import DiscriminatorConfig
 from mmdisco.training.config_io import read_config

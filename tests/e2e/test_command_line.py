@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from mmdisco.cli.app import EXAMPLES, app
-from mmdisco.cli.lazy_group import COMMANDS
+from mmdisco.cli.app import COMMANDS, EXAMPLES, app
 
 
 def mmdisco(*words, **environment):

@@ -19,7 +19,7 @@ from closeness import SAMPLE, SHADE, assert_close, is_close
 from mmdisco.cli import main
 from mmdisco.core.av import AV
 from mmdisco.generation.config import GenerateConfig
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.resolve import resolve
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import ReadSpec, read_audio, read_clip, read_video

@@ -10,7 +10,7 @@ from mmdisco.adapters.miniature.spec import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 
 PROMPT = "a red ball bouncing"
 MEGABYTE = 1_000_000

@@ -20,7 +20,7 @@ from mmdisco.generation.pipeline import (
     VideoToAudio,
     generate,
 )
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example
 
 PROMPTS = ["a red ball bouncing", "a blue bell rings"]

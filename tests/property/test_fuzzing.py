@@ -36,7 +36,7 @@ from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
 from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.metadata import read_record
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_object, sha256, write_json, write_tensors
 from mmdisco.io.pickles import read_pickle, state_dict
 from mmdisco.media.read import read_audio, read_clip

@@ -16,7 +16,7 @@ from mmdisco.cli.train_order import execute
 from mmdisco.data.pairing import evenly_spaced
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
 from mmdisco.training.config_io import read_config

@@ -98,7 +98,7 @@ def _build(
 ) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
     from mmdisco.adapters.miniature.spec import PACKAGED
     from mmdisco.experiments.miniature.held_out import examiner_of, fitting
-    from mmdisco.generation.presets.miniature_system import MiniatureSystem
+    from mmdisco.generation.presets.miniature import MiniatureSystem
     from mmdisco.training.diagnostics.held_out import HeldOutClips
 
     if args.data is not None and args.fakes is not None:

@@ -13,7 +13,6 @@ from textwrap import shorten
 from typing import Any, Final, NoReturn
 
 from mmdisco.cli.config_options import given
-from mmdisco.cli.prompt_files import PromptLine, read_options, read_prompts
 from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.metadata import ClipMetadata, read_record
@@ -24,6 +23,19 @@ from mmdisco.io.files import expect_writable
 from mmdisco.media.write import expect_container
 
 LONGEST_NAME: Final = 60
+
+
+@dataclass(frozen=True)
+class PromptLine:
+    """Options of one clip beside those of the command.
+
+    Attributes:
+        options: Values of ``GenerateConfig`` by name.
+        place: File and line, for messages; None where there is no file.
+    """
+
+    options: Mapping[str, Any]
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,11 +173,13 @@ def plan(
     """
     own = given(options)
     texts: list[str] = own.pop("prompt", [])
-    common = {**({} if config is None else read_options(config)), **own}
+    common = {**_of_file(config), **own}
     if "prompt" in common:  # of the YAML file
         texts = texts or [common.pop("prompt")]
     lines = [PromptLine({"prompt": text}) for text in texts]
     if prompts is not None:
+        from mmdisco.cli.prompt_files import read_prompts
+
         lines += read_prompts(prompts)
         if not texts:
             _expect_heeded(own, lines, prompts)
@@ -228,6 +242,14 @@ def plan_again(
     outputs = _checked({found.sample: path}, found.config.given, wav=wav)
     job = GenerationJob(found.config, outputs, check(found.config, system))
     return GenerationPlan(system, [job], [path], found)
+
+
+def _of_file(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    from mmdisco.cli.prompt_files import read_options
+
+    return read_options(config)
 
 
 def _config(common: Mapping[str, Any], line: PromptLine, *, alone: bool) -> GenerateConfig:

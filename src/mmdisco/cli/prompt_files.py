@@ -1,28 +1,15 @@
 """Files of options: prompts as JSON lines or a table with a header, and YAML."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mmdisco.cli.generate_plan import PromptLine
 from mmdisco.errors import UserError
 from mmdisco.generation.config import REQUEST, GenerateConfig, expect_known
 from mmdisco.io.tables import Column, Row, read_table
+from mmdisco.io.yaml_files import read_mapping
 
 _ASKING: Final = {"prompt", "no_prompt", "video", "audio"}
-
-
-@dataclass(frozen=True)
-class PromptLine:
-    """Options of one clip beside those of the command.
-
-    Attributes:
-        options: Values of ``GenerateConfig`` by name.
-        place: File and line, for messages; None where there is no file.
-    """
-
-    options: Mapping[str, Any]
-    place: str | None = None
 
 
 def read_prompts(path: Path) -> list[PromptLine]:
@@ -49,8 +36,6 @@ def read_options(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file cannot be read, or names an unknown option.
     """
-    from mmdisco.io.yaml_files import read_mapping
-
     values = read_mapping(path)
     expect_known(values, str(path), GenerateConfig.model_fields)
     return {name: value for name, value in values.items() if value is not None}

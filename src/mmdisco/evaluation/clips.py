@@ -8,7 +8,8 @@ from typing import Final
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_json
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import ReadSpec, fit_audio, read_audio, read_video
+from mmdisco.media.edit import fit_audio
+from mmdisco.media.read import ReadSpec, read_audio, read_video
 
 PICTURES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 SOUNDS: Final = (".wav", ".flac")

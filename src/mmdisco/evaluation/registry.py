@@ -36,7 +36,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
 )
 from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 from mmdisco.evaluation.metrics.whitening import Whitening
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 
 
 def _none() -> list[Metric]:

@@ -6,23 +6,19 @@ beside a clip. Its name, meaning, bounds and panel of the help stand here alone.
 torch nor a model, so that a mistake is answered at once.
 """
 
-import difflib
-import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticKnownError
+from pydantic_core import PydanticKnownError
 
 from mmdisco.errors import UserError
-from mmdisco.io.tables import number
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +29,7 @@ BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_sli
 
 _FINEST: Final = 1_000_000
 _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
-_KINDS: Final = {"int": "whole number", "bool": "yes or no", "string": "text", "path": "path"}
-_PAIR: Final = ("tuple_type", "missing", "too_long")
-_LONGEST: Final = 40  # letters of a value in a message
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Config = TypeVar("Config", bound="SystemConfig")
 
 
@@ -46,6 +38,17 @@ class Panel:
     """Panel of the help in which an option is listed."""
 
     title: str
+
+
+@dataclass(frozen=True)
+class ForCFG:
+    """Mark of an option that has no effect where classifier-free guidance is off.
+
+    Attributes:
+        keyword: Keyword of ``ClassifierFreeGuidance`` that takes its value, if one does.
+    """
+
+    keyword: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,12 @@ def _exact(value: Any) -> Any:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         raise PydanticKnownError("finite_number")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Fraction(value).limit_denominator(_FINEST)
+    from mmdisco.io.tables import number
+
     try:
-        return number(value).limit_denominator(_FINEST)
+        return number(value)
     except ValueError as error:
         raise PydanticKnownError("float_parsing") from error
 
@@ -76,7 +83,9 @@ def _height_and_width(value: Any) -> Any:
         return value
     found = _SIZE.fullmatch(value.strip())
     if found is None:
-        raise UserError(f"a size of {_shown(value)}: give HEIGHTxWIDTH, as in 256x256")
+        from mmdisco.generation.option_errors import shown
+
+        raise UserError(f"a size of {shown(value)}: give HEIGHTxWIDTH, as in 256x256")
     return int(found[1]), int(found[2])
 
 
@@ -131,7 +140,9 @@ class SystemConfig(BaseModel):
             try:
                 super().__init__(**values)
             except ValidationError as error:
-                raise UserError(_said(type(self), error.errors()[0])) from error
+                from mmdisco.generation.option_errors import reason
+
+                raise UserError(reason(type(self), error.errors()[0])) from error
 
     @model_validator(mode="after")
     def _check_system(self) -> "SystemConfig":
@@ -210,7 +221,7 @@ class GenerateConfig(SystemConfig):
     """Number of the audio track to read, from 1; the one that players play if left out."""
     start: Annotated[Fraction, BeforeValidator(_exact), Field(ge=0, le=_FINEST)] = Fraction(0)
     """Second of the given video or sound to begin at."""
-    negative_prompt: Annotated[str, SAMPLING] = ""
+    negative_prompt: Annotated[str, SAMPLING, ForCFG()] = ""
     """Prompt that classifier-free guidance leads away from."""
     steps: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
     """Evaluations of the base models."""
@@ -239,7 +250,7 @@ class GenerateConfig(SystemConfig):
     """Scale of classifier-free guidance in the sound."""
     cfg_scale_video: Scale = None
     """Scale of classifier-free guidance in the video."""
-    batch_cfg: Annotated[bool, SAMPLING] = False
+    batch_cfg: Annotated[bool, SAMPLING, ForCFG("batched")] = False
     """Evaluate both prompts of classifier-free guidance in one batch: more memory, often faster."""
 
     @model_validator(mode="after")
@@ -280,6 +291,11 @@ class GenerateConfig(SystemConfig):
         """Seed of every sample."""
         return [self.seed + index for index in range(self.samples)]
 
+    @property
+    def for_cfg(self) -> dict[str, Any]:
+        """Values of the options that classifier-free guidance reads, by the keyword it has."""
+        return {mark.keyword: getattr(self, name) for name, mark in CFG.items() if mark.keyword}
+
     def to_record(self) -> dict[str, Any]:
         """Return every option that is set, for JSON, apart from the folder of weights."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
@@ -289,6 +305,14 @@ class GenerateConfig(SystemConfig):
             if value is not None and name != "weights"
         }
 
+
+CFG: Final = {
+    name: mark
+    for name, field in GenerateConfig.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, ForCFG)
+}
+"""Options without effect where classifier-free guidance is off."""
 
 REQUEST: Final = tuple(
     name for name in GenerateConfig.model_fields if name not in SystemConfig.model_fields
@@ -305,36 +329,9 @@ def expect_known(names: Iterable[str], source: str, known: Iterable[str] = REQUE
     known = list(known)
     for name in names:
         if name not in known:
-            raise UserError(f"{source}: {_unknown(name, known)}")
+            from mmdisco.generation.option_errors import unknown
 
-
-def described(config: type[BaseModel]) -> Callable[[Function], Function]:
-    """Give a function of a prompt and options the signature of a configuration, and its help."""
-
-    def describe(function: Function) -> Function:
-        fields = config.model_fields
-        parameters = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD
-                if name == "prompt"
-                else inspect.Parameter.KEYWORD_ONLY,
-                default=fields[name].default,
-                annotation=fields[name].annotation,
-            )
-            for name in ("prompt", *(name for name in fields if name != "prompt"))
-        ]
-        returned = inspect.signature(function).return_annotation
-        signature = inspect.Signature(parameters, return_annotation=returned)
-        setattr(function, "__signature__", signature)  # noqa: B010 - no attribute of the type
-        said = {name: " ".join((field.description or "").split()) for name, field in fields.items()}
-        options = "\n".join(f"    {name}: {said[name]}" for name in signature.parameters)
-        before, _, after = (inspect.getdoc(function) or "").partition("Args:\n")
-        rest = after.partition("\n\n")[2]
-        function.__doc__ = f"{before}Args:\n{options}\n\n{rest}"
-        return function
-
-    return describe
+            raise UserError(f"{source}: {unknown(name, known)}")
 
 
 def _plain(value: Any) -> Any:
@@ -343,43 +340,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value.resolve())
     return list(value) if isinstance(value, tuple) else value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"unknown option {_shown(name)}" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def _said(config: type[BaseModel], error: ErrorDetails) -> str:
-    """Say in one line what is wrong with an option, and what it may be."""
-    name, kind, value = str(error["loc"][0]), error["type"], error["input"]
-    context = error.get("ctx", {})
-    label = name.replace("_", " ")
-    if kind == "extra_forbidden":
-        return _unknown(name, config.model_fields)
-    if kind == "finite_number":
-        return f"{label} {value}: give a finite number, or leave it out"
-    if kind == "literal_error":
-        choices = ", ".join(re.findall(r"'(\w+)'", context["expected"]))
-        return f"unknown {label} {_shown(value)}: choose one of {choices}"
-    if kind.startswith(("greater_than", "less_than")):
-        return f"{label} {_shown(value)}: give {_range(config, name, context)}"
-    wanted = "pair" if kind in _PAIR else _KINDS.get(kind.partition("_")[0], "number")
-    return f"{label} {_shown(value)} is no {wanted}"
-
-
-def _range(config: type[BaseModel], name: str, bound: Mapping[str, Any]) -> str:
-    found = {type(one): one for one in config.model_fields[name].metadata}
-    low, above, high = found.get(Ge), found.get(Gt), found.get(Le)
-    if isinstance(low, Ge) and isinstance(high, Le):
-        return f"{low.ge} to {high.le}"
-    if isinstance(above, Gt) and isinstance(high, Le):
-        return f"more than {above.gt} and at most {high.le}"
-    return " and ".join(
-        f"{'at least' if 'g' in key else 'at most'} {one}" for key, one in bound.items()
-    )

@@ -6,19 +6,20 @@ Writes no files and shows no progress. Networks are imported when a request is p
 mistake in it is answered before.
 """
 
+import inspect
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.generation.config import GenerateConfig, described
+from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.resolve import check, resolve
 from mmdisco.generation.system import JointSystem
@@ -27,10 +28,40 @@ from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, NotFiniteError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mmdisco.core.discriminator import Discriminator
     from mmdisco.generation.pipeline import GenerationRun, SamplerConfig, Task
 
 
-@described(GenerateConfig)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _described(function: Function) -> Function:
+    """Give a function of a prompt and options the signature of ``GenerateConfig``, and its help."""
+    fields = GenerateConfig.model_fields
+    names = ("prompt", *(name for name in fields if name != "prompt"))
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD
+            if name == "prompt"
+            else inspect.Parameter.KEYWORD_ONLY,
+            default=fields[name].default,
+            annotation=fields[name].annotation,
+        )
+        for name in names
+    ]
+    returned = inspect.signature(function).return_annotation
+    signature = inspect.Signature(parameters, return_annotation=returned)
+    setattr(function, "__signature__", signature)  # noqa: B010 - no attribute of the type
+    said = {name: " ".join((fields[name].description or "").split()) for name in names}
+    options = "\n".join(f"    {name}: {text}" for name, text in said.items())
+    before, _, after = (inspect.getdoc(function) or "").partition("Args:\n")
+    rest = after.partition("\n\n")[2]
+    function.__doc__ = f"{before}Args:\n{options}\n\n{rest}"
+    return function
+
+
+@_described
 def generate(prompt: str | None = None, **options: Any) -> list[AudioVideo]:
     """Generate clips with any preset.
 
@@ -103,13 +134,12 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
     Raises:
         UserError: A file is missing, damaged or cannot be used.
     """
-    from mmdisco.discriminators.wrappers import ZeroLogit
     from mmdisco.generation.pipeline import GenerationRun
 
     task = _task(config, system.form)
     generation = GenerationRun(
         model=system.model(config.seeds),
-        discriminator=ZeroLogit() if config.no_joint_guidance else system.discriminator(),
+        discriminator=_unguided() if config.no_joint_guidance else system.discriminator(),
         settings=sampler_config(config, system),
         task=task,
         seconds=float(system.form.seconds),
@@ -119,10 +149,17 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
     return PreparedGeneration(config, generation)
 
 
+def _unguided() -> "Discriminator":
+    from mmdisco.discriminators.wrappers import ZeroLogit
+
+    return ZeroLogit()
+
+
 def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfig":
     """Build the settings of a resolved request; a modality without a scale is not guided."""
     from mmdisco.core.guidance import ClassifierFreeGuidance
 
+    cfg = partial(ClassifierFreeGuidance, **config.for_cfg)
     low, high = config.joint_min_logsnr, config.joint_max_logsnr
     defaults = system.sampling()
     chosen = replace(
@@ -134,7 +171,6 @@ def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfi
         joint_levels=(_or(low, -math.inf), _or(high, math.inf)),
         guidance_every=config.joint_every or 1,
     )
-    cfg = partial(ClassifierFreeGuidance, batched=config.batch_cfg)
     return replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
 
 
@@ -157,7 +193,7 @@ def _task(config: GenerateConfig, form: ClipSpec) -> "Task":
 
 
 def _audible(audio: Audio) -> Audio:
-    from mmdisco.media.read import bring_down
+    from mmdisco.media.edit import bring_down
 
     quieter = bring_down(audio)
     if quieter is not audio:

@@ -12,7 +12,7 @@ from typing import Any
 from mmdisco.core.av import AV, each
 from mmdisco.core.scheduler_names import expect_scheduler
 from mmdisco.errors import UserError
-from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.config import CFG, GenerateConfig
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 
 Sides = AV[float | None]
@@ -79,13 +79,11 @@ def _cfg_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool
     if not config.caption.strip() and not config.negative_prompt.strip():
         if (config.cfg_scale, own) != (None, AV(None, None)):
             raise UserError("a scale of the prompt has no effect without a prompt: leave it out")
-        _expect_unused("--batch-cfg", config.batch_cfg, "without a prompt: leave it out")
+        _expect_no_cfg(config, "without a prompt: leave it out")
         return AV(None, None)
     scale = _filled(config.cfg_scale, own, defaults.guidance_scale, made)
     if {scale.audio, scale.video} <= {None, 1.0}:
-        reason = "at CFG scale 1: leave it out, or ask for another scale"
-        _expect_unused("--negative-prompt", config.negative_prompt.strip(), reason)
-        _expect_unused("--batch-cfg", config.batch_cfg, reason)
+        _expect_no_cfg(config, "at CFG scale 1: leave it out, or ask for another scale")
     return scale
 
 
@@ -153,6 +151,9 @@ def _expect_sides(option: str, common: float | None, own: Sides, made: AV[bool])
         raise UserError(f"--{option} has no effect beside a scale for each side: leave it out")
 
 
-def _expect_unused(option: str, value: object, reason: str) -> None:
-    if value:
-        raise UserError(f"{option} has no effect {reason}")
+def _expect_no_cfg(config: GenerateConfig, reason: str) -> None:
+    """Refuse what classifier-free guidance alone reads, where there is none."""
+    for name in CFG:
+        value = getattr(config, name)
+        if value.strip() if isinstance(value, str) else value:
+            raise UserError(f"--{name.replace('_', '-')} has no effect {reason}")

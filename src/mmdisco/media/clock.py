@@ -12,22 +12,17 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
+from mmdisco.media.encode import AnyPacket
 from mmdisco.media.opening import opened, path_of, picture_track, pictures, sound_track
-
-if TYPE_CHECKING:
-    AnyPacket = Packet[Any]
-else:
-    AnyPacket = Packet  # generic in its stub alone
 
 UNSTATED_RATE: Final = Fraction(25)
 _HIGHEST_STATED: Final = Fraction(120)  # frames per second; a higher one may be that of a clock

@@ -15,16 +15,9 @@ import av
 from mmdisco.media.clip import Audio, ClipSpec, Video
 from mmdisco.media.clock import clock_of
 from mmdisco.media.copying import FALLBACK_RATE, SOUND_RATES
+from mmdisco.media.edit import fit_audio, fit_video
 from mmdisco.media.opening import MOST_BYTES, opened
-from mmdisco.media.read import (
-    ReadSpec,
-    fit_audio,
-    fit_video,
-    frame_rate,
-    read_audio,
-    read_video,
-    resampled,
-)
+from mmdisco.media.read import ReadSpec, frame_rate, read_audio, read_video, resampled
 
 BEGINNING: Final = Fraction(0)
 MOST_PIXELS: Final = 1920 * 1080  # of a frame; with both limits an excerpt fits into memory

@@ -12,14 +12,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
-from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
-from mmdisco.media.clock import AnyPacket, clock_of, rate_of
+from mmdisco.media.clock import clock_of, rate_of
 from mmdisco.media.decode import channels
-from mmdisco.media.mixing import Channels, Mixer
+from mmdisco.media.encode import SAMPLES, AnyPacket, encoded
+from mmdisco.media.mixing import Mixer
 from mmdisco.media.opening import opened, picture_track, sound_track
 
 # Samples per second: all rates of AAC.
@@ -35,11 +34,9 @@ _PICTURE_SOURCES: Final = frozenset((_MP4, "matroska,webm"))
 _SOUNDS: Final = frozenset(("aac", "mp3"))  # codecs that every player supports in mp4 and mov
 _SOUND_SOURCES: Final = frozenset((_MP4, "matroska,webm", "mp3"))
 _TRIMMING: Final = frozenset((".mp4", ".mov"))  # containers that can skip a beginning
-_SAMPLES: Final = "pcm_s16le"
 _HOLDING_SAMPLES: Final = frozenset((".mov", ".mkv"))
 _SLACK: Final = Fraction(2, 1000)  # seconds; containers round stamps to a millisecond
 _LEAD: Final = Fraction(15, 100)  # seconds of packets until an audio decoder has settled
-_BITS: Final = 128_000  # per second and channel
 _LAYOUTS: Final = ("mono", "stereo", "2.1", "3.0", "4.0", "quad", "5.0", "5.1", "5.1(side)", "7.1")
 _USUAL: Final = {1: "mono", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # layouts by channels
 
@@ -132,7 +129,7 @@ class Sound:
             UserError: The file cannot be read.
         """
         with opened(self.path) as container:
-            if self._copied(container, suffix) or self._codec(container, suffix) == _SAMPLES:
+            if self._copied(container, suffix) or self._codec(container, suffix) == SAMPLES:
                 return "the sound copied"
             layout, rate = self._form(container)
         return f"the sound encoded anew, {layout} at {rate} Hz"
@@ -171,8 +168,8 @@ class Sound:
                 yield packet
 
     def _codec(self, container: InputContainer, suffix: str) -> str:
-        same = sound_track(container, self.number).codec_context.name == _SAMPLES
-        return _SAMPLES if same and suffix in _HOLDING_SAMPLES else "aac"
+        same = sound_track(container, self.number).codec_context.name == SAMPLES
+        return SAMPLES if same and suffix in _HOLDING_SAMPLES else "aac"
 
     def _form(self, container: InputContainer) -> tuple[str, int]:
         stream = sound_track(container, self.number)
@@ -180,24 +177,6 @@ class Sound:
         if name not in _LAYOUTS:
             name = _USUAL.get(stream.layout.nb_channels, "stereo")
         return name, rate if rate in SOUND_RATES else FALLBACK_RATE
-
-
-def encoded(
-    target: OutputContainer, waveform: Channels, rate: int, layout: str, codec: str = "aac"
-) -> Iterator[AnyPacket]:
-    """Add an audio track, then yield its packets; sample 0 gets the stamp 0."""
-    track = target.add_stream(codec, rate=rate, layout=layout)
-    assert isinstance(track, AudioStream)
-    track.bit_rate = _BITS * len(waveform)
-    block = av.AudioFrame.from_ndarray(waveform, format="fltp", layout=layout)
-    block.sample_rate = rate
-    block.pts, block.time_base = 0, Fraction(1, rate)
-    if codec == _SAMPLES:
-        for one in av.AudioResampler(format="s16", layout=layout, rate=rate).resample(block):
-            yield from track.encode(one)
-    else:
-        yield from track.encode(block)
-    yield from track.encode()
 
 
 def _moved(

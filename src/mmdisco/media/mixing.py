@@ -9,12 +9,11 @@ from fractions import Fraction
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-Channels = npt.NDArray[np.float32]  # (channels, samples)
+from mmdisco.media.encode import Channels
 
 
 class Mixer:

@@ -5,8 +5,6 @@ their time stamps, never by counting, so variable rates and rounded stamps come 
 is placed by its stamps, so a late track begins with silence. Of several tracks the one is read
 that a player would play. A missing track is an error, a silent one is not. Decoding is in
 ``decode``.
-
-The module also cuts clips, pads them with silence or the last frame, and limits their level.
 """
 
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from fractions import Fraction
 from itertools import count
 from math import gcd
 from pathlib import Path
-from typing import Final
 
 import av
 import numpy as np
@@ -30,8 +27,6 @@ from mmdisco.media.clock import rate_of
 from mmdisco.media.decode import frames_at, sound
 from mmdisco.media.geometry import pixel_shape, upright
 from mmdisco.media.opening import expect_room, opened, picture_track, pictures
-
-CEILING: Final = 10 ** (-1 / 20)  # peak of reduced sound; a lossy encoder overshoots a little
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,36 +170,3 @@ def _where(selection: ReadSpec) -> str:
 def _times(selection: ReadSpec, fps: Fraction) -> Iterator[Fraction]:
     steps = count() if selection.seconds is None else range(round(selection.seconds * fps))
     return (selection.start + step / fps for step in steps)
-
-
-def cut_audio(audio: Audio, seconds: float) -> Audio:
-    """Cut to at most the first ``seconds``, at least one sample."""
-    samples = max(1, round(seconds * audio.sample_rate))
-    return Audio(audio.waveform[:samples], audio.sample_rate)
-
-
-def cut_video(video: Video, seconds: float) -> Video:
-    """Cut to at most the first ``seconds``, at least one frame."""
-    frames = max(1, round(seconds * video.fps))
-    return Video(video.frames[:frames], video.fps)
-
-
-def fit_audio(audio: Audio, samples: int) -> Audio:
-    """Cut at the end, or pad with silence, to exactly ``samples``."""
-    waveform = audio.waveform[:samples]
-    return Audio(np.pad(waveform, (0, samples - len(waveform))), audio.sample_rate)
-
-
-def fit_video(video: Video, frames: int) -> Video:
-    """Cut at the end, or hold the last frame, to exactly ``frames``."""
-    kept = video.frames[:frames]
-    held = np.repeat(kept[-1:], frames - len(kept), axis=0)
-    return Video(np.concatenate([kept, held]), video.fps)
-
-
-def bring_down(audio: Audio) -> Audio:
-    """Scale a clipping sound to a peak of −1 dB; others are unchanged."""
-    peak = float(np.abs(audio.waveform).max())
-    if peak <= 1:
-        return audio
-    return Audio(audio.waveform * np.float32(CEILING / peak), audio.sample_rate)

@@ -10,10 +10,11 @@ import numpy as np
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, Frames, Video, Waveform
 from mmdisco.media.decode import DecodeErrors, frames_at, sound
+from mmdisco.media.edit import fit_video
 from mmdisco.media.geometry import pixel_shape, pixels
 from mmdisco.media.opening import opened, picture_track
 from mmdisco.media.probe import SkipReason, without_path
-from mmdisco.media.read import fit_video, resampled
+from mmdisco.media.read import resampled
 
 _MARGIN: Final = Fraction(1, 4)  # seconds of audio on either side, for the ringing of a filter
 

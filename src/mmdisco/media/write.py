@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
@@ -25,10 +25,12 @@ from av.video.stream import VideoStream
 from mmdisco.errors import UserError
 from mmdisco.io.files import replacing
 from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
-from mmdisco.media.clock import AnyPacket
-from mmdisco.media.copying import Picture, Sound, encoded
+from mmdisco.media.edit import bring_down
+from mmdisco.media.encode import AnyPacket, encoded
 from mmdisco.media.opening import url
-from mmdisco.media.read import bring_down
+
+if TYPE_CHECKING:
+    from mmdisco.media.copying import Picture, Sound
 
 _CONTAINERS: Final = (".mp4", ".mov", ".mkv")
 _QUALITY: Final = {"crf": "14"}  # small differences of colour stay visible
@@ -41,8 +43,8 @@ def write_clip(
     path: Path,
     clip: AudioVideo,
     magnify: int = 1,
-    picture: Picture | None = None,
-    sound: Sound | None = None,
+    picture: "Picture | None" = None,
+    sound: "Sound | None" = None,
 ) -> None:
     """Write video and audio; frame i gets the stamp i/fps exactly, sample 0 the stamp 0.
 

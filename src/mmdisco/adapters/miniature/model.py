@@ -31,8 +31,8 @@ from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video
+from mmdisco.media.edit import bring_down
 from mmdisco.media.mel import MelScale
-from mmdisco.media.read import bring_down
 from mmdisco.shapes import Latent
 
 AUDIO_SHAPE = torch.Size([4, 32, 16])

@@ -31,7 +31,7 @@ from mmdisco.experiments.miniature.grid import reference_of
 from mmdisco.experiments.miniature.held_out import examiner_of, fitting
 from mmdisco.experiments.miniature.tables import figures_of
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example

@@ -62,7 +62,7 @@ from mmdisco.experiments.benchmark.subject import (
     ddim,
     guide_of,
 )
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 
 SIDE: Final = 256
 FRAMES: Final = 16

@@ -12,7 +12,7 @@ from mmdisco.data.fake_pairs import generate_fake_pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import rows_by_key
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import Example
 from mmdisco.media.sounding_objects.scene import SceneWish
 

@@ -39,7 +39,7 @@ from mmdisco.generation.pipeline import (
     VideoToAudio,
     generate,
 )
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example, example_of

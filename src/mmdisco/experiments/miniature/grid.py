@@ -25,7 +25,7 @@ from mmdisco.experiments.miniature.evaluation import (
     rows,
 )
 from mmdisco.experiments.miniature.tables import REAL, summary, tables
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import plain, read_object, read_tensors, write_json, write_tensors, write_text
 from mmdisco.io.workers import each
 

@@ -15,7 +15,7 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
 from mmdisco.experiments.miniature.evaluation import asked_of, held_out
 from mmdisco.generation.pipeline import guided_base
-from mmdisco.generation.presets.miniature_system import MiniatureSystem
+from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
 from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
