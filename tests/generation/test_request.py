@@ -127,7 +127,8 @@ def test_what_a_request_leaves_open_is_the_best_of_the_pair_for_its_task(tiny_pa
     own = pair.sampling()
     usual = resolved(pair)
     settings = sampler_config(usual, pair)
-    assert settings == replace(own.settings, solvers=settings.solvers)
+    same = {name: getattr(settings, name) for name in ("solvers", "classifier_free")}
+    assert settings == replace(own.settings, **same)
     assert (usual.steps, usual.scheduler, usual.joint_every) == (own.steps, own.solver, 1)
     assert scales(resolved(pair, video=file)) == (own.video_to_audio, None)
     assert scales(resolved(pair, audio=file)) == (None, own.audio_to_video)
