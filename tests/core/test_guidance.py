@@ -1,9 +1,11 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
-from closeness import assert_close
+from closeness import assert_close, is_close
 from torch import nn
 
-from mmdisco.core.av import AV
+from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
@@ -12,6 +14,7 @@ from mmdisco.core.guidance import (
     ConstantScale,
     IntervalScale,
     JointGuidance,
+    rescaled,
 )
 from mmdisco.core.noise import NoiseLevel, linear
 
@@ -114,6 +117,54 @@ def test_classifier_free_scale_one_is_the_denoiser(generator):
         z, levels(0.5), captions(value=0.7)
     )
     assert torch.equal(got.audio, torch.full((4, 3), 0.7))
+
+
+@dataclass(frozen=True)
+class Shifting(JointDenoiser):
+    """ε = z (1 + caption) + caption², so that captions change mean and spread of it."""
+
+    def predict_noise(self, z_t, level, cond):
+        def eps(z, one):
+            caption = one.pooled.mean(1, keepdim=True)
+            return z * (1 + caption) + caption**2
+
+        return each(eps, z_t, cond)
+
+
+def guidance(**options):
+    null = AV(*[Conditioning(torch.full((1, 3), -0.5))] * 2)
+    return ClassifierFreeGuidance(Shifting(), null, AV(2.5, 7.5), **options)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("phi", [0.3, 1.0])
+def test_guided_noise_is_rescaled_as_in_the_paper(phi, batched, generator):
+    z, level, cond = latents(generator), levels(0.5), captions(value=1.5)
+    plain = guidance().predict_noise(z, level, cond)
+    positive = Shifting().predict_noise(z, level, cond)
+    got = guidance(rescale=phi, batched=batched).predict_noise(z, level, cond)
+    for own, guided, one in (
+        (got.audio, plain.audio, positive.audio),
+        (got.video, plain.video, positive.video),
+    ):
+        for row in range(len(own)):
+            factor = one[row].std() / guided[row].std()
+            assert not is_close(factor, 1.0, rtol=0.1)
+            assert_close(own[row], phi * guided[row] * factor + (1 - phi) * guided[row])
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_no_rescaling_is_the_same_to_the_bit(batched, generator):
+    z, level, cond = latents(generator), levels(0.5), captions(value=1.5)
+    plain = guidance(batched=batched).predict_noise(z, level, cond)
+    none = guidance(batched=batched, rescale=0.0).predict_noise(z, level, cond)
+    assert torch.equal(plain.audio, none.audio)
+    assert torch.equal(plain.video, none.video)
+
+
+def test_a_constant_prediction_is_not_rescaled():
+    constant = torch.full((2, 3), 4.0)
+    assert torch.equal(rescaled(constant, torch.zeros(2, 3), 1.0), constant)
 
 
 def test_base_of_a_clean_side_is_not_run(generator):

@@ -444,6 +444,11 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         (["🥁"], "no word of '🥁' is known"),
         ([PROMPT, "--cfg-scale", "1", "--negative-prompt", "lamp"], "no effect at CFG scale 1"),
         ([PROMPT, "--cfg-scale", "1", "--batch-cfg"], "--batch-cfg has no effect at CFG scale 1"),
+        (
+            [PROMPT, "--cfg-scale", "1", "--cfg-rescale", "0.7"],
+            "no effect at CFG scale 1",
+        ),
+        (["--no-prompt", "--cfg-rescale", "0.7"], "--cfg-rescale has no effect without a prompt"),
         ([PROMPT, "--negative-prompt", "xyzzy"], "negative prompt: no word of 'xyzzy' is known"),
         ([PROMPT, "--joint-scale", "0", "--joint-every", "2"], "without use"),
         (

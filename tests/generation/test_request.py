@@ -103,6 +103,13 @@ def test_every_setting_changes_the_clip(change, clip, tiny_pair):
     assert not same(clip, other, rtol=1e-2)
 
 
+def test_rescaled_guidance_changes_the_clip(tiny_pair):
+    plain, rescaled = (
+        generate(PROMPT, cfg_scale=30, cfg_rescale=phi, weights=tiny_pair)[0] for phi in (0, 0.7)
+    )
+    assert not same(plain, rescaled, rtol=1e-3)
+
+
 def resolved(system, prompt=PROMPT, **options):
     return resolve(GenerateConfig(prompt=prompt, **options), system)
 
@@ -249,6 +256,7 @@ def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
         ({"prompt": PROMPT, "step": 2}, "unknown option 'step'; did you mean steps?"),
         ({"prompt": PROMPT, "preset": "huge"}, "unknown preset 'huge': choose one of embedded"),
         ({"prompt": PROMPT, "cfg_scale": 1, "batch_cfg": True}, "no effect at CFG scale 1"),
+        ({"prompt": PROMPT, "cfg_rescale": 1.5}, "cfg rescale 1.5: give 0 to 1"),
         ({"prompt": PROMPT, "start": 1}, "a start has no effect"),
         ({"prompt": PROMPT, "video": "v", "audio_track": 2}, "no sound is given"),
         ({"video": "missing.mp4"}, "cannot read missing.mp4: no such file"),

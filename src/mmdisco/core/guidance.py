@@ -97,19 +97,25 @@ class JointGuidance(JointDenoiser):
 class ClassifierFreeGuidance(JointDenoiser):
     """null + w (cond − null) in each modality (Ho & Salimans 2021, Eq. 6 with w = 1 + their w).
 
-    Around a ``JointGuidance`` it guides base and discriminator at once.
+    Around a ``JointGuidance`` it guides base and discriminator at once. ``rescale`` brings the
+    standard deviation of the guided noise back towards that of the conditional one, which large
+    scales exceed (Lin et al. 2024, Eq. 14–16). It applies to ε, the one prediction that all models
+    here share; the paper and diffusers rescale the network's own output, which is the same for a
+    network that predicts ε, and not for one that predicts v.
 
     Attributes:
         denoiser: Evaluated with the captions and with the empty ones.
         null: The encoded empty caption, batch size 1.
         scale: w of either modality; 1 is no guidance.
         batched: Whether both evaluations are one of twice the batch: more memory, less time.
+        rescale: φ in [0, 1], the share of the rescaled noise; 0 is none.
     """
 
     denoiser: JointDenoiser
     null: AV[Conditioning]
     scale: AV[float]
     batched: bool = False
+    rescale: float = 0.0
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
@@ -122,10 +128,33 @@ class ClassifierFreeGuidance(JointDenoiser):
             both = self.denoiser.predict_noise(
                 z_t.map(_twice), level.map(_level_twice), each(_beside, cond, null)
             )
-            return each(_extrapolate_halves, both, self.scale)
+            return each(self._guided_halves, both, self.scale)
         with_caption = self.denoiser.predict_noise(z_t, level, cond)
         without = self.denoiser.predict_noise(z_t, level, null)
-        return each(_extrapolate, with_caption, without, self.scale)
+        return each(self._guided, with_caption, without, self.scale)
+
+    def _guided_halves(self, both: Tensor, scale: float) -> Tensor:
+        cond, null = both.chunk(2)
+        return self._guided(cond, null, scale)
+
+    def _guided(self, cond: Latent, null: Latent, scale: float) -> Latent:
+        guided = null + scale * (cond - null)
+        return guided if self.rescale == 0 else rescaled(guided, cond, self.rescale)
+
+
+def rescaled(guided: Latent, cond: Latent, share: float) -> Latent:
+    """Return φ (σ_cond / σ_guided) ε_guided + (1 − φ) ε_guided (Lin et al. 2024, Eq. 15–16).
+
+    Args:
+        guided: Guided prediction.
+        cond: Conditional prediction.
+        share: φ; the standard deviations σ are those of each sample.
+    """
+    axes = tuple(range(1, guided.ndim))
+    spread = guided.std(axes, keepdim=True)
+    # a constant prediction, as of a clean side, has none and stays
+    ratio = torch.where(spread > 0, cond.std(axes, keepdim=True) / spread, 1.0)
+    return share * ratio * guided + (1 - share) * guided
 
 
 def _twice(x: Tensor) -> Tensor:
@@ -141,15 +170,6 @@ def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
     return Conditioning(
         torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in embeds)
     )
-
-
-def _extrapolate(cond: Latent, null: Latent, scale: float) -> Latent:
-    return null + scale * (cond - null)
-
-
-def _extrapolate_halves(both: Tensor, scale: float) -> Tensor:
-    cond, null = both.chunk(2)
-    return _extrapolate(cond, null, scale)
 
 
 def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:

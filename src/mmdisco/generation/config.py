@@ -250,6 +250,9 @@ class GenerateConfig(SystemConfig):
     """Scale of classifier-free guidance in the sound."""
     cfg_scale_video: Scale = None
     """Scale of classifier-free guidance in the video."""
+    cfg_rescale: Annotated[float, Field(ge=0, le=1), SAMPLING, ForCFG("rescale")] = 0.0
+    """Share φ of the guided noise that is rescaled to the standard deviation of the conditional
+    noise, against overexposure at large scales."""
     batch_cfg: Annotated[bool, SAMPLING, ForCFG("batched")] = False
     """Evaluate both prompts of classifier-free guidance in one batch: more memory, often faster."""
 
