@@ -58,7 +58,7 @@ def times(*values):
     ("build", "parameters", "names"),
     [
         (lambda: JointNetwork(JOINT), 133_675_524, 1046),
-        (lambda: UpscalerNetwork(UPSCALER), 311_027_910, 566),
+        (lambda: UpscalerNetwork(UPSCALER), 311_027_910, 630),
     ],
     ids=["joint", "upscaler"],
 )

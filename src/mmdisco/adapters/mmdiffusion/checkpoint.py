@@ -9,7 +9,7 @@ from mmdisco.adapters.mmdiffusion import keys
 from mmdisco.adapters.mmdiffusion.config import JOINT, UPSCALER, JointConfig, UpscalerConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
-from mmdisco.io.conversion import Network, PublishedNetwork
+from mmdisco.io.conversion import PublishedNetwork
 from mmdisco.io.pickles import renamed
 
 ADVICE: Final = "get MM-Diffusion's weights from https://github.com/researchmm/MM-Diffusion"
@@ -34,7 +34,12 @@ def load_joint(path: Path, config: JointConfig = JOINT) -> JointNetwork:
         rename=lambda weights, file: renamed(weights, keys.JOINT, file),
         advice=lambda _: ADVICE,
     )
-    return _load(published, path)
+    network = published.load(path)
+    for weight in network.parameters():
+        if weight.ndim == 4:
+            # channels innermost, as all layers have them, or each evaluation would reorder it
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def load_upscaler(path: Path, config: UpscalerConfig = UPSCALER) -> UpscalerNetwork:
@@ -51,16 +56,10 @@ def load_upscaler(path: Path, config: UpscalerConfig = UPSCALER) -> UpscalerNetw
         name="MM-Diffusion's upscaler",
         shape=config.to_record(),
         build=lambda record: UpscalerNetwork(UpscalerConfig.from_record(record)),
-        rename=lambda weights, file: renamed(weights, keys.UPSCALER, file),
+        rename=lambda weights, file: {
+            f"unet.{name}": one
+            for name, one in keys.upscaler_weights(weights, config, file).items()
+        },
         advice=lambda _: ADVICE,
     )
-    return _load(published, path)
-
-
-def _load(published: PublishedNetwork[Network], path: Path) -> Network:
-    network = published.load(path)
-    for weight in network.parameters():
-        if weight.ndim == 4:
-            # channels innermost, as all layers have them, or each evaluation would reorder it
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return network
+    return published.load(path)

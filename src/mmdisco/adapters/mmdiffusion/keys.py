@@ -1,17 +1,23 @@
-"""Rules from the published names of weights to those of the networks here.
+"""Published names of weights, and those of the networks here.
 
 A name that no rule matches is kept, and so is reported as unknown. Knows neither networks nor
 files.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
-from mmdisco.io.pickles import Rules
+from torch import Tensor
 
-_TIME: Final[Rules] = ((r"^time_embed\.0\.", "time.first."), (r"^time_embed\.2\.", "time.second."))
+from mmdisco.adapters import openai_unet
+from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
+from mmdisco.io.files import understood
+from mmdisco.io.pickles import Rules, renamed
 
 JOINT: Final[Rules] = (
-    *_TIME,
+    (r"^time_embed\.0\.", "time.first."),
+    (r"^time_embed\.2\.", "time.second."),
     (r"^input_blocks\.(\d+)\.(\d+)\.", r"encoder.\1.parts.\2."),
     (r"^middle_blocks\.", "middle."),
     (r"^output_blocks\.(\d+)\.(\d+)\.", r"decoder.\1.parts.\2."),
@@ -37,19 +43,47 @@ JOINT: Final[Rules] = (
     (r"\bGroupNorm\.", ""),
 )
 
+_PART: Final = r"^((?:down|up)_blocks\.\d+)"
 UPSCALER: Final[Rules] = (
-    *_TIME,
-    (r"^input_blocks\.0\.0\.", "entry."),
-    (r"^input_blocks\.(\d+)\.(\d+)\.", r"encoder.\1.parts.\2."),
-    (r"^middle_block\.", "middle."),
-    (r"^output_blocks\.(\d+)\.(\d+)\.", r"decoder.\1.parts.\2."),
-    (r"^out\.0\.", "head_norm."),
-    (r"^out\.2\.", "head."),
-    (r"\bemb_layers\.1\.", "modulation."),
-    (r"\bin_layers\.0\.", "norm."),
-    (r"\bin_layers\.2\.", "first."),
-    (r"\bout_layers\.0\.", "inner_norm."),
-    (r"\bout_layers\.3\.", "second."),
-    (r"\bskip_connection\.", "skip."),
-    (r"\bproj_out\.", "out."),
+    (r"^time_embed\.0\.", "time_embedding.linear_1."),
+    (r"^time_embed\.2\.", "time_embedding.linear_2."),
+    (r"^middle_block\.0\.", "mid_block.resnets.0."),
+    (r"^middle_block\.1\.", "mid_block.attentions.0."),
+    (r"^middle_block\.2\.", "mid_block.resnets.1."),
+    (rf"{_PART}\.(\d+)\.[12]\.(norm|qkv|proj_out)\.", r"\1.attentions.\2.\3."),
+    (rf"{_PART}\.\d+\.[12]\.", r"\1.upsamplers.0."),
+    (rf"{_PART}\.(\d+)\.0\.", r"\1.resnets.\2."),
+    (r"(attentions\.\d+)\.norm\.", r"\1.group_norm."),
+    (r"(attentions\.\d+)\.proj_out\.", r"\1.to_out.0."),
+    *openai_unet.RESBLOCK,
 )
+
+
+def upscaler_weights(
+    published: Mapping[str, Tensor], config: UpscalerConfig, path: Path
+) -> dict[str, Tensor]:
+    """Rename the weights of the super-resolution network, and part its joint projections.
+
+    Args:
+        published: Weights by their published names.
+        config: Shape of the network.
+        path: File of the weights, for the message.
+
+    Raises:
+        UserError: Two weights get the same name, or are of strange shapes.
+    """
+    # the block after each level's residual blocks halves the frame
+    halving = (rf"^(down_blocks\.\d+)\.{config.depth}\.0\.", r"\1.downsamplers.0.")
+    rules = (*openai_unet.levels(config.depth), halving, *UPSCALER)
+    weights: dict[str, Tensor] = {}
+    with understood(path):
+        for name, value in renamed(published, rules, path).items():
+            stem, joined, kind = name.partition("qkv.")
+            if joined:
+                # (heads · 3 · d, …) -> three of (heads · d, …)
+                by_head = value.unflatten(0, (config.heads, 3, -1))
+                thirds = zip(("to_q", "to_k", "to_v"), by_head.unbind(1), strict=True)
+                weights |= {f"{stem}{part}.{kind}": one.flatten(0, 1) for part, one in thirds}
+            else:
+                weights[name] = value
+    return weights

@@ -1,4 +1,4 @@
-"""Layers of both networks, on tensors whose channels come last.
+"""Layers of the joint network, on tensors whose channels come last.
 
 Video is (b, f, h, w, c) and sound (b, l, c). In that memory format a matrix product needs no
 permutation, and frames, tracks through time and positions are views of one tensor. Knows no
@@ -107,21 +107,6 @@ def double(images: Tensor) -> Tensor:
     return spread.reshape(*rest, 2 * height, 2 * width, channels)
 
 
-class Convolution(nn.Module):
-    """Convolution of 3 × 3 taps on images (n, h, w, c)."""
-
-    def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, channels, 3, 3))
-        self.bias = nn.Parameter(torch.empty(out_channels))
-        nn.init.normal_(self.weight, std=(9 * channels) ** -0.5)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (n, h, w, c) to (n, h, w, c′)."""
-        return convolve(images, self.weight, self.bias, padding=(1, 1))
-
-
 class FactorizedConvolution(nn.Module):
     """Convolution of 3 × 3 taps in space, then 3 in time.
 
@@ -134,7 +119,7 @@ class FactorizedConvolution(nn.Module):
     def __init__(self, channels: int, out_channels: int, pool: int = 1) -> None:
         super().__init__()
         self.pool = pool
-        self.spatial = Convolution(channels, out_channels)
+        self.spatial = nn.Conv2d(channels, out_channels, 3)
         self.temporal = nn.Conv2d(out_channels, out_channels, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class FrameDenoiser(Denoiser):
 
     @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        weight = self.network.head_norm.weight
+        weight = self.network.unet.conv_in.weight
         (small,) = cond.embeds
         out = self.network(x_t.to(weight), level.t.to(weight.device), small.to(weight))
         return out[:, :3].to(x_t)

@@ -10,6 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
+from mmdisco.adapters import openai_unet
 from mmdisco.io.pickles import Rules, renamed
 
 UNET_PREFIX: Final = "model.diffusion_model."
@@ -42,8 +43,6 @@ _UNET: Final[Rules] = (
     (r"^fps_embedding\.0\.", "time_embedding.rate.linear_1."),
     (r"^fps_embedding\.2\.", "time_embedding.rate.linear_2."),
     (r"^init_attn\.0\.", "transformer_in."),
-    (r"^out\.0\.", "conv_norm_out."),
-    (r"^out\.2\.", "conv_out."),
     (r"^middle_block\.3\.", "mid_block.1.0."),
     (r"^middle_block\.", "mid_block.0."),
     (r"^(down_blocks\.\d+)\.\d+\.0\.op\.", r"\1.downsamplers.0.conv."),
@@ -52,12 +51,7 @@ _UNET: Final[Rules] = (
     (rf"{_BLOCK}\.0\.", r"\1.resnets.\2."),
     (rf"{_BLOCK}\.1\.", r"\1.attentions.\2."),
     (rf"{_BLOCK}\.2\.", r"\1.temp_attentions.\2."),
-    (r"\.in_layers\.0\.", ".norm1."),
-    (r"\.in_layers\.2\.", ".conv1."),
-    (r"\.emb_layers\.1\.", ".time_emb_proj."),
-    (r"\.out_layers\.0\.", ".norm2."),
-    (r"\.out_layers\.3\.", ".conv2."),
-    (r"\.skip_connection\.", ".conv_shortcut."),
+    *openai_unet.RESBLOCK,
 )
 _TEXT: Final[Rules] = (
     (r"^positional_embedding$", "embeddings.position_embedding.weight"),
@@ -82,18 +76,7 @@ def unet_weights(published: Mapping[str, Tensor], depth: int, path: Path) -> dic
     Raises:
         UserError: Two weights get the same name.
     """
-
-    def numbered(match: re.Match[str]) -> str:
-        # one row of blocks there, resampling included; levels here
-        down = match[1] == "input"
-        level, place = divmod(int(match[2]) - down, depth + 1)
-        return f"{'down' if down else 'up'}_blocks.{level}.{place}."
-
-    rules: Rules = (
-        (r"^input_blocks\.0\.0\.", "conv_in."),
-        (r"^(input|output)_blocks\.(\d+)\.", numbered),
-        *_UNET,
-    )
+    rules = (*openai_unet.levels(depth), *_UNET)
     return {
         # convolutions of one tap along time there, linear maps here
         name: value.squeeze(-1) if name.startswith("transformer_in.proj_") else value
