@@ -597,6 +597,7 @@ def ltx():
     )
 
 
+_TINY = {"height": 8, "width": 8, "num_frames": 3}
 _SMALL = {"height": 16, "width": 16, "num_frames": 5}
 _SMALL9 = {"height": 16, "width": 16, "num_frames": 9}
 _GUIDED = {"negative_prompt": "", "guidance_scale": 2.5}
@@ -612,8 +613,8 @@ VIDEO = {
     "cogvideox": (cogvideox, {**_SMALL9, **_GUIDED, "max_sequence_length": 16}),
     "cogvideox dpm": (cogvideox_dpm, {**_SMALL9, **_GUIDED, "max_sequence_length": 16}),
     "kandinsky 5": (kandinsky5, {**_SMALL, **_GUIDED, "max_sequence_length": 16}),
-    "animatediff": (animatediff, {**_SMALL, **_GUIDED}),
-    "text-to-video": (text_to_video, {**_SMALL, **_GUIDED}),
+    "animatediff": (animatediff, {**_TINY, **_GUIDED}),
+    "text-to-video": (text_to_video, {**_TINY, **_GUIDED}),
 }
 AUDIO = {
     "stable audio 3": (stable_audio_3, {"duration": 2.0, **_GUIDED}),

@@ -83,7 +83,7 @@ class BaseModelContract:
 class StockModelContract(BaseModelContract):
     """Any pipeline of diffusers as a ``StockModel``, beside ``BaseModelContract``.
 
-    Its ``call`` holds no prompt and has at least six steps.
+    Its ``call`` holds no prompt and asks for three steps or more.
     """
 
     def test_the_probe_equals_the_run(self, model: StockModel[Any]) -> None:

@@ -13,13 +13,20 @@ from stockpipelines import build
 
 from mmdisco import UserError
 from mmdisco.core.av import AV
-from mmdisco.core.guidance import IntervalScale
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import IndependentModels
+from mmdisco.core.guidance import ConstantScale, IntervalScale
 from mmdisco.core.log_ratio import ReuseEvery
+from mmdisco.core.losses import MMDisCoLoss, NoisedPairs
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.pairs import Pairs
+from mmdisco.core.schedulers import solver
+from mmdisco.data.pair_store import PairStore
 from mmdisco.discriminators.convolutions import VideoLatents, WaveformLatents
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.generation.joint_pipeline import JointPipeline
 from mmdisco.generation.meeting import Meeting, SideState
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, SamplerConfig, generate
 from mmdisco.media.clip import Audio, Video
 from mmdisco.testing import JointPipelineContract, run_alone
 
@@ -241,6 +248,46 @@ def test_an_error_on_one_side_ends_both_and_leaves_them_usable(joint, models, si
     assert same(made(joint, models), before)
 
 
+def test_memory_that_runs_out_names_the_pipeline_and_what_to_try(joint, models):
+    def fail(*_):
+        raise torch.OutOfMemoryError
+
+    hook = joint.audio.transformer.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(UserError, match="out of memory in StableAudio3Pipeline: call enable_"):
+            made(joint, models)
+    finally:
+        hook.remove()
+    assert same(made(joint, models), made(joint, models))
+
+
+def test_half_precision_is_the_owners():
+    models = pair("wan", "stable audio 3")
+    for model in (models.audio, models.video):
+        model.pipe.to(torch.bfloat16)
+    joint = JointPipeline(models.video.pipe, models.audio.pipe, Agreement(models))
+    audio, video = made(joint, models, joint_scale=0)
+    assert torch.equal(audio, run_alone(models.audio, PROMPT))
+    assert torch.equal(video, run_alone(models.video, PROMPT))
+    guided = made(joint, models)
+    assert not same(guided, (audio, video))
+    assert (guided[0].dtype, guided[1].dtype) == (audio.dtype, video.dtype)
+
+
+def test_both_are_base_models_of_our_own_sampler(models):
+    base = IndependentModels(models.audio, models.video)
+    settings = SamplerConfig(
+        4, AV(solver("flow-euler"), solver("flow-euler")), AV(2.0, 2.0), AV(*[ConstantScale()] * 2)
+    )
+    run = GenerationRun(
+        base, Agreement(models), settings, JointGeneration(), float(models.video.seconds)
+    )
+    (clip, other) = generate(run, ["a dog", "rain"], [0, 1])
+    assert clip.video.frames.shape == (9, 16, 16, 3)
+    assert clip.audio.sample_rate == 16
+    assert not np.array_equal(clip.video.frames, other.video.frames)
+
+
 def test_only_one_side_computes_at_a_time(joint, models):
     busy, most = [], []
 
@@ -350,3 +397,36 @@ def test_a_pair_is_saved_and_loaded(models, tmp_path):
         JointPipeline.from_pretrained(tmp_path / "video")
     with pytest.raises(UserError, match="Agreement cannot be written"):
         JointPipeline(*pipes, Agreement(models)).save_pretrained(tmp_path / "other")
+
+
+def test_a_discriminator_learns_from_stored_pairs_and_the_pipelines_own_predictions(
+    models, tmp_path
+):
+    base, discriminator = IndependentModels(models.audio, models.video), Agreement(models)
+    generator, count = torch.Generator().manual_seed(0), 8
+    # pairs agree in their means; of the fakes the sound belongs to another video
+    common = torch.randn(count, 1, generator=generator).sign()
+    z_0 = models.map(
+        lambda model: (
+            2 * common.reshape(-1, *[1] * len(model.sample_shape))
+            + torch.randn(count, *model.sample_shape, generator=generator)
+        )
+    )
+    cond = base.encode_prompts(["a dog", "rain"] * (count // 2))
+    real, fake = Pairs(z_0, cond), Pairs(AV(-z_0.audio, z_0.video), cond)
+    stored = PairStore(tmp_path / "real", "real")
+    stored.put(0, real)
+    real = PairStore(tmp_path / "real", "real").read()
+    assert torch.equal(real.cond.audio.embeds[0], cond.audio.embeds[0])
+    levels = SameTimestep(base.schedules).levels(torch.linspace(0.1, 0.6, count))
+    eps = z_0.map(lambda x: torch.randn(x.shape, generator=generator))
+    noised = NoisedPairs(real, eps, levels), NoisedPairs(fake, eps, levels)
+    loss, optimizer = MMDisCoLoss(), torch.optim.Adam(discriminator.parameters(), 0.02)
+    totals = []
+    for _ in range(8):
+        total = loss.total(loss.losses(discriminator, base, *noised)).mean()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total))
+    assert totals[-1] < 0.8 * totals[0]

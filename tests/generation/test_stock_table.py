@@ -29,9 +29,8 @@ HEAD = (
 PROMPT = "a dog barks"
 
 
-def plain_loop(models, discriminator):
+def plain_loop(models, visits, discriminator):
     """Both loops written out: predict, add the gradient, step; latents in the core's layout."""
-    visits = models.map(lambda model: record_steps(model, PROMPT))
     cond = models.map(lambda model: model.encode_prompts([PROMPT]))
     text = cond.map(lambda one: one.pooled)
     schedulers = visits.map(lambda own: own[0].scheduler)
@@ -76,8 +75,7 @@ def to_step(model, x):
     return model.family.layout.to_step(model.pipe, x)
 
 
-def probed_exactly(model):
-    visits = record_steps(model, PROMPT)
+def probed_exactly(model, visits):
     cond = model.encode_prompts([PROMPT])
     for visit in (visits[0], visits[1], visits[-1]):
         at, output = to_core(model, visit.sample), to_core(model, visit.output)
@@ -93,7 +91,8 @@ def row(name):
     models = pair(name, "stable audio 3") if own == "video" else pair("wan", name)
     discriminator = Agreement(models)
     joint = JointPipeline(models.video.pipe, models.audio.pipe, discriminator)
-    alone = models.map(lambda model: record_steps(model, PROMPT)[-1].stepped)
+    visits = models.map(lambda model: record_steps(model, PROMPT))
+    alone = visits.map(lambda own: own[-1].stepped)
     exact = []
     for scale in (0.0, 1.0):
         made = {}
@@ -108,17 +107,18 @@ def row(name):
         lambda model, got, want: (to_core(model, got) - want).abs().max() / want.abs().max(),
         models,
         made,
-        plain_loop(models, discriminator),
+        plain_loop(models, visits, discriminator),
     )
     off = float(max(off.audio, off.video))
     assert not exact[1]
     model = getattr(models, own)
     prediction = type(model.levels.prediction).__name__.strip("_")
-    seen = tuple(record_steps(model, PROMPT)[0].sample.shape)
+    own_visits = getattr(visits, own)
+    layout, shape = type(model.family.layout).__name__, tuple(own_visits[0].sample.shape)
     return (
         f"| {type(model.pipe).__name__} ({name}) | {type(model.pipe.scheduler).__name__} "
-        f"| {prediction} | {type(model.family.layout).__name__} | {seen} "
-        f"| {'equal' if probed_exactly(model) else 'DIFFERS'} "
+        f"| {prediction} | {layout} | {shape} "
+        f"| {'equal' if probed_exactly(model, own_visits) else 'DIFFERS'} "
         f"| {'equal' if exact[0] else 'DIFFERS'} "
         f"| {'as the plain loop' if off < 1e-4 else f'OFF BY {off:.1e}'} |"
     )

@@ -175,7 +175,7 @@ def _channels(pipe: Any) -> int:
 
 def _moments(pipe: Any, values: Tensor) -> Tensor:
     """The mean of the autoencoder's posterior."""
-    encoded = pipe.vae.encode(values.to(pipe.vae.device, pipe.vae.dtype))
+    encoded = pipe.vae.encode(values.to(pipe._execution_device, pipe.vae.dtype))
     return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded[0]
 
 
@@ -208,7 +208,7 @@ def _encode_sound(pipe: Any, waveforms: Tensor) -> Latent:
 
 
 def _encode_longcat(pipe: Any, waveforms: Tensor) -> Latent:
-    values = waveforms.to(pipe.vae.device)
+    values = waveforms.to(pipe._execution_device)
     return pipe.vae.encode(values, sample_posterior=False).latents.to(waveforms)
 
 
