@@ -1,6 +1,6 @@
 """Cost of one guidance gradient: our discriminator beside the released one's 2-D and 1-D form.
 
-Both networks at the paper's size (C = 128, L = 4, multipliers 1, 2, 4) on latents of two seconds:
+Both networks at the paper's size (C = 128, L = 4, channel_mult 1, 2, 4) on latents of two seconds:
 video 4 × 16 × 32 × 32, sound 8 × 50 × 16, batch 1, captions of 768 and 512. Measured is the forward
 pass and the gradient with respect to both latents, weights frozen, as in sampling; the two take
 turns, since a machine's speed drifts, and the ratio is that of the medians.
@@ -124,7 +124,7 @@ def main() -> None:
             "latents": {"audio": [1, 8, 50, 16], "video": [1, 4, 16, 32, 32]},
             "width": 128,
             "depth": 4,
-            "multipliers": [1, 2, 4],
+            "channel_mult": [1, 2, 4],
             "pairs": options.pairs,
             "seed": options.seed,
             "threads": options.threads,

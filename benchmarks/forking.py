@@ -22,7 +22,7 @@ def warm() -> None:
     import mmdisco.cli.generate_clips
     import mmdisco.cli.prepare_order
     import mmdisco.cli.toy_study
-    import mmdisco.cli.train_order
+    import mmdisco.cli.train
     import mmdisco.evaluation.command
     import mmdisco.experiments.ablation.on_miniature
     import mmdisco.training.config_io  # noqa: F401

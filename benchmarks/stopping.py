@@ -37,8 +37,8 @@ SHOW_CLOCKS = re.compile(r"work/out/loss/(table\.csv|table\.md|index\.html|plot\
 SMALL = {
     "discriminator.width": 8,
     "discriminator.tokens": 8,
-    "discriminator.layers": 1,
-    "discriminator.heads": 2,
+    "discriminator.num_layers": 1,
+    "discriminator.num_heads": 2,
     "training.steps": 24,
     "training.batch_size": 4,
     "training.log_every": 2,

@@ -79,7 +79,7 @@ def trainer_of(steps: int, batch_size: int) -> Trainer:
     return Trainer(
         base=ClassifierFreeGuidance(base, null, AV(1.5, 1.5)),
         levels=NoiseLevelSampler(SameTimestep(base.schedules), PowerSampler(), 0.35, 0.3),
-        criterion=MMDisCoLoss(1.0, 1000.0),
+        loss=MMDisCoLoss(1.0, 1000.0),
         config=TrainerConfig(
             steps=steps + 1, batch_size=batch_size, log_every=10**6, checkpoint_every=10**6
         ),

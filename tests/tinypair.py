@@ -32,7 +32,7 @@ def _discriminator(fusion):
         video=FlatLatents(channels=4, rate=10.0, text_width=64, space=(8, 8)),
         width=16,
         depth=1,
-        multipliers=(1,),
+        channel_mult=(1,),
         fusion=fusion,
     )
 
@@ -42,7 +42,9 @@ def write_tiny_pair(folder):
     configs = {
         "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
         "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
-        "discriminator": _discriminator(CorrelationFusionConfig(width=16, layers=1, heads=2)),
+        "discriminator": _discriminator(
+            CorrelationFusionConfig(d_model=16, num_layers=1, num_heads=2)
+        ),
         "additive": _discriminator(AdditiveFusionConfig()),
     }
     with torch.random.fork_rng():

@@ -91,9 +91,9 @@ def asked(prepared, made, tiny_pair):
     """Arguments of a small training."""
     small = {
         "discriminator.width": 8,
-        "discriminator.tokens": 8,
-        "discriminator.layers": 1,
-        "discriminator.heads": 2,
+        "discriminator.d_model": 8,
+        "discriminator.num_layers": 1,
+        "discriminator.num_heads": 2,
         "training.steps": 6,
         "training.batch_size": 4,
         "training.log_every": 2,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from fit import progress
-from train_discriminator import Recipe, trainer_of
+from train_discriminator import TRAINING, trainer_of
 
 from mmdisco.data.pair_store import PairStore
 
@@ -18,14 +18,15 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
     parser.add_argument("--part", type=int, nargs=2, default=[0, 1], help="which, of how many")
-    parser.add_argument("--period", type=int, default=Recipe().period)
+    parser.add_argument("--period", type=int, default=TRAINING.training.cache_period)
     parser.add_argument("--threads", type=int, default=1)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     part, parts = o.part
-    trainer = trainer_of(Recipe(period=o.period), o.seed, o.out)
+    changes = {"training.seed": o.seed, "training.cache_period": o.period}
+    trainer = trainer_of(TRAINING.updated(changes), o.out)
     real = PairStore(o.out / "real", "real")
     for step in progress(range(part, o.period, parts), "bases"):
-        noised = trainer.real_batch(step, real)[1]
+        noised = trainer.batches.real(step, real)[1]
         with torch.no_grad():
             trainer.base.predict_noise(noised.z_t, noised.level, noised.pairs.cond)

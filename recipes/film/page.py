@@ -47,10 +47,10 @@ def write_page(out: Path, docs: Path, told: Told) -> None:
     draw_figures(folder / "figures.png", told.figures)
     draw_clips(folder / "clips.png", shown(out))
     text = (Path(__file__).parent / "page.md").read_text(encoding="utf-8")
-    course = (out / "course.yaml").read_text(encoding="utf-8").strip()
+    training = (out / "training.yaml").read_text(encoding="utf-8").strip()
     parts = {
         **{name: f"mmdisco {words}" for name, words in told.commands.items()},
-        "course": course,
+        "training": training,
         "clips": clip_counts(out),
         "fakes_made": str(sum(made(out).values())),
         "scores": scores(told.figures),

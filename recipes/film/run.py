@@ -28,10 +28,10 @@ FILM: Final = "moviepy_10_minutes/resources/bbb.mp4"
 DOWNLOAD: Final = ("download", RELEASE, "--no-deps", "--no-binary", "moviepy")
 PREPARE: Final = "prepare bbb.mp4 --out data --clip-stride 0.2 --split-block 20 --validation 0.3"
 FAKES: Final = "sample-fakes data --out fakes --max-per-caption 128"
-TRAIN: Final = "train course.yaml --out film"
+TRAIN: Final = "train training.yaml --out film"
 ADDITIVE: Final = (
-    "train course.yaml --out additive --interaction additive --learning-rate 0.001 "
-    "--set start=null --set first.steps=0"
+    "train training.yaml --out additive --fusion additive --learning-rate 0.001 "
+    "--set init_from=null --set contrastive_pretraining.steps=0"
 )
 GENERATE: Final = (
     f"generate --no-prompt --samples {CLIPS} --discriminator film --out clips/clip.mp4"
@@ -47,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
-    (out / "course.yaml").write_text((HERE / "course.yaml").read_text())
+    (out / "training.yaml").write_text((HERE / "training.yaml").read_text())
     if not (out / "bbb.mp4").exists():
         fetch(out)
     for words in (PREPARE, FAKES, TRAIN, ADDITIVE, GENERATE, ALONE):

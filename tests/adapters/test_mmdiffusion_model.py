@@ -65,8 +65,8 @@ def generation(model, scale=0.0, task=None):
                 video=VideoLatents(channels=3, rate=10.0),
                 width=16,
                 depth=1,
-                multipliers=(1, 1),
-                fusion=TimeFusionConfig(width=16, layers=1, heads=2),
+                channel_mult=(1, 1),
+                fusion=TimeFusionConfig(d_model=16, num_layers=1, num_heads=2),
             )
         )
         for parameter in discriminator.parameters():

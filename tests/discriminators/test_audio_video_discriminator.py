@@ -19,8 +19,8 @@ TINY = AudioVideoConfig(
     video=VideoLatents(channels=2, rate=4.0, text_width=7),
     width=16,
     depth=1,
-    multipliers=(1, 2),
-    fusion=TimeFusionConfig(width=16, layers=2, heads=2),
+    channel_mult=(1, 2),
+    fusion=TimeFusionConfig(d_model=16, num_layers=2, num_heads=2),
 )
 ADDITIVE = dataclasses.replace(TINY, fusion=AdditiveFusionConfig())
 WAVEFORM = dataclasses.replace(
@@ -207,7 +207,7 @@ def test_weights_learn_from_the_gradient(config, level, generator):
 
 
 def test_second_derivative_is_that_of_finite_differences(generator):
-    config = dataclasses.replace(TINY, depth=1, multipliers=(1, 1), width=8)
+    config = dataclasses.replace(TINY, depth=1, channel_mult=(1, 1), width=8)
     made = network(config).double()
     z = latents(config, generator, batch=1, frames=2, steps=3).map(lambda one: one.double())
     text = captions(config, generator, batch=1).map(lambda one: one.double())
@@ -281,7 +281,9 @@ def test_weights_are_contiguous_as_safetensors_wants_them():
     ids=["fusion", "modality", "unknown"],
 )
 def test_record_of_something_else_is_refused(change):
-    with pytest.raises(UserError, match=r"^no configuration of an audio-video discriminator: "):
+    with pytest.raises(
+        UserError, match=r"^no configuration of a discriminator that this version reads: "
+    ):
         AudioVideoConfig.from_record({**TINY.to_record(), **change})
 
 
@@ -290,14 +292,14 @@ def test_record_of_something_else_is_refused(change):
     [
         (lambda: dataclasses.replace(TINY, width=0), "width 0: give a number of at least 1"),
         (lambda: dataclasses.replace(TINY, depth=0), "depth 0: give a number of at least 1"),
-        (lambda: dataclasses.replace(TINY, multipliers=()), "give one or more"),
-        (lambda: dataclasses.replace(TINY, multipliers=(1, 0)), "each at least 1"),
+        (lambda: dataclasses.replace(TINY, channel_mult=()), "give one or more"),
+        (lambda: dataclasses.replace(TINY, channel_mult=(1, 0)), "each at least 1"),
         (lambda: VideoLatents(0, 8.0), "channels 0: give a number of at least 1"),
         (lambda: VideoLatents(4, 0.0), "rate 0.0: give a number greater than 0"),
         (lambda: VideoLatents(4, 8.0, -1), "text_width -1: give a number of at least 0"),
         (lambda: WaveformLatents(4, 8.0, time_pool=0), "time_pool 0: give a number of at least 1"),
-        (lambda: TimeFusionConfig(width=20, heads=4), "multiple of twice its 4 heads"),
-        (lambda: TimeFusionConfig(layers=0), "layers 0: give a number of at least 1"),
+        (lambda: TimeFusionConfig(d_model=20, num_heads=4), "multiple of twice its 4 heads"),
+        (lambda: TimeFusionConfig(num_layers=0), "num_layers 0: give a number of at least 1"),
     ],
 )
 def test_sizes_that_make_no_network_are_refused_in_one_line(make, message):

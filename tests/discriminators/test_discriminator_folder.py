@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
-from mmdisco.cli.train_order import execute
+from mmdisco.cli.train import execute
 from mmdisco.core.av import AV
 from mmdisco.discriminators import hub as folders
 from mmdisco.discriminators.convolutions import (
@@ -27,7 +27,9 @@ from mmdisco.training.config import DiscriminatorConfig
 from mmdisco.training.config_io import read_config
 from mmdisco.training.discriminator_config import build_discriminator_config
 
-SMALL = DiscriminatorConfig(width=8, depth=1, multipliers=(1,), tokens=8, layers=1, heads=2)
+SMALL = DiscriminatorConfig(
+    width=8, depth=1, channel_mult=(1,), d_model=8, num_layers=1, num_heads=2
+)
 
 
 def network(audio=AUDIO_SHAPE, video=VIDEO_SHAPE, text=64, shape=SMALL):
@@ -124,13 +126,13 @@ def test_shape_follows_from_latents(audio, video, kinds):
     assert not config.video.fits(torch.Size(audio))
 
 
-def test_interaction_is_chosen_by_name():
-    shape = DiscriminatorConfig(interaction="additive", width=8)
+def test_fusion_is_chosen_by_name():
+    shape = DiscriminatorConfig(fusion="additive", width=8)
     assert network(shape=shape).config.fusion == AdditiveFusionConfig()
 
 
 @pytest.mark.parametrize("name", ["bad name!!", "a/b/c", "", "me/mine.git", "x" * 200])
 def test_a_name_that_the_hub_cannot_take_is_refused_before_the_training(name):
-    course = read_config(None, dict.fromkeys(("data", "fakes", "out"), Path("gone")), [])
+    config = read_config(None, dict.fromkeys(("data", "fakes", "out"), Path("gone")), [])
     with pytest.raises(UserError, match="no id of the hub: give owner/name"):
-        next(execute(course, name))
+        next(execute(config, name))

@@ -14,7 +14,7 @@ from mmdisco.discriminators.fusion import (
 )
 
 SOURCES = FusionInputs(features=6, rates=AV(audio=10.0, video=4.0), condition=5)
-TIME = TimeFusionConfig(width=16, layers=2, heads=2)
+TIME = TimeFusionConfig(d_model=16, num_layers=2, num_heads=2)
 
 
 def features(generator, batch=2, steps=20, frames=8):
@@ -74,7 +74,7 @@ def test_the_condition_changes_the_logit_of_the_fusion_in_time(generator):
 
 
 def test_either_modality_has_half_of_the_say_however_many_tokens_it_has(generator):
-    fusion = built(TimeFusionConfig(width=16, layers=1, heads=2))
+    fusion = built(TimeFusionConfig(d_model=16, num_layers=1, num_heads=2))
     given = features(generator)
     fusion.layers = torch.nn.ModuleList()
     doubled = AV(given.audio.repeat(1, 3, 1), given.video)

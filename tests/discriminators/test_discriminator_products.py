@@ -8,7 +8,9 @@ from mmdisco.discriminators.correlation import CorrelationFusionConfig, LaggedDo
 from mmdisco.discriminators.fusion import FusionInputs
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 
-CONFIG = CorrelationFusionConfig(width=16, layers=1, heads=2, products=2, product_width=4)
+CONFIG = CorrelationFusionConfig(
+    d_model=16, num_layers=1, num_heads=2, num_products=2, product_dim=4
+)
 
 
 @pytest.fixture

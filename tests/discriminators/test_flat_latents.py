@@ -17,8 +17,8 @@ CONFIG = AudioVideoConfig(
     video=FlatLatents(channels=2, rate=10.0, text_width=3, space=(2, 2)),
     width=16,
     depth=1,
-    multipliers=(1,),
-    fusion=TimeFusionConfig(width=16, layers=1, heads=2),
+    channel_mult=(1,),
+    fusion=TimeFusionConfig(d_model=16, num_layers=1, num_heads=2),
 )
 
 

@@ -31,7 +31,7 @@ CONFIG = OfficialConfig(
     fusion=MeanFusionConfig(),
     width=32,
     depth=1,
-    multipliers=(1,),
+    channel_mult=(1,),
     embedding=8,
 )
 BIAS = "time_embed.projection.linear_1.bias"

@@ -28,7 +28,7 @@ def test_published_shapes_have_the_published_number_of_weights(name):
     [
         *PUBLISHED.values(),
         OfficialConfig(
-            SOUND, PICTURE, MEAN, multipliers=(0.5, 1.25), modulation=ShiftBeforeConfig()
+            SOUND, PICTURE, MEAN, channel_mult=(0.5, 1.25), modulation=ShiftBeforeConfig()
         ),
         OfficialConfig(
             Spectrogram(2, attention=(0, 1)),
@@ -54,10 +54,10 @@ def test_a_configuration_comes_back_from_its_record(config):
         ({"dilations": 0}, "dilations 0"),
         ({"embedding": 3}, "embedding 3"),
         ({"embedding": 2}, "embedding 2"),
-        ({"multipliers": ()}, "multipliers"),
-        ({"multipliers": (1, 0)}, "multipliers"),
-        ({"multipliers": (1, 1.3)}, r"\(128, 166\) channels"),
-        ({"multipliers": (1, float("nan"))}, "multipliers"),
+        ({"channel_mult": ()}, "channel_mult"),
+        ({"channel_mult": (1, 0)}, "channel_mult"),
+        ({"channel_mult": (1, 1.3)}, r"\(128, 166\) channels"),
+        ({"channel_mult": (1, float("nan"))}, "channel_mult"),
         ({"cross_attention": (3,)}, "levels"),
         ({"cross_attention": (0,), "head_width": 48}, "head_width 48"),
         ({"audio": Spectrogram(2, attention=(-1,))}, "levels"),
@@ -74,7 +74,7 @@ def test_names_without_a_scale_are_those_of_the_release():
         SOUND,
         PICTURE,
         MEAN,
-        multipliers=(1,),
+        channel_mult=(1,),
         depth=1,
         modulation=ShiftBeforeConfig(),
         input_norm=ModulatedInputNormConfig(),

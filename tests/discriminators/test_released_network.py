@@ -46,7 +46,7 @@ MEAN = OfficialConfig(
     fusion=MeanFusionConfig(),
     width=32,
     depth=1,
-    multipliers=(1, 1),
+    channel_mult=(1, 1),
     embedding=8,
 )
 TRANSFORMER = TransformerConfig(16, 1, 8, ClassTokenConfig())
@@ -66,7 +66,7 @@ SHIFTED = replace(
     MEAN,
     modulation=ShiftBeforeConfig(),
     input_norm=ModulatedInputNormConfig(),
-    multipliers=(1.5, 1),
+    channel_mult=(1.5, 1),
     width=64,
 )
 CONFIGS = [MEAN, SEQUENCE, CHANNELS, WAVES, ATTENTIVE, SHIFTED]

@@ -49,5 +49,5 @@ def test_the_films_recipe_types_known_commands_and_settings(beside):
         parse(names[name].split())
     words = names["ADDITIVE"].split()
     changes = [value for option, value in pairwise(words) if option == "--set"]
-    assert read_config(FILM / "course.yaml", {}).start == "preset"
-    assert read_config(FILM / "course.yaml", {}, changes).start is None
+    assert read_config(FILM / "training.yaml", {}).init_from == "preset"
+    assert read_config(FILM / "training.yaml", {}, changes).init_from is None

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def two_arms(usual):
-    shuffled = replace(usual.recipe, fakery=replace(usual.recipe.fakery, shuffled=1.0))
-    return [Arm("usual", usual.way, usual.recipe), Arm("shuffled", usual.way, shuffled)]
+    shuffled = usual.training.updated({"negatives.shuffled_fraction": 1.0})
+    return [Arm("usual", usual.way, usual.training), Arm("shuffled", usual.way, shuffled)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,13 +81,13 @@ def test_the_same_command_makes_nothing_again(order, said):
 def test_what_comes_before_a_training_is_shared(order, said):
     # both arms differ in their fakes alone
     assert len(list((order.out / "trainings").iterdir())) == 2
-    assert len(list((order.out / "firsts").iterdir())) == 1
+    assert len(list((order.out / "pretrained").iterdir())) == 1
 
 
 def test_another_study_shares_what_is_the_same(order, said):
     place = place_of(order)
     usual = place.usual()
-    arm = Arm("a name of its own", usual.way, usual.recipe)
+    arm = Arm("a name of its own", usual.way, usual.training)
     (cell,) = cells_of(place, [arm], 1)
     assert cell.training is not None
     assert cell.training.done
@@ -96,34 +96,34 @@ def test_another_study_shares_what_is_the_same(order, said):
 def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch, tmp_path):
     place = place_of(order)
     usual = place.usual()
-    recipe = usual.recipe
-    (whole,) = [one for one in [TrainedNetwork(place, recipe, 0)] if one.done]
+    config = usual.training
+    (whole,) = [one for one in [TrainedNetwork(place, config, 0)] if one.done]
     wanted = read_tensors(whole.folder / "model.safetensors")
     copy = tmp_path / "again"
 
     class Stop(Exception):
         pass
 
-    observe, count = TrainerState.observe, []
+    log_step, count = TrainerState.log_step, []
 
     def stopping(self, step):
         count.append(step)
         if len(count) == 6:
             raise Stop
-        observe(self, step)
+        log_step(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainerState, "observe", stopping)
+        patch.setattr(TrainerState, "log_step", stopping)
         with pytest.raises(Stop):
-            place.train(recipe, 0, copy)
+            place.train(config, 0, copy)
     assert not (copy / "config.json").exists()
-    place.train(recipe, 0, copy)
+    place.train(config, 0, copy)
     found = read_tensors(copy / "model.safetensors")
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 DEATHS = [
-    (TrainerState, "observe", 10),  # in a training, two steps after its checkpoint
+    (TrainerState, "log_step", 10),  # in a training, two steps after its checkpoint
     (Bench, "read", 1),  # in a cell, its clips made and not measured
     (AblationCell, "carry_out", 2),  # between cells
 ]
@@ -198,7 +198,7 @@ def test_cells_depend_on_all_that_decides_them(order):
         (["loss", "--data", "somewhere"], "both --data and --fakes"),
         (["loss", "--clips", "4"], "at least 16"),
         (["loss", "--pair-stores", "nowhere"], "no store of real pairs"),
-        (["loss", "--quick", "--steps", "0"], "steps 0"),
+        (["loss", "--quick", "--steps", "0"], "training.steps is 0"),
         (["samplers", "--quick", "--contrastive-steps", "3"], "none of these arms is trained"),
         (["samplers", "--quick", "--pair-stores", "nowhere"], "none of these arms is trained"),
         (["levels", "--quick", "--discriminator", "nowhere"], "these arms train their own"),
@@ -228,7 +228,7 @@ def test_trainings_come_before_cells(order, monkeypatch):
     place = place_of(AblateArgs("short", order.out / "other", weights=order.weights, quick=True))
     done = []
     monkeypatch.setattr(grid, "_carry_out", done.append)
-    arms = [Arm("a", place.usual().way, place.usual().recipe), Arm("b", place.usual().way.alone)]
+    arms = [Arm("a", place.usual().way, place.usual().training), Arm("b", place.usual().way.alone)]
     steps = list(run(place, arms, 2, 1))
     assert [type(job) for job in done] == [TrainedNetwork] * 2 + [AblationCell] * 4
     assert steps == [

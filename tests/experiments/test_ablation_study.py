@@ -8,7 +8,7 @@ import pytest
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.experiments.ablation.on_miniature import RECIPE
+from mmdisco.experiments.ablation.on_miniature import TRAINING as USUAL_TRAINING
 from mmdisco.experiments.ablation.plots import draw
 from mmdisco.experiments.ablation.report_html import page
 from mmdisco.experiments.ablation.results import Results
@@ -25,7 +25,8 @@ from mmdisco.experiments.ablation.study import (
 from mmdisco.generation.system import SamplingDefaults
 
 USUAL = Baseline(
-    RECIPE, SamplingVariant(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0))
+    USUAL_TRAINING,
+    SamplingVariant(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)),
 )
 TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"}
 
@@ -36,14 +37,14 @@ def test_arms_are_named_apart_and_differ(name):
     assert arms[0].name == BASES
     assert not arms[0].way.guided
     assert len({arm.name for arm in arms}) == len(arms)
-    settings = [(arm.way, arm.recipe) for arm in arms]
+    settings = [(arm.way, arm.training) for arm in arms]
     assert all(one not in settings[:place] for place, one in enumerate(settings))
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_changes_the_training_or_the_sampling(name):
     arms = STUDIES[name].cells(USUAL)[1:]
-    assert {arm.recipe is not None for arm in arms} == {name in TRAINING}
+    assert {arm.training is not None for arm in arms} == {name in TRAINING}
     if name in TRAINING:
         assert {arm.way for arm in arms} == {USUAL.way}
 
@@ -64,21 +65,22 @@ def test_arms_can_be_chosen_and_the_bases_always_stay():
 
 
 def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
-    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
-    loss = {arm.name: arm.recipe for arm in STUDIES["loss"].cells(USUAL)}
-    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    central = {arm.name: arm.training for arm in STUDIES["central"].cells(USUAL)}
+    loss = {arm.name: arm.training for arm in STUDIES["loss"].cells(USUAL)}
+    interaction = {arm.name: arm.training for arm in STUDIES["interaction"].cells(USUAL)}
     assert central["both losses"] == loss["both, λ = 1000"]
     assert central["both losses"] == interaction["products, contrast first"]
     assert central["denoising"] == loss["denoising"]
 
 
 def test_networks_without_contrast_train_for_its_steps_besides():
-    central = {arm.name: arm.recipe for arm in STUDIES["central"].cells(USUAL)}
-    interaction = {arm.name: arm.recipe for arm in STUDIES["interaction"].cells(USUAL)}
+    central = {arm.name: arm.training for arm in STUDIES["central"].cells(USUAL)}
+    interaction = {arm.name: arm.training for arm in STUDIES["interaction"].cells(USUAL)}
     for name, short in (("attention in time", "time"), ("additive", "additive")):
-        assert central[name].shape == interaction[short].shape
-        assert central[name].first.steps == 0
-        assert central[name].training.steps == RECIPE.training.steps + RECIPE.first.steps
+        assert central[name].discriminator == interaction[short].discriminator
+        assert central[name].contrastive_pretraining.steps == 0
+        steps = USUAL_TRAINING.training.steps + USUAL_TRAINING.contrastive_pretraining.steps
+        assert central[name].training.steps == steps
 
 
 def test_unknown_study_is_refused_with_the_known():

@@ -54,7 +54,9 @@ def audioldm_animatediff():
             ["UpBlockMotion", "CrossAttnUpBlockMotion"],
         ),
     )
-    shape = replace(AUDIOLDM_ANIMATEDIFF_VGGSOUND, width=32, depth=1, multipliers=(1,), embedding=8)
+    shape = replace(
+        AUDIOLDM_ANIMATEDIFF_VGGSOUND, width=32, depth=1, channel_mult=(1,), embedding=8
+    )
     return AudioLDMAnimateDiff(audio, video, shape, bins=4)
 
 
@@ -68,7 +70,7 @@ def auffusion_videocrafter2():
         "attention_head_dim": 32,
     }
     shape = replace(
-        AUFFUSION_VIDEOCRAFTER2_VGGSOUND, width=32, depth=1, multipliers=(1,), embedding=8
+        AUFFUSION_VIDEOCRAFTER2_VGGSOUND, width=32, depth=1, channel_mult=(1,), embedding=8
     )
     return AuffusionVideoCrafter2(audio, video, shape, bins=4)
 
@@ -85,7 +87,7 @@ def mmdiffusion():
         side=8,
         samples=256,
     )
-    shape = replace(MMDIFFUSION_LANDSCAPE, width=32, depth=1, multipliers=(1,), embedding=8)
+    shape = replace(MMDIFFUSION_LANDSCAPE, width=32, depth=1, channel_mult=(1,), embedding=8)
     return JointBenchmark(network, shape)
 
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -147,14 +146,20 @@ def test_trained_base_learns_the_noise_of_its_law(generator):
 
 @pytest.mark.parametrize(
     "change",
-    [{"denoising": 1.0}, {"time_power": 0.0}, {"independent": 0.5}, {"one_sided": 0.5}],
+    [
+        {"denoising": 1.0},
+        {"levels.distribution": "importance"},
+        {"levels.power": 1.0},
+        {"levels.independent": 0.5},
+        {"levels.one_sided": 0.5},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_every_setting_of_a_recipe_changes_the_outcome(change, tmp_path):
-    usual = ToyRecipe(steps=20, width=16, samples=200)
+    usual = ToyRecipe().updated({"training.steps": 20, "width": 16, "samples": 200})
     one, two = (
         run_cell(ToyCell("mixture", "ood", "both", 0, recipe), tmp_path / name)
-        for name, recipe in (("usual", usual), ("other", replace(usual, **change)))
+        for name, recipe in (("usual", usual), ("other", usual.updated(change)))
     )
     assert not torch.equal(one.points, two.points)
 
@@ -162,14 +167,16 @@ def test_every_setting_of_a_recipe_changes_the_outcome(change, tmp_path):
 def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):
     small = partial(train_denoiser, steps=300, width=16)
     monkeypatch.setattr("mmdisco.experiments.toy.run.train_denoiser", small)
-    recipe = ToyRecipe(steps=5, width=16, samples=200, trained_bases=True)
+    short = {"training.steps": 5, "width": 16, "samples": 200, "trained_bases": True}
+    recipe = ToyRecipe().updated(short)
     outcome = run_cell(ToyCell("mixture", "ind", "both", 0, recipe), tmp_path)
     assert 0 < float(str(outcome.rows[0]["tv"])) < 1
     assert len(list((tmp_path / "fakes").glob("shard-*.safetensors"))) == 4
 
 
 def test_recipe_is_in_the_name_of_a_cell():
-    one, two = (ToyCell("moons", "ind", "both", 0, ToyRecipe(steps=n)) for n in (10, 20))
+    recipes = (ToyRecipe().updated({"training.steps": n}) for n in (10, 20))
+    one, two = (ToyCell("moons", "ind", "both", 0, recipe) for recipe in recipes)
     assert one.name != two.name
 
 

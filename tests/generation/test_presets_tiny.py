@@ -38,7 +38,7 @@ from mmdisco.media.clip import ClipSpec
 
 
 def config(audio, video):
-    sizes = {"width": 32, "depth": 1, "multipliers": (1,), "embedding": 8}
+    sizes = {"width": 32, "depth": 1, "channel_mult": (1,), "embedding": 8}
     return OfficialConfig(audio=audio, video=video, fusion=MeanFusionConfig(), **sizes)
 
 

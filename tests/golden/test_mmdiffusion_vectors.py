@@ -229,7 +229,7 @@ def judge_of(record):
         fusion=MeanFusionConfig(),
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
-        multipliers=tuple(towers["channel_mult"]),
+        channel_mult=tuple(towers["channel_mult"]),
         embedding=theirs["time_embed_dims"],
         dilations=towers["max_dila"],
     )

@@ -74,7 +74,7 @@ def config_of(theirs):
         fusion=head,
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
-        multipliers=tuple(towers["channel_mult"]),
+        channel_mult=tuple(towers["channel_mult"]),
         modulation=ScaleAndShiftConfig() if towers["use_scale_shift_norm"] else ShiftBeforeConfig(),
         embedding=theirs["time_embed_dims"],
         dilations=towers["max_dila"],

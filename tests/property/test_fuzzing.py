@@ -44,7 +44,7 @@ from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip
 from mmdisco.training.checkpoint import TrainingCheckpoint
 from mmdisco.training.config import TrainingConfig
-from mmdisco.training.config_io import config_tree, read_config
+from mmdisco.training.config_io import read_config
 
 CASES = 21  # of each kind
 SECONDS = 10  # of the processor, a case
@@ -235,9 +235,9 @@ def all_of(fuzz, folder):
     fuzz.trees("record", path, RECORD, lambda: read_record(path))
     fuzz.trees("exported network", path, FORM, lambda: read_form(path))
     fuzz.trees("diagnostics", path, LEVEL, lambda: read_diagnostics(path))
-    course = config_tree(TrainingConfig(Path("a"), Path("b"), Path("c")))
-    fuzz.trees("training, values", path, course, lambda: read_config(path, {}))
-    path.write_bytes(json.dumps(course, indent=1).encode())
+    config = TrainingConfig(data=Path("a"), fakes=Path("b"), out=Path("c")).tree()
+    fuzz.trees("training, values", path, config, lambda: read_config(path, {}))
+    path.write_bytes(json.dumps(config, indent=1).encode())
     fuzz.bytes("training, bytes", path, lambda: read_config(path, {}))
     released = MMDIFFUSION_AIST.to_record()
     for _ in range(CASES):
@@ -371,8 +371,8 @@ def test_mutated_files_given_to_commands_end_in_lines_without_a_traceback(
 ):
     rng = random.Random(1)
     monkeypatch.chdir(corpus)
-    course = json.dumps(config_tree(TrainingConfig(Path("a"), Path("b"), Path("c"))), indent=1)
-    (corpus / "training.yaml").write_text(course)
+    config = json.dumps(TrainingConfig().tree(), indent=1)
+    (corpus / "training.yaml").write_text(config)
     write_json(corpus / "record.json", RECORD)
     made = ("--weights", "pair", "--steps", 1, "--out", "made.mp4")
     commands = {
@@ -407,12 +407,12 @@ def test_references_that_would_unfold_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("width", 65_536), ("depth", 64), ("multipliers", [60_000] * 9)]
+    ("name", "value"), [("width", 65_536), ("depth", 64), ("channel_mult", [60_000] * 9)]
 )
 def test_a_configuration_beyond_its_weights_takes_no_memory(corpus, name, value):
     config = corpus / "judge" / "config.json"
     record = json.loads(config.read_text())
-    record["discriminator"][name] = {"width": 65_536, "depth": 64, "multipliers": [60_000] * 9}[
+    record["discriminator"][name] = {"width": 65_536, "depth": 64, "channel_mult": [60_000] * 9}[
         name
     ]
     config.write_text(json.dumps(record))

@@ -1,7 +1,7 @@
 """What ``mmdisco ablate`` does with its options."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,9 @@ from mmdisco.experiments.ablation.report_html import page
 from mmdisco.experiments.ablation.results import Results
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.studies import study
-from mmdisco.experiments.ablation.study import Arm, TrainingRecipe
+from mmdisco.experiments.ablation.study import Arm
 from mmdisco.io.files import expect_writable, write_text
+from mmdisco.training.config import TrainingConfig
 
 CLIPS: Final = 128
 COUNTS: Final = (4096, 512)  # real pairs and fakes
@@ -88,21 +89,22 @@ def _seeds(order: AblateArgs) -> int:
 
 
 def _expect_effect(order: AblateArgs, arms: Sequence[Arm]) -> None:
-    recipes = [arm.recipe for arm in arms if arm.recipe is not None]
+    configs = [arm.training for arm in arms if arm.training is not None]
     trained = {
         "--steps": order.steps,
         "--contrastive-steps": order.first,
         "--pair-stores": order.stores,
     }
     for name, value in trained.items():
-        if value is not None and not recipes:
+        if value is not None and not configs:
             raise UserError(f"{name} is of trainings, and none of these arms is trained")
-    if order.first is not None and not any(one.shape.interaction == "products" for one in recipes):
+    fusions = {config.discriminator.fusion for config in configs}
+    if order.first is not None and "attention+correlation" not in fusions:
         raise UserError(
             "--contrastive-steps is of contrast, which none of these arms has: leave it out"
         )
     if order.discriminator is not None and not any(
-        arm.recipe is None and arm.way.guided for arm in arms
+        arm.training is None and arm.way.guided for arm in arms
     ):
         raise UserError("--discriminator has no effect: these arms train their own: leave it out")
 
@@ -127,7 +129,7 @@ def place_of(order: AblateArgs) -> ExperimentSetting:
             data=order.data,
             fakes=order.fakes,
             weights=order.weights,
-            recipe=recipe_of(order, on_clips.RECIPE),
+            training=training_of(order, on_clips.TRAINING),
             steps=4 if order.quick else None,
         )
     clips = on_miniature.LEAST_CLIPS if order.quick else CLIPS
@@ -140,24 +142,25 @@ def place_of(order: AblateArgs) -> ExperimentSetting:
         weights=order.weights or PACKAGED,
         stores=order.stores,
         counts=(48, 16) if order.quick else COUNTS,
-        recipe=recipe_of(order, on_miniature.RECIPE),
+        training=training_of(order, on_miniature.TRAINING),
         steps=4 if order.quick else None,
     )
 
 
-def recipe_of(order: AblateArgs, usual: TrainingRecipe) -> TrainingRecipe:
-    """The usual recipe with the options' lengths."""
-    recipe = small(usual) if order.quick else usual
-    if order.steps is not None:
-        recipe = replace(recipe, training=replace(recipe.training, steps=order.steps))
-    if order.first is None:
-        return recipe
-    return replace(recipe, first=replace(recipe.first, steps=order.first))
+def training_of(order: AblateArgs, usual: TrainingConfig) -> TrainingConfig:
+    """Return the training of the baseline with the options' lengths."""
+    config = small(usual) if order.quick else usual
+    steps = {"training.steps": order.steps, "contrastive_pretraining.steps": order.first}
+    return config.updated({key: value for key, value in steps.items() if value is not None})
 
 
-def small(recipe: TrainingRecipe) -> TrainingRecipe:
-    """One that shows nothing but that it works."""
-    shape = replace(recipe.shape, width=16, tokens=16, layers=1, heads=2)
-    training = replace(recipe.training, steps=8, batch_size=4, warmup=2, checkpoint_every=4)
-    first = replace(recipe.first, steps=min(recipe.first.steps, 4), groups=2)
-    return replace(recipe, shape=shape, training=training, first=first)
+def small(config: TrainingConfig) -> TrainingConfig:
+    """Return a training that shows nothing but that it works."""
+    steps = config.contrastive_pretraining.steps
+    return config.updated(
+        {
+            "discriminator": {"width": 16, "d_model": 16, "num_layers": 1, "num_heads": 2},
+            "training": {"steps": 8, "batch_size": 4, "warmup_steps": 2, "checkpoint_every": 4},
+            "contrastive_pretraining": {"steps": min(steps, 4), "groups": 2},
+        }
+    )

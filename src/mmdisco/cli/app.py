@@ -11,7 +11,7 @@ import typer.main
 from typer.core import DEFAULT_MARKUP_MODE, TyperCommand, TyperGroup
 from typer.models import CommandInfo
 
-from mmdisco.cli.options import CONFIGURED
+from mmdisco.cli.options import COMMAND_CLASS, CONFIGURED
 from mmdisco.errors import UserError
 
 EXAMPLES = (
@@ -66,6 +66,7 @@ class LazyGroup(TyperGroup):
 
 
 def _build(name: str, function: Callable[..., Any]) -> Any:
+    kind = getattr(function, COMMAND_CLASS, None)
     if hasattr(function, CONFIGURED):
         from mmdisco.cli.config_options import with_options
 
@@ -73,7 +74,7 @@ def _build(name: str, function: Callable[..., Any]) -> Any:
         found = getattr(import_module("mmdisco.generation.config"), config)
         function = with_options(function, found, fields)
     return typer.main.get_command_from_info(
-        CommandInfo(name=name, callback=function),
+        CommandInfo(name=name, cls=kind, callback=function),
         pretty_exceptions_short=False,
         rich_markup_mode=DEFAULT_MARKUP_MODE,
     )

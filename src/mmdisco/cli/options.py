@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MODELS: Final = "Models"
 CLIPS: Final = "Clips"
 CONFIGURED: Final = "__configured__"
+COMMAND_CLASS: Final = "__command_class__"
 
 
 def options_of(config: str, *names: str) -> Callable[[Function], Function]:
@@ -25,6 +27,16 @@ def options_of(config: str, *names: str) -> Callable[[Function], Function]:
 
     def mark(function: Function) -> Function:
         setattr(function, CONFIGURED, (config, names))
+        return function
+
+    return mark
+
+
+def command_class(kind: type[TyperCommand]) -> Callable[[Function], Function]:
+    """Mark a function whose command is of a class of its own."""
+
+    def mark(function: Function) -> Function:
+        setattr(function, COMMAND_CLASS, kind)
         return function
 
     return mark

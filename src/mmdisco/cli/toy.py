@@ -30,9 +30,12 @@ def toy(
     denoising: Annotated[
         float | None, typer.Option("--lambda", help="Weight λ of the denoising loss.")
     ] = None,
-    time_power: Annotated[
-        float | None,
-        typer.Option(help="Noise levels: 1 uniform, 2 mostly low, 0 by importance."),
+    distribution: Annotated[
+        str | None,
+        typer.Option(help="Distribution of noise levels: power (usual), or importance."),
+    ] = None,
+    power: Annotated[
+        float | None, typer.Option(help="Its exponent: 1 is uniform, 2 favours low noise.")
     ] = None,
     trained_bases: Annotated[
         bool | None,
@@ -54,11 +57,12 @@ def toy(
     from mmdisco.cli.toy_study import ToyArgs, execute
 
     options = {
-        "steps": steps,
+        "training.steps": steps,
         "width": width,
-        "batch_size": batch_size,
+        "training.batch_size": batch_size,
         "denoising": denoising,
-        "time_power": time_power,
+        "levels.distribution": distribution,
+        "levels.power": power,
         "trained_bases": trained_bases,
         "samples": samples,
     }

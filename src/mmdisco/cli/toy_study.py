@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ SEEDS = 3
 
 @dataclass(frozen=True)
 class ToyArgs:
-    """The arguments, as given; ``options`` replace settings of the study's recipe."""
+    """The arguments, as given; ``options`` replace settings of the recipe, by dotted key."""
 
     study: str
     problems: tuple[str, ...]
@@ -33,7 +33,7 @@ class ToyArgs:
 
     def change(self, recipe: ToyRecipe) -> ToyRecipe:
         """The study's recipe with the options in it."""
-        return replace(quick(recipe) if self.quick else recipe, **self.options)
+        return (quick(recipe) if self.quick else recipe).updated(self.options)
 
     @property
     def folder(self) -> Path:

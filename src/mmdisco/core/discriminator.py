@@ -47,6 +47,6 @@ class Discriminator(nn.Module, ABC):
             UserError: The discriminator has no dot products.
         """
         raise UserError(
-            "this discriminator multiplies nothing, so pairs of a batch cannot be contrasted: give "
-            "it products (discriminator.interaction), or no contrast"
+            "this discriminator has no inner products, so pairs of a batch cannot be contrasted: "
+            "give discriminator.fusion=attention+correlation, or no contrastive pretraining"
         )

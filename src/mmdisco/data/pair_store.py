@@ -44,7 +44,7 @@ class PairStore(PairSource):
             record = read_object(index)
             if record.get("kind") != kind:
                 raise UserError(
-                    f"{folder} holds {record.get('kind')} pairs, {kind} ones are wanted: "
+                    f"{folder} holds {str(record.get('kind'))[:40]} pairs, {kind} ones are wanted: "
                     "give another folder"
                 )
             with understood(index):

@@ -26,12 +26,12 @@ class CorrelationFusionConfig(TimeFusionConfig):
     """Shape of a ``CorrelationFusion``.
 
     Attributes:
-        products: Number of inner products, each with its own bandwidth in time.
-        product_width: Width of the vectors in each product.
+        num_products: Number of inner products, each with its own bandwidth in time.
+        product_dim: Width of the vectors in each product.
     """
 
-    products: int = 8
-    product_width: int = 16
+    num_products: int = 8
+    product_dim: int = 16
 
     @override
     def build(self, sources: FusionInputs) -> "CorrelationFusion":
@@ -61,17 +61,17 @@ class LaggedDotProduct(nn.Module):
     def __init__(self, config: CorrelationFusionConfig, sources: FusionInputs) -> None:
         super().__init__()
         self.rates = sources.rates
-        self.heads = config.products
-        values = config.products * config.product_width
+        self.heads = config.num_products
+        values = config.num_products * config.product_dim
         self.audio_norm = AdaLayerNorm(sources.features, sources.condition)
         self.video_norm = AdaLayerNorm(sources.features, sources.condition)
         self.audio = nn.Linear(sources.features, values)
         self.video = nn.Linear(sources.features, values)
         shortest, longest = torch.tensor(_REACH).log()
-        self.log_reach = nn.Parameter(torch.linspace(shortest, longest, config.products))
-        self.lag = nn.Parameter(torch.zeros(config.products))
-        self.gain = nn.Linear(sources.condition, config.products)
-        nn.init.constant_(self.gain.bias, 0.5 * config.product_width**-0.5)
+        self.log_reach = nn.Parameter(torch.linspace(shortest, longest, config.num_products))
+        self.lag = nn.Parameter(torch.zeros(config.num_products))
+        self.gain = nn.Linear(sources.condition, config.num_products)
+        nn.init.constant_(self.gain.bias, 0.5 * config.product_dim**-0.5)
 
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
         """Return the sum of all products of each pair, (b,)."""

@@ -89,20 +89,21 @@ class TimeFusionConfig(FusionConfig):
     """Shape of a ``TimeFusion``.
 
     Attributes:
-        width: Width of the tokens.
-        layers: Number of transformer layers.
-        heads: Number of attention heads; width / heads must be even.
+        d_model: Width of the tokens.
+        num_layers: Number of transformer layers.
+        num_heads: Number of attention heads; d_model / num_heads must be even.
     """
 
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
+    d_model: int = 256
+    num_layers: int = 4
+    num_heads: int = 4
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if self.width % (2 * self.heads) != 0:
+        if self.d_model % (2 * self.num_heads) != 0:
             raise UserError(
-                f"fusion width {self.width}: give a multiple of twice its {self.heads} heads"
+                f"fusion d_model {self.d_model}: give a multiple of twice its {self.num_heads} "
+                "heads"
             )
 
     @override
@@ -160,16 +161,16 @@ class TimeFusion(Fusion):
     def __init__(self, config: TimeFusionConfig, sources: FusionInputs) -> None:
         super().__init__()
         self.rates = sources.rates
-        self.head_width = config.width // config.heads
-        self.audio_in = nn.Linear(sources.features, config.width)
-        self.video_in = nn.Linear(sources.features, config.width)
-        self.audio_mark = nn.Parameter(torch.randn(config.width) * 0.02)
-        self.video_mark = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.head_width = config.d_model // config.num_heads
+        self.audio_in = nn.Linear(sources.features, config.d_model)
+        self.video_in = nn.Linear(sources.features, config.d_model)
+        self.audio_mark = nn.Parameter(torch.randn(config.d_model) * 0.02)
+        self.video_mark = nn.Parameter(torch.randn(config.d_model) * 0.02)
         self.layers = nn.ModuleList(
-            TransformerLayer(config, sources.condition) for _ in range(config.layers)
+            TransformerLayer(config, sources.condition) for _ in range(config.num_layers)
         )
-        self.norm = AdaLayerNorm(config.width, sources.condition)
-        self.last = _small_linear(2 * config.width)
+        self.norm = AdaLayerNorm(config.d_model, sources.condition)
+        self.last = _small_linear(2 * config.d_model)
 
     @override
     def forward(self, features: AV[Tensor], condition: Vector) -> Logit:
@@ -195,13 +196,13 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, config: TimeFusionConfig, condition: int) -> None:
         super().__init__()
-        self.attention_norm = AdaLayerNorm(config.width, condition)
-        self.attention = FusionAttention(config.width, config.heads)
-        self.perceptron_norm = AdaLayerNorm(config.width, condition)
+        self.attention_norm = AdaLayerNorm(config.d_model, condition)
+        self.attention = FusionAttention(config.d_model, config.num_heads)
+        self.perceptron_norm = AdaLayerNorm(config.d_model, condition)
         self.perceptron = nn.Sequential(
-            nn.Linear(config.width, 4 * config.width),
+            nn.Linear(config.d_model, 4 * config.d_model),
             nn.GELU(),
-            nn.Linear(4 * config.width, config.width),
+            nn.Linear(4 * config.d_model, config.d_model),
         )
 
     def forward(self, tokens: Tokens, condition: Vector, rotary: Rotary) -> Tokens:

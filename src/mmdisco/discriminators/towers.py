@@ -64,7 +64,7 @@ class Tower(nn.Module):
         latents: The kind of latent.
         width: Channels of the first level.
         depth: Residual blocks per level.
-        multipliers: Channels of each level, in units of ``width``.
+        channel_mult: Channels of each level, in units of ``width``.
         embedding: Width of the embedding.
     """
 
@@ -74,20 +74,20 @@ class Tower(nn.Module):
         *,
         width: int,
         depth: int,
-        multipliers: tuple[int, ...],
+        channel_mult: tuple[int, ...],
         embedding: int,
     ) -> None:
         super().__init__()
         window = latents.window()
         unpooled = (1,) * len(window)
-        self.smallest = tuple(size ** (len(multipliers) - 1) for size in window)
-        self.features = width * multipliers[-1]
+        self.smallest = tuple(size ** (len(channel_mult) - 1) for size in window)
+        self.features = width * channel_mult[-1]
         self.rate = latents.rate / self.smallest[0]
-        channels = width * multipliers[0]
+        channels = width * channel_mult[0]
         self.read = latents.reader()
         self.first = latents.wide(self.read.values, channels, unpooled)
         blocks: list[ResBlock] = []
-        for level, multiplier in enumerate(multipliers):
+        for level, multiplier in enumerate(channel_mult):
             if level > 0:
                 blocks.append(ResBlock(latents, channels, channels, embedding, window))
             for _ in range(depth):

@@ -38,8 +38,8 @@ from mmdisco.shapes import Logit, Text, Vector
 _AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat": FlatLatents}
 _VIDEO = {"video": VideoLatents, "flat": FlatLatents}
 _FUSION = {
-    "time": TimeFusionConfig,
-    "products": CorrelationFusionConfig,
+    "attention": TimeFusionConfig,
+    "attention+correlation": CorrelationFusionConfig,
     "pooled": PooledFusionConfig,
     "additive": AdditiveFusionConfig,
 }
@@ -54,7 +54,7 @@ class AudioVideoConfig:
         video: The video's latents.
         width: Channels of a tower's first level, C in the paper.
         depth: Residual blocks per level, L in the paper.
-        multipliers: Channels of each level, in units of ``width``.
+        channel_mult: Channels of each level, in units of ``width``.
         fusion: Fusion of the two sequences of features into one logit.
     """
 
@@ -62,14 +62,14 @@ class AudioVideoConfig:
     video: VideoLatents | FlatLatents
     width: int = 128
     depth: int = 4
-    multipliers: tuple[int, ...] = (1, 2, 4)
+    channel_mult: tuple[int, ...] = (1, 2, 4)
     fusion: FusionConfig = field(default_factory=TimeFusionConfig)
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if not self.multipliers or min(self.multipliers) < 1:
+        if not self.channel_mult or min(self.channel_mult) < 1:
             raise UserError(
-                f"discriminator multipliers {self.multipliers}: give one or more, each at least 1"
+                f"discriminator channel_mult {self.channel_mult}: give one or more, each at least 1"
             )
 
     def to_record(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class AudioVideoConfig:
             "video": _to_record(self.video, _VIDEO),
             "width": self.width,
             "depth": self.depth,
-            "multipliers": list(self.multipliers),
+            "channel_mult": list(self.channel_mult),
             "fusion": _to_record(self.fusion, _FUSION),
         }
 
@@ -95,13 +95,15 @@ class AudioVideoConfig:
                 "audio": _from_record(record["audio"], _AUDIO),
                 "video": _from_record(record["video"], _VIDEO),
                 "fusion": _from_record(record["fusion"], _FUSION),
-                "multipliers": tuple(record["multipliers"]),
+                "channel_mult": tuple(record["channel_mult"]),
             }
             numbers = {key: value for key, value in record.items() if key not in parts}
             return AudioVideoConfig(**parts, **numbers)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = " ".join(str(error).split())[:120]
-            raise UserError(f"no configuration of an audio-video discriminator: {said}") from error
+            raise UserError(
+                f"no configuration of a discriminator that this version reads: {said}"
+            ) from error
 
 
 def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dict[str, Any]:
@@ -114,8 +116,10 @@ def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
     }
-    kind = values.pop("kind")
-    return kinds[str(kind)](**values)
+    kind = str(values.pop("kind"))
+    if kind not in kinds:
+        raise ValueError(f"unknown kind {kind!r}, known are {', '.join(kinds)}")
+    return kinds[kind](**values)
 
 
 class AudioVideoDiscriminator(Discriminator):
@@ -210,7 +214,7 @@ def _tower(latents: Latents, config: AudioVideoConfig) -> Tower:
         latents,
         width=config.width,
         depth=config.depth,
-        multipliers=config.multipliers,
+        channel_mult=config.channel_mult,
         embedding=config.width,
     )
 

@@ -89,7 +89,7 @@ def _height_and_width(value: Any) -> Any:
     return int(found[1]), int(found[2])
 
 
-Exact = Annotated[Fraction | None, BeforeValidator(_exact)]
+EXACT: Final = BeforeValidator(_exact)
 Side = Annotated[int, Field(ge=1, le=8192)]
 Scale = Annotated[float | None, SAMPLING]
 
@@ -107,13 +107,13 @@ class SystemConfig(BaseModel):
 
     preset: str = "embedded"
     """Preset to generate with; `mmdisco presets` lists them."""
-    seconds: Annotated[Exact, Field(gt=0, le=3600), CLIPS] = None
+    seconds: Annotated[Fraction | None, Field(gt=0, le=3600), EXACT, CLIPS] = None
     """Length of a clip."""
     frames: Annotated[int | None, Field(ge=1, le=10_000), CLIPS] = None
     """Length of a clip in frames."""
     size: Annotated[tuple[Side, Side] | None, BeforeValidator(_height_and_width), CLIPS] = None
     """HEIGHTxWIDTH of the frames in pixels."""
-    fps: Annotated[Exact, Field(gt=0, le=1000), CLIPS] = None
+    fps: Annotated[Fraction | None, Field(gt=0, le=1000), EXACT, CLIPS] = None
     """Frames per second."""
     as_released: Annotated[bool, RELEASE] = False
     """Run the preset as the released code does, its mistakes included."""

@@ -21,7 +21,7 @@ MOST: Final = 2**16
 MOST_LAYERS: Final = 64
 """Upper bound of the number of consecutive layers of a network."""
 
-_LAYERS: Final = ("layers", "depth", "blocks")
+_LAYERS: Final = ("layers", "num_layers", "depth", "blocks")
 _SAMPLES: Final = ("samples",)
 _MOST_SAMPLES: Final = 2**24
 _MOST_LEVELS: Final = 16

@@ -31,7 +31,7 @@ class Batches:
 
     def real(self, step: int, source: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
         """Draw the noised real pairs of a step, and return how their levels were drawn."""
-        period = self.config.period
+        period = self.config.cache_period
         generator = seeded_generator(self.config.seed, step % period if period else step)
         draw = self.levels.draw(self.config.batch_size, generator)
         return draw, self._noised(source, draw.levels, generator)

@@ -1,8 +1,8 @@
 """Disk cache of the predictions of frozen base models.
 
 Training evaluates the base models on every noised batch, which costs more than the discriminator
-itself. They never change, so with ``TrainerConfig.period`` the same noised batches recur and each
-is evaluated once, in all epochs and for every discriminator trained with the same seed.
+itself. They never change, so with ``TrainerConfig.cache_period`` the same noised batches recur and
+each is evaluated once, in all epochs and for every discriminator trained with the same seed.
 """
 
 import hashlib

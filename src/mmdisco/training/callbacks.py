@@ -1,4 +1,4 @@
-"""Callbacks of a training: throughput, sample clips, TensorBoard, and validation.
+"""Callbacks of a training: throughput, progress, sample clips, TensorBoard, and validation.
 
 Validation classifies held-out pairs, level by level. Real pairs are compared with fake pairs, and
 with real pairs whose sounds are shuffled. Shuffled pairs hold the same sounds and videos, so only a
@@ -8,7 +8,7 @@ network that compares the two modalities can classify them.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
@@ -51,7 +50,7 @@ class Throughput(Callback):
         self._steps = 0
         self._since = time.monotonic()
 
-    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Measure since the last line."""
         self._steps += 1
         if step % self._every:
@@ -61,9 +60,30 @@ class Throughput(Callback):
         self._steps, self._since = 0, now
         return {"samples_per_second": round(pace, 3)}
 
-    @override
+
+class ProgressCallback(Callback):
+    """Progress of a training: its step, and cross-entropy and accuracy of the last line.
+
+    Args:
+        show: Called with the name, the number of steps done, their total, and a remark.
+        name: Name of what is trained.
+        total: Number of steps.
+    """
+
+    def __init__(self, show: Callable[[str, int, int, str], object], name: str, total: int) -> None:
+        self._show = show
+        self._name, self._total, self._remark = name, total, ""
+
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+        """Show the step; add nothing to the log."""
+        self._show(self._name, step, self._total, self._remark)
+        return {}
+
     def on_log(self, line: Mapping[str, Any]) -> None:
-        pass
+        """Keep the losses of a line that has them."""
+        if "discrimination" in line:
+            scores = f"{line['discrimination']:.3f}, accuracy {line['accuracy']:.2f}"
+            self._remark = f"cross-entropy {scores}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +108,7 @@ class SampleClips(Callback):
     folder: Path
     every: int
 
-    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Sample, and return the names of new clips."""
         if step % self.every:
             return {}
@@ -97,10 +117,6 @@ class SampleClips(Callback):
         if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
             names += self._make("bases", ZeroLogit(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
-
-    @override
-    def on_log(self, line: Mapping[str, Any]) -> None:
-        pass
 
     def _make(self, stem: str, network: Discriminator, scale: float) -> list[str]:
         both = AV(ConstantScale(scale), ConstantScale(scale))
@@ -139,7 +155,7 @@ class TensorBoardLogger(Callback):
         self._folder = folder
         self._writer: SummaryWriter | None = None
 
-    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Add nothing to the log."""
         return {}
 
@@ -171,9 +187,9 @@ class ValidationCallback(Callback):
     Attributes:
         real: Held-out real pairs.
         fake: Fake pairs for the captions of held-out clips.
-        exchanged: Rows of ``real`` whose sounds are shuffled; see ``shuffle_pairs``.
+        shuffled: Rows of ``real`` whose sounds are shuffled; see ``shuffle_pairs``.
         null: The encoded empty caption, batch size 1.
-        path: Coupling of noise levels, that of training.
+        coupling: Coupling of noise levels, that of training.
         levels: Number of levels, at equal steps of u.
         every: Steps between two measurements.
         seed: Seed of the noise.
@@ -181,20 +197,16 @@ class ValidationCallback(Callback):
 
     real: Pairs
     fake: Pairs
-    exchanged: ShuffledPairs
+    shuffled: ShuffledPairs
     null: AV[Conditioning]
-    path: LevelCoupling
+    coupling: LevelCoupling
     levels: int
     every: int
     seed: int
 
-    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Measure, at the steps for it."""
         return {} if step % self.every else {"held_out": self.measure(network)}
-
-    @override
-    def on_log(self, line: Mapping[str, Any]) -> None:
-        pass
 
     def measure(self, network: Discriminator) -> dict[str, Any]:
         """Measure at each level, from least noise to most.
@@ -206,28 +218,29 @@ class ValidationCallback(Callback):
         rows: dict[str, list[float]] = {"angle": [], "u": []}
         fake = {"accuracy": list[float](), "ranking": list[float]()}
         shuffled = {"ranking": list[float]()}
-        apart, exchanged = self.exchanged.pairs(self.real, self.null)
+        matched, mismatched = self.shuffled.pairs(self.real, self.null)
         for index in range(self.levels):
             u = (index + 0.5) / self.levels
-            at = self.path.levels(torch.tensor([u], dtype=torch.float64))
+            at = self.coupling.levels(torch.tensor([u], dtype=torch.float64))
             rows["u"].append(u)
             rows["angle"].append(float(torch.maximum(at.audio.angle, at.video.angle)))
             own, other = self._logits(network, u, self.real, self.fake)
             fake["accuracy"].append(accuracy(own, other))
             fake["ranking"].append(ranking(own, other))
-            shuffled["ranking"].append(ranking(*self._logits(network, u, apart, exchanged)))
+            shuffled["ranking"].append(ranking(*self._logits(network, u, matched, mismatched)))
         return {**rows, "against_fake": fake, "against_shuffled": shuffled}
 
     def _logits(
         self, network: Discriminator, u: float, real: Pairs, other: Pairs
     ) -> tuple[Tensor, Tensor]:
-        first, second = (logits(network, one, self.path, u, self.seed) for one in (real, other))
+        first, second = (logits(network, one, self.coupling, u, self.seed) for one in (real, other))
         return first, second
 
 
 def build_callbacks(
-    course: TrainingConfig,
+    config: TrainingConfig,
     inputs: TrainingData,
+    run_dir: Path,
     pair: JointSystem,
     trainer: Trainer,
     model: JointModel,
@@ -236,14 +249,15 @@ def build_callbacks(
     """Make the callbacks that a configuration asks for.
 
     Args:
-        course: The training configuration.
+        config: Configuration of the training.
         inputs: Clips and fake pairs.
+        run_dir: Folder of clips and TensorBoard.
         pair: System of the base models.
         trainer: The trainer that will run them.
         model: The base models, loaded.
         sampling: Settings of the sample clips.
     """
-    run_dir, plan = course.out / "training", course.validation
+    plan = config.validation
     found: list[Callback] = []
     whole = inputs.clips.captions["validation"]
     rows = evenly_spaced(len(whole), plan.pairs)
@@ -254,21 +268,23 @@ def build_callbacks(
             ValidationCallback(
                 real=select_pairs(real.read(), rows),
                 fake=select_pairs(fake.read(), evenly_spaced(len(fake), plan.pairs)),
-                exchanged=shuffle_pairs(captions),
+                shuffled=shuffle_pairs(captions),
                 null=trainer.null,
-                path=trainer.levels.path,
+                coupling=trainer.levels.path,
                 levels=plan.levels,
                 every=plan.every,
-                seed=course.training.seed,
+                seed=config.training.seed,
             )
         )
     if plan.clips:
         own = captions or inputs.clips.captions["train"]
         different = list(dict.fromkeys(own))
         texts = [different[index % len(different)] for index in range(plan.clips)]
-        asked = sampling if plan.clip_steps is None else replace(sampling, steps=plan.clip_steps)
-        found.append(SampleClips(pair, model, asked, texts, run_dir / "samples", plan.clips_every))
-    found.append(Throughput(course.training.batch_size, course.training.log_every))
+        if plan.clip_steps is not None:
+            sampling = replace(sampling, steps=plan.clip_steps)
+        folder = run_dir / "samples"
+        found.append(SampleClips(pair, model, sampling, texts, folder, plan.clips_every))
+    found.append(Throughput(config.training.batch_size, config.training.log_every))
     # tensorboardX is an optional dependency; the log holds the same numbers
     with suppress(ImportError):
         found.append(TensorBoardLogger(run_dir / "tensorboard"))

@@ -9,7 +9,7 @@ continues from there.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import torch
@@ -34,18 +34,18 @@ class ContrastiveLoss(Loss):
     """Cross-entropy of each positive pair of a group against the negatives with the same sound.
 
     Attributes:
-        group: Pairs per group, at least 2.
-        alone: Weight of the same loss for each dot product by itself. Products with a short time
-            window separate most pairs by their onsets alone; without this term those with a long
-            window get no signal to learn timbre and material.
+        group_size: Pairs per group, at least 2.
+        per_product_weight: Weight of the same loss for each dot product by itself. Products with a
+            short time window separate most pairs by their onsets alone; without this term those
+            with a long window get no signal to learn timbre and material.
     """
 
-    group: int
-    alone: float = 0.5
+    group_size: int
+    per_product_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.group < 2:
-            raise UserError(f"groups of {self.group}: give at least 2 pairs")
+        if self.group_size < 2:
+            raise UserError(f"groups of {self.group_size}: give at least 2 pairs")
 
     def losses(
         self,
@@ -59,19 +59,18 @@ class ContrastiveLoss(Loss):
         Raises:
             UserError: The discriminator has no dot products, or a part of the batch splits a group.
         """
-        if len(real.pairs) % self.group:
+        if len(real.pairs) % self.group_size:
             raise UserError(
-                f"{len(real.pairs)} pairs in groups of {self.group}: give a batch size, shared out "
-                "over processes and parts, that is a multiple of the group"
+                f"{len(real.pairs)} pairs in groups of {self.group_size}: give every process and "
+                "micro-batch a multiple of the group size"
             )
         text = real.pairs.cond.map(lambda one: one.pooled)
-        products = discriminator.pairwise_logits(real.z_t, real.level, text, self.group)
-        loss, correct = _told_apart(products.sum(1))
-        alone, _ = _told_apart(products)
+        products = discriminator.pairwise_logits(real.z_t, real.level, text, self.group_size)
+        loss, correct = _pairwise_cross_entropy(products.sum(1))
+        own, _ = _pairwise_cross_entropy(products)
+        loss = loss + self.per_product_weight * own.mean(1)
         zeros = torch.zeros(len(real.pairs))
-        return Losses(
-            (loss + self.alone * alone.mean(1)).flatten(), AV(zeros, zeros), correct.flatten()
-        )
+        return Losses(loss.flatten(), AV(zeros, zeros), correct.flatten())
 
     def total(self, losses: Losses) -> PerSample:
         """Return the whole loss; there is no denoising term."""
@@ -79,10 +78,10 @@ class ContrastiveLoss(Loss):
 
     def settings(self) -> dict[str, float]:
         """Return both settings."""
-        return {"group": float(self.group), "alone": self.alone}
+        return {key: float(value) for key, value in asdict(self).items()}
 
 
-def _told_apart(logits: Tensor) -> tuple[Tensor, Tensor]:
+def _pairwise_cross_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy of each sound with all videos, and the accuracy.
 
     Args:
@@ -104,15 +103,15 @@ class CaptionGroups(PairSource):
         rows: Rows of each meaning that a caption can have; at least ``size`` of each.
         null: The encoded empty caption, batch size 1.
         size: Pairs per group.
-        strangers: Share of the groups that are random pairs with the empty caption; they differ in
-            everything and are learnt first.
+        uncaptioned: Share of the groups that are random pairs with the empty caption; they differ
+            in everything and are learnt first.
     """
 
     pairs: Pairs
     rows: tuple[Tensor, ...]
     null: AV[Conditioning]
     size: int
-    strangers: float
+    uncaptioned: float
 
     @staticmethod
     def of(
@@ -120,7 +119,7 @@ class CaptionGroups(PairSource):
         keys: Sequence[Hashable],
         null: AV[Conditioning],
         size: int,
-        strangers: float,
+        uncaptioned: float,
     ) -> "CaptionGroups":
         """Group rows by the meaning of their captions; meanings with too few captions are left out.
 
@@ -128,30 +127,29 @@ class CaptionGroups(PairSource):
             UserError: There are fewer pairs than a group, or no meaning has ``size`` captions.
         """
         rows = tuple(torch.tensor(one) for one in rows_by_key(keys).values() if len(one) >= size)
-        if len(pairs) < size or (strangers < 1 and not rows):
+        if len(pairs) < size or (uncaptioned < 1 and not rows):
             raise UserError(
-                f"no {size} pairs have captions of one meaning: give smaller groups, or strangers "
-                "alone (1)"
+                f"no {size} pairs have captions of one meaning: give smaller groups, or "
+                "uncaptioned ones alone (1)"
             )
-        return CaptionGroups(pairs, rows, null, size, strangers)
+        return CaptionGroups(pairs, rows, null, size, uncaptioned)
 
     def draw(self, count: int, generator: Generator) -> Pairs:
         """Draw ``count`` pairs, a multiple of ``size``, group by group; random ones come first."""
         groups = count // self.size
-        strange = round(self.strangers * groups)
+        count_uncaptioned = round(self.uncaptioned * groups)
         members = [
             torch.randperm(len(self.pairs), generator=generator)[: self.size]
-            for _ in range(strange)
+            for _ in range(count_uncaptioned)
         ]
-        members += [self._of_one_meaning(generator) for _ in range(groups - strange)]
+        members += [self._of_one_meaning(generator) for _ in range(groups - count_uncaptioned)]
         drawn = select_pairs(self.pairs, torch.cat(members))
         # one wording for a whole group, so that only the pairing identifies the positives
         first = torch.arange(groups).repeat_interleave(self.size) * self.size
-        told = drawn.cond.map(lambda one: one.take(first))
-        nameless = torch.arange(len(drawn)) < strange * self.size
-        return Pairs(
-            drawn.z_0, each(lambda own, null: drop_captions(own, null, nameless), told, self.null)
-        )
+        shared = drawn.cond.map(lambda one: one.take(first))
+        dropped = torch.arange(len(drawn)) < count_uncaptioned * self.size
+        cond = each(lambda own, null: drop_captions(own, null, dropped), shared, self.null)
+        return Pairs(drawn.z_0, cond)
 
     @cached_property
     def _likely(self) -> Tensor:
@@ -167,20 +165,20 @@ class GroupedNoiseLevels(NoiseLevelSampler):
     """Distribution whose draws are the same for all pairs of a group.
 
     Attributes:
-        group: Pairs per group.
+        group_size: Pairs per group.
     """
 
-    group: int = 1
+    group_size: int = 1
 
     def draw(self, count: int, generator: Generator) -> NoiseLevelDraw:
-        """Draw one level per group and repeat it; ``count`` is a multiple of ``group``."""
-        drawn = super().draw(count // self.group, generator)
+        """Draw one level per group and repeat it; ``count`` is a multiple of ``group_size``."""
+        drawn = super().draw(count // self.group_size, generator)
         return NoiseLevelDraw(
             drawn.levels.map(self._repeated),
-            drawn.u.repeat_interleave(self.group),
-            drawn.weight.repeat_interleave(self.group),
+            drawn.u.repeat_interleave(self.group_size),
+            drawn.weight.repeat_interleave(self.group_size),
         )
 
     def _repeated(self, level: NoiseLevel) -> NoiseLevel:
         parts = (level.t, level.alpha, level.sigma)
-        return NoiseLevel(*(one.repeat_interleave(self.group) for one in parts))
+        return NoiseLevel(*(one.repeat_interleave(self.group_size) for one in parts))

@@ -17,7 +17,7 @@ from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object
-from mmdisco.training.config import ContrastiveConfig, NegativesConfig, TrainingConfig
+from mmdisco.training.config import ContrastiveConfig, NegativesConfig
 from mmdisco.training.contrastive import CaptionGroups
 
 
@@ -27,38 +27,39 @@ class TrainingData:
 
     Attributes:
         clips: Real clips.
-        made: Contents of ``fakes.json``.
+        fakes: Folder of the fakes.
+        made: Contents of its ``fakes.json``.
         captions: Captions of the fakes, by split.
-        folder: Folder of the fakes.
     """
 
     clips: PreparedClips
+    fakes: Path
     made: Mapping[str, Any]
     captions: Mapping[str, list[str]]
-    folder: Path
 
     @staticmethod
-    def read(course: TrainingConfig) -> "TrainingData":
+    def read(data: Path, fakes: Path, weights: Path | None) -> "TrainingData":
         """Read everything but latents.
+
+        Args:
+            data: Folder that ``mmdisco prepare`` made.
+            fakes: Folder that ``mmdisco sample-fakes`` made of it.
+            weights: Folder of weights of the preset.
 
         Raises:
             UserError: A file is missing, unfinished, or made of other clips.
         """
-        clips = PreparedClips.read(course.data, course.weights)
-        made = read_object(course.fakes / "fakes.json")
-        if not (course.fakes / "manifest.jsonl").exists():
-            raise UserError(
-                f"{course.fakes} is not finished: run `mmdisco sample-fakes` again first"
-            )
+        clips = PreparedClips.read(data, weights)
+        made = read_object(fakes / "fakes.json")
+        if not (fakes / "manifest.jsonl").exists():
+            raise UserError(f"{fakes} is not finished: run `mmdisco sample-fakes` again first")
         if made.get("clips") != clips.fingerprint:
             raise UserError(
-                f"{course.fakes} was made of other clips than {course.data}: run `mmdisco "
-                f"sample-fakes` "
-                "for these"
+                f"{fakes} was made of other clips than {data}: run `mmdisco sample-fakes` for these"
             )
         if not clips.captions["train"]:
-            raise UserError(f"{course.data} has no clips to train on: prepare more")
-        return TrainingData(clips, made, read_manifest(course.fakes), course.fakes)
+            raise UserError(f"{data} has no clips to train on: prepare more")
+        return TrainingData(clips, fakes, made, read_manifest(fakes))
 
     def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system whose base models made the fakes.
@@ -69,16 +70,16 @@ class TrainingData:
         found = system_of(options)
         if base_weight_hashes(found) != self.made.get("weights"):
             raise UserError(
-                f"{self.folder} was made by other weights of {self.clips.preset}: run "
+                f"{self.fakes} was made by other weights of {self.clips.preset}: run "
                 "`mmdisco sample-fakes` again, into another folder"
             )
         return found
 
     def fake(self, part: str) -> PairStore:
         """Return the fakes of a split."""
-        return store_of(self.folder, part, "fake", self.captions[part])
+        return store_of(self.fakes, part, "fake", self.captions[part])
 
-    def told_from(self, fakery: NegativesConfig) -> PairSource:
+    def negatives(self, config: NegativesConfig) -> PairSource:
         """Return the negatives of training.
 
         Raises:
@@ -86,15 +87,15 @@ class TrainingData:
         """
         fake = self.fake("train")
         source: PairSource = fake
-        if fakery.repaired:
+        if config.recombine:
             source = RecombinedWithinCaption.of(fake.read(), self.captions["train"])
-        if fakery.shuffled:
+        if config.shuffled_fraction:
             real = self.clips.store("train").read()
             shuffled = RecombinedWithinCaption.of(real, self.clips.captions["train"])
-            source = MixedPairs(shuffled, source, fakery.shuffled)
+            source = MixedPairs(shuffled, source, config.shuffled_fraction)
         return source
 
-    def groups(self, first: ContrastiveConfig, null: AV[Conditioning]) -> CaptionGroups:
+    def groups(self, config: ContrastiveConfig, null: AV[Conditioning]) -> CaptionGroups:
         """Return the caption groups of contrastive pretraining.
 
         Raises:
@@ -102,5 +103,9 @@ class TrainingData:
         """
         real = self.clips.store("train").read()
         return CaptionGroups.of(
-            real, self.clips.captions["train"], null, first.group, first.strangers
+            real,
+            self.clips.captions["train"],
+            null,
+            config.group_size,
+            config.uncaptioned_fraction,
         )

@@ -1,7 +1,7 @@
 """Architecture of a discriminator for the latents it reads."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -28,12 +28,12 @@ SAMPLES: Final = 1000.0  # steps per second from which latents are waveform samp
 
 
 def build_discriminator_config(
-    shape: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], seconds: float
+    config: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], seconds: float
 ) -> AudioVideoConfig:
     """Build the configuration of a discriminator.
 
     Args:
-        shape: Requested architecture.
+        config: Requested architecture; what is null follows from the latents.
         latents: Shapes of one sample, without the batch: (c, l), (c, l, m) and (c, f, h, w).
         texts: Width of the pooled caption embedding of each modality.
         seconds: Length of a clip.
@@ -49,36 +49,34 @@ def build_discriminator_config(
     small = _is_small(audio) and _is_small(video) and all(side % 2 == 0 for side in video[2:])
     rates = latents.map(lambda one: one[1] / seconds)
     if small and len(audio) == 3:
-        heard = FlatLatents(audio[0], rates.audio, texts.audio, tuple(audio[2:]))
-        seen = FlatLatents(video[0], rates.video, texts.video, tuple(video[2:]))
-        usual = (1, (1,), 128, 3)
+        audio_latents = FlatLatents(audio[0], rates.audio, texts.audio, tuple(audio[2:]))
+        video_latents = FlatLatents(video[0], rates.video, texts.video, tuple(video[2:]))
+        usual = {"depth": 1, "channel_mult": (1,), "d_model": 128, "num_layers": 3}
     else:
-        heard = _sound(audio, rates.audio, texts.audio)
-        seen = VideoLatents(video[0], rates.video, texts.video)
-        usual = (4, (1, 2, 4), 256, 4)
-    depth, multipliers, tokens, layers = usual
-    sizes = {
-        "width": tokens if shape.tokens is None else shape.tokens,
-        "layers": layers if shape.layers is None else shape.layers,
-        "heads": shape.heads,
-    }
+        audio_latents = _audio_latents(audio, rates.audio, texts.audio)
+        video_latents = VideoLatents(video[0], rates.video, texts.video)
+        usual = {"depth": 4, "channel_mult": (1, 2, 4), "d_model": 256, "num_layers": 4}
+    size: dict[str, Any] = usual | config.model_dump(exclude_none=True)
+    transformer = {name: size[name] for name in ("d_model", "num_layers", "num_heads")}
     fusions: dict[str, FusionConfig] = {
         "additive": AdditiveFusionConfig(),
-        "time": TimeFusionConfig(**sizes),
-        "products": CorrelationFusionConfig(**sizes),
-        "pooled": PooledFusionConfig(sizes["width"]),
+        "attention": TimeFusionConfig(**transformer),
+        "attention+correlation": CorrelationFusionConfig(**transformer),
+        "pooled": PooledFusionConfig(size["d_model"]),
     }
     return AudioVideoConfig(
-        audio=heard,
-        video=seen,
-        width=shape.width,
-        depth=depth if shape.depth is None else shape.depth,
-        multipliers=multipliers if shape.multipliers is None else shape.multipliers,
-        fusion=fusions[shape.interaction],
+        audio=audio_latents,
+        video=video_latents,
+        width=config.width,
+        depth=size["depth"],
+        channel_mult=size["channel_mult"],
+        fusion=fusions[config.fusion],
     )
 
 
-def _sound(shape: torch.Size, rate: float, text: int) -> SpectrogramLatents | WaveformLatents:
+def _audio_latents(
+    shape: torch.Size, rate: float, text: int
+) -> SpectrogramLatents | WaveformLatents:
     if len(shape) == 3:
         return SpectrogramLatents(shape[0], rate, text)
     return WaveformLatents(shape[0], rate, text, time_pool=4 if rate > SAMPLES else 1)

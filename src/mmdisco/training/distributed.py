@@ -138,7 +138,7 @@ class SingleProcess(Distributed):
         """Return at once."""
 
 
-PRECISIONS: Final = ("no", "bf16")
+PRECISIONS: Final = {"fp32": "no", "bf16": "bf16"}  # YAML reads a bare no as false
 PATIENCE: Final = timedelta(hours=6)  # the main process samples clips while others wait
 
 
@@ -147,7 +147,7 @@ class Accelerated(Distributed):
 
     Args:
         accumulation: Micro-batches per process, for less memory.
-        precision: ``no`` or ``bf16``; None leaves it to the launcher.
+        mixed_precision: ``fp32`` or ``bf16``; None leaves it to the launcher.
         cpu: Whether to stay on the CPU.
 
     Raises:
@@ -155,19 +155,19 @@ class Accelerated(Distributed):
     """
 
     def __init__(
-        self, accumulation: int = 1, precision: str | None = None, *, cpu: bool = False
+        self, accumulation: int = 1, mixed_precision: str | None = None, *, cpu: bool = False
     ) -> None:
         self._accumulation = accumulation
         self._accelerator = Accelerator(
             cpu=cpu,
-            mixed_precision=precision,
+            mixed_precision=mixed_precision and PRECISIONS[mixed_precision],
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         found = str(self._accelerator.mixed_precision)
-        if found not in PRECISIONS:
+        if found not in PRECISIONS.values():
             raise UserError(
                 f"mixed precision {found!r}: the denoising loss differentiates a gradient, which "
-                "such numbers are too coarse for; give bf16 or no"
+                "such numbers are too coarse for; give bf16 or fp32"
             )
         self._mixed = found != "no"
 

@@ -8,6 +8,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, replacing, write_text
+from mmdisco.training.config import DECIDING
 
 Line = Mapping[str, Any]
 
@@ -36,7 +37,7 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
     head = yaml.safe_dump({"library_name": "mmdisco", "tags": ["audio", "video", "diffusion"]})
     clips, training = facts["clips"], facts["training"]
     settings = yaml.safe_dump(
-        {key: training[key] for key in ("first", "loss", "levels", "fakery", "training")},
+        {key: training[key] for key in DECIDING},
         sort_keys=False,
     )
     text = f"""---
@@ -44,8 +45,8 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
 
 # A discriminator for {facts["preset"]}
 
-It tells pairs of sound and video that belong together from those that the two models of the preset
-`{facts["preset"]}` make on their own; its gradient makes them play together.
+It separates pairs of sound and video that belong together from samples of the two models of the
+preset `{facts["preset"]}`, each by itself; its gradient guides them to sample jointly.
 
 ```sh
 mmdisco generate "…" --preset {facts["preset"]} --discriminator FOLDER
@@ -54,7 +55,7 @@ mmdisco generate "…" --preset {facts["preset"]} --discriminator FOLDER
 ## Data
 
 {clips["train"]} clips to train on, {clips["validation"]} held out, {clips["captions"]} different
-captions; {clips["fakes"]} pairs made by the models. SHA-256 of the manifest: `{clips["sha256"]}`.
+captions; {clips["fakes"]} fake pairs. SHA-256 of the manifest: `{clips["sha256"]}`.
 
 ## Scores on held-out clips
 
@@ -72,7 +73,7 @@ captions; {clips["fakes"]} pairs made by the models. SHA-256 of the manifest: `{
 
 def _table(measure: Mapping[str, Any] | None) -> str:
     if measure is None:
-        return "Nothing was measured."
+        return "No held-out pairs were measured."
     rows = zip(
         measure["angle"],
         measure["against_fake"]["accuracy"],
@@ -83,10 +84,10 @@ def _table(measure: Mapping[str, Any] | None) -> str:
     lines = [
         f"After {measure['step']} steps. Noise is the angle (2/π) atan(σ/α), 0 clean and 1 noise "
         "alone. Accuracy is the share",
-        "of right signs; ranking the chance that a real pair has a larger logit than the other one "
-        "(0.5 tells nothing).",
+        "of right signs; ranking the probability that a real pair has a larger logit than another "
+        "one (0.5 is chance).",
         "",
-        "| noise | accuracy, real against made | ranking, real against made | "
+        "| noise | accuracy, real against fake | ranking, real against fake | "
         "ranking, real against shuffled |",
         "| --- | --- | --- | --- |",
     ]
@@ -96,7 +97,7 @@ def _table(measure: Mapping[str, Any] | None) -> str:
 
 def _draw(path: Path, lines: Sequence[Line]) -> None:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
-    losses, guesses = figure.subplots(1, 2)
+    losses, rankings = figure.subplots(1, 2)
     logged = [line for line in lines if "discrimination" in line]
     for name in ("discrimination", "denoising_audio", "denoising_video"):
         losses.plot([line["step"] for line in logged], [line[name] for line in logged], label=name)
@@ -104,14 +105,14 @@ def _draw(path: Path, lines: Sequence[Line]) -> None:
     measured = [line for line in lines if "held_out" in line]
     for name in ("against_fake", "against_shuffled"):
         values = [line["held_out"][name]["ranking"] for line in measured]
-        guesses.plot(
+        rankings.plot(
             [line["step"] for line in measured],
             [sum(one) / len(one) for one in values],
             label=name.replace("_", " "),
         )
-    guesses.axhline(0.5, color="grey", linewidth=0.8)
-    guesses.set(xlabel="step", title="held-out ranking, mean over levels", ylim=(0, 1))
-    for axes in (losses, guesses):
+    rankings.axhline(0.5, color="grey", linewidth=0.8)
+    rankings.set(xlabel="step", title="held-out ranking, mean over levels", ylim=(0, 1))
+    for axes in (losses, rankings):
         if axes.lines and axes.get_legend_handles_labels()[0]:
             axes.legend()
     with replacing(path) as beside:

@@ -4,7 +4,7 @@ Training begins with new weights, or with those of a discriminator that was trai
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +13,9 @@ import torch
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
-from mmdisco.core.denoiser import JointDenoiser
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.noise_levels import (
     LossSecondMomentSampler,
     NoiseLevelSampler,
@@ -31,19 +32,16 @@ from mmdisco.io.files import expect_writable, read_object, remove_leftovers, wri
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.callbacks import build_callbacks
 from mmdisco.training.config import (
-    INDEPENDENT,
-    ONE_SIDED,
-    PRECISIONS,
     ContrastiveConfig,
     DiscriminatorConfig,
     NoiseLevelConfig,
     TrainingConfig,
 )
-from mmdisco.training.config_io import config_tree, write_config
+from mmdisco.training.config_io import write_config
 from mmdisco.training.contrastive import ContrastiveLoss, GroupedNoiseLevels
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.discriminator_config import build_discriminator_config
-from mmdisco.training.distributed import Accelerated, Distributed
+from mmdisco.training.distributed import Accelerated, Distributed, SingleProcess
 from mmdisco.training.model_card import last_measure, read_log, write_card
 from mmdisco.training.trainer import Callback, Trainer
 
@@ -51,54 +49,46 @@ OWN: Final = "preset"
 """Name of the discriminator that comes with a preset."""
 
 
-@dataclass(frozen=True)
-class InitialWeights:
-    """Network before its first step.
-
-    Attributes:
-        network: The network, ready to be trained.
-        mark: Checksum of the weights it was loaded from; None where they are new.
-    """
-
-    network: AudioVideoDiscriminator
-    mark: str | None = None
+def new_network(config: AudioVideoConfig, seed: int) -> AudioVideoDiscriminator:
+    """Make a network whose weights follow from a seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AudioVideoDiscriminator(config)
 
 
-def initialize(
-    course: TrainingConfig,
-    pair: JointSystem,
-    preset: str,
-    shape: Callable[[DiscriminatorConfig], AudioVideoConfig],
-) -> InitialWeights:
-    """Make or load the network to train.
+def load_network(
+    config: TrainingConfig, pair: JointSystem, preset: str
+) -> tuple[AudioVideoDiscriminator, str]:
+    """Load the network that ``init_from`` names, to be trained further.
 
     Args:
-        course: Training configuration; new weights follow from its seed.
+        config: Configuration of the training.
         pair: System whose latents the network will read.
         preset: Name of that system.
-        shape: Turns the requested architecture into one for those latents.
+
+    Returns:
+        The network, and the checksum of its weights.
 
     Raises:
-        UserError: The weights to begin with are missing, damaged, made for other latents or not
-            trainable, or an architecture is requested beside them.
+        UserError: The weights are missing, damaged, made for other latents or not trainable, or an
+            architecture is requested beside them.
     """
-    if course.start is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(course.training.seed)
-            return InitialWeights(AudioVideoDiscriminator(shape(course.discriminator)))
-    if course.discriminator != DiscriminatorConfig():
-        raise UserError("start brings its own shape: leave discriminator.* and --interaction out")
-    if course.start == OWN:
-        trained, mark = pair.discriminator(), pair.weight_hashes()["discriminator"]
+    if config.discriminator != DiscriminatorConfig():
+        raise UserError(
+            "init_from brings its own architecture: leave discriminator.* and --fusion out"
+        )
+    if config.init_from == OWN:
+        trained, digest = pair.discriminator(), pair.weight_hashes()["discriminator"]
     else:
-        folder = find_discriminator(course.start)
-        trained, mark = PretrainedDiscriminator.load(folder).network, read_config(folder)["sha256"]
+        folder = find_discriminator(str(config.init_from))
+        trained = PretrainedDiscriminator.load(folder).network
+        digest = str(read_config(folder)["sha256"])
     if not isinstance(trained, AudioVideoDiscriminator):
-        raise UserError(f"the discriminator of {preset} cannot be trained on: leave start out")
+        raise UserError(f"the discriminator of {preset} cannot be trained on: leave init_from out")
     pair.expect_fitting(trained.config, preset)
     network = AudioVideoDiscriminator(trained.config)
     network.load_state_dict(trained.state_dict())
-    return InitialWeights(network, mark)
+    return network, digest
 
 
 @dataclass(frozen=True)
@@ -106,27 +96,32 @@ class TrainingRun:
     """Training with all it needs.
 
     Attributes:
-        course: Configuration with every open setting resolved.
+        config: Configuration with every open setting resolved.
+        out: Folder of the trained discriminator.
         inputs: Clips and fake pairs.
-        pair: System of the base models.
-        strategy: Processes that work on it.
-        beginning: Network before training.
+        network: The network before its first step.
+        init_digest: Checksum of the weights it was loaded from; None where they are new.
         trainer: The training loop.
-        first: Loop of the contrastive pretraining, if there is one.
+        pretrainer: Loop of the contrastive pretraining, if there is one.
     """
 
-    course: TrainingConfig
+    config: TrainingConfig
+    out: Path
     inputs: TrainingData
-    pair: JointSystem
-    strategy: Distributed
-    beginning: InitialWeights
+    network: AudioVideoDiscriminator
+    init_digest: str | None
     trainer: Trainer
-    first: Trainer | None
+    pretrainer: Trainer | None
 
     @property
     def run_dir(self) -> Path:
         """Folder of checkpoint, log, TensorBoard and samples."""
-        return self.course.out / "training"
+        return self.out / "training"
+
+    @property
+    def distributed(self) -> Distributed:
+        """Processes that work on it."""
+        return self.trainer.distributed
 
     def steps(self) -> Iterator[int]:
         """Train, and write the folder at the end.
@@ -138,52 +133,55 @@ class TrainingRun:
             UserError: The folder holds another training, or cannot be written.
         """
         self._expect_own()
-        network = self.beginning.network
-        if self.first is not None:
-            groups = self.inputs.groups(self.course.first, self.first.null)
+        network, pretraining = self.network, self.config.contrastive_pretraining
+        if self.pretrainer is not None:
+            groups = self.inputs.groups(pretraining, self.pretrainer.null)
             # trained in place: training continues from the network, not from its average
-            yield from _counted(self.first.steps(network, groups, groups, self.run_dir / "first"))
+            before = self.pretrainer.steps(network, groups, groups, self.run_dir / "pretraining")
+            for done, _ in enumerate(before, start=1):
+                yield done
+            if pretraining.train_transformer_only:
+                network.freeze_all_but_transformer()
         real = self.inputs.clips.store("train")
-        fake = self.inputs.told_from(self.course.fakery)
-        run = self.trainer.steps(network, real, fake, self.run_dir)
+        negatives = self.inputs.negatives(self.config.negatives)
         average: Discriminator = network
+        run = self.trainer.steps(network, real, negatives, self.run_dir)
         for done, found in enumerate(run, start=1):
             average = found
             yield done
-        if self.strategy.main:
+        if self.distributed.main:
             result = AudioVideoDiscriminator(network.config)
             result.load_state_dict(average.state_dict())
             self._finish(result)
-        self.strategy.wait()
+        self.distributed.wait()
 
     def _expect_own(self) -> None:
         """Refuse to resume under other settings, except those that do not affect the weights."""
-        settings, inputs = self.course.out / "training.yaml", self.run_dir / "inputs.json"
+        settings, inputs = self.out / "training.yaml", self.run_dir / "inputs.json"
         wanted = self._deciding()
         if inputs.exists():
             found = read_object(inputs)
             for name, value in wanted.items():
                 if found.get(name) != value:
                     raise UserError(
-                        f"{self.course.out} holds a training of other {name}: give the same "
-                        "settings or another folder"
+                        f"{self.out} holds a training of other {name}: give the same settings or "
+                        "another folder"
                     )
         # no process writes before all have read
-        self.strategy.wait()
-        if self.strategy.main:
-            remove_leftovers(self.course.out)
+        self.distributed.wait()
+        if self.distributed.main:
+            remove_leftovers(self.out)
             expect_writable(settings)
-            write_config(settings, self.course)
+            write_config(settings, self.config)
             write_json(inputs, wanted)
 
     def _deciding(self) -> dict[str, Any]:
-        tree = config_tree(self.course)
         wanted = {
-            **{key: tree[key] for key in ("levels", "loss", "fakery", "first", "training")},
-            "discriminator": self.beginning.network.config.to_record(),
+            **self.config.deciding(),
+            "discriminator": self.network.config.to_record(),
             "clips": self.inputs.clips.fingerprint,
             "fakes": dict(self.inputs.made),
-            "start": self.beginning.mark,
+            "init_from": self.init_digest,
         }
         return json.loads(json.dumps(wanted))  # as it will be read back
 
@@ -191,7 +189,7 @@ class TrainingRun:
         lines = read_log(self.run_dir / "log.jsonl")
         captions = self.inputs.clips.captions
         facts: dict[str, Any] = {
-            "one_sided": self.course.levels.one_sided,
+            "one_sided": self.config.levels.one_sided,
             "clips": {
                 **{part: len(own) for part, own in captions.items()},
                 "captions": len({text for own in captions.values() for text in own}),
@@ -199,130 +197,150 @@ class TrainingRun:
                 "sha256": self.inputs.clips.fingerprint,
             },
             "bases": dict(self.inputs.made),
-            "training": config_tree(self.course),
+            "training": self.config.tree(),
             "held_out": last_measure(lines),
         }
         name = self.inputs.clips.preset
-        write_card(self.course.out, {"preset": name, **facts}, lines)
-        PretrainedDiscriminator(result, name, facts).save(self.course.out)
+        write_card(self.out, {"preset": name, **facts}, lines)
+        PretrainedDiscriminator(result, name, facts).save(self.out)
 
 
 def build(
-    course: TrainingConfig, observers: Sequence[Callback] = (), before: Sequence[Callback] = ()
+    config: TrainingConfig,
+    callbacks: Sequence[Callback] = (),
+    pretraining_callbacks: Sequence[Callback] = (),
 ) -> TrainingRun:
     """Load and check everything a configuration names.
 
     Args:
-        course: Training configuration.
-        observers: Callbacks beside those of the configuration.
-        before: Callbacks of the contrastive pretraining.
+        config: Configuration of the training.
+        callbacks: Callbacks beside those of the configuration.
+        pretraining_callbacks: Callbacks of the contrastive pretraining.
 
     Raises:
-        UserError: A file is missing or does not fit.
+        UserError: A folder is not named, or a file is missing or does not fit.
     """
-    inputs = TrainingData.read(course)
-    work = course.work
-    precision = work.precision and PRECISIONS[work.precision]
-    strategy = Accelerated(work.accumulation, precision, cpu=work.cpu)
-    strategy.expect(course.training.batch_size)
-    options = inputs.clips.options.replaced(device=str(strategy.device))
-    pair = inputs.pair(options)
-    course = _resolved(course, pair)
+    inputs = TrainingData.read(config.folder("data"), config.folder("fakes"), config.weights)
+    out, compute = config.folder("out"), config.compute
+    distributed = Accelerated(compute.grad_accumulation, compute.mixed_precision, cpu=compute.cpu)
+    distributed.expect(config.training.batch_size)
+    pair = inputs.pair(inputs.clips.options.replaced(device=str(distributed.device)))
+    config = _resolved(config, pair)
     model = pair.model()
     null = model.encode_prompts([""])
-    seconds = float(pair.form.seconds)
-    texts = null.map(lambda one: one.pooled.shape[1])
-    beginning = initialize(
-        course,
-        pair,
-        inputs.clips.preset,
-        lambda wish: build_discriminator_config(wish, model.latent_shapes(seconds), texts, seconds),
-    )
+    digest = None
+    if config.init_from is None:
+        seconds = float(pair.form.seconds)
+        texts = null.map(lambda one: one.pooled.shape[1])
+        shapes = model.latent_shapes(seconds)
+        shape = build_discriminator_config(config.discriminator, shapes, texts, seconds)
+        network = new_network(shape, config.training.seed)
+    else:
+        network, digest = load_network(config, pair, inputs.clips.preset)
     scale = AV(*map(float, inputs.made["guidance_scale"]))
     base: JointDenoiser = guided_base(model, scale)
-    if course.work.remember:
-        base = CachedDenoiser(base, course.out / "training" / "bases")
+    if compute.cache_base:
+        base = CachedDenoiser(base, out / "training" / "bases")
     sampling = replace(pair.sampling(), guidance_scale=scale)
-    path = pair.method.sampler(model, sampling.settings).path
-    law = build_level_sampler(course.levels, path)
-    trainer = Trainer(base, law, course.loss, course.training, null, strategy)
-    watching = (
-        build_callbacks(course, inputs, pair, trainer, model, sampling) if strategy.main else ()
+    coupling = pair.method.sampler(model, sampling.settings).path
+    trainer = build_trainer(config, base, coupling, null, distributed)
+    pretrainer = None
+    if config.contrastive_pretraining.steps:
+        if not isinstance(network.config.fusion, CorrelationFusionConfig):
+            raise UserError(
+                "contrastive_pretraining.steps needs a discriminator with inner products: give "
+                "discriminator.fusion=attention+correlation"
+            )
+        pretrainer = contrastive_trainer(config.contrastive_pretraining, trainer)
+        distributed.expect(pretrainer.config.batch_size)
+        pretrainer = replace(pretrainer, callbacks=tuple(pretraining_callbacks))
+    if distributed.main:
+        run_dir = out / "training"
+        own = build_callbacks(config, inputs, run_dir, pair, trainer, model, sampling)
+        callbacks = (*own, *callbacks)
+    trainer = replace(trainer, callbacks=tuple(callbacks))
+    return TrainingRun(config, out, inputs, network, digest, trainer, pretrainer)
+
+
+def build_trainer(
+    config: TrainingConfig,
+    base: JointDenoiser,
+    coupling: LevelCoupling,
+    null: AV[Conditioning],
+    distributed: Distributed | None = None,
+) -> Trainer:
+    """Make the training loop of a configuration.
+
+    Args:
+        config: Configuration of the training; shares of levels that are null are 0.
+        base: The frozen base models.
+        coupling: Coupling of noise levels, that of the sampler.
+        null: The encoded empty caption, batch size 1.
+        distributed: Processes that work on it; None is this one alone.
+    """
+    return Trainer(
+        base,
+        build_level_sampler(config.levels, coupling),
+        MMDisCoLoss(config.loss.discrimination, config.loss.denoising),
+        config.training,
+        null,
+        distributed or SingleProcess(),
     )
-    first = None
-    if course.first.steps:
-        _expect_products(beginning.network.config)
-        first = _first(course, trainer, tuple(before))
-    trainer = replace(trainer, observers=(*watching, *observers))
-    return TrainingRun(course, inputs, pair, strategy, beginning, trainer, first)
 
 
-def _expect_products(config: AudioVideoConfig) -> None:
-    if not isinstance(config.fusion, CorrelationFusionConfig):
-        raise UserError(
-            "first.steps wants a discriminator with products: give "
-            "discriminator.interaction=products"
-        )
-
-
-def _first(course: TrainingConfig, trainer: Trainer, observers: tuple[Callback, ...]) -> Trainer:
-    trainer.strategy.expect(course.first.groups * course.first.group)
-    return replace(contrastive_trainer(course.first, trainer), observers=observers)
-
-
-def contrastive_trainer(wish: ContrastiveConfig, trainer: Trainer) -> Trainer:
+def contrastive_trainer(config: ContrastiveConfig, trainer: Trainer) -> Trainer:
     """Make the trainer of the contrastive pretraining, with the same noise levels."""
-    levels = trainer.levels
-    low = PowerSampler(wish.power)
+    levels, own = trainer.levels, trainer.config
+    warmup = own.warmup_steps if config.warmup_steps is None else config.warmup_steps
     return replace(
         trainer,
         levels=GroupedNoiseLevels(
-            levels.path, low, levels.independent, levels.one_sided, wish.group
+            levels.path,
+            PowerSampler(config.power),
+            levels.independent,
+            levels.one_sided,
+            config.group_size,
         ),
-        criterion=ContrastiveLoss(wish.group),
-        config=replace(
-            trainer.config,
-            steps=wish.steps,
-            batch_size=wish.groups * wish.group,
-            learning_rate=wish.learning_rate,
-            caption_dropout=0.0,
-            period=0,
+        loss=ContrastiveLoss(config.group_size),
+        config=own.updated(
+            {
+                "steps": config.steps,
+                "batch_size": config.groups * config.group_size,
+                "learning_rate": config.learning_rate,
+                "warmup_steps": warmup,
+                "caption_dropout": 0.0,
+                "cache_period": 0,
+            }
         ),
-        observers=(),
+        callbacks=(),
     )
 
 
-def _counted(steps: Iterator[Discriminator]) -> Iterator[int]:
-    for done, _ in enumerate(steps, start=1):
-        yield done
-
-
-def build_level_sampler(levels: NoiseLevelConfig, path: LevelCoupling) -> NoiseLevelSampler:
-    """Make the distribution of noise levels on a coupling; shares left open are 0."""
-    laws: dict[str, TimestepSampler] = {
-        "power": PowerSampler(levels.power),
+def build_level_sampler(config: NoiseLevelConfig, coupling: LevelCoupling) -> NoiseLevelSampler:
+    """Make the distribution of noise levels on a coupling; shares that are null are 0."""
+    distributions: dict[str, TimestepSampler] = {
+        "power": PowerSampler(config.power),
         "importance": LossSecondMomentSampler(),
     }
     return NoiseLevelSampler(
-        path, laws[levels.law], levels.independent or 0.0, levels.one_sided or 0.0
+        coupling,
+        distributions[config.distribution],
+        config.independent or 0.0,
+        config.one_sided or 0.0,
     )
 
 
-def _resolved(course: TrainingConfig, pair: JointSystem) -> TrainingConfig:
-    """Resolve every open setting."""
-    levels, apart = course.levels, pair.independent
-    independent = INDEPENDENT if levels.independent is None else levels.independent
-    one_sided = ONE_SIDED if levels.one_sided is None else levels.one_sided
-    if not apart:
-        if levels.independent or levels.one_sided:
-            raise UserError(
-                "the bases of this preset know one noise level for both sides: leave "
-                "levels.independent and levels.one_sided out"
-            )
-        independent = one_sided = 0.0
-    repaired = course.fakery.repaired
-    return replace(
-        course,
-        levels=replace(levels, independent=independent, one_sided=one_sided),
-        fakery=replace(course.fakery, repaired=apart if repaired is None else repaired),
-    )
+def _resolved(config: TrainingConfig, pair: JointSystem) -> TrainingConfig:
+    """Resolve the settings that are null and follow from the base models."""
+    separate, levels = pair.independent, config.levels
+    if not separate and (levels.independent or levels.one_sided):
+        raise UserError(
+            "the base models of this preset have one noise level for both modalities: leave "
+            "levels.independent and levels.one_sided out"
+        )
+    usual = {
+        "levels.independent": (levels.independent, 0.35 if separate else 0.0),
+        "levels.one_sided": (levels.one_sided, 0.3 if separate else 0.0),
+        "negatives.recombine": (config.negatives.recombine, separate),
+    }
+    return config.updated({key: new for key, (value, new) in usual.items() if value is None})

@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -46,7 +46,7 @@ class Callback(ABC):
     """Observer of a run after each step, before the step is saved in a checkpoint."""
 
     @abstractmethod
-    def look(self, step: int, network: Discriminator) -> Mapping[str, Any]:
+    def on_step(self, step: int, network: Discriminator) -> Mapping[str, Any]:
         """Return entries for the log's line of this step; none after most steps.
 
         Args:
@@ -54,9 +54,9 @@ class Callback(ABC):
             network: The averaged network, frozen.
         """
 
-    @abstractmethod
     def on_log(self, line: Mapping[str, Any]) -> None:
         """Receive a line that was added to the log; ``line["step"]`` is its step."""
+        del line
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -142,36 +142,36 @@ class TrainerState:
     Attributes:
         base: The frozen base models.
         batches: Batches of each step.
-        criterion: Loss to minimise.
-        strategy: Processes that work on it.
-        observers: Callbacks.
+        loss: Loss to minimise.
+        distributed: Processes that work on it.
+        callbacks: Callbacks of the main process.
         network: The network in training.
         run_dir: Folder of checkpoint and log.
     """
 
     base: JointDenoiser
     batches: Batches
-    criterion: Loss
-    strategy: Distributed
-    observers: tuple[Callback, ...]
+    loss: Loss
+    distributed: Distributed
+    callbacks: tuple[Callback, ...]
     network: Discriminator
     run_dir: Path
-    meter: LossAverages = field(default_factory=LossAverages)
+    averages: LossAverages = field(default_factory=LossAverages)
     lines: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         config = self.batches.config
         self.network.train()
-        self.average = EMA(self.network, config.ema)
-        self.wrap = self.strategy.wrap(self.network)
-        self.judge = self.strategy.wrap(self.average.network)
+        self.average = EMA(self.network, config.ema_decay)
+        self.wrapped = self.distributed.wrap(self.network)
+        self.wrapped_average = self.distributed.wrap(self.average.network)
         self.optimizer = AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.settings = asdict(config) | self.criterion.settings()
+        self.settings = config.tree() | self.loss.settings()
         self.checkpoint = self.run_dir / "checkpoint.safetensors"
         self.log = self.run_dir / "log.jsonl"
 
@@ -183,11 +183,11 @@ class TrainerState:
         """
         found = self.checkpoint.exists()
         # no process writes before all have looked, and none goes on before all have read
-        self.strategy.wait()
+        self.distributed.wait()
         start = self._restore() if found else 0
         if not found:
             self.save(0)
-        self.strategy.wait()
+        self.distributed.wait()
         return start
 
     def _restore(self) -> int:
@@ -203,7 +203,7 @@ class TrainerState:
         with understood(self.checkpoint):
             restore_optimizer(self.optimizer, kept.group("optimizer"))
             self.batches.levels.time.restore(kept.group("time"))
-            self.meter.restore(kept.group("meter"))
+            self.averages.restore(kept.group("losses"))
         if self.log.exists():
             lines = read_text(self.log, MOST_LIST_BYTES).splitlines()
             with understood(self.log):
@@ -214,14 +214,14 @@ class TrainerState:
 
     def save(self, step: int) -> None:
         """Write log and checkpoint, in the main process."""
-        if not self.strategy.main:
+        if not self.distributed.main:
             return
         tensors = (
             grouped("network", self.network.state_dict())
             | grouped("average", self.average.network.state_dict())
             | grouped("optimizer", optimizer_tensors(self.optimizer))
             | grouped("time", self.batches.levels.time.state())
-            | grouped("meter", self.meter.state())
+            | grouped("losses", self.averages.state())
         )
         # the log first: on resumption lines beyond the checkpoint are dropped, but none is
         # missing
@@ -241,7 +241,7 @@ class TrainerState:
         self.optimizer.zero_grad()
         with record_function(NETWORKS):
             losses = self._differentiate(draw, noised_real, noised_fake)
-        per_sample = self.criterion.total(losses)
+        per_sample = self.loss.total(losses)
         if not math.isfinite(float((draw.weight.to(per_sample.dtype) * per_sample).mean())):
             raise UserError(
                 f"the loss is not finite at step {step}: look for NaN in the data, or lower the "
@@ -251,39 +251,39 @@ class TrainerState:
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate(step)
             gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
-            self.strategy.all_reduce(gradients)
-            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+            self.distributed.all_reduce(gradients)
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
             self.optimizer.step()
             self.average.update(self.network, step)
         self.batches.levels.time.observe(draw.u, per_sample)
-        self.meter.add(draw.levels, losses, norm.cpu())
+        self.averages.add(draw.levels, losses, norm.cpu())
 
-    def observe(self, done: int) -> None:
+    def log_step(self, done: int) -> None:
         """Add the callbacks' entries of a step to the log."""
         line: dict[str, Any] = {}
         if done % self.batches.config.log_every == 0:
-            line |= self.meter.summary()
-            self.meter = LossAverages()
-        if not self.strategy.main:
+            line |= self.averages.summary()
+            self.averages = LossAverages()
+        if not self.distributed.main:
             return
-        for observer in self.observers:
-            line |= observer.look(done, self.judge)
+        for callback in self.callbacks:
+            line |= callback.on_step(done, self.wrapped_average)
         if not line:
             return
         line = {"step": done, **line}
         self.lines.append(json.dumps(line))
-        for observer in self.observers:
-            observer.on_log(line)
+        for callback in self.callbacks:
+            callback.on_log(line)
 
     def _differentiate(self, draw: NoiseLevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
         """Backpropagate this process's rows, and return the losses of all rows."""
         size = self.batches.config.batch_size
         own: list[Losses] = []
-        for rows in self.strategy.parts(size):
-            losses = self.criterion.losses(
-                self.wrap, self.base, rows_of(real, rows), rows_of(fake, rows)
+        for rows in self.distributed.parts(size):
+            losses = self.loss.losses(
+                self.wrapped, self.base, rows_of(real, rows), rows_of(fake, rows)
             )
-            per_sample = self.criterion.total(losses)
+            per_sample = self.loss.total(losses)
             # scaled to the mean over the whole batch, so that parts and processes only add up
             ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
             own.append(losses)
@@ -297,7 +297,7 @@ class TrainerState:
         )
 
     def _whole(self, parts: list[Tensor]) -> Tensor:
-        return self.strategy.gather(torch.cat([one.detach() for one in parts]))
+        return self.distributed.gather(torch.cat([one.detach() for one in parts]))
 
 
 __all__ = ["Trainer", "TrainerConfig"]
@@ -310,20 +310,20 @@ class Trainer:
     Attributes:
         base: The frozen base models.
         levels: Distribution of the noise levels, on the sampler's coupling.
-        criterion: Loss to minimise: the paper's ``MMDisCoLoss``, or ``ContrastiveLoss`` before it.
+        loss: Loss to minimise: the paper's ``MMDisCoLoss``, or ``ContrastiveLoss`` before it.
         config: Settings of the run.
         null: The encoded empty caption, batch size 1, for caption dropout.
-        strategy: Processes, micro-batches and precision of a step.
-        observers: Callbacks, called in the main process only.
+        distributed: Processes, micro-batches and precision of a step.
+        callbacks: Callbacks, called in the main process only.
     """
 
     base: JointDenoiser
     levels: NoiseLevelSampler
-    criterion: Loss
+    loss: Loss
     config: TrainerConfig
     null: AV[Conditioning]
-    strategy: Distributed = field(default_factory=SingleProcess)
-    observers: tuple[Callback, ...] = ()
+    distributed: Distributed = field(default_factory=SingleProcess)
+    callbacks: tuple[Callback, ...] = ()
 
     def fit(
         self, discriminator: Discriminator, real: PairSource, fake: PairSource, run_dir: Path
@@ -342,7 +342,7 @@ class Trainer:
 
         Args:
             discriminator: New, or any network of the same shape when resuming; moved to the device
-                of the strategy.
+                of ``distributed``.
             real: Pairs from data.
             fake: Pairs that the base models made.
             run_dir: Gets ``checkpoint.safetensors`` and ``log.jsonl``.
@@ -355,14 +355,14 @@ class Trainer:
                 batch does not divide evenly, or the folder cannot be written.
         """
         config = self.config
-        self.strategy.expect(config.batch_size)
+        self.distributed.expect(config.batch_size)
         run = TrainerState(
             base=self.base,
             batches=self.batches,
-            criterion=self.criterion,
-            strategy=self.strategy,
-            observers=self.observers,
-            network=self.strategy.to_device(discriminator),
+            loss=self.loss,
+            distributed=self.distributed,
+            callbacks=self.callbacks,
+            network=self.distributed.to_device(discriminator),
             run_dir=run_dir,
         )
         start = run.resume()
@@ -371,20 +371,12 @@ class Trainer:
         for step in range(start, config.steps):
             run.update(step, real, fake)
             done = step + 1
-            run.observe(done)
+            run.log_step(done)
             if done % config.checkpoint_every == 0 or done == config.steps:
                 run.save(done)
             yield run.average.network
 
     @property
     def batches(self) -> Batches:
-        """Noised batches of the run."""
+        """Noised batches of every step."""
         return Batches(self.levels, self.config, self.null)
-
-    def real_batch(self, step: int, real: PairSource) -> tuple[NoiseLevelDraw, NoisedPairs]:
-        """Draw the noised real pairs of a step, and return how their levels were drawn."""
-        return self.batches.real(step, real)
-
-    def fake_batch(self, step: int, fake: PairSource, levels: AV[NoiseLevel]) -> NoisedPairs:
-        """Draw the fake pairs of a step at the levels of the real ones."""
-        return self.batches.fake(step, fake, levels)

@@ -99,7 +99,10 @@ def _scores(measure: Mapping[str, Any] | None) -> list[str]:
 def _stages(path: Path) -> list[str]:
     """The last line of each log."""
     lines: list[str] = []
-    for name, folder in (("contrast", "training/first"), ("training", "training")):
+    for name, folder in (
+        ("contrastive pretraining", "training/pretraining"),
+        ("training", "training"),
+    ):
         log = path / folder / "log.jsonl"
         if log.is_file():
             told = read_text(log, MOST_LIST_BYTES).splitlines()

@@ -103,7 +103,7 @@ class OfficialConfig:
         fusion: Fusion of the features of both into one vector.
         width: Channels of a tower's first level; a multiple of 32, as the groups of the norms are.
         depth: Residual blocks per level.
-        multipliers: Channels of each level, in units of ``width``; a fraction of a channel is
+        channel_mult: Channels of each level, in units of ``width``; a fraction of a channel is
             dropped, and the result must be a multiple of 32.
         embedding: Width of the embedding of noise level and caption; even, at least 4.
         dilations: The dilation of the audio's k-th residual block, counted from 1, is
@@ -121,7 +121,7 @@ class OfficialConfig:
     fusion: OfficialFusionConfig
     width: int = 128
     depth: int = 4
-    multipliers: tuple[int | float, ...] = (1, 2, 4)
+    channel_mult: tuple[int | float, ...] = (1, 2, 4)
     embedding: int = 128
     dilations: int = 1
     input_norm: InputNormConfig = field(default_factory=NoInputNormConfig)
@@ -132,15 +132,15 @@ class OfficialConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if not self.multipliers or not all(0 < one < math.inf for one in self.multipliers):
+        if not self.channel_mult or not all(0 < one < math.inf for one in self.channel_mult):
             raise UserError(
-                f"discriminator multipliers {self.multipliers}: give one or more, each above 0"
+                f"discriminator channel_mult {self.channel_mult}: give one or more, each above 0"
             )
         if self.width % GROUPS != 0:
             raise UserError(f"discriminator width {self.width}: give a multiple of {GROUPS}")
         if any(channels % GROUPS != 0 or channels < 1 for channels in self.channels):
             raise UserError(
-                f"discriminator multipliers {self.multipliers}: they make levels of "
+                f"discriminator channel_mult {self.channel_mult}: they make levels of "
                 f"{self.channels} channels; give such as make multiples of {GROUPS}"
             )
         if self.embedding % 2 != 0 or self.embedding < 4:
@@ -158,10 +158,10 @@ class OfficialConfig:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of each level."""
-        return tuple(int(self.width * multiplier) for multiplier in self.multipliers)
+        return tuple(int(self.width * multiplier) for multiplier in self.channel_mult)
 
     def _channels_at(self, levels: tuple[int, ...]) -> list[int]:
-        last = len(self.multipliers) - 1
+        last = len(self.channel_mult) - 1
         if any(not 0 <= level <= last for level in levels):
             raise UserError(f"attention at levels {levels}: give levels from 0 to {last}")
         return [self.channels[level] for level in levels]

@@ -44,7 +44,7 @@ class ReleasedDiscriminator(Discriminator):
     def __init__(self, config: OfficialConfig) -> None:
         super().__init__()
         self.config = config
-        self.pools = len(config.multipliers) - 1
+        self.pools = len(config.channel_mult) - 1
         self.time = OfficialTimeEmbedding(config.embedding)
         self.audio_text = _text_embedding(config.audio, config.embedding)
         self.video_text = _text_embedding(config.video, config.embedding)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm, TrainingRecipe
+from mmdisco.experiments.ablation.study import Arm
 from mmdisco.io.files import plain, read_object, write_json
 from mmdisco.io.locking import alone
 from mmdisco.io.workers import each
+from mmdisco.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,18 @@ class TrainedNetwork:
 
     Attributes:
         place: Setting of the experiment.
-        recipe: Recipe of the training.
+        config: Configuration of the training.
         seed: Seed of every random number.
     """
 
     place: ExperimentSetting
-    recipe: TrainingRecipe
+    config: TrainingConfig
     seed: int
 
     @property
     def folder(self) -> Path:
         """Folder of the result, named by a hash of all that affects it."""
-        key = _key([self.place.weight_hashes(), asdict(self.recipe), self.seed])
+        key = _key([self.place.weight_hashes(), self.config.deciding(), self.seed])
         return self.place.root / "trainings" / key
 
     @property
@@ -44,7 +45,7 @@ class TrainedNetwork:
         """Train, unless another process does or did."""
         with alone(self.folder / ".lock"):
             if not self.done:
-                self.place.train(self.recipe, self.seed, self.folder)
+                self.place.train(self.config, self.seed, self.folder)
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,23 @@ class AblationCell:
     @property
     def training(self) -> TrainedNetwork | None:
         """Return the training of its discriminator, if it has one."""
-        recipe = self.arm.recipe
-        return None if recipe is None else TrainedNetwork(self.place, recipe, self.seed)
+        config = self.arm.training
+        return None if config is None else TrainedNetwork(self.place, config, self.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return every setting that affects its results."""
-        place, recipe = self.place, self.arm.recipe
+        place, config = self.place, self.arm.training
         return plain(
             {
                 "marks": place.weight_hashes(),
-                "recipe": None if recipe is None else asdict(recipe),
+                "recipe": None if config is None else config.deciding(),
                 "way": asdict(self.arm.way),
                 "seed": self.seed,
                 "clips": place.clips,
                 "pairs": place.pairs,
                 "levels": place.levels,
-                "discriminator": place.judge if recipe is None and self.arm.way.guided else None,
+                "discriminator": place.judge if config is None and self.arm.way.guided else None,
             }
         )
 

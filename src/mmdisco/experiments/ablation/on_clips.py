@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.data.prepared import PreparedClips
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
@@ -19,45 +18,22 @@ from mmdisco.evaluation.extract import ExtractionPlan
 from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import DEFAULT_FEATURES
 from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant, TrainingRecipe
+from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.io.files import read_object
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.read import ReadSpec
 from mmdisco.media.write import write_clip
-from mmdisco.training.config import (
-    ComputeConfig,
-    ContrastiveConfig,
-    DiscriminatorConfig,
-    NegativesConfig,
-    NoiseLevelConfig,
-    TrainerConfig,
-    TrainingConfig,
-    ValidationConfig,
-)
+from mmdisco.training.config import TrainerConfig, TrainingConfig
 from mmdisco.training.diagnostics.held_out import HeldOutClips
 from mmdisco.training.run import build
 
 BATCH: Final = 8
 METRICS: Final = ("frechet", "kernel", "av-align", "sync")
 
-RECIPE: Final = TrainingRecipe(
-    shape=DiscriminatorConfig(),
-    levels=NoiseLevelConfig(),
-    loss=MMDisCoLoss(1.0, 1000.0),
-    fakery=NegativesConfig(),
-    training=TrainerConfig(
-        steps=600,
-        batch_size=32,
-        learning_rate=2e-3,
-        warmup=100,
-        weight_decay=0.01,
-        clip=1.0,
-        ema=0.995,
-        checkpoint_every=100,
-    ),
-    first=ContrastiveConfig(),  # contrastive pretraining needs many clips per caption
-    kept=False,
+TRAINING: Final = TrainingConfig(
+    # without contrastive pretraining, which needs many clips per caption
+    training=TrainerConfig(steps=600, warmup_steps=100, ema_decay=0.995, checkpoint_every=100),
 )
 
 
@@ -69,14 +45,14 @@ class OnClips(ExperimentSetting):
         data: Folder of the clips.
         fakes: Folder of the fakes.
         weights: Folder of weights of the preset.
-        recipe: Baseline recipe that arms change.
+        training: Training of the baseline, which arms change.
         steps: Sampling steps; None is the preset's.
     """
 
     data: Path
     fakes: Path
     weights: Path | None
-    recipe: TrainingRecipe
+    training: TrainingConfig
     steps: int | None = None
 
     def usual(self) -> Baseline:
@@ -89,11 +65,11 @@ class OnClips(ExperimentSetting):
         sampling = replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)
-        return Baseline(self.recipe, SamplingVariant(sampling))
+        return Baseline(self.training, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
         """Check that guided arms without training have a discriminator and clips to compare."""
-        sampled = [arm for arm in arms if arm.recipe is None and arm.way.guided]
+        sampled = [arm for arm in arms if arm.training is None and arm.way.guided]
         if sampled and self.discriminator is None:
             raise UserError("this study trains nothing: give --discriminator FOLDER")
         if sampled and not self.clips:
@@ -117,23 +93,11 @@ class OnClips(ExperimentSetting):
         clips = PreparedClips.read(self.data, self.weights)
         return {"clips": clips.fingerprint, "fakes": dict(self._made())}
 
-    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
+    def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train as ``mmdisco train`` does."""
-        course = TrainingConfig(
-            data=self.data,
-            fakes=self.fakes,
-            out=folder,
-            weights=self.weights,
-            discriminator=recipe.shape,
-            levels=recipe.levels,
-            loss=recipe.loss,
-            fakery=recipe.fakery,
-            first=recipe.first,
-            training=replace(recipe.training, seed=seed),
-            work=ComputeConfig(cpu=True),
-            validation=ValidationConfig(every=0, clips=0),
-        )
-        for _ in build(course).steps():
+        folders = {"data": self.data, "fakes": self.fakes, "weights": self.weights, "out": folder}
+        light = {"compute.cpu": True, "validation.every": 0, "validation.clips": 0}
+        for _ in build(config.updated({**folders, **light, "training.seed": seed})).steps():
             pass
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:

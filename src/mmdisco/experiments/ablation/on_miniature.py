@@ -4,73 +4,57 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from mmdisco.adapters.miniature.spec import SECONDS
-from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import MMDisCoLoss
-from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
-from mmdisco.discriminators.correlation import CorrelationFusion
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
 from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant, TrainingRecipe
-from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real, rows_of_fakes
+from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
+from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
 from mmdisco.experiments.miniature.evaluation import Bench, joined
 from mmdisco.experiments.miniature.grid import reference_of
 from mmdisco.experiments.miniature.held_out import examiner_of, fitting
 from mmdisco.experiments.miniature.tables import figures_of
-from mmdisco.generation.pipeline import guided_base
+from mmdisco.experiments.miniature.training import architecture, miniature_trainer, negatives
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
-from mmdisco.media.sounding_objects.scene import SceneWish
-from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.config import (
     ContrastiveConfig,
     DiscriminatorConfig,
     NegativesConfig,
     NoiseLevelConfig,
     TrainerConfig,
+    TrainingConfig,
 )
 from mmdisco.training.contrastive import CaptionGroups
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner
-from mmdisco.training.discriminator_config import build_discriminator_config
-from mmdisco.training.run import build_level_sampler, contrastive_trainer
-from mmdisco.training.trainer import Trainer
+from mmdisco.training.run import contrastive_trainer, new_network
 
 DATA_SEED: Final = 0
 LEAST_CLIPS: Final = 16  # two captions of eight clips, as re-pairing needs
 
-RECIPE: Final = TrainingRecipe(
-    shape=DiscriminatorConfig(interaction="products"),
+TRAINING: Final = TrainingConfig(
+    discriminator=DiscriminatorConfig(fusion="attention+correlation"),
     levels=NoiseLevelConfig(independent=0.35, one_sided=0.3),
-    loss=MMDisCoLoss(1.0, 1000.0),
-    fakery=NegativesConfig(repaired=True, shuffled=0.5),
+    negatives=NegativesConfig(recombine=True, shuffled_fraction=0.5),
     training=TrainerConfig(
         steps=600,
-        batch_size=32,
         learning_rate=1e-3,
-        warmup=100,
-        weight_decay=0.01,
-        clip=1.0,
-        ema=0.995,
+        warmup_steps=100,
+        ema_decay=0.995,
         caption_dropout=0.0,
         checkpoint_every=100,
     ),
-    first=ContrastiveConfig(steps=600),
-    kept=False,
+    contrastive_pretraining=ContrastiveConfig(steps=600),
 )
 
 
@@ -82,14 +66,14 @@ class OnMiniature(ExperimentSetting):
         weights: Folder of the pair.
         stores: Folder with stores ``real`` and ``fake``; None makes them.
         counts: Numbers of real pairs and of fakes to make.
-        recipe: Baseline recipe that arms change.
+        training: Training of the baseline, which arms change.
         steps: Sampling steps; None is the pair's.
     """
 
     weights: Path
     stores: Path | None
     counts: tuple[int, int]
-    recipe: TrainingRecipe
+    training: TrainingConfig
     steps: int | None = None
 
     @property
@@ -105,17 +89,17 @@ class OnMiniature(ExperimentSetting):
         return self.root / "data" / f"{_key(self.folder, *self.counts)}"
 
     def usual(self) -> Baseline:
-        """Return the pair's own sampling and the baseline recipe."""
+        """Return the pair's own sampling and the baseline training."""
         sampling = self.folder.sampling()
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)
-        return Baseline(self.recipe, SamplingVariant(sampling))
+        return Baseline(self.training, SamplingVariant(sampling))
 
     def expect(self, arms: list[Arm]) -> None:
         """Check that the discriminator is there if one is needed, and the stores."""
         if self.clips < LEAST_CLIPS:
             raise UserError(f"{self.clips} clips of each arm: ask for at least {LEAST_CLIPS}")
-        if any(arm.recipe is None and arm.way.guided for arm in arms):
+        if any(arm.training is None and arm.way.guided for arm in arms):
             fitting(self.folder, self.discriminator)
         if self.stores is not None:
             self._stores()
@@ -123,7 +107,7 @@ class OnMiniature(ExperimentSetting):
     def prepare(self, arms: list[Arm]) -> None:
         """Make real pairs, fakes, held-out pairs, and the scores of real clips."""
         folder = self.folder
-        if any(arm.recipe for arm in arms):
+        if any(arm.training for arm in arms):
             if self.stores is None:
                 real, fake = (PairStore(self.data / one, one) for one in ("real", "fake"))
                 rows, fakes = self.counts
@@ -149,54 +133,38 @@ class OnMiniature(ExperimentSetting):
             stores = [sha256(self.stores / kind / "store.json") for kind in ("real", "fake")]
         return plain({"weights": config["sha256"], "sampling": config["sampling"], "data": stores})
 
-    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
+    def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train as the recipe of the embedded pair does, at a smaller scale."""
-        pair = self.folder
-        model, scale = pair.model(), pair.sampling().guidance_scale
+        config = config.updated({"training.seed": seed})
         real, fake = self._stores()
         pairs = real.read()
         meanings = [caption_of(DATA_SEED, row).named for row in range(len(real))]
-        null = model.encode_prompts([""])
-        path = SameTimestep(model.schedules)
-        trainer = Trainer(
-            # every arm with the same seed evaluates the base models on the same inputs
-            base=CachedDenoiser(guided_base(model, scale), self.root / "bases" / _key(pair)),
-            levels=build_level_sampler(recipe.levels, path),
-            criterion=recipe.loss,
-            config=replace(recipe.training, seed=seed),
-            null=null,
-        )
-        config = build_discriminator_config(
-            recipe.shape,
-            model.latent_shapes(SECONDS),
-            null.map(lambda one: one.pooled.shape[1]),
-            SECONDS,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = AudioVideoDiscriminator(config)
-        if recipe.first.steps and isinstance(network.fusion, CorrelationFusion):
-            first = _first_of(recipe.first, meanings)
-            contrast = contrastive_trainer(first, trainer)
+        # every arm with the same seed evaluates the base models on the same inputs
+        trainer = miniature_trainer(config, self.folder, self.root / "bases")
+        text_width = trainer.null.audio.pooled.shape[1]
+        network = new_network(architecture(config.discriminator, text_width), seed)
+        first = config.contrastive_pretraining
+        if first.steps:
+            # groups are as large as the pairs of one meaning allow
+            largest = max(Counter(meanings).values())
+            first = first.updated({"group_size": min(first.group_size, largest)})
+            pretrainer = contrastive_trainer(first, trainer)
             # shared by arms that differ in later stages only
-            told = [
-                self.weight_hashes(),
-                asdict(recipe.shape),
-                asdict(recipe.levels),
-                asdict(first),
-            ]
-            key = hashlib.sha256(repr([*told, asdict(contrast.config)]).encode()).hexdigest()[:12]
-            place = self.root / "firsts" / key
-            groups = CaptionGroups.of(pairs, meanings, null, first.group, first.strangers)
+            own = [config.discriminator, config.levels, first, pretrainer.config]
+            key = repr([self.weight_hashes(), *(one.tree() for one in own)])
+            place = self.root / "pretrained" / hashlib.sha256(key.encode()).hexdigest()[:12]
+            groups = CaptionGroups.of(
+                pairs, meanings, trainer.null, first.group_size, first.uncaptioned_fraction
+            )
             with alone(place / ".lock"):
-                contrast.fit(network, groups, groups, place)
-            if recipe.kept:
+                pretrainer.fit(network, groups, groups, place)
+            if first.train_transformer_only:
                 network.freeze_all_but_transformer()
-        source = _told_from(recipe.fakery, pairs, fake, meanings)
+        source = negatives(config.negatives, pairs, fake, meanings)
         average = trainer.fit(network, real, source, folder / "training")
-        result = AudioVideoDiscriminator(config)
+        result = AudioVideoDiscriminator(network.config)
         result.load_state_dict(average.state_dict())
-        facts = {"recipe": plain(asdict(recipe)), "seed": seed}
+        facts = {"training": config.deciding(), "seed": seed}
         PretrainedDiscriminator(result, "embedded", facts).save(folder)
 
     def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
@@ -260,21 +228,6 @@ class OnMiniature(ExperimentSetting):
                     f"{self.data} has no store of {kind} pairs: leave --pair-stores out"
                 )
         return real, fake
-
-
-def _first_of(wish: ContrastiveConfig, meanings: list[SceneWish]) -> ContrastiveConfig:
-    """Limit groups to the number of pairs of one meaning."""
-    return replace(wish, group=min(wish.group, max(Counter(meanings).values())))
-
-
-def _told_from(
-    fakery: NegativesConfig, pairs: Pairs, fake: PairStore, meanings: list[SceneWish]
-) -> PairSource:
-    rows = rows_of_fakes(meanings, len(fake))
-    fakes = RecombinedWithinCaption.with_captions(fake.read(), rows, pairs.cond, meanings)
-    if not fakery.shuffled:
-        return fakes
-    return MixedPairs(RecombinedWithinCaption.of(pairs, meanings), fakes, fakery.shuffled)
 
 
 def _clip(row: int) -> Example:

@@ -52,7 +52,7 @@ def _changes(results: Results) -> list[tuple[str, str]]:
         arm.name: _flat(
             {
                 "way": plain(asdict(arm.way)),
-                "recipe": None if arm.recipe is None else plain(asdict(arm.recipe)),
+                "recipe": None if arm.training is None else arm.training.deciding(),
             }
         )
         for arm in results.arms

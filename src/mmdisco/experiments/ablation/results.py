@@ -117,7 +117,7 @@ class Results:
                     "x": arm.x,
                     "series": arm.series,
                     "way": asdict(arm.way),
-                    "recipe": None if arm.recipe is None else asdict(arm.recipe),
+                    "recipe": None if arm.training is None else arm.training.deciding(),
                     "figures": {key: asdict(one) for key, one in self.figures[arm.name].items()},
                     "seeds": [dict(one) for one in self.cells[arm.name]],
                 }

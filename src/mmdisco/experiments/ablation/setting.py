@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.discriminators.hub import find_discriminator, read_config
-from mmdisco.experiments.ablation.study import Arm, Baseline, TrainingRecipe
+from mmdisco.experiments.ablation.study import Arm, Baseline
+from mmdisco.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ExperimentSetting(ABC):
         """Return what results depend on beside an arm and its seed, in JSON's types."""
 
     @abstractmethod
-    def train(self, recipe: TrainingRecipe, seed: int, folder: Path) -> None:
+    def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train into a folder, resuming if possible; it becomes a ``PretrainedDiscriminator``."""
 
     @abstractmethod

@@ -12,41 +12,11 @@ import numpy as np
 from scipy.stats import t
 
 from mmdisco.core.av import AV
-from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.errors import UserError
 from mmdisco.generation.system import SamplingDefaults
-from mmdisco.training.config import (
-    ContrastiveConfig,
-    DiscriminatorConfig,
-    NegativesConfig,
-    NoiseLevelConfig,
-    TrainerConfig,
-)
+from mmdisco.training.config import TrainingConfig
 
 BASES: Final = "bases alone"
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Recipe of a discriminator's training.
-
-    Attributes:
-        shape: Architecture.
-        levels: Distribution of noise levels.
-        loss: Weights of both losses.
-        fakery: Negatives.
-        training: Steps, sizes and rates; the seed is that of a cell.
-        first: Contrastive pretraining, for networks with dot products.
-        kept: Whether only the transformer is trained after pretraining.
-    """
-
-    shape: DiscriminatorConfig
-    levels: NoiseLevelConfig
-    loss: MMDisCoLoss
-    fakery: NegativesConfig
-    training: TrainerConfig
-    first: ContrastiveConfig
-    kept: bool
 
 
 @dataclass(frozen=True)
@@ -79,9 +49,9 @@ class SamplingVariant:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Baseline that arms change."""
+    """Baseline that arms change: the training of its discriminator, and sampling."""
 
-    recipe: TrainingRecipe
+    training: TrainingConfig
     way: SamplingVariant
 
 
@@ -92,14 +62,14 @@ class Arm:
     Attributes:
         name: Name for tables.
         way: Variant of sampling.
-        recipe: Recipe of its discriminator; None for an existing discriminator, or none.
+        training: Training of its discriminator; None for an existing discriminator, or none.
         x: Position on the study's axis, if it has one.
         series: Curve of the plot that it belongs to.
     """
 
     name: str
     way: SamplingVariant
-    recipe: TrainingRecipe | None = None
+    training: TrainingConfig | None = None
     x: float | None = None
     series: str = ""
 

@@ -7,11 +7,10 @@ the towers; and the length of training, as in the paper's Figure 5 at our sizes.
 tests the main claims with the fewest arms.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Any, Final
 
-from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.experiments.ablation.study import (
     BASES,
     AblationStudy,
@@ -20,23 +19,29 @@ from mmdisco.experiments.ablation.study import (
     Greater,
     NotGreater,
 )
-from mmdisco.training.config import ContrastiveConfig
+from mmdisco.training.config import FusionName
 
 LAMBDAS: Final = (10.0, 100.0, 1000.0, 10_000.0)
 
 
-def with_loss(usual: Baseline, name: str, loss: MMDisCoLoss) -> Arm:
-    """Change the loss of the baseline's training."""
-    return Arm(name, usual.way, replace(usual.recipe, loss=loss))
+def arm(
+    usual: Baseline, name: str, changes: Mapping[str, Any], x: float | None = None, series: str = ""
+) -> Arm:
+    """Change settings of the baseline's training, by dotted key."""
+    return Arm(name, usual.way, usual.training.updated(changes), x, series)
+
+
+def with_loss(usual: Baseline, name: str, discrimination: float, denoising: float) -> Arm:
+    """Change the weights of the losses."""
+    return arm(usual, name, {"loss.discrimination": discrimination, "loss.denoising": denoising})
 
 
 def _arms(usual: Baseline) -> list[Arm]:
-    losses = {
-        "cross-entropy": MMDisCoLoss(1.0, 0.0),
-        "denoising": MMDisCoLoss(0.0, 1000.0),
-        **{f"both, λ = {weight:g}": MMDisCoLoss(1.0, weight) for weight in LAMBDAS},
-    }
-    return [with_loss(usual, name, loss) for name, loss in losses.items()]
+    return [
+        with_loss(usual, "cross-entropy", 1.0, 0.0),
+        with_loss(usual, "denoising", 0.0, 1000.0),
+        *(with_loss(usual, f"both, λ = {weight:g}", 1.0, weight) for weight in LAMBDAS),
+    ]
 
 
 LOSS: Final = AblationStudy(
@@ -50,32 +55,26 @@ LOSS: Final = AblationStudy(
 )
 
 
-Interaction = Literal["time", "products", "pooled", "additive"]
-
-
-def with_fusion(
-    usual: Baseline,
-    name: str,
-    interaction: Interaction,
-    first: ContrastiveConfig | None = None,
-    *,
-    kept: bool = False,
-) -> Arm:
-    """Change the fusion of the baseline, with contrastive pretraining only if it is given."""
-    recipe = usual.recipe
-    shape = replace(recipe.shape, interaction=interaction)
-    before = first or replace(recipe.first, steps=0)
-    return Arm(name, usual.way, replace(recipe, shape=shape, first=before, kept=kept))
+def with_fusion(usual: Baseline, name: str, fusion: FusionName, *, steps: int = 0) -> Arm:
+    """Change the fusion of the baseline, with steps of contrastive pretraining."""
+    changes = {"discriminator.fusion": fusion, "contrastive_pretraining.steps": steps}
+    return arm(usual, name, changes)
 
 
 def _interaction_arms(usual: Baseline) -> list[Arm]:
-    names: tuple[Interaction, ...] = ("additive", "pooled", "time", "products")
-    arms = [with_fusion(usual, name, name) for name in names]
-    before = usual.recipe.first
-    if before.steps:
-        first = "products, contrast first"
-        arms.append(with_fusion(usual, first, "products", before))
-        arms.append(with_fusion(usual, f"{first}, then kept", "products", before, kept=True))
+    names: dict[str, FusionName] = {
+        "additive": "additive",
+        "pooled": "pooled",
+        "time": "attention",
+        "products": "attention+correlation",
+    }
+    arms = [with_fusion(usual, name, fusion) for name, fusion in names.items()]
+    steps = usual.training.contrastive_pretraining.steps
+    if steps:
+        first = with_fusion(usual, "products, contrast first", "attention+correlation", steps=steps)
+        kept = {"contrastive_pretraining.train_transformer_only": True}
+        pretrained = Baseline(first.training or usual.training, usual.way)
+        arms += [first, arm(pretrained, f"{first.name}, then kept", kept)]
     return arms
 
 
@@ -93,15 +92,15 @@ INTERACTION: Final = AblationStudy(
 
 
 def _central_arms(usual: Baseline) -> list[Arm]:
-    recipe = usual.recipe
+    training = usual.training
     # without dot products there is no pretraining; its steps are added to training instead
-    longer = replace(recipe.training, steps=recipe.training.steps + recipe.first.steps)
-    as_long = replace(usual, recipe=replace(recipe, training=longer))
+    steps = training.training.steps + training.contrastive_pretraining.steps
+    as_long = Baseline(training.updated({"training.steps": steps}), usual.way)
     return [
-        Arm("both losses", usual.way, recipe),
-        with_loss(usual, "cross-entropy", MMDisCoLoss(1.0, 0.0)),
-        with_loss(usual, "denoising", MMDisCoLoss(0.0, 1000.0)),
-        with_fusion(as_long, "attention in time", "time"),
+        Arm("both losses", usual.way, training),
+        with_loss(usual, "cross-entropy", 1.0, 0.0),
+        with_loss(usual, "denoising", 0.0, 1000.0),
+        with_fusion(as_long, "attention in time", "attention"),
         with_fusion(as_long, "additive", "additive"),
     ]
 
@@ -139,12 +138,8 @@ CENTRAL: Final = AblationStudy(
 
 def _fakes_arms(usual: Baseline) -> list[Arm]:
     shares = {"generated": 0.0, "mixed": 0.5, "shuffled reals": 1.0}
-
-    def arm(name: str, share: float) -> Arm:
-        fakery = replace(usual.recipe.fakery, shuffled=share)
-        return Arm(name, usual.way, replace(usual.recipe, fakery=fakery), share)
-
-    return [arm(name, share) for name, share in shares.items()]
+    key = "negatives.shuffled_fraction"
+    return [arm(usual, name, {key: share}, share) for name, share in shares.items()]
 
 
 FAKES: Final = AblationStudy(
@@ -168,11 +163,10 @@ LEVELS_SHARES: Final = {
 
 
 def _levels_arms(usual: Baseline) -> list[Arm]:
-    def arm(name: str, independent: float, one_sided: float) -> Arm:
-        levels = replace(usual.recipe.levels, independent=independent, one_sided=one_sided)
-        return Arm(name, usual.way, replace(usual.recipe, levels=levels))
-
-    return [arm(name, *shares) for name, shares in LEVELS_SHARES.items()]
+    return [
+        arm(usual, name, {"levels.independent": independent, "levels.one_sided": one_sided})
+        for name, (independent, one_sided) in LEVELS_SHARES.items()
+    ]
 
 
 LEVELS: Final = AblationStudy(
@@ -194,13 +188,17 @@ DEPTHS: Final = (1, 2, 4)
 
 
 def _size_arms(usual: Baseline) -> list[Arm]:
-    def arm(width: int, depth: int) -> Arm:
-        shape = replace(usual.recipe.shape, width=width, depth=depth)
-        recipe = replace(usual.recipe, shape=shape)
-        return Arm(f"C = {width}, L = {depth}", usual.way, recipe, float(width), f"L = {depth}")
-
-    wide = [arm(width, DEPTHS[0]) for width in WIDTHS]
-    return [*wide, *(arm(128, depth) for depth in DEPTHS[1:])]
+    sizes = [*((width, DEPTHS[0]) for width in WIDTHS), *((128, depth) for depth in DEPTHS[1:])]
+    return [
+        arm(
+            usual,
+            f"C = {width}, L = {depth}",
+            {"discriminator.width": width, "discriminator.depth": depth},
+            float(width),
+            f"L = {depth}",
+        )
+        for width, depth in sizes
+    ]
 
 
 SIZE: Final = AblationStudy(
@@ -218,15 +216,11 @@ STEPS_SHARES: Final = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
 
 
 def _steps_arms(usual: Baseline) -> list[Arm]:
-    training = usual.recipe.training
-
-    def arm(share: Fraction) -> Arm:
-        steps = max(1, round(training.steps * share))
-        # each with a full learning-rate schedule of its own
-        recipe = replace(usual.recipe, training=replace(training, steps=steps))
-        return Arm(f"{steps} steps", usual.way, recipe, float(steps))
-
-    return [arm(share) for share in STEPS_SHARES]
+    # each with a full learning-rate schedule of its own
+    found = [max(1, round(usual.training.training.steps * share)) for share in STEPS_SHARES]
+    return [
+        arm(usual, f"{steps} steps", {"training.steps": steps}, float(steps)) for steps in found
+    ]
 
 
 STEPS: Final = AblationStudy("Training steps", _steps_arms, axis="training steps")

@@ -3,7 +3,6 @@
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,17 +75,17 @@ def write_report(
     complete = with_gap(rows)
     versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers", "numpy")}
     versions["python"] = platform.python_version()
-    settings = asdict(recipe)
-    settings.pop("evaluations")
+    settings = recipe.flat()
+    del settings["evaluations"]
     record = {
         "title": title,
         "versions": versions,
-        "recipe": settings,
+        "recipe": recipe.model_dump(mode="json", exclude={"evaluations"}),
         "seconds": round(seconds, 1),
         "rows": complete,
     }
     write_json(out / "results.json", record)
-    described = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
+    described = ", ".join(f"{key} {value}" for key, value in settings.items())
     with_versions = ", ".join(f"{key} {value}" for key, value in versions.items())
     seeds = sorted({row["seed"] for row in complete})
     write_text(

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from mmdisco.core.av import AV
@@ -13,14 +14,7 @@ from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale, JointGuidance
-from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.noise import linear
-from mmdisco.core.noise_levels import (
-    LossSecondMomentSampler,
-    NoiseLevelSampler,
-    PowerSampler,
-    TimestepSampler,
-)
 from mmdisco.core.pairs import PairSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import ddim
@@ -34,69 +28,50 @@ from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
 from mmdisco.experiments.toy.measure import gradient_r2, measures
 from mmdisco.experiments.toy.problems import ToyProblem, problem
-from mmdisco.training.config import TrainerConfig
-from mmdisco.training.trainer import Trainer
+from mmdisco.io.settings import Settings
+from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig
+from mmdisco.training.run import build_trainer
 
 REFERENCES = ("bases", "exact")
 LOSSES = ("disc", "denoise", "both")
 FAKE_SHARD, FAKE_SHARDS = 5000, 4
 
 
-@dataclass(frozen=True)
-class ToyRecipe:
-    """Recipe of a cell's training and sampling.
+class ToyRecipe(Settings):
+    """Training and sampling of a cell."""
 
-    Attributes:
-        steps: Training steps.
-        width: Width of the discriminator.
-        batch_size: Real pairs per step.
-        learning_rate: Peak learning rate.
-        denoising: λ of the loss ``both``.
-        time_power: Exponent of the distribution of u; 1 is uniform, 0 stands for importance
-            sampling.
-        independent: Share of independent pairs of levels.
-        one_sided: Share of pairs with one clean modality.
-        octaves: Fourier features of the discriminator.
-        trained_bases: Whether the base models are small networks instead of closed forms.
-        samples: Number of samples per evaluation.
-        evaluations: Ways of sampling.
-    """
-
-    steps: int = 2500
-    width: int = 96
-    batch_size: int = 192
-    learning_rate: float = 6e-3
-    denoising: float = 10.0
-    time_power: float = 1.5
-    independent: float = 0.0
-    one_sided: float = 0.0
-    octaves: int = 4
+    training: TrainerConfig = TrainerConfig(
+        steps=2500,
+        batch_size=192,
+        learning_rate=6e-3,
+        weight_decay=0.0,
+        max_grad_norm=5.0,
+        ema_decay=0.999,
+        checkpoint_every=1000,
+    )
+    """The training loop; its seed is that of the cell."""
+    levels: NoiseLevelConfig = NoiseLevelConfig(power=1.5, independent=0.0, one_sided=0.0)
+    """Distribution of the noise levels."""
+    denoising: PositiveFloat = 10.0
+    """λ of the loss ``both``."""
+    width: PositiveInt = 96
+    """Width of the discriminator."""
+    octaves: NonNegativeInt = 4
+    """Fourier features of the discriminator."""
     trained_bases: bool = False
-    samples: int = 10_000
-    evaluations: tuple[ToyEvaluation, ...] = field(default_factory=lambda: (ToyEvaluation(),))
+    """Whether the base models are small networks instead of closed forms."""
+    samples: int = Field(default=10_000, ge=100)
+    """Number of samples per evaluation."""
+    evaluations: tuple[ToyEvaluation, ...] = (ToyEvaluation(),)
+    """Ways of sampling."""
 
-    def __post_init__(self) -> None:
-        # values that a trainer would refuse are refused here, before a process is started
-        TrainerConfig(
-            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
-        )
-        VectorConfig(width=self.width)
-        if not self.denoising > 0:
-            raise UserError(f"lambda {self.denoising}: give a number above 0")
-        if self.samples < 100:
-            raise UserError(f"{self.samples} samples: ask for at least 100")
-
-    def objective(self, loss: str) -> MMDisCoLoss:
+    def loss_weights(self, loss: str) -> LossConfig:
         """Return the weights of a named loss."""
         return {
-            "disc": MMDisCoLoss(1.0, 0.0),
-            "denoise": MMDisCoLoss(0.0, 1.0),
-            "both": MMDisCoLoss(1.0, self.denoising),
+            "disc": LossConfig(discrimination=1.0, denoising=0.0),
+            "denoise": LossConfig(discrimination=0.0, denoising=1.0),
+            "both": LossConfig(discrimination=1.0, denoising=self.denoising),
         }[loss]
-
-    def time_law(self) -> TimestepSampler:
-        """Make a new distribution of u."""
-        return PowerSampler(self.time_power) if self.time_power else LossSecondMomentSampler()
 
 
 @dataclass(frozen=True)
@@ -117,7 +92,7 @@ class ToyCell:
     @property
     def name(self) -> str:
         """File name that changes with every setting of the cell."""
-        recipe = json.dumps(asdict(self.recipe), sort_keys=True).encode()
+        recipe = json.dumps(self.recipe.tree(), sort_keys=True).encode()
         digest = hashlib.sha256(recipe).hexdigest()[:8]
         return f"{self.problem}-{self.setting}-{self.loss}-{self.seed}-{digest}"
 
@@ -201,22 +176,15 @@ def _discriminator(
 ) -> Discriminator:
     if cell.loss == "exact":
         return ExactLogRatio(goal.joint, goal.bases)
-    recipe = cell.recipe
-    none = Conditioning.none(1)
-    trainer = Trainer(
-        base,
-        NoiseLevelSampler(path, recipe.time_law(), recipe.independent, recipe.one_sided),
-        recipe.objective(cell.loss),
-        TrainerConfig(
-            steps=recipe.steps,
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            seed=cell.seed,
-        ),
-        AV(none, none),
+    recipe, none = cell.recipe, Conditioning.none(1)
+    config = TrainingConfig(
+        training=recipe.training.updated({"seed": cell.seed}),
+        levels=recipe.levels,
+        loss=recipe.loss_weights(cell.loss),
     )
-    config = VectorConfig(goal.width, width=recipe.width, octaves=recipe.octaves)
+    trainer = build_trainer(config, base, path, AV(none, none))
+    shape = VectorConfig(goal.width, width=recipe.width, octaves=recipe.octaves)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
-        network = VectorDiscriminator(config)
+        network = VectorDiscriminator(shape)
     return trainer.fit(network, real, fake, run_dir)

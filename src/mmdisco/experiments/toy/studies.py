@@ -1,11 +1,12 @@
 """Toy studies and their cells, independent of how they are run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.run import LOSSES, REFERENCES, ToyCell, ToyRecipe
+from mmdisco.training.config import NoiseLevelConfig, TrainerConfig
 
 PLANES = ("gaussian", "mixture", "8gaussians", "moons", "swissroll", "checkerboard")
 
@@ -91,11 +92,20 @@ _SAMPLERS = (
     ToyEvaluation("ddim", 50, resamples=1),
 )
 
+
+def _steps(steps: int, learning_rate: float = 6e-3) -> TrainerConfig:
+    return ToyRecipe().training.updated({"steps": steps, "learning_rate": learning_rate})
+
+
 STUDIES: dict[str, ToyStudy] = {
     "losses": ToyStudy("Loss functions, in and out of distribution", ToyRecipe(), PLANES),
     "budget": ToyStudy(
         "A longer budget, both losses",
-        ToyRecipe(steps=6000, width=128, evaluations=(ToyEvaluation("ddpm", 250), ToyEvaluation())),
+        ToyRecipe(
+            training=_steps(6000),
+            width=128,
+            evaluations=(ToyEvaluation("ddpm", 250), ToyEvaluation()),
+        ),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
@@ -103,7 +113,12 @@ STUDIES: dict[str, ToyStudy] = {
     ),
     "two-level": ToyStudy(
         "One network with two noise levels: joint and one-sided generation",
-        ToyRecipe(steps=3000, width=128, independent=0.2, one_sided=0.4, evaluations=_ONE_SIDED),
+        ToyRecipe(
+            training=_steps(3000),
+            levels=NoiseLevelConfig(power=1.5, independent=0.2, one_sided=0.4),
+            width=128,
+            evaluations=_ONE_SIDED,
+        ),
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
@@ -118,7 +133,7 @@ STUDIES: dict[str, ToyStudy] = {
     ),
     "vectors": ToyStudy(
         "Pairs of vectors in R⁸",
-        ToyRecipe(steps=4000, width=192, octaves=0, learning_rate=4e-3),
+        ToyRecipe(training=_steps(4000, 4e-3), width=192, octaves=0),
         ("vectors",),
         settings=("ind",),
         losses=("disc", "both"),
@@ -135,7 +150,7 @@ STUDIES: dict[str, ToyStudy] = {
 
 def quick(recipe: ToyRecipe) -> ToyRecipe:
     """Shorten a recipe to show the trend within seconds."""
-    return replace(recipe, steps=min(recipe.steps, 500), samples=4000)
+    return recipe.updated({"training.steps": min(recipe.training.steps, 500), "samples": 4000})
 
 
 def study(name: str) -> ToyStudy:

@@ -13,7 +13,6 @@ from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.system import JointSystem
 from mmdisco.training.cached_denoiser import CachedDenoiser
-from mmdisco.training.config import TrainingConfig
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
 from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
@@ -40,7 +39,7 @@ class HeldOutClips:
         Raises:
             UserError: A file is missing or does not fit, or fewer than two clips are held out.
         """
-        inputs = TrainingData.read(TrainingConfig(data, fakes, Path(), weights))
+        inputs = TrainingData.read(data, fakes, weights)
         if len(inputs.clips.captions["validation"]) < 2:
             raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
         pair = inputs.pair(inputs.clips.options)

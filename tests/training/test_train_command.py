@@ -5,20 +5,23 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 from torch.distributed import TCPStore
 
-from mmdisco.cli.train_order import execute
+from mmdisco.cli.train import execute
 from mmdisco.data.pairing import evenly_spaced
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
+from mmdisco.training.config import TrainingConfig
 from mmdisco.training.config_io import read_config
 from mmdisco.training.diagnostics.scores import ranking
 from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
@@ -28,8 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 WEIGHTS = "model.safetensors"
 
 
-def course_of(asked, out, *changes):
-    """The course of the arguments of ``asked``."""
+def config_of(asked, out, *changes):
+    """The configuration of the arguments of ``asked``."""
     words = [str(word) for word in asked[1:]]
     given = {name: words[words.index(f"--{name}") + 1] for name in ("data", "fakes", "weights")}
     settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
@@ -73,49 +76,57 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     assert made.status == 0, made.err
     record = read_json(clip.with_suffix(".json"))
     assert record["discriminator"] == str(out)
-    assert record["weights"]["discriminator"] == read_json(out / "config.json")["sha256"]
+    assert (
+        record["environment"]["weights"]["discriminator"]
+        == read_json(out / "config.json")["sha256"]
+    )
 
 
 CONTRAST = (
-    "discriminator.interaction=products",
-    *("first.steps=4", "first.groups=2", "first.group=3", "first.strangers=0.5"),
+    "discriminator.fusion=attention+correlation",
+    "contrastive_pretraining.steps=4",
+    "contrastive_pretraining.groups=2",
+    "contrastive_pretraining.group_size=3",
+    "contrastive_pretraining.uncaptioned_fraction=0.5",
 )
 
 
 def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path, mmdisco):
-    whole = build(course_of(asked, tmp_path / "whole", *CONTRAST))
+    whole = build(config_of(asked, tmp_path / "whole", *CONTRAST))
     steps = list(whole.steps())
     assert steps[:4] == [1, 2, 3, 4]
-    assert read_tensors(tmp_path / "whole" / "training" / "first" / "checkpoint.safetensors")
-    halved = build(course_of(asked, tmp_path / "halved", *CONTRAST)).steps()
+    assert read_tensors(tmp_path / "whole" / "training" / "pretraining" / "checkpoint.safetensors")
+    halved = build(config_of(asked, tmp_path / "halved", *CONTRAST)).steps()
     for _ in range(2):
         next(halved)
     told = mmdisco("inspect", tmp_path / "halved").out
     assert told[0] == "a training that is not finished: give mmdisco train once more"
-    assert told[-1] == "contrast: step 2"
-    again = build(course_of(asked, tmp_path / "halved", *CONTRAST))
+    assert told[-1] == "contrastive pretraining: step 2"
+    again = build(config_of(asked, tmp_path / "halved", *CONTRAST))
     list(again.steps())
-    plain = build(course_of(asked, tmp_path / "plain", CONTRAST[0]))
+    plain = build(config_of(asked, tmp_path / "plain", CONTRAST[0]))
     list(plain.steps())
     weights = [read_tensors(tmp_path / name / WEIGHTS) for name in ("whole", "halved", "plain")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
-    with pytest.raises(UserError, match="other first"):
-        list(build(course_of(asked, tmp_path / "plain", *CONTRAST)).steps())
+    with pytest.raises(UserError, match="other contrastive_pretraining"):
+        list(build(config_of(asked, tmp_path / "plain", *CONTRAST)).steps())
 
 
 def test_contrast_wants_products(asked, tmp_path):
-    with pytest.raises(UserError, match="interaction=products"):
-        build(course_of(asked, tmp_path / "out", *CONTRAST[1:]))
-    few = build(course_of(asked, tmp_path / "out", *CONTRAST, "first.group=5"))
+    with pytest.raises(UserError, match="fusion=attention"):
+        build(config_of(asked, tmp_path / "out", *CONTRAST[1:]))
+    few = build(
+        config_of(asked, tmp_path / "out", *CONTRAST, "contrastive_pretraining.group_size=5")
+    )
     with pytest.raises(UserError, match="smaller groups"):
         list(few.steps())
 
 
 def shapeless(asked, out, *changes):
-    """The course of ``asked`` without the shape it wishes for."""
+    """The configuration of ``asked`` without an architecture."""
     kept = [word for word in asked if not str(word).startswith("discriminator.")]
-    return course_of([word for word in kept if word != "--set"], out, *settings_of(kept), *changes)
+    return config_of([word for word in kept if word != "--set"], out, *settings_of(kept), *changes)
 
 
 def settings_of(words):
@@ -123,28 +134,28 @@ def settings_of(words):
 
 
 def test_training_goes_on_from_a_trained_one(asked, tiny_pair, tmp_path):
-    list(build(course_of(asked, tmp_path / "before", CONTRAST[0])).steps())
+    list(build(config_of(asked, tmp_path / "before", CONTRAST[0])).steps())
     before = PretrainedDiscriminator.load(tmp_path / "before").network
     starts = {
         str(tmp_path / "before"): before,
         "preset": MiniatureSystem(tiny_pair).discriminator(),
     }
     for number, (start, trained) in enumerate(starts.items()):
-        course = shapeless(asked, tmp_path / str(number), f"start={start}")
-        training = build(course)
-        network = training.beginning.network
+        config = shapeless(asked, tmp_path / str(number), f"init_from={start}")
+        training = build(config)
+        network = training.network
         assert network.config == trained.config
         assert all(torch.equal(a, b) for a, b in each_weight(network, trained))
         assert all(one.requires_grad for one in network.parameters())
         list(training.steps())
-        after = PretrainedDiscriminator.load(course.out).network
+        after = PretrainedDiscriminator.load(config.out).network
         assert not all(torch.equal(a, b) for a, b in each_weight(after, trained))
-    with pytest.raises(UserError, match=r"other (start|discriminator)"):
-        list(build(shapeless(asked, tmp_path / "0", "start=preset")).steps())
-    with pytest.raises(UserError, match="brings its own shape"):
-        build(course_of(asked, tmp_path / "out", "start=preset"))
+    with pytest.raises(UserError, match=r"other (init_from|discriminator)"):
+        list(build(shapeless(asked, tmp_path / "0", "init_from=preset")).steps())
+    with pytest.raises(UserError, match="brings its own architecture"):
+        build(config_of(asked, tmp_path / "out", "init_from=preset"))
     with pytest.raises(UserError, match="nowhere"):
-        build(shapeless(asked, tmp_path / "out", "start=./nowhere"))
+        build(shapeless(asked, tmp_path / "out", "init_from=./nowhere"))
 
 
 def each_weight(one, other):
@@ -153,8 +164,8 @@ def each_weight(one, other):
 
 def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):
     def work(name):
-        course = course_of(asked, tmp_path / name, "training.checkpoint_every=1")
-        return lambda: list(execute(course, None))
+        config = config_of(asked, tmp_path / name, "training.checkpoint_every=1")
+        return lambda: list(execute(config, None))
 
     seconds = run_forked(work("whole"))
     run_killed(work("parts"), seconds)
@@ -164,7 +175,7 @@ def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):
 
 
 def test_two_processes_give_the_weights_of_one(asked, tmp_path):
-    changes = ("validation.every=0", "training.log_every=3", "levels.law=importance")
+    changes = ("validation.every=0", "training.log_every=3", "levels.distribution=importance")
     command = [sys.executable, "-m", "mmdisco", *asked, "--cpu"]
     command += [word for change in changes for word in ("--set", change)]
     # as a launcher does it: whoever holds the port chooses it, so that no other process can take it
@@ -183,7 +194,7 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
         )
         for rank in range(2)
     ]
-    list(execute(course_of(asked, tmp_path / "one", *changes, "work.cpu=true"), None))
+    list(execute(config_of(asked, tmp_path / "one", *changes, "compute.cpu=true"), None))
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
@@ -197,7 +208,7 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
 
 def test_parts_of_a_batch_add_up_to_the_whole(asked, tmp_path):
     for name, parts in (("one", 1), ("two", 2)):
-        list(execute(course_of(asked, tmp_path / name, f"work.accumulation={parts}"), None))
+        list(execute(config_of(asked, tmp_path / name, f"compute.grad_accumulation={parts}"), None))
     one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
     for name, value in one.items():
         assert torch.linalg.norm(two[name] - value) <= 1e-5 * torch.linalg.norm(value), name
@@ -206,8 +217,10 @@ def test_parts_of_a_batch_add_up_to_the_whole(asked, tmp_path):
 def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
     first = []
     for name in ("fp32", "bf16"):
-        course = course_of(asked, tmp_path / name, f"work.precision={name}", "training.steps=2")
-        list(execute(course, None))
+        config = config_of(
+            asked, tmp_path / name, f"compute.mixed_precision={name}", "training.steps=2"
+        )
+        list(execute(config, None))
         AcceleratorState._reset_state(reset_partial_state=True)
         log = tmp_path / name / "training" / "log.jsonl"
         first.append(json.loads(log.read_text().splitlines()[0])["denoising_audio"])
@@ -218,37 +231,41 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["training.batch_size=3", "work.accumulation=2"], "multiple of 2"),
+        (["training.batch_size=3", "compute.grad_accumulation=2"], "multiple of 2"),
         (["training.learning_rat=1"], "did you mean training.learning_rate?"),
         (["learning_rate=1"], "did you mean training.learning_rate?"),
         (["training.steps=many"], "training.steps is 'many'"),
-        (["discriminator.interaction=magic"], "'time', 'products', 'pooled' or 'additive'"),
-        (["fakery.shuffled=2"], "from 0 to 1"),
+        (["discriminator.fusion=magic"], "'attention', 'attention+correlation', 'pooled' or"),
+        (["negatives.shuffled_fraction=2"], "less than or equal to 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
         (["data=/nowhere"], "/nowhere/prepared.json is not there"),
     ],
 )
 def test_impossible_settings_are_refused(changes, said, asked, tmp_path):
     with pytest.raises(UserError, match=re.escape(said)) as refused:
-        list(execute(course_of(asked, tmp_path / "out", *changes), None))
+        list(execute(config_of(asked, tmp_path / "out", *changes), None))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_other_settings_do_not_go_on_with_a_training(asked, tmp_path):
-    list(execute(course_of(asked, tmp_path, "training.steps=2"), None))
+    list(execute(config_of(asked, tmp_path, "training.steps=2"), None))
     # what decides no weights may change
-    list(execute(course_of(asked, tmp_path, "training.steps=2", "validation.every=5"), None))
+    list(execute(config_of(asked, tmp_path, "training.steps=2", "validation.every=5"), None))
     with pytest.raises(UserError, match="training of other loss"):
-        list(execute(course_of(asked, tmp_path, "training.steps=2", "loss.denoising=3"), None))
+        list(execute(config_of(asked, tmp_path, "training.steps=2", "loss.denoising=3"), None))
 
 
 def test_file_and_changes_are_one_configuration(tmp_path):
-    file = tmp_path / "course.yaml"
+    file = tmp_path / "training.yaml"
     file.write_text("data: a\nfakes: b\nloss:\n  denoising: 10\ntraining:\n  steps: 7\n")
-    course = read_config(file, {"out": "c", "training.seed": 3}, ["loss.discrimination=0.5"])
-    assert (course.loss.denoising, course.loss.discrimination) == (10.0, 0.5)
-    assert (course.training.steps, course.training.seed, course.training.clip) == (7, 3, 1.0)
+    config = read_config(file, {"out": "c", "training.seed": 3}, ["loss.discrimination=0.5"])
+    assert (config.loss.denoising, config.loss.discrimination) == (10.0, 0.5)
+    assert (config.training.steps, config.training.seed, config.training.max_grad_norm) == (
+        7,
+        3,
+        1.0,
+    )
 
 
 def test_ranking_is_the_chance_of_a_larger_logit():
@@ -293,3 +310,34 @@ def test_held_out_clips_examine_what_was_trained(
         "real against shuffled": 4,
         "shuffled": 4,
     }
+
+
+def test_docs_list_every_setting_as_the_command_prints_it(mmdisco):
+    printed = "\n".join(mmdisco("train", "--defaults").out)
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    listed = text.partition("<!-- settings:")[2].partition("```yaml\n")[2].partition("\n```")[0]
+    assert listed == printed
+    assert TrainingConfig.of_tree(yaml.safe_load(printed)) == TrainingConfig()
+
+
+def test_training_after_contrast_may_change_the_transformer_only(asked, tmp_path):
+    changes = (*CONTRAST, "contrastive_pretraining.train_transformer_only=true")
+    run = build(config_of(asked, tmp_path / "out", *changes))
+    list(run.steps())
+    folder = tmp_path / "out" / "training"
+    before, after = (
+        read_tensors(folder / name / "checkpoint.safetensors") for name in ("pretraining", "")
+    )
+    changed = {
+        name
+        for name, value in before.items()
+        if name.startswith("network.") and not torch.equal(value, after[name])
+    }
+    assert changed
+    assert all(one.startswith("network.fusion.") for one in changed)
+    assert not any(one.startswith("network.fusion.products.") for one in changed)
+
+
+def test_settings_describe_themselves_once():
+    for key in TrainingConfig().flat():
+        assert TrainingConfig.describe(key), key

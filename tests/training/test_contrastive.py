@@ -55,11 +55,13 @@ def network(fusion: TimeFusionConfig) -> AudioVideoDiscriminator:
     audio = SpectrogramLatents(2, 20.0, text_width=2)
     video = VideoLatents(2, 10.0, text_width=2)
     return AudioVideoDiscriminator(
-        AudioVideoConfig(audio, video, width=16, depth=1, multipliers=(1,), fusion=fusion)
+        AudioVideoConfig(audio, video, width=16, depth=1, channel_mult=(1,), fusion=fusion)
     )
 
 
-PRODUCTS = CorrelationFusionConfig(width=16, layers=1, heads=2, products=2, product_width=8)
+PRODUCTS = CorrelationFusionConfig(
+    d_model=16, num_layers=1, num_heads=2, num_products=2, product_dim=8
+)
 
 
 def test_a_group_is_of_one_caption_and_strangers_of_none(generator):
@@ -75,7 +77,7 @@ def test_a_group_is_of_one_caption_and_strangers_of_none(generator):
 
 
 def grouped(size: int) -> GroupedNoiseLevels:
-    return GroupedNoiseLevels(PATH, PowerSampler(2.0), independent=0.5, group=size)
+    return GroupedNoiseLevels(PATH, PowerSampler(2.0), independent=0.5, group_size=size)
 
 
 def test_a_group_shares_its_noise_levels(generator):
@@ -95,7 +97,7 @@ def noised(groups: CaptionGroups, count: int, generator: torch.Generator) -> Noi
 def test_the_loss_is_cross_entropy_over_all_pairs_of_a_group(generator):
     one = network(PRODUCTS)
     real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
-    losses = ContrastiveLoss(3, alone=0.0).losses(one, BASE, real, real)
+    losses = ContrastiveLoss(3, per_product_weight=0.0).losses(one, BASE, real, real)
     z_t, text = real.z_t, real.pairs.cond.map(lambda cond: cond.pooled)
     # the transformer is not asked
     torch.nn.init.zeros_(one.get_parameter("fusion.last.weight"))
@@ -121,13 +123,13 @@ def at_row(level: NoiseLevel, row: int) -> NoiseLevel:
     return NoiseLevel(level.t[[row]], level.alpha[[row]], level.sigma[[row]])
 
 
-def first_training(steps: int, **config) -> Trainer:
+def first_training(steps: int) -> Trainer:
     return Trainer(
         base=BASE,
         levels=grouped(8),
-        criterion=ContrastiveLoss(8),
+        loss=ContrastiveLoss(8),
         config=TrainerConfig(
-            steps=steps, batch_size=16, learning_rate=1e-3, warmup=5, log_every=10, **config
+            steps=steps, batch_size=16, learning_rate=1e-3, warmup_steps=5, log_every=10
         ),
         null=NULL,
     )
@@ -136,7 +138,7 @@ def first_training(steps: int, **config) -> Trainer:
 def test_it_learns_which_pairs_belong_together(tmp_path):
     untold = AV(Conditioning(torch.zeros(64, 2)), Conditioning(torch.zeros(64, 2)))
     groups = CaptionGroups.of(replace(pairs(64), cond=untold), ["all"] * 64, NULL, 8, 0.0)
-    trainer = first_training(100, clip=1.0)
+    trainer = first_training(100)
     trainer.fit(network(PRODUCTS), groups, groups, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     # blind to either side neither of its parts can fall below 2 ln 2
@@ -154,7 +156,7 @@ def test_two_processes_share_whole_groups(generator):
         for part in (rows_of(real, slice(0, 8)), rows_of(real, slice(8, 16)))
     ]
     assert_close(torch.cat(halves), whole)
-    with pytest.raises(UserError, match="multiple of the group"):
+    with pytest.raises(UserError, match="multiple of the group size"):
         ContrastiveLoss(8).losses(one, BASE, rows_of(real, slice(0, 12)), real)
 
 
@@ -165,6 +167,6 @@ def test_what_cannot_be_contrasted_says_so(generator):
     with pytest.raises(UserError, match="at least 2"):
         ContrastiveLoss(1)
     real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
-    blind = network(TimeFusionConfig(width=16, layers=1, heads=2))
-    with pytest.raises(UserError, match="interaction"):
+    blind = network(TimeFusionConfig(d_model=16, num_layers=1, num_heads=2))
+    with pytest.raises(UserError, match="fusion"):
         ContrastiveLoss(3).losses(blind, BASE, real, real)
