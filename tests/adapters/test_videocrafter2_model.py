@@ -12,7 +12,7 @@ from test_videocrafter2_tiny import PICTURE, built, published
 from mmdisco.adapters.device import Runtime
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
-from mmdisco.adapters.videocrafter2.schedule import clean_scales
+from mmdisco.adapters.videocrafter2.unet import clean_scales
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, Denoiser, IndependentDenoisers

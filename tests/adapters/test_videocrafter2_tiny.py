@@ -11,7 +11,7 @@ import torch
 
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
-from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
+from mmdisco.adapters.videocrafter2.unet import clean_scales, training_betas
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert
 
 DATA = Path(__file__).parents[1] / "golden" / "data" / "videocrafter2"

@@ -21,8 +21,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from mmdisco.adapters.prompts import padded_ids
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import PADDING, VideoCrafter2, VideoCrafter2Parts
-from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas, training_schedule
-from mmdisco.adapters.videocrafter2.unet import run_unet
+from mmdisco.adapters.videocrafter2.unet import (
+    clean_scales,
+    run_unet,
+    training_betas,
+    training_schedule,
+)
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert, load_networks
 from mmdisco.core.denoiser import Conditioning
 

@@ -23,8 +23,7 @@ from mmdisco.adapters.prompts import clip_conditioning
 from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_matching
 from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
-from mmdisco.adapters.videocrafter2.schedule import training_schedule
-from mmdisco.adapters.videocrafter2.unet import run_unet
+from mmdisco.adapters.videocrafter2.unet import run_unet, training_schedule
 from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule

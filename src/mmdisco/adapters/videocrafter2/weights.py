@@ -26,8 +26,7 @@ from mmdisco.adapters.checkpoint import (
 )
 from mmdisco.adapters.components import VIDEOCRAFTER2
 from mmdisco.adapters.videocrafter2 import keys
-from mmdisco.adapters.videocrafter2.schedule import clean_scales, training_betas
-from mmdisco.adapters.videocrafter2.unet import new_unet
+from mmdisco.adapters.videocrafter2.unet import clean_scales, new_unet, training_betas
 from mmdisco.errors import UserError
 from mmdisco.io.files import (
     expect_writable,

@@ -20,8 +20,7 @@ from typing_extensions import override
 
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.scheduler_config import SchedulerConfig
-from mmdisco.adapters.videocrafter2.schedule import training_schedule
-from mmdisco.adapters.videocrafter2.unet import new_unet, run_unet
+from mmdisco.adapters.videocrafter2.unet import new_unet, run_unet, training_schedule
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, scaled_linear
 from mmdisco.core.parameterization import Epsilon
