@@ -16,7 +16,7 @@ from closeness import assert_close, is_close
 from mmdisco import generate
 from mmdisco.adapters.miniature.spec import FORM
 from mmdisco.errors import UserError
-from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.generate import prepare, sampler_config
 from mmdisco.generation.presets.miniature import MiniatureSystem, folder_of
 from mmdisco.generation.resolve import check, resolve
@@ -284,7 +284,7 @@ def test_python_call_takes_the_options_of_the_command_and_explains_them():
     assert next(iter(parameters)) == "prompt"
     assert parameters.keys() == GenerateConfig.model_fields.keys()
     for name, field in GenerateConfig.model_fields.items():
-        assert f"    {name}: {' '.join(field.description.split())}" in generate.__doc__
+        assert f"    {name}: {' '.join(field.description.split())}" in (generate.__doc__ or "")
 
 
 def test_start_and_track_of_a_given_sound_are_options_of_python_too(tmp_path, tiny_pair):
@@ -339,3 +339,10 @@ def test_decoder_that_leaves_the_range_of_numbers_ends_the_run_in_one_line(side,
     with pytest.raises(UserError, match=r"not finite numbers: ask for --dtype float32") as caught:
         prepared.clips(wild)
     assert "\n" not in str(caught.value)
+
+
+def test_an_option_that_is_left_open_may_be_said_to_be():
+    fields = GenerateConfig.model_fields
+    left_open = {name: None for name, field in fields.items() if field.default is None}
+    assert GenerateConfig(**left_open) == GenerateConfig()
+    assert SystemConfig(**SystemConfig(seconds=1.6).build_options()).seconds == Fraction(8, 5)

@@ -34,7 +34,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.command import read_diagnostics
 from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
-from mmdisco.generation.config import GenerateConfig
+from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.metadata import read_record
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_object, sha256, write_json, write_tensors
@@ -204,7 +204,7 @@ def corpus(tmp_path, tiny_pair):
     manifest.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     about = {
         "preset": "embedded",
-        "options": RECORD["options"],
+        "options": SystemConfig(seconds=1.6, size=(64, 64), fps=10).build_options(),
         "manifest_sha256": sha256(manifest),
         "size": [64, 64],
         "seconds": 1.6,
