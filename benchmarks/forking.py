@@ -18,7 +18,7 @@ def warm() -> None:
     """Import what commands import. No arithmetic: its threads would not live on in a fork."""
     import mmdisco.cli.ablate_order
     import mmdisco.cli.app
-    import mmdisco.cli.fakes_order
+    import mmdisco.cli.fakes
     import mmdisco.cli.generate_clips
     import mmdisco.cli.prepare_order
     import mmdisco.cli.toy_study

@@ -76,12 +76,12 @@ def prepared(tiny_pair, tmp_path_factory):
 @pytest.fixture(scope="session")
 def made(prepared, tiny_pair, tmp_path_factory):
     """Finished fakes of ``prepared``, made on one thread as by the processes that are forked."""
-    from mmdisco.cli.fakes_order import FakesArgs, execute
+    from mmdisco.cli.fakes import FakesArgs, execute
 
     folder = tmp_path_factory.mktemp("made")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    execute(FakesArgs(prepared, folder, weights=tiny_pair, steps=2, shard=4))
+    execute(FakesArgs(prepared, folder, weights=tiny_pair, steps=2, shard_size=4))
     torch.set_num_threads(before)
     return folder
 

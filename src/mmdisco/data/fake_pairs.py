@@ -125,27 +125,27 @@ class FakePairs:
         pair: System of the base models.
         sampling: Settings; classifier-free guidance as in generation, no joint guidance.
         out: Folder that all processes share.
-        samples: Fakes per clip's caption.
-        shard: Fakes per batch.
+        samples_per_clip: Fakes per clip's caption.
+        shard_size: Fakes per batch.
         seed: Seed of the noise.
-        most: Maximum number of fakes per caption in each split; None is no limit.
+        max_per_caption: Maximum number of fakes per caption in each split; None is no limit.
     """
 
     clips: PreparedClips
     pair: JointSystem
     sampling: SamplingDefaults
     out: Path
-    samples: int = 1
-    shard: int = 32
+    samples_per_clip: int = 1
+    shard_size: int = 32
     seed: int = 0
-    most: int | None = None
+    max_per_caption: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
-            ("samples a clip", self.samples, 1),
-            ("fakes a shard", self.shard, 1),
+            ("samples a clip", self.samples_per_clip, 1),
+            ("fakes a shard", self.shard_size, 1),
             ("as a seed", self.seed, 0),
-            ("fakes a caption", self.most, 1),
+            ("fakes a caption", self.max_per_caption, 1),
         ):
             if value is not None and value < least:
                 raise UserError(f"{value} {name}: give at least {least}")
@@ -159,8 +159,8 @@ class FakePairs:
         for part in PARTS:
             captions = self.clips.captions[part]
             rows = list(self._rows(captions))
-            for place, first in enumerate(range(0, len(rows), self.shard)):
-                own = tuple(rows[first : first + self.shard])
+            for place, first in enumerate(range(0, len(rows), self.shard_size)):
+                own = tuple(rows[first : first + self.shard_size])
                 texts = tuple(captions[row] for row in own)
                 found.append(FakeShard(len(found), part, place, first, own, texts))
         return found
@@ -176,12 +176,12 @@ class FakePairs:
             "weights": base_weight_hashes(self.pair),
             "clips": self.clips.fingerprint,
             "steps": self.sampling.steps,
-            "solver": self.sampling.solver,
-            "guidance_scale": [scale.audio, scale.video],
-            "samples": self.samples,
-            "shard": self.shard,
+            "scheduler": self.sampling.solver,
+            "cfg_scale": [scale.audio, scale.video],
+            "samples_per_clip": self.samples_per_clip,
+            "shard_size": self.shard_size,
             "seed": self.seed,
-            **({} if self.most is None else {"most": self.most}),
+            "max_per_caption": self.max_per_caption,
         }
 
     def make(
@@ -201,7 +201,7 @@ class FakePairs:
             UserError: The folder holds fakes of other settings, or cannot be written.
         """
         if not 0 <= rank < processes:
-            raise UserError(f"part {rank} of {processes}: give one from 0 to {processes - 1}")
+            raise UserError(f"shard {rank} of {processes}: give one from 0 to {processes - 1}")
         with self._lock():
             remove_abandoned(self.out.rglob(".*.part*"))
             self._expect_own()
@@ -250,8 +250,8 @@ class FakePairs:
     def _rows(self, captions: list[str]) -> Iterator[int]:
         made: Counter[str] = Counter()
         for row, caption in enumerate(captions):
-            for _ in range(self.samples):
-                if self.most is None or made[caption] < self.most:
+            for _ in range(self.samples_per_clip):
+                if self.max_per_caption is None or made[caption] < self.max_per_caption:
                     made[caption] += 1
                     yield row
 
@@ -268,7 +268,10 @@ class FakePairs:
 
     def _sample(self, shard: FakeShard) -> Pairs:
         # fixed seeds for base models that draw random numbers beside the noise
-        seeds = [self.seed * 1_000_003 + shard.number * self.shard + i for i in range(self.shard)]
+        seeds = [
+            self.seed * 1_000_003 + shard.number * self.shard_size + i
+            for i in range(self.shard_size)
+        ]
         model = self.pair.model(seeds[: len(shard.captions)])
         return fake_shard(
             guided_base(model, self.sampling.guidance_scale),

@@ -237,7 +237,7 @@ def build(
         network = new_network(shape, config.training.seed)
     else:
         network, digest = load_network(config, pair, inputs.clips.preset)
-    scale = AV(*map(float, inputs.made["guidance_scale"]))
+    scale = AV(*map(float, inputs.made["cfg_scale"]))
     base: JointDenoiser = guided_base(model, scale)
     if compute.cache_base:
         base = CachedDenoiser(base, out / "training" / "bases")

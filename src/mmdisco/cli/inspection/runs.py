@@ -14,7 +14,14 @@ from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text
 from mmdisco.media.clip import AudioVideo
 
-_TOLD: Final = ("steps", "solver", "guidance_scale", "seed", "samples", "most")
+_SHOWN: Final = (
+    "steps",
+    "scheduler",
+    "cfg_scale",
+    "seed",
+    "samples_per_clip",
+    "max_per_caption",
+)
 
 
 class FakesFolder(FileKind):
@@ -27,7 +34,7 @@ class FakesFolder(FileKind):
     def words(self, path: Path) -> list[str]:
         """By which bases and how, and how many there are; every checksum is looked at."""
         record: Mapping[str, Any] = read_object(path / "fakes.json")
-        how = ", ".join(f"{name} {record[name]}" for name in _TOLD if name in record)
+        how = ", ".join(f"{name} {record[name]}" for name in _SHOWN if record.get(name) is not None)
         lines = [f"fakes by the bases of {record['preset']}: {how}"]
         for part in PARTS:
             store = PairStore(path / part, "fake")

@@ -61,7 +61,7 @@ class OnClips(ExperimentSetting):
         The scales are 1 because a newly trained discriminator has no tuned ones.
         """
         held = self._held()
-        scale = AV(*map(float, held.inputs.made["guidance_scale"]))
+        scale = AV(*map(float, held.inputs.made["cfg_scale"]))
         sampling = replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
         if self.steps is not None:
             sampling = replace(sampling, steps=self.steps)

@@ -75,7 +75,7 @@ class HeldOutClips:
         fake = self.inputs.fake("validation")
         some = select_pairs(fake.read(), evenly_spaced(len(fake), pairs))
         null = self.model.encode_prompts([""])
-        scale = AV(*map(float, self.inputs.made["guidance_scale"]))
+        scale = AV(*map(float, self.inputs.made["cfg_scale"]))
         base: JointDenoiser = guided_base(self.model, scale)
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
         return DiagnosticsRunner(

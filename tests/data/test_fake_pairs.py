@@ -7,7 +7,7 @@ import shutil
 import pytest
 from killing import run_forked, run_killed
 
-from mmdisco.cli.fakes_order import FakesArgs, execute
+from mmdisco.cli.fakes import FakesArgs, execute
 from mmdisco.data.fake_pairs import fake_shard
 from mmdisco.data.pair_store import PairStore
 from mmdisco.errors import UserError
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def order(prepared, tiny_pair, out, **others):
-    return FakesArgs(prepared, out, weights=tiny_pair, **{"steps": 2, "shard": 4, **others})
+    return FakesArgs(prepared, out, weights=tiny_pair, **{"steps": 2, "shard_size": 4, **others})
 
 
 def contents(folder):
@@ -30,7 +30,7 @@ def contents(folder):
 
 
 def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pair, tmp_path):
-    execute(order(prepared, tiny_pair, tmp_path, samples=2))
+    execute(order(prepared, tiny_pair, tmp_path, samples_per_clip=2))
     assert len(PairStore(tmp_path / "train", "fake")) == 12
     assert len(PairStore(tmp_path / "validation", "fake")) == 8
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
@@ -41,7 +41,7 @@ def test_every_clip_has_its_fakes_and_the_manifest_tells_whose(prepared, tiny_pa
 
 
 def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made, tmp_path):
-    said = [execute(order(prepared, tiny_pair, tmp_path, part=(i, 2))) for i in (1, 0)]
+    said = [execute(order(prepared, tiny_pair, tmp_path, shard=(i, 2))) for i in (1, 0)]
     assert "others are not yet" in said[0]
     assert said[1] == str(tmp_path)
     assert contents(tmp_path) == contents(made)
@@ -50,7 +50,7 @@ def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made
 def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, tmp_path):
     copy = multiprocessing.get_context("fork")
     both = [
-        copy.Process(target=execute, args=(order(prepared, tiny_pair, tmp_path, part=(i, 2)),))
+        copy.Process(target=execute, args=(order(prepared, tiny_pair, tmp_path, shard=(i, 2)),))
         for i in range(2)
     ]
     for process in both:
@@ -63,7 +63,7 @@ def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, 
 
 def test_killed_fakes_end_as_the_uninterrupted_ones(prepared, tiny_pair, tmp_path):
     def work(name):
-        return lambda: execute(order(prepared, tiny_pair, tmp_path / name, shard=2))
+        return lambda: execute(order(prepared, tiny_pair, tmp_path / name, shard_size=2))
 
     seconds = run_forked(work("whole"))
     run_killed(work("parts"), seconds)
@@ -131,16 +131,16 @@ def test_shard_that_is_gone_is_made_again(prepared, tiny_pair, made, damaged):
 
 
 def test_damaged_piece_is_made_again(prepared, tiny_pair, made, tmp_path):
-    execute(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, shard=(1, 2)))
     (piece,) = (tmp_path / "pieces").glob("*/shard-00000.safetensors")
     piece.write_bytes(piece.read_bytes()[:-20])
-    execute(order(prepared, tiny_pair, tmp_path, part=(0, 2)))
-    execute(order(prepared, tiny_pair, tmp_path, part=(1, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, shard=(0, 2)))
+    execute(order(prepared, tiny_pair, tmp_path, shard=(1, 2)))
     assert contents(tmp_path) == contents(made)
 
 
 def test_caption_of_many_clips_may_have_fewer_fakes(prepared, tiny_pair, tmp_path):
-    execute(order(prepared, tiny_pair, tmp_path, most=1))
+    execute(order(prepared, tiny_pair, tmp_path, max_per_caption=1))
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     assert [line["source"] for line in lines] == [0, 1, 0, 1]
 
@@ -154,12 +154,12 @@ def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeyp
     ("others", "said"),
     [
         ({"seed": 1}, "seed"),
-        ({"guidance_scale": 2.0}, "guidance_scale"),
-        ({"samples": 0}, "at least 1"),
-        ({"most": 0}, "0 fakes a caption"),
-        ({"solver": "magic"}, "unknown solver"),
+        ({"cfg_scale": 2.0}, "cfg_scale"),
+        ({"samples_per_clip": 0}, "at least 1"),
+        ({"max_per_caption": 0}, "0 fakes a caption"),
+        ({"scheduler": "magic"}, "unknown solver"),
         ({"preset": "audioldm-animatediff"}, "prepared for embedded"),
-        ({"part": (2, 2)}, "from 0 to 1"),
+        ({"shard": (2, 2)}, "from 0 to 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(others, said, prepared, tiny_pair, made):
@@ -173,7 +173,7 @@ def test_a_scale_of_captions_is_refused_where_there_are_none(prepared, tiny_pair
     lines = [{**json.loads(line), "caption": ""} for line in text.splitlines()]
     (bare / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     with pytest.raises(UserError, match="--cfg-scale has no effect without captions: leave it out"):
-        execute(order(bare, tiny_pair, tmp_path / "out", guidance_scale=2.0))
+        execute(order(bare, tiny_pair, tmp_path / "out", cfg_scale=2.0))
     assert not (tmp_path / "out").exists()
     execute(order(bare, tiny_pair, tmp_path / "out", steps=1))
 
@@ -191,7 +191,7 @@ def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
 
 
 def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, tmp_path, mmdisco):
-    execute(order(prepared, tiny_pair, tmp_path / "half", part=(0, 2)))
+    execute(order(prepared, tiny_pair, tmp_path / "half", shard=(0, 2)))
     assert "not finished" in mmdisco("inspect", tmp_path / "half").out[-1]
     path = damaged / "train" / "shard-00000.safetensors"
     path.write_bytes(path.read_bytes()[:-20])
