@@ -2,7 +2,7 @@
 
 ``python benchmarks/degradations.py --film FILM.mp4`` writes ``docs/evaluation/degradations.md`` and
 the figures of each set as JSON beside it. A fault is seen where the interval of 95 % has nothing in
-common with that of the clips as they are. The film's clips are those the judge of synchrony was not
+common with that of the clips as they are. The film's clips are those the sync scorer was not
 trained on; its reference is the rest of the film.
 """
 

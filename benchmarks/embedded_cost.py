@@ -23,6 +23,7 @@ import torch
 from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import write_json
@@ -42,7 +43,7 @@ def main() -> None:
     settings = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))
     ways = {
-        "bases alone": replace(settings, joint_scale=off),
+        UNGUIDED: replace(settings, joint_scale=off),
         "joint guidance": settings,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -65,7 +66,7 @@ def main() -> None:
         "mmdisco": version("mmdisco"),
         "torch": version("torch"),
         "median seconds": {name: round(value, 4) for name, value in medians.items()},
-        "guidance adds": round(medians["joint guidance"] / medians["bases alone"] - 1, 3),
+        "guidance adds": round(medians["joint guidance"] / medians[UNGUIDED] - 1, 3),
         "whole command": command(),
     }
     write_json(options.out, record)

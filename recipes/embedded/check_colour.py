@@ -1,8 +1,8 @@
 """How steady the colour of a thing is from frame to frame: ``docs/embedded/colour.json``.
 
-Of real clips, of these through the autoencoders, of the bases alone and of joint generation, with
-held-out captions: the share of frames that are read as another colour than most of their clip, and
-the share of clips with such a frame.
+Measures real clips, the same through the autoencoders, the unguided baseline and joint generation
+with held-out captions: the share of frames that are read as another colour than most of their clip,
+and the share of clips with such a frame.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import colour_of_each_frame
 from mmdisco.experiments.miniature.evaluation import Bench, held_out, rows
 from mmdisco.generation.presets.miniature import MiniatureSystem
@@ -45,7 +46,7 @@ def main() -> None:
         "real clips": unsteady(real, kinds),
         "through the autoencoders": unsteady(bench.reconstructed(o.clips), kinds),
     }
-    for name in ("bases alone", "joint"):
+    for name in (UNGUIDED, "joint"):
         record[name] = unsteady(bench.generated(ways[name], o.seed, o.clips), kinds)
     write_json(OUT, record)
     sys.stdout.write(json.dumps(record, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 Run ``python recipes/embedded/check_data.py --clips 512 --seed 0 --out runs/check_data``: it prints
 a Markdown table and writes the same as JSON beside a contact sheet of eight clips. Several clips
-share each caption, so that sounds can be re-paired within it.
+share each caption, so that sounds can be recombined within it.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def measure(options: Options) -> tuple[dict[str, Any], dict[str, AudioVideo]]:
         "and noise σ = 0.03": noisy,
         "sound through mel and Griffin-Lim": heard,
         "both": both,
-        "re-paired within the caption": same_caption_shuffle(real, options.seed),
+        "recombined within the caption": same_caption_shuffle(real, options.seed),
         "shuffled": shuffle(real, options.seed),
     }
     report = {

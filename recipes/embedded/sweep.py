@@ -1,8 +1,8 @@
 """Alignment and faithfulness over joint scales, guidance scales, steps and solvers.
 
 ``python recipes/embedded/sweep.py --given nothing --scale 0 1 2 4`` measures every combination of
-what is given and prints the table of ``mmdisco evaluate-embedded`` for it. With this the settings
-in ``pack_pair.py`` are chosen; on another part of the data than the table of record uses.
+what is given and prints the table of ``mmdisco experiments miniature`` for it. With this the
+settings in ``pack_pair.py`` are chosen; on another part of the data than the table of record uses.
 """
 
 import argparse
@@ -12,16 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmdisco.core.av import AV
-from mmdisco.experiments.miniature.evaluation import MiniatureRow
-from mmdisco.experiments.miniature.grid import MiniatureJob, run
+from mmdisco.experiments.miniature.evaluation import (
+    MiniatureRow,
+    audio_to_video,
+    joint_generation,
+    video_to_audio,
+)
+from mmdisco.experiments.miniature.grid import MiniatureJob, report
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import levels_of
+
+TASKS = {"nothing": joint_generation, "audio": audio_to_video, "video": video_to_audio}
 
 
 def main() -> None:
     """Measure all combinations."""
     parser = argparse.ArgumentParser(description="Sweep the settings of the embedded pair.")
-    parser.add_argument("--given", choices=("nothing", "audio", "video"), default="nothing")
+    parser.add_argument("--given", choices=TASKS, default="nothing")
     parser.add_argument("--scale", nargs="+", default=["1"], help="both sides, or audio,video")
     parser.add_argument("--guidance", nargs="+", default=["1.5"], help="both, or audio,video")
     parser.add_argument("--steps", nargs="+", type=int, default=[20])
@@ -47,9 +54,9 @@ def main() -> None:
             joint_scale=_both(scale),
             joint_levels=levels_of(o.levels),
         )
-        row = MiniatureRow(f"{name}, {o.levels}", o.given, sampling, o.discriminator)
+        row = MiniatureRow(f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator)
         todo.append(MiniatureJob(o.weights, o.out, row, o.seed, o.clips))
-    sys.stdout.write(run(todo, o.jobs) + "\n")
+    sys.stdout.write(report(todo, o.jobs) + "\n")
 
 
 def _end(text: str) -> float | None:

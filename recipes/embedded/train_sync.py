@@ -1,12 +1,12 @@
-"""Trains the judge of synchrony on sounding objects and fits it to a film with sound.
+"""Trains the sync scorer on sounding objects and fits it to a film with sound.
 
 ``python recipes/embedded/train_sync.py --film FILM.mp4 --out DIR``. The network learns of
 sounding objects: every clip comes in two takes, the second some tenths of a second later, and in a
 batch each sound is told from all others, the other take of its own clip among them. Ten minutes of
 film have too few moments for a network, which learns them by heart; it is taught to say nothing
 there. What straight lines tell of the film is fitted exactly, to two of every three blocks of forty
-seconds. Beside the weights lies ``sync_judge.json`` with what the judge reaches on held-out clips;
-for the film also with each other third of the blocks held out.
+seconds. Beside the weights lies ``sync_scorer.json`` with what the scorer reaches on held-out
+clips; for the film also with each other third of the blocks held out.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def film_source(film: AudioVideo) -> Source:
     return Source(pictures, sounds, torch.tensor([[0, s] for s in starts]))
 
 
-def fit_to_film(judge: SyncScorer, film: AudioVideo, third: int) -> None:
+def fit_to_film(scorer: SyncScorer, film: AudioVideo, third: int) -> None:
     """Fit the canonical pairs, in place, to all blocks of the film but one third."""
     pictures, sounds = picture_of(film.video), sound_of(film.audio)
     blocks = training_blocks(min(len(pictures), sounds.shape[1] // COLUMNS), third)
@@ -117,8 +117,8 @@ def fit_to_film(judge: SyncScorer, film: AudioVideo, third: int) -> None:
         [sounds[:, start * COLUMNS : (start + STEPS) * COLUMNS] for start in starts]
     )
     for pair, hear, see in (
-        (judge.whole, whole_heard, whole_seen),
-        (judge.moments, moments_heard, moments_seen),
+        (scorer.whole, whole_heard, whole_seen),
+        (scorer.moments, moments_heard, moments_seen),
     ):
         pair.fit(hear(heard).flatten(0, 1), see(seen).flatten(0, 1), RIDGE)
 
@@ -144,9 +144,9 @@ def augmented(pictures: Tensor, sounds: Tensor, generator: Generator) -> tuple[T
     return pictures, sounds + 0.1 * torch.randn(sounds.shape, generator=generator)
 
 
-def contrast(judge: SyncNetwork, pictures: Tensor, sounds: Tensor) -> Tensor:
+def contrast(scorer: SyncNetwork, pictures: Tensor, sounds: Tensor) -> Tensor:
     """Each sound's own picture among all, each picture's own sound, and the absolute logits."""
-    logits = judge.logits(judge.hear(sounds), judge.see(pictures))
+    logits = scorer.logits(scorer.embed_audio(sounds), scorer.embed_video(pictures))
     own = torch.arange(len(logits))
     other = (own + BATCH) % len(logits)
     among = cross_entropy(logits, own) + cross_entropy(logits.T, own)
@@ -160,16 +160,16 @@ def contrast(judge: SyncNetwork, pictures: Tensor, sounds: Tensor) -> Tensor:
 
 def outspokenness(network: SyncNetwork, pictures: Tensor, sounds: Tensor) -> Tensor:
     """Mean square of what the network says of all pairs, beside its constant."""
-    logits = network.logits(network.hear(sounds), network.see(pictures))
+    logits = network.logits(network.embed_audio(sounds), network.embed_video(pictures))
     return (logits - network.bias).square().mean()
 
 
-def figures(judge: SyncScorer, clips: list[AudioVideo]) -> dict[str, float]:
+def figures(scorer: SyncScorer, clips: list[AudioVideo]) -> dict[str, float]:
     """AUC of true pairs against exchanged ones, and of exchanged ones against one another.
 
     Neighbouring clips overlap by half, so that exchanged pairs include near misses.
     """
-    pairs = [embed(judge, clip) for clip in clips]
+    pairs = [embed(scorer, clip) for clip in clips]
     sounds, pictures = np.stack([a for a, _ in pairs]), np.stack([v for _, v in pairs])
     scores = np.einsum("atd,vtd->av", sounds, pictures)
     return {
@@ -180,8 +180,8 @@ def figures(judge: SyncScorer, clips: list[AudioVideo]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Make the clips, train the judge, measure it on what was held out."""
-    parser = argparse.ArgumentParser(description="Train the judge of synchrony.")
+    """Make the clips, train the scorer, measure it on what was held out."""
+    parser = argparse.ArgumentParser(description="Train the sync scorer.")
     parser.add_argument("--film", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
@@ -198,29 +198,29 @@ def main() -> None:
         return own + SILENCE * outspokenness(network, *strange)
 
     network = SyncNetwork()
-    checkpoint = options.out / "sync_judge_training.safetensors"
-    trained: nn.Module = fit(network, loss_of, SCHEDULE, checkpoint, "sync judge")
-    judge = SyncScorer()
-    judge.network.load_state_dict(trained.state_dict())
-    judge.network.half().float()  # as it is kept
+    checkpoint = options.out / "sync_scorer_training.safetensors"
+    trained: nn.Module = fit(network, loss_of, SCHEDULE, checkpoint, "sync scorer")
+    scorer = SyncScorer()
+    scorer.network.load_state_dict(trained.state_dict())
+    scorer.network.half().float()  # as it is kept
     of_film: list[dict[str, float]] = []
     for third in (0, 2, 1):  # the packaged one last
-        fit_to_film(judge, film, third)
-        of_film.append(figures(judge, held_out_film(film, third)))
-    target = options.out / "sync_judge.safetensors"
-    tensors = judge.state_dict() | {
-        f"network.{name}": value.half() for name, value in judge.network.state_dict().items()
+        fit_to_film(scorer, film, third)
+        of_film.append(figures(scorer, held_out_film(film, third)))
+    target = options.out / "sync_scorer.safetensors"
+    tensors = scorer.state_dict() | {
+        f"network.{name}": value.half() for name, value in scorer.network.state_dict().items()
     }
     write_tensors(target, tensors, {"film": sha256(options.film)})
     clips = [example(options.seed + SEED, CLIPS + k).clip for k in range(HELD_OUT)]
     record = {
-        "sounding objects": figures(judge, clips),
+        "sounding objects": figures(scorer, clips),
         "film, louder half": of_film[-1],
         "film, louder half, other thirds held out": of_film[:-1],
         "seed": options.seed,
         "film": sha256(options.film),
     }
-    write_json(options.out / "sync_judge.json", record)
+    write_json(options.out / "sync_scorer.json", record)
 
 
 if __name__ == "__main__":

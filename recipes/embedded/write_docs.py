@@ -20,6 +20,7 @@ from mmdisco.core.guidance import ConstantScale
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, write_text
+from mmdisco.io.reports import markdown_table
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.plots import draw_clips
 
@@ -29,7 +30,7 @@ PROMPTS = ("a drum being hit", "a red ball bouncing", "a blue bell rings", "a la
 SEED = 2  # of the first
 COLUMNS = {
     "event F1": "paired event_f1",
-    "re-paired": "re-paired event_f1",
+    "recombined": "recombined event_f1",
     "gap closed: events": "gap event_f1",
     "material": "gap material",
     "size": "gap size",
@@ -56,18 +57,24 @@ def main() -> None:
 
 def short_table(results: dict[str, Any]) -> str:
     """The figures that matter most, as Markdown."""
-    lines = [
-        "| | " + " | ".join(COLUMNS) + " |",
-        "| --- |" + " --- |" * len(COLUMNS),
-    ]
-    for name, row in results["figures"].items():
-        cells = [
-            text(row[key], percent=title in ("material", "size") or "gap" in title)
-            for title, key in COLUMNS.items()
+    rows = [
+        [
+            name,
+            *(
+                text(row[key], percent=title in ("material", "size") or "gap" in title)
+                for title, key in COLUMNS.items()
+            ),
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        for name, row in results["figures"].items()
+    ]
     conditions = ", ".join(f"{key} {value}" for key, value in results["conditions"].items())
-    return "\n".join([*lines, "", f"Mean ± standard deviation over seeds; {conditions}."])
+    return "\n".join(
+        [
+            markdown_table(["", *COLUMNS], rows),
+            "",
+            f"Mean ± standard deviation over seeds; {conditions}.",
+        ]
+    )
 
 
 def text(spread: dict[str, float], *, percent: bool) -> str:
@@ -88,7 +95,7 @@ def between_marks(path: Path, block: str) -> None:
 
 
 def draw(path: Path, prompts: tuple[str, ...]) -> None:
-    """Clips of the same noise, guided and from the bases alone."""
+    """Clips of the same noise, guided and unguided."""
     folder = MiniatureSystem()
     guided = folder.sampling().settings
     off = AV(ConstantScale(0.0), ConstantScale(0.0))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmdisco.cli.app import COMMANDS, EXAMPLES, app
+from mmdisco.cli.app import COMMANDS, EXAMPLES, STUDIES, app
 
 
 def mmdisco(*words, **environment):
@@ -27,10 +27,11 @@ def test_without_a_word_it_prints_its_help_with_five_examples():
 
 
 def test_h_is_help_for_every_command(capsys):
-    assert len(COMMANDS) >= 12
-    for name in COMMANDS:
-        assert app([name, "-h"], prog_name="mmdisco", standalone_mode=False) == 0
-        assert f"Usage: mmdisco {name}" in capsys.readouterr().out
+    commands = [*((name,) for name in COMMANDS), *(("experiments", name) for name in STUDIES)]
+    assert len(commands) >= 12
+    for words in [*commands, ("experiments",)]:
+        assert app([*words, "-h"], prog_name="mmdisco", standalone_mode=False) == 0
+        assert f"Usage: mmdisco {' '.join(words)}" in capsys.readouterr().out
 
 
 def test_the_help_of_evaluate_names_every_metric(capsys):

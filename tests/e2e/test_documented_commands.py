@@ -56,14 +56,15 @@ PYTHON = [block for block in BLOCKS if block.kind == "python"]
 
 def parse(arguments):
     """Every sub-command and option is known, and every value is of its kind."""
-    group = typer.main.get_group(app)
-    with group.make_context("mmdisco", list(arguments)) as context:
-        if not context.args and not context._protected_args:
-            return
-        name, command, rest = group.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
-        command.make_context(name, list(rest), parent=context)
+    expect_command("mmdisco", typer.main.get_group(app), list(arguments))
+
+
+def expect_command(name, command, rest, parent=None):
+    with command.make_context(name, rest, parent=parent) as context:
+        own = [*context._protected_args, *context.args]
+        if own and hasattr(command, "commands"):
+            inner, chosen, further = command.resolve_command(context, own)
+            expect_command(inner, chosen, further, context)
 
 
 def expect_known(words):
@@ -109,7 +110,9 @@ def test_what_is_typed_is_known(block):
         expect_known(words)
 
 
-@pytest.mark.parametrize("words", [["generate", "--no-such"], ["no-such"], ["toy", "--seeds", "x"]])
+@pytest.mark.parametrize(
+    "words", [["generate", "--no-such"], ["no-such"], ["experiments", "toy", "--seeds", "x"]]
+)
 def test_what_is_not_known_is_found(words):
     with pytest.raises(typer.TyperException):
         parse(words)

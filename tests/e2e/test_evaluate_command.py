@@ -153,11 +153,13 @@ def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
     )
     record = json.loads((tmp_path / "r.json").read_text())
     named = {one["metric"]: one for one in record["figures"]}
-    beside = {one["metric"]: one for one in record["figures of the bases alone"]}
+    beside = {one["metric"]: one for one in record["figures of the unguided baseline"]}
     precision = "precision, video-statistics"
-    assert named[precision]["baseline"]["bases alone"] == beside[precision]["value"]
+    assert named[precision]["baseline"]["unguided baseline"] == beside[precision]["value"]
     page = out.read_text()
-    heads = [page.index(f"<h3>{name}</h3>") for name in ("reference", "bases alone", "generated")]
+    heads = [
+        page.index(f"<h3>{name}</h3>") for name in ("reference", "unguided baseline", "generated")
+    ]
     assert heads == sorted(heads)
     assert page.count("data:video/mp4;base64,") == 12
     assert page.count("class=plot") >= 2
@@ -280,5 +282,5 @@ def test_how_many_clips_each_metric_needs_is_said_before_any_is_read(folders, tm
     (line,) = said
     assert not cache.exists()
     for metric in suite(plan.metrics, plan.features).metrics:
-        assert f"{metric.name} needs {metric.least} clips" in line
+        assert f"{metric.name} needs {metric.min_clips} clips" in line
     assert f"there are {FEW + 5} generated, {FEW} reference" in line

@@ -1,4 +1,4 @@
-"""``mmdisco evaluate-embedded`` on a pair of random weights."""
+"""``mmdisco experiments miniature`` on a pair of random weights."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_the_table_has_the_real_pairs_and_the_row_asked_for(results):
     _, text = results
     assert "| real pairs through the autoencoders |" in text
     assert "| joint |" in text
-    assert "bases alone" not in text
+    assert "unguided baseline" not in text
 
 
 def test_every_figure_stands_with_its_conditions(results):
@@ -47,7 +47,7 @@ def test_a_second_run_makes_no_cell_again(results, tiny_pair):
 @pytest.mark.parametrize(
     ("names", "clips", "seeds", "message"),
     [
-        (["nonsense"], 80, 1, "choose of bases alone, joint"),
+        (["nonsense"], 80, 1, "choose of unguided baseline, joint"),
         ([], 64, 1, "at least 65 clips"),
         ([], 80, 0, "at least 65 clips, 1 seed"),
     ],

@@ -381,7 +381,7 @@ def test_no_other_json_file_is_repeated(run, tmp_path):
     run(PROMPT, "--out", "c.mp4")
     record = json.loads((tmp_path / "c.json").read_text())
     others = [
-        record | {"made_by": "mmdisco toy"},
+        record | {"made_by": "mmdisco experiments toy"},
         {key: record[key] for key in record if key != "seed"},
         record | {"sample": 1},
         record | {"steps": None},

@@ -83,7 +83,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     )
     status, said, _ = run("inspect", tmp_path / "run.safetensors")
     assert "a training checkpoint after 7 steps" in said
-    assert "network: 3 numbers" in said
+    assert "network.w: F32 [3]" in said
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from mmdisco.experiments.toy.problems import problem
 from mmdisco.training.config import TrainerConfig
 from mmdisco.training.trainer import Trainer
 
-SMALL = ["toy", "--problem", "mixture", "--setting", "ind", "--loss", "both", "--seeds", "1"]
-SHORT = ["--steps", "30", "--samples", "500", "--jobs", "1"]
+SMALL = ["experiments", "toy", "--problem", "mixture", "--setting", "ind", "--loss", "both"]
+SHORT = ["--seeds", "1", "--steps", "30", "--samples", "500", "--jobs", "1"]
 
 
 def mmdisco(*arguments, cwd=None):
@@ -48,7 +48,7 @@ def test_study_writes_numbers_table_and_pictures(study):
     out, done = study
     assert done.returncode == 0, done.stderr
     record = json.loads((out / "results.json").read_text())
-    assert {row["loss"] for row in record["rows"]} == {"bases", "exact", "both"}
+    assert {row["loss"] for row in record["rows"]} == {"unguided", "exact", "both"}
     assert record["versions"]["torch"]
     guided = next(row for row in record["rows"] if row["loss"] == "both")
     assert 0 < guided["tv"] < 1
@@ -137,7 +137,7 @@ def checkpointed(path):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_status_two(arguments, said, tmp_path, monkeypatch, capsys):
-    assert ended(monkeypatch, "toy", *arguments, "--out", tmp_path / "out") == 2
+    assert ended(monkeypatch, "experiments", "toy", *arguments, "--out", tmp_path / "out") == 2
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1
     assert said in stderr
@@ -154,4 +154,4 @@ def test_unwritable_folder_is_one_line_and_status_two(tmp_path, monkeypatch, cap
 
 def test_version_and_help_are_there():
     assert mmdisco("--version").stdout.strip()
-    assert "toy" in mmdisco("--help").stdout
+    assert "toy" in mmdisco("experiments", "--help").stdout

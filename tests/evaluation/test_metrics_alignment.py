@@ -154,7 +154,7 @@ def test_peaks_of_a_real_clip_are_where_things_happen():
 
 
 def test_the_judge_is_asked_for_enough_clips():
-    found = InMemory(["0"], {"sync-judge": [None]})
+    found = InMemory(["0"], {"sync-scorer": [None]})
     (outcome,) = Synchrony().measure(EvaluationData(found))
     assert isinstance(outcome, Skipped)
 

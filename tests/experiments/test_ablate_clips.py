@@ -1,4 +1,4 @@
-"""``mmdisco ablate`` on prepared clips."""
+"""``mmdisco experiments ablate`` on prepared clips."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``mmdisco ablate`` on the embedded pair of random weights, at the smallest size."""
+"""``mmdisco experiments ablate`` on the embedded pair of random weights, at the smallest size."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ import torch
 
 from mmdisco.cli import main
 from mmdisco.cli.ablate_order import AblateArgs, execute, place_of
-from mmdisco.experiments.ablation import grid
+from mmdisco.experiments import grid
 from mmdisco.experiments.ablation.grid import AblationCell, TrainedNetwork, cells_of, run
 from mmdisco.experiments.ablation.studies import STUDIES
 from mmdisco.experiments.ablation.study import AblationStudy, Arm
@@ -62,11 +62,11 @@ def test_a_study_trains_measures_and_reports(order, said):
     }
     record = json.loads((folder / "results.json").read_text())
     arms = {arm["name"]: arm["figures"] for arm in record["arms"]}
-    assert list(arms) == ["bases alone", "usual", "shuffled"]
+    assert list(arms) == ["unguided baseline", "usual", "shuffled"]
     assert "joint: ranking against shuffled" in arms["usual"]
-    assert "joint: ranking against shuffled" not in arms["bases alone"]
+    assert "joint: ranking against shuffled" not in arms["unguided baseline"]
     # fakes of another kind give other weights
-    guided = [arms[name] for name in arms if name != "bases alone"]
+    guided = [arms[name] for name in arms if name != "unguided baseline"]
     nats = {figures["joint: nats audio"]["mean"] for figures in guided}
     assert len(nats) == 2
     assert said[0] in (folder / "table.md").read_text()
@@ -214,7 +214,7 @@ def test_cells_depend_on_all_that_decides_them(order):
 def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch, capfd):
     out = tmp_path / "out"
     rest = ["--weights", str(tiny_pair), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["mmdisco", "ablate", *arguments, *rest])
+    monkeypatch.setattr(sys, "argv", ["mmdisco", "experiments", "ablate", *arguments, *rest])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2

@@ -8,13 +8,13 @@ import pytest
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.experiments.ablation.on_miniature import TRAINING as USUAL_TRAINING
 from mmdisco.experiments.ablation.plots import draw
 from mmdisco.experiments.ablation.report_html import page
 from mmdisco.experiments.ablation.results import Results
 from mmdisco.experiments.ablation.studies import STUDIES, study
 from mmdisco.experiments.ablation.study import (
-    BASES,
     AblationStudy,
     Arm,
     Baseline,
@@ -34,7 +34,7 @@ TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"
 @pytest.mark.parametrize("name", STUDIES)
 def test_arms_are_named_apart_and_differ(name):
     arms = STUDIES[name].cells(USUAL)
-    assert arms[0].name == BASES
+    assert arms[0].name == UNGUIDED
     assert not arms[0].way.guided
     assert len({arm.name for arm in arms}) == len(arms)
     settings = [(arm.way, arm.training) for arm in arms]
@@ -58,9 +58,9 @@ def test_claims_are_of_arms_that_are_there(name):
 
 def test_arms_can_be_chosen_and_the_bases_always_stay():
     chosen = STUDIES["loss"].chosen(USUAL, ["denoising"])
-    assert [arm.name for arm in chosen] == [BASES, "denoising"]
+    assert [arm.name for arm in chosen] == [UNGUIDED, "denoising"]
     assert STUDIES["loss"].chosen(USUAL, []) == STUDIES["loss"].cells(USUAL)
-    with pytest.raises(UserError, match="unknown arm 'x': choose of bases alone; cross-entropy"):
+    with pytest.raises(UserError, match="unknown variant 'x': choose of unguided baseline; cross"):
         STUDIES["loss"].chosen(USUAL, ["x"])
 
 
@@ -114,12 +114,12 @@ def test_a_claim_says_plainly_whether_it_holds(kind, difference, spread, said):
 
 @pytest.fixture
 def results():
-    arms = [Arm(BASES, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
+    arms = [Arm(UNGUIDED, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
     cells = {
-        BASES: [{"f": 0.1}, {"f": 0.3}],
+        UNGUIDED: [{"f": 0.1}, {"f": 0.3}],
         "one & only": [{"f": 0.5, "g": 7.0}, {"f": 0.72, "g": 7.0}],
     }
-    claims = (Greater("guided beats the bases", "f", "one & only", BASES),)
+    claims = (Greater("guided beats the bases", "f", "one & only", UNGUIDED),)
     conditions = {"seeds": [0, 1], "python": "3"}
     some = AblationStudy("A study", lambda usual: arms, claims)
     return Results("some", some, arms, cells, {"f": "figure F", "g": "G"}, conditions)
@@ -129,13 +129,13 @@ def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
     results.write(tmp_path)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
     assert [(row["arm"], row["seed"], row["f"], row["g"]) for row in rows] == [
-        (BASES, "0", "0.1", ""),
-        (BASES, "1", "0.3", ""),
+        (UNGUIDED, "0", "0.1", ""),
+        (UNGUIDED, "1", "0.3", ""),
         ("one & only", "0", "0.5", "7.0"),
         ("one & only", "1", "0.72", "7.0"),
     ]
     text = (tmp_path / "table.md").read_text()
-    assert f"| {BASES} | 0.200 ± 0.141 |  |" in text
+    assert f"| {UNGUIDED} | 0.200 ± 0.141 |  |" in text
     assert "guided beats the bases: **holds (+0.410, +0.283 to +0.537)**" in text
 
 

@@ -1,4 +1,4 @@
-"""``mmdisco bench`` by its command line."""
+"""``mmdisco experiments bench`` by its command line."""
 
 import sys
 
@@ -22,7 +22,7 @@ from mmdisco.cli import main
     ],
 )
 def test_a_mistake_ends_in_one_line_and_status_2(monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["mmdisco", "bench", *arguments])
+    monkeypatch.setattr(sys, "argv", ["mmdisco", "experiments", "bench", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     err = capsys.readouterr().err

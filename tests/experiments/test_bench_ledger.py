@@ -43,7 +43,7 @@ def test_what_is_spent_outside_is_nobodys(counted):
     with ledger.part("part"):
         spend(1000)
     (cost,) = ledger.close().values()
-    assert (cost.flops, cost.calls) == (1010, 2)
+    assert (cost.flops, cost.runs) == (1010, 2)
 
 
 def test_time_is_booked_where_it_passes(counted):
@@ -100,7 +100,7 @@ def step(audio, video, discriminator):
 def test_a_ratio_is_of_one_step_and_the_median_of_all():
     # the machine slows down tenfold on the way: the ratios of the steps are 0.1, 0.1 and 0.4
     steps = (step(4, 6, 1), step(40, 60, 10), step(4, 6, 4))
-    measured = Measured(AV(torch.Size([1]), torch.Size([1])), {}, step(1, 1, 1), steps)
+    measured = Measured(AV((1,), (1,)), {}, step(1, 1, 1), steps)
     assert measured.ratios["seconds"] == pytest.approx(0.1)
     assert measured.ratios["flops"] == pytest.approx(0.5)
     assert measured.share("discriminator") == pytest.approx(1 / 11)
@@ -108,6 +108,6 @@ def test_a_ratio_is_of_one_step_and_the_median_of_all():
 
 def test_a_cost_is_the_median_time_the_first_count_and_the_highest_peak():
     steps = (step(4, 6, 1), step(40, 60, 10), step(4, 6, 4))
-    measured = Measured(AV(torch.Size([1]), torch.Size([1])), {}, step(7, 1, 1), steps)
+    measured = Measured(AV((1,), (1,)), {}, step(7, 1, 1), steps)
     assert measured.cost("audio base") == Cost(2, 4.0, 4.0, 7, 40)
     assert measured.peak_bytes == 60

@@ -16,22 +16,20 @@ from mmdisco.discriminators.official.config import (
 )
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark import measure as measuring
-from mmdisco.experiments.benchmark.base_models import configuration
+from mmdisco.experiments.benchmark.base_models import (
+    BenchmarkConfig,
+    animatediff,
+    audioldm,
+    auffusion,
+    configuration,
+    videocrafter2,
+)
 from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.report import record_of, table
-from mmdisco.experiments.benchmark.subject import (
-    BenchmarkConfig,
-    GuidanceInsidePrompts,
-    GuidanceOutsidePrompts,
-)
-from mmdisco.experiments.benchmark.systems import (
-    PAIRS,
-    AudioLDMAnimateDiff,
-    AuffusionVideoCrafter2,
-    Embedded,
-    JointBenchmark,
-)
+from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
+from mmdisco.generation.pipeline import JointOutsideCFG
+from mmdisco.generation.presets.official_release import JointInsideCFG
 
 SMALL = BenchmarkConfig(seconds=0.32, frames=2, height=32, width=32)
 
@@ -57,7 +55,7 @@ def audioldm_animatediff():
     shape = replace(
         AUDIOLDM_ANIMATEDIFF_VGGSOUND, width=32, depth=1, channel_mult=(1,), embedding=8
     )
-    return AudioLDMAnimateDiff(audio, video, shape, bins=4)
+    return TwoModels((audioldm, audio), (animatediff, video), shape)
 
 
 def auffusion_videocrafter2():
@@ -68,11 +66,12 @@ def auffusion_videocrafter2():
         "up_block_types": ("CrossAttnUpBlock3D", "UpBlock3D"),
         "layers_per_block": 1,
         "attention_head_dim": 32,
+        "cross_attention_dim": 1024,
     }
     shape = replace(
         AUFFUSION_VIDEOCRAFTER2_VGGSOUND, width=32, depth=1, channel_mult=(1,), embedding=8
     )
-    return AuffusionVideoCrafter2(audio, video, shape, bins=4)
+    return TwoModels((auffusion, audio), (videocrafter2, video), shape)
 
 
 def mmdiffusion():
@@ -97,13 +96,11 @@ def last(pair, setting, repeats=1):
 
 
 @pytest.mark.parametrize("make", [audioldm_animatediff, auffusion_videocrafter2])
-@pytest.mark.parametrize(
-    ("captions", "asked"), [(GuidanceOutsidePrompts(), 1), (GuidanceInsidePrompts(), 2)]
-)
-def test_a_step_runs_every_base_twice(make, captions, asked):
-    measured = last(replace(make(), captions=captions), SMALL)
+@pytest.mark.parametrize(("order", "runs"), [(JointOutsideCFG(), 1), (JointInsideCFG(), 2)])
+def test_a_step_runs_every_base_twice(make, order, runs):
+    measured = last(replace(make(), order=order), SMALL)
     assert measured.parts == ["audio base", "video base", "discriminator", "scheduler"]
-    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, asked, 1]
+    assert [measured.cost(part).runs for part in measured.parts] == [2, 2, runs, 1]
     assert all(measured.cost(part).seconds > 0 for part in measured.parts)
     assert all(measured.cost(part).flops > 0 for part in measured.parts[:3])
 
@@ -111,17 +108,17 @@ def test_a_step_runs_every_base_twice(make, captions, asked):
 def test_a_joint_base_and_its_discriminator_run_once():
     measured = last(mmdiffusion(), BenchmarkConfig())
     assert measured.parts == ["joint base", "discriminator", "scheduler"]
-    assert [measured.cost(part).calls for part in measured.parts] == [1, 1, 1]
+    assert [measured.cost(part).runs for part in measured.parts] == [1, 1, 1]
 
 
 def test_the_embedded_pair_is_measured_with_its_weights(tiny_pair):
     measured = last(Embedded(tiny_pair), BenchmarkConfig())
-    assert [measured.cost(part).calls for part in measured.parts] == [2, 2, 1, 1]
+    assert [measured.cost(part).runs for part in measured.parts] == [2, 2, 1, 1]
 
 
 def test_steps_that_share_a_gradient_are_timed_together():
-    usual, shared = (last(mmdiffusion(), BenchmarkConfig(guidance_every=every)) for every in (1, 2))
-    assert [shared.cost(part).calls for part in shared.parts] == [2, 2, 2]
+    usual, shared = (last(mmdiffusion(), BenchmarkConfig(joint_every=every)) for every in (1, 2))
+    assert [shared.cost(part).runs for part in shared.parts] == [2, 1, 2]
     own, half = usual.ratios["flops"], shared.ratios["flops"]
     assert half == pytest.approx(own / 2, rel=1e-3)
 
@@ -152,7 +149,7 @@ def test_a_batch_of_two_takes_twice_the_operations():
 @pytest.mark.parametrize(
     ("size", "side", "shape"),
     [
-        ({"seconds": 0.4}, "audio", (1, 8, 10, 4)),
+        ({"seconds": 0.4}, "audio", (1, 8, 10, 16)),
         ({"frames": 3}, "video", (1, 4, 3, 4, 4)),
         ({"height": 48}, "video", (1, 4, 2, 6, 4)),
         ({"width": 48}, "video", (1, 4, 2, 4, 6)),
@@ -191,11 +188,11 @@ def test_attention_and_products_in_place_are_counted():
         (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
         (mmdiffusion, BenchmarkConfig(frames=8), "one size: leave the sizes out"),
         (
-            lambda: replace(audioldm_animatediff(), captions=GuidanceInsidePrompts()),
-            replace(SMALL, guidance_every=2),
-            "asks at every step",
+            lambda: replace(audioldm_animatediff(), order=JointInsideCFG()),
+            replace(SMALL, joint_every=2),
+            "at every step: leave --joint-every out",
         ),
-        (mmdiffusion, BenchmarkConfig(guidance_every=20), "ask for fewer"),
+        (mmdiffusion, BenchmarkConfig(joint_every=20), "ask for fewer"),
         (Embedded, BenchmarkConfig(seconds=2.0), "one size: leave the sizes out"),
         (Embedded, BenchmarkConfig(dtype=torch.float16), "leave device and dtype out"),
     ],
@@ -250,7 +247,7 @@ def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
     out = tmp_path / "bench.json"
     for every in (2, 1):
         carry_out(
-            BenchmarkArgs("mmdiffusion", BenchmarkConfig(guidance_every=every), repeats=1, out=out)
+            BenchmarkArgs("mmdiffusion", BenchmarkConfig(joint_every=every), repeats=1, out=out)
         )
     assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
     assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()

@@ -9,11 +9,11 @@ from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.videocrafter2.unet import new_unet
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.experiments.benchmark.base_models import configuration, random_network
-from mmdisco.experiments.benchmark.subject import count
 from mmdisco.experiments.benchmark.systems import (
-    AudioLDMAnimateDiff,
-    AuffusionVideoCrafter2,
     JointBenchmark,
+    audioldm_animatediff,
+    auffusion_videocrafter2,
+    count,
 )
 
 CPU = torch.device("cpu")
@@ -35,15 +35,15 @@ def test_a_configuration_is_that_of_the_published_network(kind, name, weights):
 
 def test_the_networks_of_this_package_are_of_published_size():
     with torch.device("meta"):
-        assert count(new_unet(AuffusionVideoCrafter2().video)) == 1_413_284_420
+        assert count(new_unet(auffusion_videocrafter2().video[1])) == 1_413_284_420
         assert count(JointNetwork(JointBenchmark().network)) == 133_675_524
 
 
 @pytest.mark.parametrize(
     ("pair", "weights"),
     [
-        (AudioLDMAnimateDiff, 33_261_313),
-        (AuffusionVideoCrafter2, 38_972_161),
+        (audioldm_animatediff, 33_261_313),
+        (auffusion_videocrafter2, 38_972_161),
         (JointBenchmark, 12_682_241),
     ],
 )

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mmdisco.experiments.miniature.tables import REAL, Spread, summary, tables
+from mmdisco.experiments.miniature.tables import REAL, summary, tables
+from mmdisco.io.reports import MeanStd
 
 NAMES = (
     "event_f1",
@@ -29,7 +30,7 @@ def _cell(paired: float, control: float, frechet: float = 5.0) -> dict:
     return {
         "clips": 16,
         "paired": shares(paired),
-        "re-paired": shares(control),
+        "recombined": shares(control),
         "shuffled": shares(0.1),
         "frechet_video": frechet,
         "frechet_audio": 2 * frechet,
@@ -52,7 +53,7 @@ def test_seeds_are_averaged_with_their_deviation():
 
 
 def test_one_seed_has_no_deviation():
-    assert Spread.of([0.4]) == Spread(0.4, 0.0)
+    assert MeanStd.of([0.4]) == MeanStd(0.4, 0.0)
 
 
 def test_every_row_stands_in_both_tables():

@@ -23,7 +23,7 @@ from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.cli.app import main
-from mmdisco.cli.inspection.registry import kind_of
+from mmdisco.cli.inspect_files import describe
 from mmdisco.cli.prompt_files import read_prompts
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.captions import read_captions
@@ -298,7 +298,7 @@ def all_of(fuzz, folder):
     )
     run = folder / "run.safetensors"
     fuzz.bytes("training checkpoint", run, lambda: TrainingCheckpoint.load(run))
-    fuzz.bytes("tensors, inspected", run, lambda: kind_of(run).words(run))
+    fuzz.bytes("tensors, inspected", run, lambda: describe(run))
     pickled = folder / "published.pt"
     fuzz.bytes("published pickle", pickled, lambda: state_dict(read_pickle(pickled), pickled))
     network = folder / "x.onnx"

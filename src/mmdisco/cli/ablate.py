@@ -1,4 +1,4 @@
-"""``mmdisco ablate``: what matters, by one study after the other."""
+"""``mmdisco experiments ablate``: what matters, by one study after the other."""
 
 import os
 from pathlib import Path

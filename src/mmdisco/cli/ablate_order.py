@@ -1,4 +1,4 @@
-"""What ``mmdisco ablate`` does with its options."""
+"""What ``mmdisco experiments ablate`` does with its options."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ SEEDS: Final = 3
 
 @dataclass(frozen=True)
 class AblateArgs:
-    """The options, as ``mmdisco ablate --help`` explains them."""
+    """The options, as ``mmdisco experiments ablate --help`` explains them."""
 
     study: str
     out: Path

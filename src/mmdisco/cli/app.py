@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -32,37 +32,52 @@ COMMANDS: Final = {
     "diagnose": f"{_HERE}.diagnose:diagnose",
     "inspect": f"{_HERE}.inspect:inspect",
     "evaluate": f"{_HERE}.evaluate:evaluate",
-    "evaluate-embedded": f"{_HERE}.evaluate_embedded:evaluate_embedded",
-    "ablate": f"{_HERE}.ablate:ablate",
-    "toy": f"{_HERE}.toy:toy",
-    "bench": f"{_HERE}.bench:bench",
 }
 """Module and function of every command, in the order of the help."""
 
+STUDIES: Final = {
+    "toy": f"{_HERE}.toy:toy",
+    "miniature": f"{_HERE}.miniature:miniature",
+    "ablate": f"{_HERE}.ablate:ablate",
+    "bench": f"{_HERE}.bench:bench",
+}
+"""Module and function of every command of ``mmdisco experiments``."""
+
+GROUPS: Final = {"experiments": (STUDIES, "Studies of the method, with tables and plots.")}
+"""Commands of every group within ``mmdisco``, and its help."""
+
 
 class LazyGroup(TyperGroup):
-    """Group of the commands in ``COMMANDS``.
+    """Group of commands; a listing reads their docstrings, a call builds its command's options.
 
-    A listing reads their docstrings; options are built for the command that is called.
+    Args:
+        functions: Module and function of every command; those of ``mmdisco`` by default, which has
+            groups as well.
+        **attributes: Attributes of the group.
     """
 
-    def __init__(self, **attributes: Any) -> None:
+    def __init__(self, functions: Mapping[str, str] | None = None, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: TyperCommand(name) for name in COMMANDS}
+        self._functions = functions or COMMANDS
+        self._groups = {} if functions else GROUPS
+        self.commands = {name: TyperCommand(name) for name in (*self._functions, *self._groups)}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command without its options, for listings."""
-        if cmd_name not in COMMANDS:
+        """Return a command without its options, for listings; or a group."""
+        if cmd_name in self._groups:
+            functions, text = self._groups[cmd_name]
+            return LazyGroup(functions, name=cmd_name, help=text, no_args_is_help=False)
+        if cmd_name not in self._functions:
             return None
-        function = pkgutil.resolve_name(COMMANDS[cmd_name])
+        function = pkgutil.resolve_name(self._functions[cmd_name])
         return TyperCommand(cmd_name, help=inspect.getdoc(function))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that is called, with its options, and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name is None:
+        if name is None or name not in self._functions:
             return name, command, rest
-        return name, _build(name, pkgutil.resolve_name(COMMANDS[name])), rest
+        return name, _build(name, pkgutil.resolve_name(self._functions[name])), rest
 
 
 def _build(name: str, function: Callable[..., Any]) -> Any:
@@ -109,8 +124,10 @@ def main() -> None:
     Only where several things are to be done, such as files to fetch, each has a line of its own.
     """
     try:
-        # without a word, what there is to say
-        status = app(sys.argv[1:] or ["--help"], prog_name="mmdisco", standalone_mode=False)
+        words = sys.argv[1:]
+        # without a command, the list of them
+        words += ["--help"] if words in ([], ["experiments"]) else []
+        status = app(words, prog_name="mmdisco", standalone_mode=False)
     except (UserError, typer.TyperException) as error:
         lines = [" ".join(line.split()) for line in str(error).splitlines()]
         sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""``mmdisco bench``: what a guided step of a pair costs, without any weights."""
+"""``mmdisco experiments bench``: what a guided step of a pair costs, without any weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def bench(
         bool,
         typer.Option(help="A step before them; where a step takes minutes it can be spared."),
     ] = True,
-    guidance_every: Annotated[
+    joint_every: Annotated[
         int, typer.Option(help="Steps that share one gradient; they are timed together.")
     ] = 1,
     threads: Annotated[int | None, typer.Option(help="Of the CPU; torch's choice if left out.")] = (
@@ -41,11 +41,11 @@ def bench(
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.progress import progress
+    from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
     from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out
-    from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 
     setting = BenchmarkConfig(
-        seconds, frames, height, width, batch, seed=seed, guidance_every=guidance_every
+        seconds, frames, height, width, batch, seed=seed, joint_every=joint_every
     )
     order = BenchmarkArgs(pair, setting, dtype, device, repeats, warm_up, threads, out)
     said = "nothing is kept" if out is None else f"what was timed so far is kept in {out}"

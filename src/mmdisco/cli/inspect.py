@@ -17,24 +17,24 @@ def inspect(
         ),
     ],
     picture: Annotated[
-        Path | None, typer.Option(help="PNG of some clips to write: frames, sound, spectrogram.")
+        Path | None,
+        typer.Option(help="PNG to write, of some clips: frames, waveform, spectrogram."),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Folder of weights to decode with; the one it was made with otherwise."),
+        typer.Option(help="Folder of weights to decode with; default: the one it was made with."),
     ] = None,
 ) -> None:
-    """Shapes, counts, figures and captions in words; clips as a picture."""
+    """Describe shapes, counts, statistics and captions; draw clips."""
     # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.inspection.registry import kind_of
+    from mmdisco.cli.inspect_files import clips_of, describe
     from mmdisco.io.files import understood
 
     if weights is not None and picture is None:
         raise UserError("--weights are for decoding: give --picture too, or leave them out")
     with running(f"nothing is written: {ANEW}") as run:
         with understood(path):
-            kind = kind_of(path)
-            lines = kind.words(path)
+            lines = describe(path)
         for line in lines:
             typer.echo(line)
         if picture is not None:
@@ -44,6 +44,6 @@ def inspect(
             run.write(picture)
             with progress("picture"):
                 with understood(path):
-                    clips = kind.clips(path, weights)
+                    clips = clips_of(path, weights)
                 draw_clips(picture, clips)
             typer.echo(picture)

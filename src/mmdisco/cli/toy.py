@@ -1,4 +1,4 @@
-"""``mmdisco toy``: the toy study as one command."""
+"""``mmdisco experiments toy``: the toy study as one command."""
 
 import os
 from pathlib import Path

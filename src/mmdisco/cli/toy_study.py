@@ -1,4 +1,4 @@
-"""What ``mmdisco toy`` does with its arguments."""
+"""What ``mmdisco experiments toy`` does with its arguments."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from typing import Any
 
 from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
+from mmdisco.experiments.grid import run
 from mmdisco.experiments.toy.figures import draw_guidance, draw_losses
-from mmdisco.experiments.toy.grid import run_cells
+from mmdisco.experiments.toy.grid import KeptToyCell
 from mmdisco.experiments.toy.report import table, with_gap, write_report
 from mmdisco.experiments.toy.run import ToyCell, ToyRecipe
 from mmdisco.experiments.toy.studies import StudySelection, quick, study
@@ -83,10 +84,8 @@ def execute(order: ToyArgs, folder: Path, jobs: int, threads: int = 1) -> Iterat
 
 
 def _run(cells: list[ToyCell], folder: Path, jobs: int, threads: int) -> list[dict[str, Any]]:
-    found: dict[ToyCell, list[dict[str, Any]]] = {}
+    kept = [KeptToyCell(cell, folder) for cell in cells]
     with progress("toy study") as shown:
-        for done, (cell, rows) in enumerate(run_cells(cells, folder, jobs, threads), start=1):
-            found[cell] = rows
-            said = f"{cell.problem} {cell.setting} {cell.loss}, seed {cell.seed}"
-            shown.update("toy study", done, len(cells), said)
-    return [row for cell in cells for row in found[cell]]
+        for cell, done, total in run(kept, jobs, threads):
+            shown.update("toy study", done, total, cell.label)
+    return [row for cell in kept for row in cell.results()]

@@ -1,10 +1,8 @@
 """Evaluation from folders to results, independent of options and report formats."""
 
-import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +11,10 @@ from mmdisco.evaluation.clips import ClipFiles, ClipIssue, items
 from mmdisco.evaluation.extract import ExtractionPlan, Watch, collect, kept_of, share, unwatched
 from mmdisco.evaluation.feature_cache import CachedFeatures, FeatureCache, FeatureKey, full_name
 from mmdisco.evaluation.metrics.base import EvaluationData
-from mmdisco.evaluation.metrics.result import MetricResult, Outcome
+from mmdisco.evaluation.metrics.result import UNGUIDED, MetricResult, Outcome
 from mmdisco.evaluation.registry import MetricSuite, extractors_of, suite
+from mmdisco.io.reports import versions
 
-BASES: Final = "bases alone"
 PACKAGES: Final = (
     "mmdisco",
     "numpy",
@@ -53,7 +51,7 @@ class EvaluationConfig:
         """Return the given folders by their role."""
         given = {
             "generated": self.generated,
-            BASES: self.bases,
+            UNGUIDED: self.bases,
             "reference": self.reference,
             "training": self.training,
         }
@@ -93,7 +91,7 @@ class Evaluation:
                 for one in self.tools.extractors
             ],
             "figures": [one.record() for one in self.outcomes],
-            f"figures of the {BASES}": [one.record() for one in self.beside],
+            f"figures of the {UNGUIDED}": [one.record() for one in self.beside],
             "problems": [asdict(one) for one in self.problems],
         }
 
@@ -116,8 +114,8 @@ def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unw
 def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
     """List how many clips each metric needs and how many there are, before any is read."""
     said = [
-        f"{metric.name} needs {metric.least} clips"
-        + (" in each of the generated and reference folders" if metric.compares else "")
+        f"{metric.name} needs {metric.min_clips} clips"
+        + (" in each of the generated and reference folders" if metric.needs_reference else "")
         + (f" ({metric.more})" if metric.more else "")
         for metric in tools.metrics
     ]
@@ -172,10 +170,10 @@ def evaluate(
                 EvaluationData(readings[name], reference, training, order.seed)
             )
         ]
-        for name in ("generated", BASES)
+        for name in ("generated", UNGUIDED)
         if name in readings
     }
-    beside = measured.get(BASES, [])
+    beside = measured.get(UNGUIDED, [])
     outcomes = with_baseline(measured["generated"], beside)
     clips = {name: [item for item, _ in found] for name, found in kept.items()}
     return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(order))
@@ -185,7 +183,7 @@ def with_baseline(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> lis
     """Add the values of ``beside`` to the baselines of the ``outcomes`` of the same names."""
     others = {one.name: one for one in beside if isinstance(one, MetricResult)}
     return [
-        replace(one, baseline={BASES: others[one.name].value, **one.baseline})
+        replace(one, baseline={UNGUIDED: others[one.name].value, **one.baseline})
         if isinstance(one, MetricResult) and one.name in others
         else one
         for one in outcomes
@@ -212,16 +210,5 @@ def _conditions(order: EvaluationConfig) -> dict[str, Any]:
     return {
         **{name: str(path) for name, path in order.folders.items()},
         "seed": order.seed,
-        "python": platform.python_version(),
-        **_versions(PACKAGES),
+        **versions(*PACKAGES),
     }
-
-
-def _versions(names: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a package of an extra that is not installed
-            continue
-    return found

@@ -5,36 +5,39 @@ from collections.abc import Sequence
 
 from mmdisco.evaluation.evaluate import Evaluation
 from mmdisco.evaluation.metrics.result import Interval, MetricResult, Outcome, Skipped
+from mmdisco.io.reports import markdown_table
 
 HEADER = ("metric", "better", "value", "95 % interval", "clips", "against", "notes")
 
 
 def markdown(evaluation: Evaluation) -> str:
     """Format the whole report without clips."""
-    lines = [table(evaluation.outcomes), ""]
     counts = ", ".join(f"{len(found)} {name}" for name, found in evaluation.clips.items())
-    lines += [f"Clips: {counts}; {evaluation.form}.", ""]
-    lines += ["| extractor | version | preprocessing |", "| --- | --- | --- |"]
-    lines += [
-        f"| {e.name} | `{e.version}` | {e.preprocessing} |" for e in evaluation.tools.extractors
+    extractors = [(name, f"`{mark}`", how) for name, mark, how in extractor_rows(evaluation)]
+    issues = issue_rows(evaluation)
+    parts = [
+        table(evaluation.outcomes),
+        f"Clips: {counts}; {evaluation.form}.",
+        markdown_table(("extractor", "version", "preprocessing"), extractors),
+        *([markdown_table(("clip", "issue", "measured"), issues)] if issues else []),
+        ", ".join(f"{name} {value}" for name, value in evaluation.conditions.items()),
     ]
-    lines.append("")
-    if evaluation.problems:
-        lines += ["| clip | what | in the figures |", "| --- | --- | --- |"]
-        lines += [
-            f"| {one.clip} | {one.what} | {'yes' if one.kept else 'no'} |"
-            for one in evaluation.problems
-        ]
-        lines.append("")
-    lines.append(", ".join(f"{name} {value}" for name, value in evaluation.conditions.items()))
-    return "\n".join(lines)
+    return "\n\n".join(parts)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Format one row per outcome."""
-    lines = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
-    lines += [f"| {' | '.join(row(one))} |" for one in outcomes]
-    return "\n".join(lines)
+    return markdown_table(HEADER, [row(one) for one in outcomes])
+
+
+def extractor_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """List name, version and preprocessing of each extractor."""
+    return [(one.name, one.version, one.preprocessing) for one in evaluation.tools.extractors]
+
+
+def issue_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """List each clip with an issue, and whether it is measured."""
+    return [(one.clip, one.what, "yes" if one.kept else "no") for one in evaluation.problems]
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:

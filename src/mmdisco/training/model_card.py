@@ -8,6 +8,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, replacing, write_text
+from mmdisco.io.reports import markdown_table
 from mmdisco.training.config import DECIDING
 
 Line = Mapping[str, Any]
@@ -81,18 +82,18 @@ def _table(measure: Mapping[str, Any] | None) -> str:
         measure["against_shuffled"]["ranking"],
         strict=True,
     )
-    lines = [
+    head = (
+        "noise",
+        "accuracy, real against fake",
+        "ranking, real against fake",
+        "ranking, real against shuffled",
+    )
+    return (
         f"After {measure['step']} steps. Noise is the angle (2/π) atan(σ/α), 0 clean and 1 noise "
-        "alone. Accuracy is the share",
-        "of right signs; ranking the probability that a real pair has a larger logit than another "
-        "one (0.5 is chance).",
-        "",
-        "| noise | accuracy, real against fake | ranking, real against fake | "
-        "ranking, real against shuffled |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += ["| " + " | ".join(f"{value:.3f}" for value in row) + " |" for row in rows]
-    return "\n".join(lines)
+        "alone. Accuracy is the share\nof right signs; ranking the probability that a real pair "
+        "has a larger logit than another one (0.5 is chance).\n\n"
+        + markdown_table(head, [[f"{value:.3f}" for value in row] for row in rows])
+    )
 
 
 def _draw(path: Path, lines: Sequence[Line]) -> None:

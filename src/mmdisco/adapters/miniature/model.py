@@ -83,18 +83,18 @@ class MiniatureModel(BaseModel[Medium]):
     def __init__(
         self, denoiser: Denoiser, codec: MiniatureCodec[Medium], text: TextEncoder
     ) -> None:
-        self._denoiser = denoiser
+        self.denoiser = denoiser
         self._codec = codec
         self._text = text
 
     @property
     @override
     def schedule(self) -> NoiseSchedule:
-        return self._denoiser.schedule
+        return self.denoiser.schedule
 
     @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        return self._denoiser.predict_noise(x_t, level, cond)
+        return self.denoiser.predict_noise(x_t, level, cond)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
         """Encode each prompt as one vector."""

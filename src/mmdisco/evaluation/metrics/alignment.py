@@ -33,8 +33,8 @@ class AvAlign(Metric):
 
     variant: Variant
     extractor = "peaks"
-    compares = False
-    least = 10
+    needs_reference = False
+    min_clips = 10
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -42,7 +42,7 @@ class AvAlign(Metric):
         return f"AV-Align ({self.variant.name})"
 
     @override
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
 
         def score(sound: int, picture: int) -> float:
@@ -62,11 +62,11 @@ class Synchrony(Metric):
     """Synchrony by the sync scorer: true against shuffled pairs, and the lag."""
 
     name = "synchrony"
-    extractor = "sync-judge"
-    compares = False
-    least = 2 * GROUPS
+    extractor = "sync-scorer"
+    needs_reference = False
+    min_clips = 2 * GROUPS
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure AUC, mean lag and mean absolute lag."""
         found = self._of(sets.generated, sets.seed)
         if isinstance(found, Skipped):
@@ -75,7 +75,7 @@ class Synchrony(Metric):
         lags = {}
         if sets.reference is not None:
             real = self._of(sets.reference, sets.seed)
-            if isinstance(real, _Judged):
+            if isinstance(real, _SyncScores):
                 baseline["reference"] = real.auc.value
                 lags = {"reference": float(np.abs(real.lags).mean())}
         value = found.auc
@@ -87,7 +87,7 @@ class Synchrony(Metric):
                 len(found.lags),
                 higher_is_better=True,
                 baseline=baseline,
-                notes="0.5 is chance; the judge is not the one that guides",
+                notes="0.5 is chance; the scorer is not the discriminator that guides",
             ),
             mean_figure(
                 "synchrony, mean lag in seconds",
@@ -104,25 +104,25 @@ class Synchrony(Metric):
             ),
         ]
 
-    def _of(self, readings: Readings, seed: int) -> "_Judged | Skipped":
+    def _of(self, readings: Readings, seed: int) -> "_SyncScores | Skipped":
         records = [one for _, one in readings.chosen(self.extractor, MOST, seed)]
-        if len(records) < self.least:
-            return Skipped(self.name, f"{self.least} clips, not {len(records)}")
+        if len(records) < self.min_clips:
+            return Skipped(self.name, f"{self.min_clips} clips, not {len(records)}")
         steps = min(len(one["heard"]) for one in records)
         heard = [one["heard"][:steps] for one in records]
         seen = [one["seen"][:steps] for one in records]
-        return judged(heard, seen, seed)
+        return sync_scores(heard, seen, seed)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Judged:
+class _SyncScores:
     auc: Jackknife
     honest: float
     lags: np.ndarray
     by_delay: Mapping[float, float]
 
 
-def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
+def sync_scores(heard: list[Embedding], seen: list[Embedding], seed: int) -> _SyncScores:
     """Score clips with equal numbers of steps."""
     own = np.array([_score(a, v) for a, v in zip(heard, seen, strict=True)])
     others = np.array(
@@ -135,7 +135,7 @@ def judged(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Judged:
     left = [auc(own[groups != k], others[:, groups != k].ravel()) for k in range(GROUPS)]
     half = len(others) // 2
     delays = np.mean([by_delay(a, v)[1] for a, v in zip(heard, seen, strict=True)], axis=0)
-    return _Judged(
+    return _SyncScores(
         Jackknife.of(auc(own, others.ravel()), left),
         auc(others[:half].ravel(), others[half:].ravel()),
         np.array([lag(a, v).seconds for a, v in zip(heard, seen, strict=True)]),
@@ -149,10 +149,10 @@ class ObjectsAgreement(Metric):
 
     name = "sounding objects"
     extractor = "objects"
-    compares = False
-    least = 10
+    needs_reference = False
+    min_clips = 10
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure agreement of events, material, size and kind."""
         records = [one for _, one in sets.generated.chosen(self.extractor, MOST, sets.seed)]
         scores: dict[str, Callable[[Record, Record], float]] = {

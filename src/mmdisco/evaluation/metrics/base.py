@@ -30,32 +30,32 @@ class Metric(ABC):
     Attributes:
         name: Name for options and reports.
         extractor: Name of the extractor.
-        least: Minimum number of generated and of reference clips.
-        compares: Whether it needs reference clips.
+        min_clips: Minimum number of generated and of reference clips.
+        needs_reference: Whether it needs reference clips.
         more: Further requirements, where clips alone do not meet them; may be empty.
     """
 
     name: str
     extractor: str
-    least: int
-    compares: bool
+    min_clips: int
+    needs_reference: bool
     more: str = ""
 
     @abstractmethod
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Compute the results of ``sets`` with enough clips, which ``measure`` ensures."""
 
     def measure(self, sets: EvaluationData) -> list[Outcome]:
         """Compute the results, or say what is missing."""
         generated = sets.generated.count(self.extractor)
-        if generated < self.least:
-            return [Skipped(self.name, f"{self.least} clips that it can read, not {generated}")]
-        if not self.compares:
-            return self.figures(sets)
+        if generated < self.min_clips:
+            return [Skipped(self.name, f"{self.min_clips} clips that it can read, not {generated}")]
+        if not self.needs_reference:
+            return self.compute(sets)
         if sets.reference is None:
             return [Skipped(self.name, "reference clips: give --reference")]
         reference = sets.reference.count(self.extractor)
-        if reference < self.least:
-            needs = f"{self.least} reference clips that it can read, not {reference}"
+        if reference < self.min_clips:
+            needs = f"{self.min_clips} reference clips that it can read, not {reference}"
             return [Skipped(self.name, needs)]
-        return self.figures(sets)
+        return self.compute(sets)

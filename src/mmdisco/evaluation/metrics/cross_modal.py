@@ -28,15 +28,15 @@ class CrossModal(Metric):
 
     extractor: str
     hears: str
-    compares = False
-    least = 10
+    needs_reference = False
+    min_clips = 10
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"cross-modal agreement, {self.extractor} and {self.hears}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the mean cosine.
 
         Raises:
@@ -48,8 +48,8 @@ class CrossModal(Metric):
             for index, seen in found.chosen(self.extractor, MOST, sets.seed)
             if (heard := found.record(self.hears, index)) is not None
         ]
-        if len(both) < self.least:
-            return [Skipped(self.name, f"{self.least} clips, not {len(both)}")]
+        if len(both) < self.min_clips:
+            return [Skipped(self.name, f"{self.min_clips} clips, not {len(both)}")]
         heard, seen = (
             np.stack([_direction(one[side][FEATURES]) for one in both]) for side in (0, 1)
         )

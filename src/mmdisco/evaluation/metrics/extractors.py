@@ -105,17 +105,17 @@ class SyncEmbeddings(Extractor):
     """Embeddings of the sync scorer.
 
     Attributes:
-        judge: The network.
+        scorer: The network.
     """
 
-    judge: SyncScorer
-    name = "sync-judge"
+    scorer: SyncScorer
+    name = "sync-scorer"
     preprocessing = "frames at 10 fps averaged to 32×32; 16 kHz, 64 mel bins every 12.5 ms"
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Hash of the weights."""
-        return digest(self.judge)
+        return digest(self.scorer)
 
     def needs(self, clip: AudioVideo) -> str | None:
         """Require the minimum length for a rhythm."""
@@ -125,7 +125,7 @@ class SyncEmbeddings(Extractor):
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``heard`` and ``seen``, (steps, width) each."""
-        heard, seen = embed(self.judge, clip)
+        heard, seen = embed(self.scorer, clip)
         return {"heard": heard, "seen": seen}
 
 

@@ -42,8 +42,8 @@ class FrechetDistance(Metric):
 
     extractor: str
     whitening: Whitening | None = None
-    compares = True
-    least = 2
+    needs_reference = True
+    min_clips = 2
     more = "and more clips than it has features, by a tenth"
 
     @property
@@ -52,7 +52,7 @@ class FrechetDistance(Metric):
         how = "" if self.whitening is None else ", whitened"
         return f"Fréchet distance, {self.extractor}{how}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the distance, and the same without its first-order bias."""
         assert sets.reference is not None
         pair = [grouped(one, self.extractor) for one in (sets.generated, sets.reference)]
@@ -103,15 +103,15 @@ class KernelDistance(Metric):
     """
 
     extractor: str
-    compares = True
-    least = 2 * GROUPS + 2
+    needs_reference = True
+    min_clips = 2 * GROUPS + 2
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"kernel distance, {self.extractor}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure MMD² of the features in units of the reference's standard deviations."""
         generated, reference = scaled(sets, self.extractor)
         result = kernel_jackknife(generated, reference)
@@ -137,15 +137,15 @@ class PRDC(Metric):
     """
 
     extractor: str
-    compares = True
-    least = 4 * NEIGHBOURS
+    needs_reference = True
+    min_clips = 4 * NEIGHBOURS
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"precision and coverage, {self.extractor}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure all four."""
         generated, reference = scaled(sets, self.extractor)
         found = manifold(generated, reference)
@@ -178,15 +178,15 @@ class InceptionScore(Metric):
     """
 
     extractor: str
-    compares = False
-    least = 2 * GROUPS
+    needs_reference = False
+    min_clips = 2 * GROUPS
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"inception score, {self.extractor}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the score, and with reference clips both divergences."""
         own = softmax(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
         groups = np.array([group_of(k) for k in range(len(own))])
@@ -198,7 +198,7 @@ class InceptionScore(Metric):
         if sets.reference is None:
             return found
         real = softmax(sets.reference.matrix(self.extractor, "logits", MOST, sets.seed))
-        if len(real) >= self.least:
+        if len(real) >= self.min_clips:
             real_groups = np.array([group_of(k) for k in range(len(real))])
             left = [set_divergence(real[real_groups != k], own[groups != k]) for k in range(GROUPS)]
             divergence = Jackknife.of(set_divergence(real, own), left)
@@ -235,7 +235,7 @@ def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:
 
 
 def spread_of(features: Features) -> Features:
-    """Compute standard deviations, (dimensions,), at least a tenth of their median.
+    """Compute standard deviations, (dimensions,), at min_clips a tenth of their median.
 
     Without the limit, a feature that is nearly constant over the real clips would dominate the
     rest.

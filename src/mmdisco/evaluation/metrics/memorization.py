@@ -28,15 +28,15 @@ class NearestTraining(Metric):
     """
 
     extractor: str
-    compares = True
-    least = 20
+    needs_reference = True
+    min_clips = 20
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"nearest training clip, {self.extractor}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the mean distance, and the share closer than 95 % of held-out clips are."""
         assert sets.reference is not None
         given = sets.training is not None

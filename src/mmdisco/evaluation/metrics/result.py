@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 NORMAL_95: Final = 1.96
+UNGUIDED: Final = "unguided baseline"  # name of clips made without joint guidance
 
 
 @dataclass(frozen=True, slots=True)

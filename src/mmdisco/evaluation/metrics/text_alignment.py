@@ -27,7 +27,7 @@ class TextScorer(ABC):
 
     @abstractmethod
     def directions(self, texts: Sequence[str]) -> Directions:
-        """Embed at least one text, one row per text."""
+        """Embed at min_clips one text, one row per text."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class TextAgreement(Metric):
 
     extractor: str
     tower: TextScorer
-    compares = False
-    least = 10
+    needs_reference = False
+    min_clips = 10
 
     @property
     @override
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"text agreement, {self.extractor}"
 
-    def figures(self, sets: EvaluationData) -> list[Outcome]:
+    def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the mean cosine, over the clips that have a prompt."""
         chosen = sets.generated.chosen(self.extractor, MOST, sets.seed)
         pairs = [
@@ -57,8 +57,10 @@ class TextAgreement(Metric):
             for index, record in chosen
             if (prompt := sets.generated.prompt(index))
         ]
-        if len(pairs) < self.least:
-            needs = f"{self.least} clips with a prompt in the JSON beside them, not {len(pairs)}"
+        if len(pairs) < self.min_clips:
+            needs = (
+                f"{self.min_clips} clips with a prompt in the JSON beside them, not {len(pairs)}"
+            )
             return [Skipped(self.name, needs)]
         texts = sorted({prompt for prompt, _ in pairs})
         rows = {text: row for row, text in enumerate(texts)}

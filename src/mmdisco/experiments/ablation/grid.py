@@ -1,23 +1,23 @@
 """Grid of an ablation study: trains and measures its arms, each kept once it is done."""
 
-import hashlib
-import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
+from mmdisco.experiments import grid
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.study import Arm
-from mmdisco.io.files import plain, read_object, write_json
+from mmdisco.experiments.grid import Cell, MeasuredCell, key_of
+from mmdisco.io.files import plain
 from mmdisco.io.locking import alone
-from mmdisco.io.workers import each
 from mmdisco.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedNetwork(Cell):
     """Training of one discriminator.
 
     Attributes:
@@ -33,14 +33,15 @@ class TrainedNetwork:
     @property
     def folder(self) -> Path:
         """Folder of the result, named by a hash of all that affects it."""
-        key = _key([self.place.weight_hashes(), self.config.deciding(), self.seed])
+        key = key_of([self.place.weight_hashes(), self.config.deciding(), self.seed])
         return self.place.root / "trainings" / key
 
     @property
+    @override
     def done(self) -> bool:
-        """Whether the result is complete."""
         return (self.folder / "config.json").is_file()
 
+    @override
     def carry_out(self) -> None:
         """Train, unless another process does or did."""
         with alone(self.folder / ".lock"):
@@ -49,7 +50,7 @@ class TrainedNetwork:
 
 
 @dataclass(frozen=True)
-class AblationCell:
+class AblationCell(MeasuredCell):
     """An arm with one seed.
 
     Attributes:
@@ -69,8 +70,8 @@ class AblationCell:
         return None if config is None else TrainedNetwork(self.place, config, self.seed)
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """Return every setting that affects its results."""
         place, config = self.place, self.arm.training
         return plain(
             {
@@ -86,34 +87,26 @@ class AblationCell:
         )
 
     @property
-    def name(self) -> str:
-        """Stem of its files."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.arm.name.lower()).strip("-")
-        return f"{slug}-seed{self.seed}-{_key(self.settings)}"
+    @override
+    def out(self) -> Path:
+        return self.place.root
 
     @property
-    def file(self) -> Path:
-        """File of its results."""
-        return self.place.root / "cells" / f"{self.name}.json"
+    @override
+    def label(self) -> str:
+        return f"{self.arm.name} seed{self.seed}"
 
-    @property
-    def done(self) -> bool:
-        """Whether its results are there."""
-        return self.file.is_file()
-
-    def figures(self) -> dict[str, float]:
-        """Read the results; null in JSON is NaN."""
-        found = read_object(self.file)["figures"]
-        return {name: float("nan") if one is None else one for name, one in found.items()}
-
-    def carry_out(self) -> None:
+    @override
+    def measure(self) -> dict[str, float]:
         """Measure, with a discriminator that is trained already."""
         trained = None if self.training is None else self.training.folder
-        found = self.place.measure(self.arm, self.seed, trained, self.name)
-        write_json(self.file, {"settings": self.settings, "figures": plain(found)})
+        return self.place.measure(self.arm, self.seed, trained, self.name)
 
-
-Job = TrainedNetwork | AblationCell
+    @override
+    def results(self) -> dict[str, float]:
+        """Read the results; null in JSON is NaN."""
+        found = super().results()
+        return {name: float("nan") if one is None else one for name, one in found.items()}
 
 
 def run(
@@ -133,34 +126,15 @@ def run(
     """
     cells = cells_of(place, arms, seeds)
     wanted = {one.folder: one for cell in cells if (one := cell.training) and not cell.done}
-    stages: list[tuple[str, list[Job]]] = [
-        ("trainings", [one for one in wanted.values() if not one.done]),
-        ("cells", list({cell.file: cell for cell in cells if not cell.done}.values())),
+    stages: list[tuple[str, list[Cell]]] = [
+        ("trainings", list(wanted.values())),
+        ("cells", list({cell.file: cell for cell in cells}.values())),
     ]
     for name, todo in stages:
-        for done, _ in enumerate(_each(todo, jobs, threads), start=1):
-            yield name, done, len(todo)
+        for _, done, total in grid.run(todo, jobs, threads):
+            yield name, done, total
 
 
 def cells_of(place: ExperimentSetting, arms: Sequence[Arm], seeds: int) -> list[AblationCell]:
     """List every arm with every seed."""
     return [AblationCell(place, arm, seed) for arm in arms for seed in range(seeds)]
-
-
-def _each(todo: Sequence[Job], jobs: int, threads: int) -> Iterator[None]:
-    if jobs == 1 or len(todo) < 2:
-        for job in todo:
-            _carry_out(job)
-            yield
-        return
-    for _ in each(_carry_out, todo, jobs, threads=threads):
-        yield
-
-
-def _carry_out(job: Job) -> None:
-    job.carry_out()
-
-
-def _key(value: Any) -> str:
-    text = json.dumps(plain(value), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

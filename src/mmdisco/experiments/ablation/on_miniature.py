@@ -18,7 +18,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURE
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
 from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
-from mmdisco.experiments.miniature.evaluation import Bench, joined
+from mmdisco.experiments.miniature.evaluation import Bench, joined, joint_generation
 from mmdisco.experiments.miniature.grid import reference_of
 from mmdisco.experiments.miniature.held_out import examiner_of, fitting
 from mmdisco.experiments.miniature.tables import figures_of
@@ -40,7 +40,7 @@ from mmdisco.training.diagnostics.measure import DiagnosticsRunner
 from mmdisco.training.run import contrastive_trainer, new_network
 
 DATA_SEED: Final = 0
-LEAST_CLIPS: Final = 16  # two captions of eight clips, as re-pairing needs
+LEAST_CLIPS: Final = 16  # two captions of eight clips, as recombination needs
 
 TRAINING: Final = TrainingConfig(
     discriminator=DiscriminatorConfig(fusion="attention+correlation"),
@@ -180,7 +180,7 @@ class OnMiniature(ExperimentSetting):
         bench = Bench.load(folder)
         settings = replace(arm.way.sampling.settings, resamples=arm.way.resamples)
         began = time.process_time()
-        made = list(bench.guided(discriminator, settings, "nothing", seed, self.clips))
+        made = list(bench.guided(discriminator, settings, joint_generation, seed, self.clips))
         found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
         found["evaluations"] = float(arm.way.evaluations)
         reference = reference_of(self.root, self.weights) if self.clips > FEATURES else None

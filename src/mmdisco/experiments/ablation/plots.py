@@ -8,10 +8,11 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.experiments.ablation.results import Results
-from mmdisco.experiments.ablation.study import BASES, Arm
-from mmdisco.experiments.miniature.tables import Spread
+from mmdisco.experiments.ablation.study import Arm
 from mmdisco.io.files import replacing
+from mmdisco.io.reports import MeanStd
 
 PANELS: Final = 12
 ACROSS: Final = 4
@@ -34,9 +35,9 @@ def draw(path: Path, results: Results) -> None:
             _curves(own, results.arms, spreads, results.study.axis)
         else:
             _points(own, list(results.figures), spreads, labelled=place % ACROSS == 0)
-        if BASES in spreads:
+        if UNGUIDED in spreads:
             line = own.axhline if results.study.axis else own.axvline
-            line(spreads[BASES].mean, color="grey", linewidth=0.9, linestyle="--")
+            line(spreads[UNGUIDED].mean, color="grey", linewidth=0.9, linestyle="--")
         own.set_title(heading, fontsize=10)
     for own in axes[len(shown) :]:
         own.set_axis_off()
@@ -44,7 +45,7 @@ def draw(path: Path, results: Results) -> None:
         figure.savefig(beside, dpi=100, metadata={"Software": None})
 
 
-def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, Spread], label: str) -> None:
+def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, MeanStd], label: str) -> None:
     series = dict.fromkeys(arm.series for arm in arms if arm.x is not None)
     for name in series:
         own = [arm for arm in arms if arm.series == name and arm.x is not None]
@@ -63,7 +64,7 @@ def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, Spread], label: 
 
 
 def _points(
-    axes: Axes, names: Sequence[str], spreads: dict[str, Spread], *, labelled: bool
+    axes: Axes, names: Sequence[str], spreads: dict[str, MeanStd], *, labelled: bool
 ) -> None:
     """Plot one line per arm, the same in all panels, whichever arms have the metric."""
     there = [(place, spreads[name]) for place, name in enumerate(names) if name in spreads]

@@ -2,18 +2,16 @@
 
 import csv
 import io
-import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.experiments.ablation.grid import cells_of
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.study import AblationStudy, Arm
-from mmdisco.experiments.miniature.tables import Spread
 from mmdisco.io.files import plain, write_json, write_text
+from mmdisco.io.reports import MeanStd, markdown_table, versions
 
 PACKAGES: Final = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
 
@@ -45,15 +43,14 @@ class Results:
         """Collect the results of finished cells."""
         found: dict[str, list[Mapping[str, float]]] = {}
         for cell in cells_of(place, arms, seeds):
-            found.setdefault(cell.arm.name, []).append(cell.figures())
+            found.setdefault(cell.arm.name, []).append(cell.results())
         measured = dict.fromkeys(key for own in found.values() for one in own for key in one)
         columns = place.columns(list(measured))
         conditions = {
             "seeds": list(range(seeds)),
             "clips of each arm and seed": place.clips,
             "held-out pairs": place.pairs,
-            **{package: version(package) for package in PACKAGES},
-            "python": platform.python_version(),
+            **versions(*PACKAGES),
         }
         return Results(name, study, arms, found, columns, conditions)
 
@@ -63,11 +60,11 @@ class Results:
         return len(self.conditions["seeds"])
 
     @property
-    def figures(self) -> dict[str, dict[str, Spread]]:
+    def figures(self) -> dict[str, dict[str, MeanStd]]:
         """Mean and standard deviation over the seeds, by arm and metric."""
         return {
             arm: {
-                key: Spread.of([one[key] for one in own])
+                key: MeanStd.of([one[key] for one in own])
                 for key in own[0]
                 if all(key in one for one in own)
             }
@@ -82,22 +79,18 @@ class Results:
     def rows(self) -> list[list[str]]:
         """Format a row per arm, under the headings of ``columns``."""
         return [
-            [
-                arm,
-                *(format_mean_std(figures[key]) if key in figures else "" for key in self.columns),
-            ]
+            [arm, *(str(figures.get(key, "")) for key in self.columns)]
             for arm, figures in self.figures.items()
         ]
 
     def markdown(self) -> str:
         """Format the table, the claims, and the conditions."""
         head = ["", *self.columns.values()]
-        lines = [_line(head), _line(["---"] * len(head)), *map(_line, self.rows())]
         claims = [f"- {text}: **{verdict}**" for text, verdict in self.verdicts]
         note = ", ".join(f"{key} {value}" for key, value in self.conditions.items())
         spread = f"Mean ± standard deviation over {self.seeds} seeds." if self.seeds > 1 else ""
         below = [*claims, *([""] if claims else []), f"{spread} {note}".strip()]
-        return "\n".join([*lines, "", *below])
+        return "\n".join([markdown_table(head, self.rows()), "", *below])
 
     def write(self, folder: Path) -> None:
         """Write all three files."""
@@ -136,16 +129,3 @@ class Results:
                 x = "" if places[arm] is None else places[arm]
                 writer.writerow([arm, seed, x, *(one.get(key, "") for key in keys)])
         return text.getvalue()
-
-
-def format_mean_std(spread: Spread) -> str:
-    """Format a mean with its standard deviation."""
-    if spread.mean != spread.mean:
-        return "–"
-    digits = 1 if abs(spread.mean) >= 100 else 3
-    mean = f"{spread.mean:.{digits}f}"
-    return f"{mean} ± {spread.deviation:.{digits}f}" if spread.deviation else mean
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

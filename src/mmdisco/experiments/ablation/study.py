@@ -13,10 +13,9 @@ from scipy.stats import t
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.training.config import TrainingConfig
-
-BASES: Final = "bases alone"
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class AblationStudy:
 
     def cells(self, usual: Baseline) -> list[Arm]:
         """List all arms, the unguided baseline first."""
-        return [Arm(BASES, usual.way.alone), *self.arms(usual)]
+        return [Arm(UNGUIDED, usual.way.alone), *self.arms(usual)]
 
     def chosen(self, usual: Baseline, names: Sequence[str]) -> list[Arm]:
         """Select arms by name, the unguided baseline first; all arms without names.
@@ -171,5 +170,5 @@ class AblationStudy:
         known = [arm.name for arm in found]
         for name in names:
             if name not in known:
-                raise UserError(f"unknown arm {name!r}: choose of {'; '.join(known)}")
-        return [arm for arm in found if not names or arm.name in (BASES, *names)]
+                raise UserError(f"unknown variant {name!r}: choose of {'; '.join(known)}")
+        return [arm for arm in found if not names or arm.name in (UNGUIDED, *names)]

@@ -1,36 +1,100 @@
-"""Denoisers of the pre-trained models, full-size with random weights.
+"""Adapters of the pre-trained models with random weights, for their costs alone.
 
-Each calls its network as the model's adapter does. Autoencoders and text encoders take no part in a
-step, so they are not made, and the adapters, which hold them, are not used.
-
-A network is built on the meta device, given memory, and filled at the cost of writing the memory
-once: the initialisers of its layers would take longer than the measurement. Configurations of
-diffusers' networks are the JSON files in ``configs``.
+The U-Net, which is all that a step evaluates, has its published size. Autoencoder, vocoder and text
+encoder are as small as the adapter accepts. A U-Net is built on the meta device, given memory, and
+filled at the cost of writing the memory once: the initialisers of its layers would take longer than
+the measurement. Configurations of the U-Nets are the JSON files in ``configs``.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
-from diffusers import UNet2DConditionModel, UNetMotionModel
-from torch import Tensor, nn
-from typing_extensions import override
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel, UNetMotionModel
+from torch import nn
+from transformers import (
+    ClapTextConfig,
+    ClapTextModelWithProjection,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    RobertaTokenizer,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+)
 
+from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts
+from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
+from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
-from mmdisco.adapters.scheduler_config import SchedulerConfig
-from mmdisco.adapters.videocrafter2.unet import new_unet, run_unet, training_schedule
-from mmdisco.core.denoiser import Conditioning, Denoiser
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule, scaled_linear
-from mmdisco.core.parameterization import Epsilon
-from mmdisco.experiments.benchmark.subject import BenchmarkConfig
+from mmdisco.adapters.auffusion.prompts import ConditionAdapter
+from mmdisco.adapters.device import Runtime
+from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
+from mmdisco.adapters.videocrafter2.unet import new_unet
+from mmdisco.errors import UserError
 from mmdisco.io.files import read_json
-from mmdisco.shapes import Latent
 
 CONFIGS: Final = Path(__file__).parent / "configs"
+_TOKENS: Final = 77
+_LEVELS: Final = 4  # of every autoencoder of images
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Configuration of a benchmark.
+
+    Attributes:
+        seconds: Length of the clips; ``None`` is the pair's default, as for the three below.
+        frames: Number of video frames.
+        height: Height in pixels.
+        width: Width in pixels.
+        batch: Clips per batch.
+        device: Device of the networks; latents stay on the CPU, as when sampling.
+        dtype: Precision of the base models. The discriminator always computes in single precision.
+        seed: Seed of the weights and the noise.
+        joint_every: Guided evaluations that share one gradient; as many steps form a round, the
+            unit of timing.
+    """
+
+    seconds: float | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    batch: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    joint_every: int = 1
+
+    def __post_init__(self) -> None:
+        if any(size is not None and not size > 0 for size in (*self.sizes, self.batch)):
+            raise UserError("a size of 0 or less: give sizes above 0")
+        if self.joint_every < 1:
+            raise UserError(f"guidance at every {self.joint_every} steps: give 1 or more")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}: give 0 or more")
+
+    @property
+    def sizes(self) -> tuple[float | int | None, ...]:
+        """Sizes of a clip, where they are given."""
+        return (self.seconds, self.frames, self.height, self.width)
+
+    @property
+    def length(self) -> float:
+        """Length of the clips in seconds, 2 by default."""
+        return self.seconds or 2.0
+
+    @property
+    def video(self) -> VideoSpec:
+        """Format of the videos: by default 16 frames of 256×256, over the length of the clip."""
+        fps = Fraction(self.frames or 16) / Fraction(str(self.length))
+        return VideoSpec(self.height or 256, self.width or 256, fps)
 
 
 def configuration(name: str) -> Mapping[str, Any]:
@@ -45,7 +109,7 @@ def random_network(
 
     Args:
         make: Builds the network; called on the meta device.
-        device: Device of the network.
+        device: Device of the network; the meta device leaves it without weights.
         dtype: Precision of the network.
         seed: Seed of the weights.
     """
@@ -53,6 +117,8 @@ def random_network(
         network = make()
     # torch's own cast: the one of diffusers warns about checkpoints, of which there is none
     nn.Module.to(network, dtype)
+    if device.type == "meta":
+        return network
     network.to_empty(device=device).eval().requires_grad_(False)  # noqa: FBT003
     generator = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
@@ -70,99 +136,114 @@ def random_network(
     return network
 
 
-FPS = 8.0
-
-Call = Callable[[Tensor, Tensor, NoiseLevel, Conditioning], Tensor]
-
-
-@dataclass(frozen=True)
-class BenchmarkModel(Denoiser):
-    """A network as a denoiser.
-
-    Attributes:
-        network: The network, for its weights.
-        call: Function from latent, timestep, level and captions to the network's noise.
-        levels: Noise schedule.
-        device: Device of the network.
-    """
-
-    network: nn.Module
-    call: Call
-    levels: NoiseSchedule
-    device: torch.device
-
-    @property
-    @override
-    def schedule(self) -> NoiseSchedule:
-        return self.levels
-
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        """Predict ε̂, which is meaningless with random weights."""
-
-        def network(latent: Tensor, t: Tensor) -> Tensor:
-            return self.call(latent, t, level, cond)
-
-        trained = SchedulerConfig(self.levels, Epsilon())
-        return trained.predict_noise(network, x_t, level, self.device)
+def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> AudioLDM:
+    """Make AudioLDM around a U-Net of this configuration."""
+    text = ClapTextConfig(
+        **_text(8), projection_dim=config["projection_class_embeddings_input_dim"]
+    )
+    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    vocabulary = {token: index for index, token in enumerate(special)}
+    parts = AudioLDMParts(
+        unet=_unet(UNet2DConditionModel, config, setting),
+        vae=_autoencoder(config["in_channels"], images=1, levels=3),
+        vocoder=_vocoder(64, [5, 4, 2, 2, 2]),
+        text_encoder=ClapTextModelWithProjection(text),
+        tokenizer=RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=_TOKENS),
+        scheduler=_scheduler(0.0015, 0.0195),
+    )
+    return AudioLDM(parts, Runtime(setting.device))
 
 
-def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
-    """Make AudioLDM, as ``mmdisco.adapters.audioldm`` runs it."""
-    unet = _diffusers(UNet2DConditionModel, config, setting)
-
-    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        labels = cond.embeds[0].to(setting.device, setting.dtype)
-        return unet(latent.to(setting.dtype), t, None, class_labels=labels).sample
-
-    return BenchmarkModel(unet, call, scaled_linear(start=0.0015, end=0.0195), setting.device)
-
-
-def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
-    """Make AnimateDiff, as ``mmdisco.adapters.animatediff`` runs it."""
-    unet = _diffusers(UNetMotionModel, config, setting)
-
-    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        tokens = cond.embeds[0].to(setting.device, setting.dtype)
-        each_frame = tokens.repeat_interleave(latent.shape[2], 0)
-        return unet(latent.to(setting.dtype), t, each_frame).sample
-
-    return BenchmarkModel(unet, call, scaled_linear(), setting.device)
+def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> AnimateDiff:
+    """Make AnimateDiff around a U-Net of this configuration."""
+    parts = AnimateDiffParts(
+        unet=_unet(UNetMotionModel, config, setting),
+        vae=_autoencoder(config["in_channels"]),
+        text_encoder=_clip(config["cross_attention_dim"]),
+        tokenizer=_clip_tokenizer(),
+        scheduler=_scheduler(0.00085, 0.012),
+    )
+    return AnimateDiff(parts, setting.video, Runtime(setting.device))
 
 
-def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig, bins: int) -> BenchmarkModel:
-    """Make Auffusion, as ``mmdisco.adapters.auffusion`` runs it: always on 10.24 s.
-
-    Args:
-        config: Configuration of its U-Net.
-        setting: Configuration of the benchmark.
-        bins: Frequency bins of a latent.
-    """
-    unet = _diffusers(UNet2DConditionModel, config, setting)
-    padding = SilencePadding.seeded(torch.zeros(int(config["in_channels"]), COLUMNS, bins))
-
-    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        columns = latent.shape[2]
-        whole = padding.extend(latent, level) if columns < COLUMNS else latent
-        tokens = cond.embeds[0].to(setting.device, setting.dtype)
-        noise = unet(whole.transpose(2, 3).to(setting.dtype), t, tokens).sample
-        return noise.transpose(2, 3)[:, :, :columns]
-
-    return BenchmarkModel(unet, call, scaled_linear(), setting.device)
+def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig) -> Auffusion:
+    """Make Auffusion around a U-Net of this configuration; it always runs on 10.24 s."""
+    channels = config["in_channels"]
+    parts = AuffusionParts(
+        unet=_unet(UNet2DConditionModel, config, setting),
+        vae=_autoencoder(channels),
+        vocoder=_vocoder(256, [5, 4, 4, 2]),
+        text_encoder=_clip(8),
+        adapter=ConditionAdapter(8, config["cross_attention_dim"]),
+        tokenizer=_clip_tokenizer(),
+        scheduler=_scheduler(0.00085, 0.012),
+    )
+    silence = torch.zeros(channels, COLUMNS, 256 // 2 ** (_LEVELS - 1))
+    return Auffusion(parts, Runtime(setting.device), SilencePadding.seeded(silence))
 
 
-def videocrafter2(config: Mapping[str, Any], setting: BenchmarkConfig) -> BenchmarkModel:
-    """Make VideoCrafter2, as ``mmdisco.adapters.videocrafter2`` runs it."""
-    unet = random_network(lambda: new_unet(config), setting.device, setting.dtype, setting.seed)
+def videocrafter2(config: Mapping[str, Any], setting: BenchmarkConfig) -> VideoCrafter2:
+    """Make VideoCrafter2 around a U-Net of this configuration."""
+    parts = VideoCrafter2Parts(
+        random_network(lambda: new_unet(config), setting.device, setting.dtype, setting.seed),
+        _autoencoder(4),
+        _clip(config["cross_attention_dim"]),
+        _clip_tokenizer(),
+    )
+    return VideoCrafter2(parts, setting.video, Runtime(setting.device))
 
-    def call(latent: Tensor, t: Tensor, level: NoiseLevel, cond: Conditioning) -> Tensor:
-        tokens = cond.embeds[0].to(setting.device, setting.dtype)
-        return run_unet(unet, latent.to(setting.dtype), t, FPS, tokens)
 
-    return BenchmarkModel(unet, call, training_schedule(), setting.device)
-
-
-def _diffusers(kind: Any, config: Mapping[str, Any], setting: BenchmarkConfig) -> Any:
+def _unet(kind: Any, config: Mapping[str, Any], setting: BenchmarkConfig) -> Any:
     def make() -> nn.Module:
         return kind.from_config(dict(config))
 
     return random_network(make, setting.device, setting.dtype, setting.seed)
+
+
+def _scheduler(start: float, end: float) -> DDIMScheduler:
+    return DDIMScheduler(beta_start=start, beta_end=end, beta_schedule="scaled_linear")
+
+
+def _autoencoder(channels: int, images: int = 3, levels: int = _LEVELS) -> AutoencoderKL:
+    network: Any = AutoencoderKL  # whose annotations hold for one level alone
+    return network(
+        in_channels=images,
+        out_channels=images,
+        latent_channels=channels,
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        norm_num_groups=4,
+    )
+
+
+def _vocoder(bins: int, rates: list[int]) -> SpeechT5HifiGan:
+    config = SpeechT5HifiGanConfig(
+        model_in_dim=bins,
+        upsample_initial_channel=2 ** len(rates),
+        upsample_rates=rates,
+        upsample_kernel_sizes=[2 * rate for rate in rates],
+        resblock_kernel_sizes=[3],
+        resblock_dilation_sizes=[[1]],
+    )
+    return SpeechT5HifiGan(config)
+
+
+def _text(width: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "vocab_size": 8,
+        "max_position_embeddings": _TOKENS + 3,
+    }
+
+
+def _clip(width: int) -> CLIPTextModel:
+    return CLIPTextModel(CLIPTextConfig(**_text(width), bos_token_id=0, eos_token_id=1))
+
+
+def _clip_tokenizer() -> CLIPTokenizer:
+    vocabulary = {"<|startoftext|>": 0, "<|endoftext|>": 1}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=_TOKENS)

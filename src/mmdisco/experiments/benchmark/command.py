@@ -8,9 +8,9 @@ from typing import Any, Final
 import torch
 
 from mmdisco.errors import UserError
+from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.report import document, record_of, table
-from mmdisco.experiments.benchmark.subject import BenchmarkConfig
 from mmdisco.experiments.benchmark.systems import PAIRS
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
 
@@ -99,7 +99,7 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
 
 
 def _title(order: BenchmarkArgs) -> str:
-    every = order.setting.guidance_every
+    every = order.setting.joint_every
     return order.pair if every == 1 else f"{order.pair}{EVERY}{every}"
 
 

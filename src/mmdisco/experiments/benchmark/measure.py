@@ -1,7 +1,7 @@
 """Measurement of guided steps, with costs added up by part. Knows no files and no pair by name."""
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmdisco.core.av import AV
 from mmdisco.core.rng import NoiseSource
 from mmdisco.errors import UserError
+from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.profiler import (
     AUDIO,
     DISCRIMINATOR,
@@ -19,9 +20,10 @@ from mmdisco.experiments.benchmark.profiler import (
     SCHEDULER,
     VIDEO,
     Cost,
+    ProfiledDenoiser,
     Profiler,
 )
-from mmdisco.experiments.benchmark.subject import BenchmarkConfig, BenchmarkPair
+from mmdisco.experiments.benchmark.systems import BenchmarkPair
 
 PARTS: Final = (AUDIO, VIDEO, JOINT, DISCRIMINATOR, SCHEDULER)
 BASES: Final = (AUDIO, VIDEO, JOINT)
@@ -40,7 +42,7 @@ class Measured:
         steps: Costs of every timed round; a round is a step, or the steps that share a gradient.
     """
 
-    shapes: AV[torch.Size]
+    shapes: AV[tuple[int, ...]]
     weights: Mapping[str, int]
     first: Accounts
     steps: tuple[Accounts, ...]
@@ -54,7 +56,7 @@ class Measured:
         """Return the median of a part's times, its operations, and its peak memory."""
         own = [step[part] for step in self.steps]
         return Cost(
-            calls=self.first[part].calls,
+            runs=self.first[part].runs,
             seconds=statistics.median(one.seconds for one in own),
             cpu_seconds=statistics.median(one.cpu_seconds for one in own),
             flops=self.first[part].flops,
@@ -80,9 +82,9 @@ class Measured:
         step.
         """
         return {
-            "seconds": statistics.median(_ratio(step, _seconds) for step in self.steps),
-            "cpu_seconds": statistics.median(_ratio(step, _cpu_seconds) for step in self.steps),
-            "flops": _ratio(self.first, _flops),
+            "seconds": statistics.median(_ratio(step, "seconds") for step in self.steps),
+            "cpu_seconds": statistics.median(_ratio(step, "cpu_seconds") for step in self.steps),
+            "flops": _ratio(self.first, "flops"),
         }
 
 
@@ -106,56 +108,49 @@ def measure(
     Raises:
         UserError: The pair cannot be made in these sizes, or values overflowed.
     """
-    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    ledger = Profiler(setting.device, counter.get_total_flops)
-    subject = pair.set_up(setting, ledger)
-    most = subject.sampler.steps // setting.guidance_every - int(warm_up)
+    case = pair.set_up(setting)
+    generation = case.generation(setting)
+    most = case.steps // setting.joint_every - int(warm_up)
     if most < 1:
-        raise UserError(f"guidance at every {setting.guidance_every} steps: ask for fewer")
+        raise UserError(f"guidance at every {setting.joint_every} steps: ask for fewer")
     if not 1 <= repeats <= most:
         raise UserError(f"{repeats} repeats: ask for 1 to {most}")
-    noise = NoiseSource.from_seeds([setting.seed + clip for clip in range(setting.batch)])
-    z_T = subject.sampler.initial(noise, subject.shapes)
-    run = subject.sampler.run(subject.denoiser, z_T, subject.cond, noise)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    profiler = Profiler(setting.device, counter.get_total_flops)
+    for part, network in case.networks.items():
+        profiler.watch(network, part)
+    shapes = case.model.latent_shapes(case.seconds).map(lambda one: (setting.batch, *one))
+    noise = NoiseSource.from_seeds(range(setting.seed, setting.seed + setting.batch))
+    run = generation.sampler.run(
+        ProfiledDenoiser(generation.denoiser(), profiler),
+        generation.sampler.initial(noise, shapes.map(torch.Size)),
+        case.model.encode_prompts([case.prompt] * setting.batch),
+        noise,
+    )
     with counter:
-        first = _round(run, ledger, setting.guidance_every)
-    measured = Measured(subject.shapes, subject.weights, first, () if warm_up else (first,))
+        first = _round(run, profiler, setting.joint_every)
+    measured = Measured(shapes, case.weights, first, () if warm_up else (first,))
     if not warm_up:
         yield measured
     while len(measured.steps) < repeats:
-        taken = _round(run, ledger, setting.guidance_every)
+        taken = _round(run, profiler, setting.joint_every)
         measured = replace(measured, steps=(*measured.steps, taken))
         yield measured
 
 
-def _round(run: Iterator[AV[Tensor]], ledger: Profiler, steps: int) -> Accounts:
+def _round(run: Iterator[AV[Tensor]], profiler: Profiler, steps: int) -> Accounts:
     for _ in range(steps):
-        _step(run, ledger)
-    return ledger.close()
+        with profiler.part(SCHEDULER):
+            z = next(run)
+        if not (z.audio.isfinite().all() and z.video.isfinite().all()):
+            raise UserError("the latents ran over: random weights need a wider type than this one")
+    return profiler.close()
 
 
-def _step(run: Iterator[AV[Tensor]], ledger: Profiler) -> None:
-    with ledger.part(SCHEDULER):
-        z = next(run)
-    if not (z.audio.isfinite().all() and z.video.isfinite().all()):
-        raise UserError("the latents ran over: random weights need a wider type than this one")
-
-
-def _seconds(cost: Cost) -> float:
-    return cost.seconds
-
-
-def _cpu_seconds(cost: Cost) -> float:
-    return cost.cpu_seconds
-
-
-def _flops(cost: Cost) -> float:
-    return float(cost.flops)
-
-
-def _ratio(step: Accounts, of: Callable[[Cost], float]) -> float:
+def _ratio(step: Accounts, quantity: str) -> float:
     """Divide the discriminator's cost by that of all base models, in one step."""
-    return of(step[DISCRIMINATOR]) / sum(of(step[part]) for part in BASES if part in step)
+    bases = sum(getattr(step[part], quantity) for part in BASES if part in step)
+    return getattr(step[DISCRIMINATOR], quantity) / bases
 
 
 def _attention(query: Any, key: Any, *_: Any, **__: Any) -> int:

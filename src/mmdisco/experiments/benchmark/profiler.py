@@ -1,8 +1,8 @@
 """Profiler that assigns time, floating-point operations and memory to the parts of a step.
 
 Parts nest: a guided denoiser holds a discriminator and two base models. The cost of an inner part
-is excluded from the outer one. Denoisers are measured by wrappers, so that the measured step is the
-one of sampling.
+is excluded from the outer one. Networks are measured by hooks, so that the measured step is the one
+of generation.
 """
 
 import time
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import Conditioning, Denoiser, JointDenoiser
-from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.shapes import Latent
+from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.noise import NoiseLevel
 
 AUDIO: Final = "audio base"
 VIDEO: Final = "video base"
@@ -34,14 +33,14 @@ class Cost:
     """Cost of one part of a step.
 
     Attributes:
-        calls: Number of calls.
+        runs: Number of runs.
         seconds: Wall time.
         cpu_seconds: CPU time of all threads of the process.
         flops: Floating-point operations of matrix products, convolutions and attention.
         peak_bytes: Peak of all memory held meanwhile, other parts' included; 0 where unknown.
     """
 
-    calls: int = 0
+    runs: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     flops: int = 0
@@ -117,16 +116,39 @@ class Profiler:
         self._since = self._reading()
 
     @contextmanager
-    def part(self, name: str) -> Generator[None]:
-        """Assign the cost of the block to ``name``, except that of nested parts."""
-        self._book()
-        self._inside.append(name)
-        self._costs.setdefault(name, Cost()).calls += 1
+    def part(self, name: str, runs: int = 1) -> Generator[None]:
+        """Assign the cost of the block to ``name``, except that of nested parts.
+
+        Args:
+            name: Name of the part.
+            runs: Number of runs that the block counts as.
+        """
+        self._enter(name, runs)
         try:
             yield
         finally:
-            self._book()
-            self._inside.pop()
+            self._leave()
+
+    def watch(self, network: nn.Module, name: str) -> None:
+        """Assign the cost of every forward pass of a network to ``name``."""
+
+        def enter(*_: object) -> None:
+            self._enter(name, 1)
+
+        def leave(*_: object) -> None:
+            self._leave()
+
+        network.register_forward_pre_hook(enter)
+        network.register_forward_hook(leave, always_call=True)
+
+    def _enter(self, name: str, runs: int) -> None:
+        self._book()
+        self._inside.append(name)
+        self._costs.setdefault(name, Cost()).runs += runs
+
+    def _leave(self) -> None:
+        self._book()
+        self._inside.pop()
 
     def close(self) -> dict[str, Cost]:
         """Return the costs since the last call, by part."""
@@ -152,39 +174,18 @@ class Profiler:
 
 
 @dataclass(frozen=True)
-class Profiled(Denoiser):
-    """A denoiser of one modality, profiled as a part of its own."""
+class ProfiledDenoiser(JointDenoiser):
+    """A guided denoiser: without its watched networks it is the gradient of the discriminator.
 
-    denoiser: Denoiser
-    ledger: Profiler
-    name: str
-
-    @property
-    @override
-    def schedule(self) -> NoiseSchedule:
-        return self.denoiser.schedule
-
-    @override
-    def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        with self.ledger.part(self.name):
-            return self.denoiser.predict_noise(x_t, level, cond)
-
-
-@dataclass(frozen=True)
-class ProfiledJoint(JointDenoiser):
-    """A joint denoiser, profiled as a part of its own.
-
-    Around ``JointGuidance`` the part is the discriminator: its base models are profiled separately,
-    and the rest is the gradient and one line of arithmetic.
+    A few lines of arithmetic around the networks are counted with it.
     """
 
     denoiser: JointDenoiser
-    ledger: Profiler
-    name: str
+    profiler: Profiler
 
     @override
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
     ) -> AV[Tensor]:
-        with self.ledger.part(self.name):
+        with self.profiler.part(DISCRIMINATOR, runs=0):
             return self.denoiser.predict_noise(z_t, level, cond)

@@ -1,15 +1,14 @@
 """Report of costs as a JSON record and a Markdown table."""
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, Final
 
 import torch
 
+from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.measure import Measured
 from mmdisco.experiments.benchmark.profiler import Cost
-from mmdisco.experiments.benchmark.subject import BenchmarkConfig
+from mmdisco.io.reports import markdown_table, versions
 
 PACKAGES: Final = ("mmdisco", "torch", "diffusers", "transformers")
 GIB: Final = 2**30
@@ -27,11 +26,12 @@ HEADINGS: Final = (
 INTRODUCTION: Final = """\
 # What a guided step costs
 
-Written by `mmdisco bench`: networks of the published sizes with random weights (the embedded pair
-with its own), parts of the very step that `mmdisco generate` takes, or takes `--as-released`, which
-asks the discriminator with the caption and without. The discriminator includes its gradient; what
-is left over is the scheduler's, classifier-free guidance included. Where one gradient serves
-several steps (`--joint-every`), figures are of as many steps.
+Written by `mmdisco experiments bench`: networks of the published sizes with random weights (the
+embedded pair with its own), parts of the very step that `mmdisco generate` takes. A pair named "as
+released" takes the step of the published code (`generate --as-released`), which evaluates the
+discriminator with the caption and without. The discriminator includes its gradient; what is left
+over is the scheduler's, classifier-free guidance included. Where one gradient serves several steps
+(`--joint-every`), costs are of as many steps.
 
 - Times are medians of the steps that were timed. CPU seconds are of all threads.
 - Peaks are of the whole process while the part ran, all weights included.
@@ -53,9 +53,8 @@ def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seed": setting.seed,
         "repeats": len(measured.steps),
-        "steps_a_round": setting.guidance_every,
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        "steps_a_round": setting.joint_every,
+        **versions(*PACKAGES),
         "parts": parts,
         "discriminator in units of the bases": {
             key: round(value, 5) for key, value in measured.ratios.items()
@@ -72,8 +71,8 @@ def document(records: Mapping[str, Mapping[str, Any]]) -> str:
 
 def table(record: Mapping[str, Any]) -> str:
     """Format one pair's costs as a Markdown table, with totals and conditions."""
-    rows = [_row(name, part, record) for name, part in record["parts"].items()]
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS), *rows, ""]
+    rows = [_row(name, part) for name, part in record["parts"].items()]
+    lines = [markdown_table(HEADINGS, rows), ""]
     ratios = record["discriminator in units of the bases"]
     lines.append(
         f"The discriminator is {_percent(ratios['seconds'])} of the bases by time, "
@@ -89,7 +88,7 @@ def _part(measured: Measured, part: str) -> dict[str, Any]:
     cost: Cost = measured.cost(part)
     return {
         "weights": measured.weights.get(part),
-        "runs": cost.calls,
+        "runs": cost.runs,
         "median_seconds": round(cost.seconds, 5),
         "seconds": [round(step[part].seconds, 5) for step in measured.steps],
         "median_cpu_seconds": round(cost.cpu_seconds, 5),
@@ -100,9 +99,9 @@ def _part(measured: Measured, part: str) -> dict[str, Any]:
     }
 
 
-def _row(name: str, part: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+def _row(name: str, part: Mapping[str, Any]) -> tuple[str, ...]:
     weights, peak = part["weights"], part["peak_bytes"]
-    cells = (
+    return (
         name,
         "" if weights is None else f"{weights:,}",
         str(part["runs"]),
@@ -112,7 +111,6 @@ def _row(name: str, part: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         f"{part['flops'] / 1e12:.3f}",
         "" if peak is None else f"{peak / GIB:.2f}",
     )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _conditions(record: Mapping[str, Any]) -> str:

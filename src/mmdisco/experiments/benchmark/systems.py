@@ -1,38 +1,43 @@
 """Pairs to benchmark, by name, at their published sizes.
 
-Each is a value whose fields are the shapes of its networks, so that a test can take small ones.
+Each is a value whose fields are the configurations of its networks, so that a test can take small
+ones. What is measured is the run of ``mmdisco generate``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
+from torch import nn
+from typing_extensions import override
 
 from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
 from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
-from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, released_sampler
-from mmdisco.adapters.vae import whole_steps
 from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
-from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
-from mmdisco.core.guidance import ClassifierFreeGuidance
+from mmdisco.core.denoiser import IndependentModels, JointModel
+from mmdisco.core.guidance import ConstantScale
+from mmdisco.core.log_ratio import NoReuse, ReuseEvery
+from mmdisco.core.schedulers import solver
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
     OfficialConfig,
 )
+from mmdisco.discriminators.official.fusion import SequenceFusionConfig
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import POSITIONS
+from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import (
-    BenchmarkModel,
+    BenchmarkConfig,
     animatediff,
     audioldm,
     auffusion,
@@ -40,145 +45,159 @@ from mmdisco.experiments.benchmark.base_models import (
     random_network,
     videocrafter2,
 )
-from mmdisco.experiments.benchmark.profiler import (
-    AUDIO,
-    DISCRIMINATOR,
-    JOINT,
-    VIDEO,
-    Profiled,
-    ProfiledJoint,
-    Profiler,
-)
-from mmdisco.experiments.benchmark.subject import (
-    BenchmarkCase,
-    BenchmarkConfig,
-    BenchmarkPair,
-    GuidanceInsidePrompts,
-    GuidanceOutsidePrompts,
-    PromptGuidance,
-    Text,
-    captions,
-    count,
-    ddim,
-    guide_of,
+from mmdisco.experiments.benchmark.profiler import AUDIO, DISCRIMINATOR, JOINT, VIDEO
+from mmdisco.generation.pipeline import (
+    GenerationRun,
+    GuidanceOrder,
+    JointGeneration,
+    JointOutsideCFG,
+    SamplerConfig,
 )
 from mmdisco.generation.presets.miniature import MiniatureSystem
-
-SIDE: Final = 256
-FRAMES: Final = 16
-LENGTH: Final = 2.0
-# pixels per latent step, for every autoencoder here
-FACTOR: Final = 8
-# of a video latent, for every autoencoder here
-CHANNELS: Final = 4
-TOKENS: Final = 77
-PROMPT: Final = "a red ball bouncing"
+from mmdisco.generation.presets.mmdiffusion import OfficialMMDiffusion
+from mmdisco.generation.presets.official_release import JointInsideCFG
 
 
 @dataclass(frozen=True)
-class AudioLDMAnimateDiff(BenchmarkPair):
-    """AudioLDM (m-full) with AnimateDiff (Stable Diffusion 1.5 and motion modules v1-5-2).
+class BenchmarkCase:
+    """A pair that is ready to take steps.
 
     Attributes:
-        audio: Configuration of the audio U-Net.
-        video: Configuration of the video U-Net.
-        discriminator: Configuration of the discriminator.
-        bins: Frequency bins of an audio latent.
-        captions: Combination of both kinds of guidance.
+        model: The base models.
+        networks: Networks by part; the discriminator among them.
+        seconds: Length of the clips.
+        prompt: Prompt of every clip.
+        order: Combination of both kinds of guidance.
+        cfg_scale: Scale of classifier-free guidance.
+        steps: Sampling steps.
     """
 
-    audio: Mapping[str, Any] = field(default_factory=lambda: configuration("audioldm_unet"))
-    video: Mapping[str, Any] = field(default_factory=lambda: configuration("animatediff_unet"))
-    discriminator: OfficialConfig = AUDIOLDM_ANIMATEDIFF_VGGSOUND
-    bins: int = 16
-    captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
+    model: JointModel
+    networks: Mapping[str, nn.Module]
+    seconds: float
+    prompt: str = ""
+    order: GuidanceOrder = field(default_factory=JointOutsideCFG)
+    cfg_scale: AV[float] = field(default_factory=lambda: AV(2.5, 7.5))
+    steps: int = 50
 
-    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Make a case: each step evaluates each base model with and without captions."""
-        steps = whole_steps(setting.seconds or LENGTH, Fraction(25), "AudioLDM", "latent step")
-        most = int(self.video["motion_max_seq_length"])
-        if (setting.frames or FRAMES) > most:
-            raise UserError(f"{setting.frames} frames: AnimateDiff makes {most} at most")
-        shapes = AV(
-            torch.Size([setting.batch, int(self.audio["in_channels"]), steps, self.bins]),
-            _video_shape(int(self.video["in_channels"]), FACTOR, "AnimateDiff", setting),
+    def generation(self, setting: BenchmarkConfig) -> GenerationRun:
+        """Build the run of ``mmdisco generate``, with DDIM and a joint scale of 1."""
+        every = setting.joint_every
+        settings = SamplerConfig(
+            self.steps,
+            AV(solver("ddim"), solver("ddim")),
+            self.cfg_scale,
+            AV(ConstantScale(1.0), ConstantScale(1.0)),
+            asking=NoReuse() if every == 1 else ReuseEvery(every),
         )
-        bases = AV(audioldm(self.audio, setting), animatediff(self.video, setting))
-        tokens = AV(0, TOKENS)
-        build = Independent(bases, self.discriminator, tokens, self.captions)
-        return build.subject(shapes, setting, ledger)
+        discriminator = OnDevice(cast(Any, self.networks[DISCRIMINATOR]), setting.device)
+        task = JointGeneration()
+        return GenerationRun(
+            self.model, discriminator, settings, task, self.seconds, method=self.order
+        )
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Number of weights of each network."""
+        return {part: count(network) for part, network in self.networks.items()}
+
+
+class BenchmarkPair(ABC):
+    """Two base models, or a joint one, and a discriminator."""
+
+    @abstractmethod
+    def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
+        """Make the networks.
+
+        Raises:
+            UserError: The pair cannot be made in these sizes.
+        """
 
 
 @dataclass(frozen=True)
-class AuffusionVideoCrafter2(BenchmarkPair):
-    """Auffusion with VideoCrafter2.
+class TwoModels(BenchmarkPair):
+    """Two independent base models with prompts, each as its adapter and its U-Net's configuration.
 
     Attributes:
-        audio: Configuration of the audio U-Net.
-        video: Configuration of the video U-Net.
+        audio: Audio model.
+        video: Video model.
         discriminator: Configuration of the discriminator.
-        bins: Frequency bins of an audio latent.
-        captions: Combination of both kinds of guidance.
+        order: Combination of both kinds of guidance.
     """
 
-    audio: Mapping[str, Any] = field(default_factory=lambda: configuration("auffusion_unet"))
-    video: Mapping[str, Any] = field(default_factory=lambda: Architecture().unet)
-    discriminator: OfficialConfig = AUFFUSION_VIDEOCRAFTER2_VGGSOUND
-    bins: int = 32
-    captions: PromptGuidance = field(default_factory=GuidanceOutsidePrompts)
+    audio: tuple[Callable[..., Any], Mapping[str, Any]]
+    video: tuple[Callable[..., Any], Mapping[str, Any]]
+    discriminator: OfficialConfig
+    order: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
-    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Make a case: each step evaluates each base model with and without captions."""
-        columns = whole_steps(setting.seconds or LENGTH, Fraction(25, 2), "Auffusion", "column")
-        multiple = FACTOR * 2 ** (len(self.video["block_out_channels"]) - 1)
-        frames = setting.frames or FRAMES
+    @override
+    def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
+        # first without memory, so that sizes are refused at once
+        self._check(self._models(replace(setting, device=torch.device("meta"))), setting.length)
+        model = self._models(setting)
+        networks = {
+            AUDIO: cast(Any, model.audio).parts.unet,
+            VIDEO: cast(Any, model.video).parts.unet,
+            DISCRIMINATOR: _official(self.discriminator, setting),
+        }
+        return BenchmarkCase(model, networks, setting.length, "a drum", self.order)
+
+    def _models(self, setting: BenchmarkConfig) -> IndependentModels:
+        audio, video = (make(config, setting) for make, config in (self.audio, self.video))
+        return IndependentModels(audio, video)
+
+    def _check(self, model: IndependentModels, seconds: float) -> None:
+        shapes = model.latent_shapes(seconds)
+        columns, frames = shapes.audio[1], shapes.video[1]
         # one position is the noise level's, one the class token's; the discriminator itself would
         # refuse only after minutes of work by the base models
-        if columns + frames > POSITIONS - 2:
+        sequence = isinstance(self.discriminator.fusion, SequenceFusionConfig)
+        if sequence and columns + frames > POSITIONS - 2:
             raise UserError(
                 f"{columns} columns of sound and {frames} frames: the discriminator has positions "
                 f"for {POSITIONS - 2} in all; ask for fewer"
             )
-        shapes = AV(
-            torch.Size([setting.batch, int(self.audio["in_channels"]), columns, self.bins]),
-            _video_shape(CHANNELS, multiple, "VideoCrafter2", setting),
-        )
-        bases = AV(auffusion(self.audio, setting, self.bins), videocrafter2(self.video, setting))
-        tokens = AV(TOKENS, TOKENS)
-        build = Independent(bases, self.discriminator, tokens, self.captions)
-        return build.subject(shapes, setting, ledger)
+
+
+def audioldm_animatediff() -> TwoModels:
+    """AudioLDM (m-full) with AnimateDiff (Stable Diffusion 1.5 and motion modules v1-5-2)."""
+    return TwoModels(
+        (audioldm, configuration("audioldm_unet")),
+        (animatediff, configuration("animatediff_unet")),
+        AUDIOLDM_ANIMATEDIFF_VGGSOUND,
+    )
+
+
+def auffusion_videocrafter2() -> TwoModels:
+    """Auffusion with VideoCrafter2."""
+    return TwoModels(
+        (auffusion, configuration("auffusion_unet")),
+        (videocrafter2, Architecture().unet),
+        AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
+    )
 
 
 @dataclass(frozen=True)
 class JointBenchmark(BenchmarkPair):
-    """MM-Diffusion, one network for both modalities, without captions.
+    """MM-Diffusion, one network for both modalities, without prompts.
 
     Attributes:
-        network: Shape of the network.
+        network: Configuration of the network.
         discriminator: Configuration of the discriminator.
     """
 
     network: JointConfig = PUBLISHED
     discriminator: OfficialConfig = MMDIFFUSION_LANDSCAPE
 
-    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Make a case with one evaluation per step of the released sampler."""
-        setting.expect_usual("mmdiffusion")
+    def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
+        """Make a case of the released sampler, which evaluates the network once a step."""
+        _check_usual(setting, "mmdiffusion")
         network = random_network(
             lambda: JointNetwork(self.network), setting.device, setting.dtype, setting.seed
         )
-        model = MMDiffusion(network)
-        discriminator = _discriminator(self.discriminator, setting)
-        base = ProfiledJoint(model, ledger, JOINT)
-        shapes = model.latent_shapes(self.network.frames / FPS)
-        nothing = Conditioning.none(setting.batch)
-        return BenchmarkCase(
-            AtTrainedTimes(guide_of(discriminator, setting, ledger)(base), model.schedules),
-            released_sampler(model.schedules),
-            shapes.map(lambda one: torch.Size([setting.batch, *one])),
-            AV(nothing, nothing),
-            {JOINT: count(network), DISCRIMINATOR: count(discriminator)},
-        )
+        networks = {JOINT: network, DISCRIMINATOR: _official(self.discriminator, setting)}
+        length, order = self.network.frames / FPS, OfficialMMDiffusion()
+        return BenchmarkCase(MMDiffusion(network), networks, length, order=order, steps=20)
 
 
 @dataclass(frozen=True)
@@ -191,36 +210,29 @@ class Embedded(BenchmarkPair):
 
     weights: Path = PACKAGED
 
-    def set_up(self, setting: BenchmarkConfig, ledger: Profiler) -> BenchmarkCase:
-        """Make a case: each step runs each base model twice and the discriminator once."""
-        setting.expect_usual("embedded")
+    @override
+    def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
+        _check_usual(setting, "embedded")
         if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
             raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
-        folder = MiniatureSystem(self.weights)
-        model, discriminator = folder.model(), folder.discriminator()
-        settings = folder.sampling().settings
-        metered = IndependentDenoisers(
-            AV(Profiled(model.audio, ledger, AUDIO), Profiled(model.video, ledger, VIDEO))
-        )
-        base = ClassifierFreeGuidance(metered, model.encode_prompts([""]), settings.guidance_scale)
-        shapes = model.latent_shapes(SECONDS)
-        return BenchmarkCase(
-            guide_of(discriminator, setting, ledger)(base),
-            ddim(model.schedules),
-            shapes.map(lambda one: torch.Size([setting.batch, *one])),
-            model.encode_prompts([PROMPT] * setting.batch),
-            {DISCRIMINATOR: count(discriminator)},
-        )
+        system = MiniatureSystem(self.weights)
+        model, scale = system.model(), system.sampling().guidance_scale
+        networks = {
+            AUDIO: cast(Any, model.audio).denoiser.network,
+            VIDEO: cast(Any, model.video).denoiser.network,
+            DISCRIMINATOR: system.discriminator(),
+        }
+        return BenchmarkCase(model, networks, SECONDS, "a red ball bouncing", cfg_scale=scale)
 
 
 PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
-    "audioldm-animatediff": AudioLDMAnimateDiff,
-    "audioldm-animatediff-as-released": lambda: AudioLDMAnimateDiff(
-        captions=GuidanceInsidePrompts()
+    "audioldm-animatediff": audioldm_animatediff,
+    "audioldm-animatediff-as-released": lambda: replace(
+        audioldm_animatediff(), order=JointInsideCFG()
     ),
-    "auffusion-videocrafter2": AuffusionVideoCrafter2,
-    "auffusion-videocrafter2-as-released": lambda: AuffusionVideoCrafter2(
-        captions=GuidanceInsidePrompts()
+    "auffusion-videocrafter2": auffusion_videocrafter2,
+    "auffusion-videocrafter2-as-released": lambda: replace(
+        auffusion_videocrafter2(), order=JointInsideCFG()
     ),
     "mmdiffusion": JointBenchmark,
     "embedded": Embedded,
@@ -228,59 +240,19 @@ PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
 """Pairs by their names on the command line."""
 
 
-@dataclass(frozen=True)
-class Independent:
-    """Two independent base models with captions.
-
-    Attributes:
-        bases: Networks of the base models.
-        config: Configuration of the discriminator.
-        tokens: Tokens of a caption, for each base model.
-        captions: Combination of both kinds of guidance.
-    """
-
-    bases: AV[BenchmarkModel]
-    config: OfficialConfig
-    tokens: AV[int]
-    captions: PromptGuidance
-
-    def subject(
-        self, shapes: AV[torch.Size], setting: BenchmarkConfig, ledger: Profiler
-    ) -> BenchmarkCase:
-        """Make the case.
-
-        Raises:
-            UserError: A gradient is to serve several steps, and the captions do not allow it.
-        """
-        self.captions.expect(setting)
-        bases, config, tokens = self.bases, self.config, self.tokens
-        discriminator = _discriminator(config, setting)
-        metered = IndependentDenoisers(
-            AV(Profiled(bases.audio, ledger, AUDIO), Profiled(bases.video, ledger, VIDEO))
-        )
-        text = AV(
-            Text(config.audio.text_width, tokens.audio), Text(config.video.text_width, tokens.video)
-        )
-        cond, null = captions(text, setting)
-        guide = guide_of(discriminator, setting, ledger)
-        weights = {
-            AUDIO: count(bases.audio.network),
-            VIDEO: count(bases.video.network),
-            DISCRIMINATOR: count(discriminator),
-        }
-        denoiser = self.captions.guided(metered, guide, null)
-        return BenchmarkCase(denoiser, ddim(metered.schedules), shapes, cond, weights)
+def count(network: nn.Module) -> int:
+    """Count the weights of a network."""
+    return sum(weight.numel() for weight in network.parameters())
 
 
-def _discriminator(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscriminator:
-    return random_network(
-        lambda: ReleasedDiscriminator(config), setting.device, torch.float32, setting.seed
-    )
+def _official(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscriminator:
+    def make() -> ReleasedDiscriminator:
+        return ReleasedDiscriminator(config)
+
+    return random_network(make, setting.device, torch.float32, setting.seed)
 
 
-def _video_shape(channels: int, multiple: int, model: str, setting: BenchmarkConfig) -> torch.Size:
-    height, width = setting.height or SIDE, setting.width or SIDE
-    if height % multiple or width % multiple:
-        raise UserError(f"a picture of {width}×{height}: {model} takes multiples of {multiple}")
-    frames = setting.frames or FRAMES
-    return torch.Size([setting.batch, channels, frames, height // FACTOR, width // FACTOR])
+def _check_usual(setting: BenchmarkConfig, name: str) -> None:
+    """Refuse sizes for a pair that has only one."""
+    if any(size is not None for size in setting.sizes):
+        raise UserError(f"{name} makes clips of one size: leave the sizes out")

@@ -1,11 +1,11 @@
 """Evaluation of the embedded pair: audio-video agreement, faithfulness, and controls.
 
-A row of the table is a way to generate; a cell is a row with one seed of the sampling noise.
+A row of the table is a setting of generation; a cell is a row with one seed of the sampling noise.
 Captions, and the given clips of one-sided generation, come from a part of the data that was never
 trained on. A cell depends only on its row, its seed, the number of clips and the weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     Reading,
     agreement,
@@ -51,42 +52,66 @@ BATCH: Final = 32
 REFERENCE_CLIPS: Final = 2048
 
 
+TaskOf = Callable[[Sequence[Example]], Task]
+"""Builds the generation task of a batch of examples, whose audio or video may be given."""
+
+
+def joint_generation(examples: Sequence[Example]) -> Task:
+    """Generate both modalities; nothing of the examples is given."""
+    del examples
+    return JointGeneration()
+
+
+def video_to_audio(examples: Sequence[Example]) -> Task:
+    """Generate sound for the videos of the examples."""
+    videos = [one.clip.video for one in examples]
+    return VideoToAudio(videos, videos)
+
+
+def audio_to_video(examples: Sequence[Example]) -> Task:
+    """Generate videos for the sounds of the examples."""
+    sounds = [one.clip.audio for one in examples]
+    return AudioToVideo(sounds, sounds)
+
+
 @dataclass(frozen=True)
 class MiniatureRow:
-    """A way to generate.
+    """Settings of generation that a row of the table is about.
 
     Attributes:
         name: Name in the table.
-        given: ``nothing``, ``audio`` or ``video``.
+        task: Generation task.
         sampling: Settings; ``joint_scale`` is that of the row.
         discriminator: Name of the discriminator in the weights folder.
     """
 
     name: str
-    given: str
+    task: TaskOf
     sampling: SamplingDefaults
     discriminator: str = "discriminator"
 
 
 def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
     """List the rows of the published table."""
-    alone = replace(sampling, joint_scale=AV(0.0, 0.0))
+    unguided = replace(sampling, joint_scale=AV(0.0, 0.0))
     to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
     to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
     return [
-        MiniatureRow("bases alone", "nothing", alone),
-        MiniatureRow("joint", "nothing", sampling),
-        MiniatureRow("joint, additive control", "nothing", sampling, "additive"),
-        MiniatureRow("joint, 50 DDIM steps", "nothing", replace(sampling, steps=50, solver="ddim")),
-        MiniatureRow("video to audio, bases alone", "video", alone),
-        MiniatureRow("video to audio", "video", to_audio),
-        MiniatureRow("audio to video, bases alone", "audio", alone),
-        MiniatureRow("audio to video", "audio", to_video),
+        MiniatureRow(UNGUIDED, joint_generation, unguided),
+        MiniatureRow("joint", joint_generation, sampling),
+        MiniatureRow("joint, additive control", joint_generation, sampling, "additive"),
+        MiniatureRow(
+            "joint, 50 DDIM steps", joint_generation, replace(sampling, steps=50, solver="ddim")
+        ),
+        MiniatureRow(f"video to audio, {UNGUIDED}", video_to_audio, unguided),
+        MiniatureRow("video to audio", video_to_audio, to_audio),
+        MiniatureRow(f"audio to video, {UNGUIDED}", audio_to_video, unguided),
+        MiniatureRow("audio to video", audio_to_video, to_video),
     ]
 
 
 def held_out(index: int) -> Example:
-    """Return a clip that was never trained on; eight share a caption's meaning, for re-pairing."""
+    """Return a clip never trained on; eight share a caption, within which sounds are recombined."""
     return example_of(asked_of(index), HELD_OUT + 1, index)
 
 
@@ -112,7 +137,7 @@ class MiniatureCell:
         record: dict[str, Any] = {
             "clips": len(self.readings),
             "paired": as_record(agreement(self.readings)),
-            "re-paired": as_record(agreement(same_caption_shuffle(self.readings, seed))),
+            "recombined": as_record(agreement(same_caption_shuffle(self.readings, seed))),
             "shuffled": as_record(agreement(shuffle(self.readings, seed))),
         }
         if reference is not None:
@@ -148,13 +173,13 @@ class Bench:
     def generated(self, row: MiniatureRow, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
         """Generate the clips of a row, batch by batch."""
         discriminator = self.folder.discriminator(row.discriminator)
-        return self.guided(discriminator, row.sampling.settings, row.given, seed, clips)
+        return self.guided(discriminator, row.sampling.settings, row.task, seed, clips)
 
     def guided(
         self,
         discriminator: Discriminator,
         settings: SamplerConfig,
-        given: str,
+        task: TaskOf,
         seed: int,
         clips: int,
     ) -> Iterator[list[AudioVideo]]:
@@ -163,14 +188,13 @@ class Bench:
         Args:
             discriminator: Discriminator for these base models.
             settings: Settings of sampling.
-            given: ``nothing``, ``audio`` or ``video``.
+            task: Generation task.
             seed: Seed of the sampling noise.
             clips: Number of clips.
         """
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
-            task = _task(given, wanted)
-            generation = GenerationRun(self.model, discriminator, settings, task, SECONDS)
+            generation = GenerationRun(self.model, discriminator, settings, task(wanted), SECONDS)
             seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
             yield generate(generation, [one.caption.text for one in wanted], seeds)
 
@@ -217,13 +241,3 @@ def joined(cells: Sequence[MiniatureCell]) -> MiniatureCell:
             np.concatenate([cell.features.video for cell in cells]),
         ),
     )
-
-
-def _task(given: str, wanted: Sequence[Example]) -> Task:
-    sounds, videos = [one.clip.audio for one in wanted], [one.clip.video for one in wanted]
-    tasks: dict[str, Task] = {
-        "nothing": JointGeneration(),
-        "video": VideoToAudio(videos, videos),
-        "audio": AudioToVideo(sounds, sounds),
-    }
-    return tasks[given]

@@ -1,33 +1,31 @@
 """Grid of the embedded pair's evaluation: cells in processes, each kept when it is done."""
 
-import platform
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from mmdisco.adapters.miniature.spec import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
+from mmdisco.experiments.grid import MeasuredCell, run
 from mmdisco.experiments.miniature.evaluation import (
     REFERENCE_CLIPS,
     Bench,
-    MiniatureCell,
     MiniatureRow,
     joined,
     rows,
 )
 from mmdisco.experiments.miniature.tables import REAL, summary, tables
 from mmdisco.generation.presets.miniature import MiniatureSystem
-from mmdisco.io.files import plain, read_object, read_tensors, write_json, write_tensors, write_text
-from mmdisco.io.workers import each
+from mmdisco.io.files import plain, read_tensors, write_json, write_tensors, write_text
+from mmdisco.io.reports import versions
 
 Watch = Callable[[str, int, int], object]
 """Progress callback: title, number done, and total."""
@@ -38,37 +36,41 @@ def unwatched(*_: object) -> None:
 
 
 @dataclass(frozen=True)
-class MiniatureJob:
+class MiniatureJob(MeasuredCell):
     """One cell to evaluate.
 
     Attributes:
         weights: Folder of the pair.
-        out: Folder of the results.
+        folder: Folder of the results.
         row: ``None`` for real pairs through the autoencoders.
         seed: Seed of the sampling noise.
         clips: Number of clips.
     """
 
     weights: Path
-    out: Path
+    folder: Path
     row: MiniatureRow | None
     seed: int
     clips: int
 
     @property
-    def name(self) -> str:
+    @override
+    def out(self) -> Path:
+        return self.folder
+
+    @property
+    def name_of_row(self) -> str:
         """Name of the row."""
         return self.row.name if self.row else REAL
 
     @property
-    def file(self) -> Path:
-        """File of the cell's record."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
-        return self.out / "cells" / f"{slug}-seed{self.seed}.json"
+    @override
+    def label(self) -> str:
+        return f"{self.name_of_row} seed{self.seed}"
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the cell depends on."""
         return {
             "row": self._row(),
             "seed": self.seed,
@@ -76,10 +78,21 @@ class MiniatureJob:
             "weights": MiniatureSystem(self.weights).config["sha256"],
         }
 
+    @override
+    def measure(self) -> dict[str, Any]:
+        bench = Bench.load(MiniatureSystem(self.weights))
+        clips = (
+            bench.generated(self.row, self.seed, self.clips)
+            if self.row
+            else bench.reconstructed(self.clips)
+        )
+        cell = joined(list(bench.read(clips)))
+        return cell.record(reference_of(self.out, self.weights), self.seed)
+
     def _row(self) -> dict[str, Any] | str:
         if self.row is None:
             return REAL
-        record = asdict(self.row)
+        record: dict[str, Any] = {**asdict(self.row), "task": self.row.task.__name__}
         # scales of other rows; the scale of this one is its joint scale
         for unused in ("video_to_audio", "audio_to_video"):
             del record["sampling"][unused]
@@ -117,20 +130,19 @@ def evaluate(
     todo = [MiniatureJob(folder, out, None, 0, clips)] + [
         MiniatureJob(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
-    return run(todo, jobs, watch)
+    return report(todo, jobs, watch)
 
 
-def run(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> str:
+def report(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> str:
     """Evaluate the missing cells of ``todo``, then summarize all of them."""
     out, weights = todo[0].out, todo[0].weights
     reference_of(out, weights, watch)
-    missing = [job for job in todo if not _is_done(job)]
-    watch("cells", 0, len(missing))
-    for done, _ in enumerate(each(_make, missing, jobs), start=1):
-        watch("cells", done, len(missing))
+    watch("cells", 0, sum(not job.done for job in todo))
+    for _, done, total in run(todo, jobs):
+        watch("cells", done, total)
     cells: dict[str, list[dict[str, Any]]] = {}
     for job in todo:
-        cells.setdefault(job.name, []).append(read_object(job.file)["figures"])
+        cells.setdefault(job.name_of_row, []).append(job.results())
     figures = summary(cells)
     text = tables(figures)
     note = _note(todo)
@@ -150,31 +162,11 @@ def run(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> st
 
 
 def _note(todo: Sequence[MiniatureJob]) -> Mapping[str, Any]:
-    packages = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
     return {
         "clips a row and seed": todo[0].clips,
         "seeds": sorted({job.seed for job in todo}),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **versions("mmdisco", "torch", "diffusers", "numpy", "scipy"),
     }
-
-
-def _is_done(job: MiniatureJob) -> bool:
-    if not job.file.is_file():
-        return False
-    record = read_object(job.file)
-    # through JSON, which turns tuples into lists
-    return record["settings"] == plain(job.settings)
-
-
-def _make(job: MiniatureJob) -> None:
-    bench = Bench.load(MiniatureSystem(job.weights))
-    clips = (
-        bench.generated(job.row, job.seed, job.clips) if job.row else bench.reconstructed(job.clips)
-    )
-    cell: MiniatureCell = joined(list(bench.read(clips)))
-    figures = cell.record(reference_of(job.out, job.weights), job.seed)
-    write_json(job.file, {"settings": plain(job.settings), "figures": plain(figures)})
 
 
 def reference_of(out: Path, weights: Path, watch: Watch = unwatched) -> AV[FeatureStatistics]:

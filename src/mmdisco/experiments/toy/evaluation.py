@@ -69,18 +69,18 @@ class GivenAudioTask(ToyTask):
         return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
 
 
-class NoisedVideoTask(ToyTask):
+class ReplacementTask(ToyTask):
     """Audio for true videos by the replacement method, a biased control."""
 
     def points(self, start: Start) -> AV[Tensor]:
         """Sample with the video noised to the audio's level at every step."""
-        denoiser = _NoisedAlong(start.denoiser, start.given.video, start.noise)
+        denoiser = _Replaced(start.denoiser, start.given.video, start.noise)
         sampled = start.finish(start.sampler, denoiser, start.z_T)
         return AV(sampled.audio, start.given.video)
 
 
 @dataclass(frozen=True)
-class _NoisedAlong(JointDenoiser):
+class _Replaced(JointDenoiser):
     denoiser: JointDenoiser
     video: Tensor
     noise: NoiseSource
@@ -98,7 +98,7 @@ TASKS: dict[str, ToyTask] = {
     "joint": ToyJoint(),
     "audio given video": GivenVideoTask(),
     "video given audio": GivenAudioTask(),
-    "audio given noised video": NoisedVideoTask(),
+    "audio by replacement": ReplacementTask(),
 }
 
 

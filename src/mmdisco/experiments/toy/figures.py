@@ -9,14 +9,14 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmdisco.experiments.toy.grid import points_file
+from mmdisco.experiments.toy.grid import KeptToyCell
 from mmdisco.experiments.toy.measure import EXTENT, total_variation
 from mmdisco.experiments.toy.problems import problem
 from mmdisco.experiments.toy.run import ToyCell
 from mmdisco.io.files import read_tensors, replacing
 
 CAPTIONS = {
-    "bases": "bases alone",
+    "unguided": "unguided baseline",
     "exact": "exact ratio",
     "disc": "cross-entropy",
     "denoise": "denoising",
@@ -27,7 +27,7 @@ SETTINGS = {"ind": "in distribution", "ood": "out of distribution"}
 
 def draw_guidance(out: Path, cells: Sequence[ToyCell]) -> Path | None:
     """Plot data, unguided baseline and guided samples of each problem, IND and OOD."""
-    return _grid(out, cells, "guidance.png", ("bases", "both"))
+    return _grid(out, cells, "guidance.png", ("unguided", "both"))
 
 
 def draw_losses(out: Path, cells: Sequence[ToyCell]) -> Path | None:
@@ -57,7 +57,7 @@ def _grid(out: Path, cells: Sequence[ToyCell], name: str, losses: tuple[str, ...
             axis.set_axis_off()
             cell = first.get((key, setting, loss))
             if cell is not None:
-                points = read_tensors(points_file(out, cell))["points"]
+                points = read_tensors(KeptToyCell(cell, out).points_file)["points"]
                 distance = total_variation(problem(key, setting), points)
                 _panel(axis, points, f"TV {distance:.3f}")
     axes[0][0].set_title("data", fontsize=9)

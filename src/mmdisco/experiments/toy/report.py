@@ -1,15 +1,13 @@
 """Report of a study: ``results.json`` with everything, ``table.md`` to read."""
 
-import platform
-import statistics
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mmdisco.experiments.toy.measure import gap_closed
 from mmdisco.experiments.toy.run import ToyRecipe
 from mmdisco.io.files import write_json, write_text
+from mmdisco.io.reports import MeanStd, markdown_table, versions
 
 Row = dict[str, Any]
 PLACE: tuple[str, ...] = ("problem", "setting", "task", "solver", "steps", "grid", "resamples")
@@ -33,8 +31,8 @@ def with_gap(rows: Sequence[Row]) -> list[Row]:
     }
 
     def gap(row: Row) -> Row:
-        ends = [reference.get((*_place(row), row["seed"], name)) for name in ("bases", "exact")]
-        if None in ends or row["loss"] in ("bases", "exact"):
+        ends = [reference.get((*_place(row), row["seed"], name)) for name in ("unguided", "exact")]
+        if None in ends or row["loss"] in ("unguided", "exact"):
             return row
         return {**row, "gap": gap_closed(ends[0], ends[1], _figure(row))}  # type: ignore[arg-type]
 
@@ -52,12 +50,13 @@ def table(rows: Iterable[Row]) -> str:
     several = {name for i, name in enumerate(PLACE) if len({place[i] for place in groups}) > 1}
     columns = [name for name in PLACE if name in several or name == "problem"]
     head = [*columns, "guided by", "n", *(HEADINGS[name] for name in shown)]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines: list[list[str]] = []
     for (*place, loss), own in groups.items():
         named = dict(zip(PLACE, place, strict=True))
-        cells = [_spread([row[name] for row in own if name in row]) for name in shown]
-        lines.append(_line([*(str(named[name]) for name in columns), loss, str(len(own)), *cells]))
-    return "\n".join(lines) + "\n"
+        found = [[row[name] for row in own if name in row] for name in shown]
+        cells = [str(MeanStd.of(values)) if values else "" for values in found]
+        lines.append([*(str(named[name]) for name in columns), loss, str(len(own)), *cells])
+    return markdown_table(head, lines) + "\n"
 
 
 def write_report(
@@ -73,29 +72,31 @@ def write_report(
         seconds: Wall time of this run, without earlier runs.
     """
     complete = with_gap(rows)
-    versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers", "numpy")}
-    versions["python"] = platform.python_version()
-    settings = recipe.flat()
-    del settings["evaluations"]
     record = {
         "title": title,
-        "versions": versions,
+        "versions": versions("mmdisco", "torch", "diffusers", "numpy"),
         "recipe": recipe.model_dump(mode="json", exclude={"evaluations"}),
         "seconds": round(seconds, 1),
         "rows": complete,
     }
     write_json(out / "results.json", record)
-    described = ", ".join(f"{key} {value}" for key, value in settings.items())
-    with_versions = ", ".join(f"{key} {value}" for key, value in versions.items())
-    seeds = sorted({row["seed"] for row in complete})
-    write_text(
-        out / "table.md",
-        f"# {title}\n\n{table(complete)}\n"
+    write_text(out / "table.md", markdown(record))
+
+
+def markdown(record: Row) -> str:
+    """Format the page of a study from its record."""
+    recipe, made_with = ToyRecipe.model_validate(record["recipe"]).flat(), record["versions"]
+    del recipe["evaluations"]
+    described = ", ".join(f"{key} {value}" for key, value in recipe.items())
+    with_versions = ", ".join(f"{key} {value}" for key, value in made_with.items())
+    seeds = sorted({row["seed"] for row in record["rows"]})
+    return (
+        f"# {record['title']}\n\n{table(record['rows'])}\n"
         f"Mean ± sd over the seeds {', '.join(map(str, seeds))} (n of them). "
-        f"{recipe.samples} samples each. TV: total variation of a 24 × 24 histogram on [−3, 3]² "
-        "against 400,000 true samples. SW2: sliced 2-Wasserstein. R²: of the guidance gradient in "
-        "units of ε, over the path. Gap closed: the way from the bases alone to the exact log "
-        f"ratio.\n\nRecipe: {described}.\n\nVersions: {with_versions}.\n",
+        f"{recipe['samples']} samples each. TV: total variation of a 24 × 24 histogram on "
+        "[−3, 3]² against 400,000 true samples. SW2: sliced 2-Wasserstein. R²: of the guidance "
+        "gradient in units of ε, over the path. Gap closed: share of the gap from the unguided "
+        f"baseline to the exact log ratio.\n\nRecipe: {described}.\n\nVersions: {with_versions}.\n"
     )
 
 
@@ -105,15 +106,3 @@ def _place(row: Row) -> tuple[Any, ...]:
 
 def _figure(row: Row) -> float:
     return row["tv"] if "tv" in row else row["agreement"]
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return ""
-    mean = statistics.fmean(values)
-    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{mean:.3f}{deviation}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

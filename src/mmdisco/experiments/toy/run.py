@@ -1,7 +1,5 @@
 """One cell of the toy study: a problem, a loss and a seed, trained, sampled and measured."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +30,7 @@ from mmdisco.io.settings import Settings
 from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig
 from mmdisco.training.run import build_trainer
 
-REFERENCES = ("bases", "exact")
+REFERENCES = ("unguided", "exact")
 LOSSES = ("disc", "denoise", "both")
 FAKE_SHARD, FAKE_SHARDS = 5000, 4
 
@@ -89,13 +87,6 @@ class ToyCell:
         if self.loss not in (*REFERENCES, *LOSSES):
             raise UserError(f"unknown loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
 
-    @property
-    def name(self) -> str:
-        """File name that changes with every setting of the cell."""
-        recipe = json.dumps(self.recipe.tree(), sort_keys=True).encode()
-        digest = hashlib.sha256(recipe).hexdigest()[:8]
-        return f"{self.problem}-{self.setting}-{self.loss}-{self.seed}-{digest}"
-
 
 @dataclass(frozen=True)
 class ToyOutcome:
@@ -123,7 +114,7 @@ def run_cell(cell: ToyCell, run_dir: Path) -> ToyOutcome:
         "seed": cell.seed,
     }
     denoiser: JointDenoiser = base
-    if cell.loss != "bases":
+    if cell.loss != "unguided":
         discriminator = _discriminator(cell, goal, base, path, real, fake, run_dir)
         common["r2"] = gradient_r2(goal, path, discriminator)
         denoiser = JointGuidance(base, discriminator, AV(ConstantScale(), ConstantScale()))

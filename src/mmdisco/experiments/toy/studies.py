@@ -73,7 +73,7 @@ _ONE_SIDED = (
     ToyEvaluation(),
     ToyEvaluation(task="audio given video"),
     ToyEvaluation(task="video given audio"),
-    ToyEvaluation(task="audio given noised video"),
+    ToyEvaluation(task="audio by replacement"),
 )
 _SAMPLERS = (
     ToyEvaluation("ddim", 50),
@@ -129,7 +129,7 @@ STUDIES: dict[str, ToyStudy] = {
         ("8gaussians", "moons"),
         settings=("ind",),
         losses=("both",),
-        references=("bases",),
+        references=("unguided",),
     ),
     "vectors": ToyStudy(
         "Pairs of vectors in R⁸",

@@ -3,7 +3,7 @@
 The plot shows accuracy, calibration and gain by noise level; the tables have a row for each level.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
 from mmdisco.io.files import replacing
+from mmdisco.io.reports import markdown_table
 from mmdisco.training.diagnostics.scores import Bin
 
 SIDES = ("audio", "video")
@@ -140,40 +142,14 @@ class Diagnostics:
         """Invert ``record``.
 
         Raises:
-            KeyError: A key is missing.
-            TypeError: There is an unknown key.
+            ValueError: A value is missing or of a wrong type.
         """
-        return Diagnostics(
-            dict(values["pairs"]),
-            {
-                name: PathDiagnostics(
-                    tuple(_level(one) for one in along["levels"]),
-                    {
-                        other: tuple(Bin(**one) for one in bins)
-                        for other, bins in along["reliability"].items()
-                    },
-                    dict(along["calibration_error"]),
-                )
-                for name, along in values["paths"].items()
-            },
-        )
+        given = {name: values.get(name) for name in ("pairs", "paths")}
+        return TypeAdapter(Diagnostics).validate_python(given)
 
     def record(self) -> dict[str, Any]:
         """Convert to JSON's types."""
-        return {"pairs": dict(self.pairs), "figures": self.figures(), "paths": _paths(self.paths)}
-
-
-def _paths(paths: Mapping[str, PathDiagnostics]) -> dict[str, Any]:
-    return {name: asdict(along) for name, along in paths.items()}
-
-
-def _level(values: Mapping[str, Any]) -> LevelDiagnostics:
-    return LevelDiagnostics(
-        values["u"],
-        values["angle"],
-        {name: BinaryScores(**one) for name, one in values["against"].items()},
-        {name: Denoising(**one) for name, one in values["denoising"].items()},
-    )
+        return {**asdict(self), "figures": self.figures()}
 
 
 _COLOURS: Final = ("#1f6fb2", "#c4572c", "#3b8a4a", "#7b5aa6")
@@ -249,7 +225,7 @@ def _table(along: PathDiagnostics) -> str:
     for name in names:
         head += [f"accuracy, {name}", f"AUC, {name}", f"calibration error, {name}"]
     head += [f"{side}: base's error, gain" for side in SIDES]
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows: list[list[str]] = []
     for level in along.levels:
         cells = [f"{level.angle:.3f}"]
         for name in names:
@@ -261,16 +237,12 @@ def _table(along: PathDiagnostics) -> str:
             cells.append(
                 "given" if one is None else f"{one.base:.1f}, {one.gain:.2f} ± {one.error:.2f}"
             )
-        lines.append(_line(cells))
+        rows.append(cells)
     nats = [f"{side} {along.nats(side):.3f}" for side in SIDES if _has(along, side)]
     errors = [f"{name} {error:.3f}" for name, error in along.calibration_error.items()]
     told = f"; calibration error over all levels: {', '.join(errors)}" if errors else ""
-    return "\n".join([*lines, "", f"Nats learnt: {', '.join(nats)}{told}."])
+    return "\n".join([markdown_table(head, rows), "", f"Nats learnt: {', '.join(nats)}{told}."])
 
 
 def _has(along: PathDiagnostics, side: str) -> bool:
     return all(side in level.denoising for level in along.levels)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,7 +1,7 @@
 """Audio-video agreement over many clips, and its two baselines.
 
 *Shuffled*: every video gets the sound of some other clip. *Re-paired*: of some other clip with the
-same caption. Agreement that survives re-pairing comes from the caption, or from a generator that
+same caption. Agreement that survives recombination comes from the caption, or from a generator that
 repeats one clip; it is not alignment. What the caption names agrees anyway, so each attribute is
 also counted over the clips whose caption leaves it open.
 """
@@ -128,14 +128,14 @@ def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading
         groups[reading.named].append(reading)
     paired = [r for group in groups.values() if len(group) > 1 for r in _rotated(group, rng)]
     if not paired:
-        raise UserError("re-pairing needs at least two clips of one caption")
+        raise UserError("recombination needs at least two clips of one caption")
     return paired
 
 
 def gap_closed(guided: float, control: float, real: float) -> float:
-    """Compute (guided − re-paired guided) / (real − re-paired guided): 0 is chance, 1 real.
+    """Compute (guided − recombined guided) / (real − recombined guided): 0 is chance, 1 real.
 
-    NaN where real pairs agree no better than re-paired ones: there is no gap.
+    NaN where real pairs agree no better than recombined ones: there is no gap.
     """
     return (guided - control) / (real - control) if real != control else float("nan")
 

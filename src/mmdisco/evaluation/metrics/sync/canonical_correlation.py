@@ -40,13 +40,13 @@ class CanonicalPair(nn.Module):
         self.register_buffer("correlation", torch.zeros(variates))
         self.correlation: Tensor
 
-    def hear(self, features: Hidden) -> Steps:
+    def embed_audio(self, features: Hidden) -> Steps:
         """Embed features of sound, (b, steps, variates + 2)."""
         found = self.heard(features)
         part = found.square() @ self._own
         return torch.cat([found, part[..., None], torch.ones_like(part)[..., None]], -1)
 
-    def see(self, features: Hidden) -> Steps:
+    def embed_video(self, features: Hidden) -> Steps:
         """Embed features of video, (b, steps, variates + 2)."""
         found = self.seen(features)
         part = found.square() @ self._own

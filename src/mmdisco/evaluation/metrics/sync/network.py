@@ -44,7 +44,7 @@ class SyncNetwork(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.tensor(-2.0))
 
-    def see(self, frames: Clips) -> Steps:
+    def embed_video(self, frames: Clips) -> Steps:
         """Embed video (b, steps, 32, 32, 3) in [0, 1], ten frames per second."""
         grey = frames.mean(-1, keepdim=True)
         motion = _MOTION * (grey - torch.cat([grey[:, :1], grey[:, :-1]], 1))
@@ -52,7 +52,7 @@ class SyncNetwork(nn.Module):
         steps = self.frame(pixel_unshuffle(looks, 2)).unflatten(0, frames.shape[:2])
         return self.seen(steps)
 
-    def hear(self, mel: AudioLatent) -> Steps:
+    def embed_audio(self, mel: AudioLatent) -> Steps:
         """Embed spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
         blocks = mel[:, 0].unflatten(1, (-1, COLUMNS)).flatten(2).transpose(1, 2)
         return self.heard(self.spectrum(blocks).transpose(1, 2))

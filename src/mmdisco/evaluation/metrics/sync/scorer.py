@@ -30,7 +30,7 @@ from mmdisco.media.mel import MelScale
 from mmdisco.media.read import resampled
 from mmdisco.shapes import AudioLatent, Clips, Logits, Steps
 
-PACKAGED: Final = Path(__file__).parent / "weights" / "sync_judge.safetensors"
+PACKAGED: Final = Path(__file__).parent / "weights" / "sync_scorer.safetensors"
 LEAST_STEPS: Final = 8
 
 _SAMPLE_RATE: Final = 16_000
@@ -54,19 +54,19 @@ class SyncScorer(nn.Module):
         self.whole = CanonicalPair(_WHOLE, _VARIATES[0])
         self.moments = CanonicalPair(_MOMENTS, _VARIATES[1])
 
-    def see(self, frames: Clips) -> Steps:
+    def embed_video(self, frames: Clips) -> Steps:
         """Embed video (b, steps, 32, 32, 3) in [0, 1], ten frames per second."""
         steps = frames.shape[1]
-        own = _NETWORK * self.network.log_scale.exp() * self.network.see(frames)
-        whole = self.whole.see(whole_seen(frames)).expand(-1, steps, -1)
-        moments = _WORTH * steps * self.moments.see(moments_seen(frames))
+        own = _NETWORK * self.network.log_scale.exp() * self.network.embed_video(frames)
+        whole = self.whole.embed_video(whole_seen(frames)).expand(-1, steps, -1)
+        moments = _WORTH * steps * self.moments.embed_video(moments_seen(frames))
         return torch.cat([own, whole, moments], 2)
 
-    def hear(self, mel: AudioLatent) -> Steps:
+    def embed_audio(self, mel: AudioLatent) -> Steps:
         """Embed spectrograms (b, 1, 8 · steps, 64) of ``MelScale().analyse``."""
-        own = self.network.hear(mel)
-        whole = self.whole.hear(whole_heard(mel)).expand(-1, own.shape[1], -1)
-        return torch.cat([own, whole, self.moments.hear(moments_heard(mel))], 2)
+        own = self.network.embed_audio(mel)
+        whole = self.whole.embed_audio(whole_heard(mel)).expand(-1, own.shape[1], -1)
+        return torch.cat([own, whole, self.moments.embed_audio(moments_heard(mel))], 2)
 
     def logits(self, sounds: Steps, pictures: Steps) -> Logits:
         """Compute the logit of every sound with every video, (sounds, videos), of equal lengths.
@@ -82,9 +82,9 @@ def load_scorer(path: Path = PACKAGED) -> SyncScorer:
     Raises:
         UserError: There is no such file, or it is damaged.
     """
-    judge = SyncScorer()
-    judge.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
-    return judge.eval().requires_grad_(False)  # noqa: FBT003
+    scorer = SyncScorer()
+    scorer.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
+    return scorer.eval().requires_grad_(False)  # noqa: FBT003
 
 
 def picture_of(video: Video) -> Tensor:
@@ -106,7 +106,7 @@ def sound_of(audio: Audio) -> Tensor:
     return scale.analyse(torch.from_numpy(np.ascontiguousarray(heard[:whole]))[None])[0]
 
 
-def embed(judge: SyncScorer, clip: AudioVideo) -> tuple[Embedding, Embedding]:
+def embed(scorer: SyncScorer, clip: AudioVideo) -> tuple[Embedding, Embedding]:
     """Embed sound and video of one clip, in equally many steps.
 
     Raises:
@@ -117,6 +117,6 @@ def embed(judge: SyncScorer, clip: AudioVideo) -> tuple[Embedding, Embedding]:
     if steps < LEAST_STEPS:
         raise ValueError(f"a clip must last {LEAST_STEPS / RATE} s, not {steps / RATE} s")
     with torch.no_grad():
-        heard = judge.hear(sound[None, :, : steps * COLUMNS])[0]
-        seen = judge.see(picture[None, :steps])[0]
+        heard = scorer.embed_audio(sound[None, :, : steps * COLUMNS])[0]
+        seen = scorer.embed_video(picture[None, :steps])[0]
     return heard.numpy(), seen.numpy()

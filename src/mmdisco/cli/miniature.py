@@ -1,4 +1,4 @@
-"""``mmdisco evaluate-embedded``: the table of figures of the embedded pair."""
+"""``mmdisco experiments miniature``: metrics of the embedded pair."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from mmdisco.cli.stopping import GO_ON, running
 
 
-def evaluate_embedded(
+def miniature(
     clips: Annotated[int, typer.Option(help="Generated clips a row and seed.")] = 512,
     seeds: Annotated[int, typer.Option(help="Seeds of the sampling noise, from 0.")] = 3,
     row: Annotated[list[str] | None, typer.Option(help="Only this row; may be repeated.")] = None,
