@@ -156,7 +156,6 @@ def audioldm2():
         spec_size=8,
         window_size=4,
         num_mel_bins=8,
-        intermediate_size=37,
         depths=[1, 1],
         num_attention_heads=[1, 1],
         num_hidden_layers=1,
@@ -168,7 +167,7 @@ def audioldm2():
     )
     both = {"text_config": _clap_text(16).to_dict(), "audio_config": sounds.to_dict()}
     sizes = {"n_embd": 16, "n_head": 2, "n_layer": 1, "vocab_size": 1000}
-    language_model = t.GPT2LMHeadModel(t.GPT2Config(n_ctx=99, n_positions=99, **sizes))
+    language_model = t.GPT2LMHeadModel(t.GPT2Config(n_positions=99, **sizes))
     language_model.config.max_new_tokens = 4
     return d.AudioLDM2Pipeline(
         vae=_image_vae(1),

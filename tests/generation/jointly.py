@@ -42,9 +42,8 @@ def pair(video, audio, steps=STEPS):
         call["num_inference_steps"] = steps
     shown = stock_video(*pipes.video)
     heard = stock_audio(*pipes.audio)
-    length = heard.family.length
-    seconds = shown.seconds
-    return AV(stock_audio(heard.pipe, {**heard.call, **{length: float(seconds)}}), shown)
+    call = {**heard.call, **heard.lasting(shown.seconds)}
+    return AV(stock_audio(heard.pipe, call), shown)
 
 
 def call_of(models, seed=0):

@@ -95,7 +95,7 @@ def test_its_numbers_are_saved_and_loaded(tmp_path):
     DiscriminatorGuidance(3.0, 0.25, start=0.1, stop=0.9).save_pretrained(tmp_path)
     loaded = DiscriminatorGuidance.from_pretrained(tmp_path)
     assert (loaded.guidance_scale, loaded.joint_scale) == (3.0, 0.25)
-    assert (loaded.config.start, loaded.config.stop) == (0.1, 0.9)
+    assert (loaded.config["start"], loaded.config["stop"]) == (0.1, 0.9)
 
 
 def test_what_is_missing_is_said(models, given):
