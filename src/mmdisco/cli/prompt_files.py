@@ -6,6 +6,7 @@ from typing import Any, Final
 from mmdisco.cli.generate_plan import PromptLine
 from mmdisco.errors import UserError
 from mmdisco.generation.config import REQUEST, GenerateConfig, expect_known
+from mmdisco.generation.option_errors import shown
 from mmdisco.io.tables import Column, Row, read_table
 from mmdisco.io.yaml_files import read_mapping
 
@@ -24,7 +25,7 @@ def read_prompts(path: Path) -> list[PromptLine]:
     table = read_table(path, [Column(name) for name in REQUEST], "prompts", alone="prompt")
     lines = [_line(row) for row in table.rows]
     if table.unread:
-        raise UserError(f"{path} has {table.unread[0]!r}: known are {', '.join(REQUEST)}")
+        raise UserError(f"{path} has {shown(table.unread[0])}: known are {', '.join(REQUEST)}")
     if not lines:
         raise UserError(f"{path} holds no prompts")
     return lines

@@ -63,7 +63,7 @@ def from_record(record: Any, kinds: Mapping[str, type]) -> Any:
     fields = {name: from_record(value, kinds) for name, value in record.items() if name != "kind"}
     kind = kinds.get(str(record.get("kind")))
     if kind is None:
-        raise _refusal(f"a part of kind {record.get('kind')}")
+        raise _refusal(f"a part of kind {str(record.get('kind'))[:40]}")
     try:
         return kind(**fields)
     except (AttributeError, TypeError) as error:
