@@ -183,7 +183,7 @@ def test_recipe_is_in_the_name_of_a_cell():
 @pytest.mark.parametrize("name", STUDIES)
 def test_quick_form_of_every_study_is_short(name):
     cells = STUDIES[name].cells(StudySelection(seeds=1), quick)
-    assert max(cell.recipe.steps for cell in cells) <= 500
+    assert max(cell.recipe.training.steps for cell in cells) <= 500
 
 
 def test_table_has_a_line_per_place_and_the_gap():

@@ -325,7 +325,7 @@ def two_tower(channels, text):
         video=VideoLatents(channels=channels, rate=4.0, text_width=text),
         width=16,
         depth=1,
-        multipliers=(1,),
+        channel_mult=(1,),
     )
     network = AudioVideoDiscriminator(config).eval()
     for parameter in network.parameters():

@@ -284,7 +284,7 @@ def test_python_call_takes_the_options_of_the_command_and_explains_them():
     assert next(iter(parameters)) == "prompt"
     assert parameters.keys() == GenerateConfig.model_fields.keys()
     for name, field in GenerateConfig.model_fields.items():
-        assert f"    {name}: {' '.join(field.description.split())}" in (generate.__doc__ or "")
+        assert f"    {name}: {' '.join(str(field.description).split())}" in (generate.__doc__ or "")
 
 
 def test_start_and_track_of_a_given_sound_are_options_of_python_too(tmp_path, tiny_pair):
