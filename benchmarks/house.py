@@ -22,7 +22,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIBRARY: Final = ROOT / "src" / "mmdisco"
 SMALL: Final = 40  # lines; only interfaces and __init__ may be shorter
-SCHEDULERS: Final = ("schedulers.py", "strided.py")  # of core, counted apart
+SCHEDULERS: Final = ("scheduler_names.py", "schedulers.py", "strided.py")  # of core, counted apart
 
 TRACE: Final = """
 import sys
@@ -67,7 +67,7 @@ LIMITS: Final = (
     Limit("files run by generate", 25, reached=False),
     Limit("modules imported by generate", 60, reached=False),
     Limit("--help, seconds", 0.3, reached=False),
-    Limit("mistaken option, seconds", 1.0, reached=False),
+    Limit("mistaken option, seconds", 1.0, reached=True),
 )
 
 
