@@ -62,14 +62,15 @@ def commands(base: Path) -> dict[str, list[str]]:
         f"train --data {base}/prepared --fakes {base}/fakes {pair} --out out {settings}",
         f"evaluate {base}/made --reference {base}/real --metrics neighbours --metrics nearest "
         "--jobs 1 --cache read --json out.json --report out.html",
-        f"ablate loss --quick {pair} --out out --jobs 1",
-        "toy --problem mixture --setting ind --loss both --seeds 1 --steps 60 --samples 500 "
-        "--out out --jobs 1",
+        f"experiments ablate loss --quick {pair} --out out --jobs 1",
+        "experiments toy --problem mixture --setting ind --loss both --seeds 1 --steps 60 "
+        "--samples 500 --out out --jobs 1",
     )
     prompts = ["a red ball bouncing", "a drum being hit"]
     small = f"{pair} --samples 2 --steps 8 --wav --out out/clip.mp4".split()
     found = {"generate": ["generate", *prompts, *small]}
-    return found | {line.split()[0]: line.split() for line in lines}
+    words = [line.split() for line in lines]
+    return found | {one[1] if one[0] == "experiments" else one[0]: one for one in words}
 
 
 def write_inputs(base: Path) -> None:

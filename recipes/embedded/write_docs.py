@@ -78,11 +78,12 @@ def short_table(results: dict[str, Any]) -> str:
 
 
 def text(spread: dict[str, float], *, percent: bool) -> str:
-    """Mean ± deviation."""
-    if percent:
-        return f"{100 * spread['mean']:.0f} ± {100 * spread['deviation']:.0f} %"
-    digits = 2 if spread["mean"] < 10 else 1
-    return f"{spread['mean']:.{digits}f} ± {spread['deviation']:.{digits}f}"
+    """Mean, and its deviation where there are several seeds."""
+    factor, digits, unit = (100, 0, " %") if percent else (1, 2 if spread["mean"] < 10 else 1, "")
+    shown = [f"{factor * spread['mean']:.{digits}f}"]
+    if spread["seeds"] > 1:
+        shown.append(f"{factor * spread['deviation']:.{digits}f}")
+    return " ± ".join(shown) + unit
 
 
 def between_marks(path: Path, block: str) -> None:

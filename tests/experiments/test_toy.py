@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
+from mmdisco.experiments.toy.grid import KeptToyCell
 from mmdisco.experiments.toy.measure import (
     class_agreement,
     gap_closed,
@@ -176,7 +178,8 @@ def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):
 
 def test_recipe_is_in_the_name_of_a_cell():
     recipes = (ToyRecipe().updated({"training.steps": n}) for n in (10, 20))
-    one, two = (ToyCell("moons", "ind", "both", 0, recipe) for recipe in recipes)
+    cells = (ToyCell("moons", "ind", "both", 0, recipe) for recipe in recipes)
+    one, two = (KeptToyCell(cell, Path("out")) for cell in cells)
     assert one.name != two.name
 
 

@@ -45,22 +45,24 @@ class MeanStd:
     Attributes:
         mean: Mean over the seeds.
         deviation: Unbiased standard deviation of a single seed; 0 with one seed.
+        seeds: Number of seeds; with one, no deviation is shown.
     """
 
     mean: float
     deviation: float
+    seeds: int = 1
 
     @staticmethod
     def of(values: Sequence[float]) -> "MeanStd":
         """Compute both from at least one value."""
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        return MeanStd(float(np.mean(values)), deviation)
+        return MeanStd(float(np.mean(values)), deviation, len(values))
 
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "–"
         digits = 1 if abs(self.mean) >= 10 else 3
-        deviation = f" ± {self.deviation:.{digits}f}" if self.deviation else ""
+        deviation = f" ± {self.deviation:.{digits}f}" if self.seeds > 1 else ""
         return f"{self.mean:.{digits}f}{deviation}"
 
 
