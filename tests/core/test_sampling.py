@@ -17,6 +17,7 @@ from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.noise import broadcast_like, cosine, flow_matching, linear
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LeadingSpacing, LinspaceSpacing, LogSNRSpacing, Sampler
+from mmdisco.core.scheduler_names import SCHEDULERS
 from mmdisco.core.schedulers import SOLVERS, FlowSolver, VESolver, VPSolver, ddim, solver
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
@@ -219,6 +220,10 @@ def test_ddim_with_full_noise_is_ddpm():
         for own in (eta, ancestral)
     )
     assert_close(one.audio, two.audio, rtol=1e-3)
+
+
+def test_names_that_need_no_library_are_those_of_the_table():
+    assert tuple(SOLVERS) == SCHEDULERS
 
 
 def test_unknown_solver_is_refused():

@@ -31,7 +31,6 @@ from mmdisco.shapes import PerSample
 
 NAME: Final = "TextToVideoSD"
 SOURCE: Final = "ali-vilab/text-to-video-ms-1.7b"
-ZEROSCOPE: Final = "cerspense/zeroscope_v2_576w"
 USUAL: Final = VideoSpec(256, 256)
 
 

@@ -36,7 +36,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.scheduler_names import SCHEDULERS, expect_scheduler
+from mmdisco.core.scheduler_names import expect_scheduler
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
@@ -306,20 +306,19 @@ def flow_euler() -> Solver:
     return FlowSolver(FlowMatchEulerDiscreteScheduler())
 
 
-_BUILDERS: Final[tuple[Callable[[], Solver], ...]] = (
-    ddim,
-    ddpm,
-    partial(ddpm, clip_sample=True),
-    dpm_solver_2m,
-    dpm_solver_3m,
-    sde_dpm_solver_2m,
-    dpm_solver_2s,
-    unipc,
-    euler,
-    euler_ancestral,
-    flow_euler,
-)
-SOLVERS: Final[dict[str, Callable[[], Solver]]] = dict(zip(SCHEDULERS, _BUILDERS, strict=True))
+SOLVERS: Final[dict[str, Callable[[], Solver]]] = {
+    "ddim": ddim,
+    "ddpm": ddpm,
+    "ddpm-clip": partial(ddpm, clip_sample=True),
+    "dpm++2m": dpm_solver_2m,
+    "dpm++3m": dpm_solver_3m,
+    "sde-dpm++2m": sde_dpm_solver_2m,
+    "dpm++2s": dpm_solver_2s,
+    "unipc": unipc,
+    "euler": euler,
+    "euler-ancestral": euler_ancestral,
+    "flow-euler": flow_euler,
+}
 
 
 def solver(name: str) -> Solver:

@@ -71,11 +71,6 @@ def levels_of(record: Sequence[float | None]) -> tuple[float, float]:
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
-def levels_record(levels: tuple[float, float]) -> list[float | None]:
-    """Invert ``levels_of``."""
-    return [end if math.isfinite(end) else None for end in levels]
-
-
 @dataclass(frozen=True)
 class Requirements:
     """Requirements of a request that a system must meet.

@@ -94,7 +94,6 @@ class _Work:
     """Processing of shards in order, each at the next index of its split's store."""
 
     def __init__(self, order: PrepareConfig) -> None:
-        self._order = order
         self._records = Records(order.out / "blocks")
         self._maker = BlockEncoder(order.encoder, order.batch, order.rule.audio_track)
         self._stores: dict[str, PairStore] = {
