@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig, expect_known
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object, sha256
+from mmdisco.io.reports import versions
 
 if TYPE_CHECKING:
     import torch
@@ -163,9 +163,7 @@ def libraries(*names: str) -> dict[str, str]:
     """Return the versions of Python, of installed distributions, and of PyAV's FFmpeg and x264."""
     import av
 
-    installed = {name: version(name) for name in names}
-    beneath = {"ffmpeg": av.ffmpeg_version_info, "x264": _x264()}
-    return {**installed, **beneath, "python": platform.python_version()}
+    return {**versions(*names), "ffmpeg": av.ffmpeg_version_info, "x264": _x264()}
 
 
 def processor() -> str:
