@@ -195,7 +195,7 @@ class Run(Recording):
             title="recorded",
             audio=ToldBase(Told(self, "audio", models.audio)),
             video=ToldBase(Told(self, "video", models.video)),
-            judge=OfficialDiscriminator("recorded", 0.0, lambda _: config),
+            discriminator=OfficialDiscriminator("recorded", 0.0, lambda _: config),
             usual=SamplingDefaults(self.record["steps"], "ddpm", scales, joint, 1.0, 1.0),
             clips=ClipSpec(Fraction(1, 2), Fraction(8), (16, 16), 16_000),
             gigabytes=0.0,
@@ -304,7 +304,7 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
         title="recorded",
         file="recorded.pt",
         upscaler_file="none.pt",
-        judge=OfficialDiscriminator("recorded", 0.0, lambda _: judge),
+        discriminator=OfficialDiscriminator("recorded", 0.0, lambda _: judge),
         clips=ClipSpec(Fraction(frames, 10), Fraction(10), (side, side), 16_000),
     )
     start = AV(tensors["x_T.audio"], tensors["x_T.video"].transpose(1, 2))

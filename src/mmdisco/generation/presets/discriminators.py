@@ -96,26 +96,26 @@ class OfficialDiscriminator(DiscriminatorSpec):
 class ClampedDiscriminator(DiscriminatorSpec):
     """A discriminator with the release's bound on its logit."""
 
-    judge: DiscriminatorSpec
+    spec: DiscriminatorSpec
 
     @property
     @override
     def component(self) -> CheckpointRef:
-        return self.judge.component
+        return self.spec.component
 
     @property
     @override
     def apart(self) -> bool:
-        return self.judge.apart
+        return self.spec.apart
 
     def load(self, options: SystemConfig) -> Discriminator:
         """Load the discriminator and bound its logit."""
-        return ClampedLogit(self.judge.load(options))
+        return ClampedLogit(self.spec.load(options))
 
 
-def one_sided_note(judge: DiscriminatorSpec) -> str:
+def one_sided_note(spec: DiscriminatorSpec) -> str:
     """Describe in a line the effect of a released discriminator where one modality is given."""
-    if judge.apart:
+    if spec.apart:
         return (
             "the released discriminator judges sound and video apart: it mends what is made, and "
             "does not lead it towards what is given"

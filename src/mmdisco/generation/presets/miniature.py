@@ -142,12 +142,12 @@ class MiniatureSystem(JointSystem):
 
     def discriminator(self, name: str = "discriminator") -> "AudioVideoDiscriminator":
         """Load the discriminator of a name once; the additive control has a name of its own."""
-        if name not in self._judges:
-            self._judges[name] = self._discriminator(name)
-        return self._judges[name]
+        if name not in self._discriminators:
+            self._discriminators[name] = self._discriminator(name)
+        return self._discriminators[name]
 
     @cached_property
-    def _judges(self) -> "dict[str, AudioVideoDiscriminator]":
+    def _discriminators(self) -> "dict[str, AudioVideoDiscriminator]":
         return {}
 
     def _discriminator(self, name: str) -> "AudioVideoDiscriminator":

@@ -48,7 +48,7 @@ class MMDiffusionPreset(Preset):
         title: Name of the preset.
         file: File of the network's weights.
         upscaler_file: File of the super-resolution network's weights.
-        judge: The discriminator.
+        discriminator: The discriminator.
         clips: Format of the clips.
         enlarged: Height and width of upscaled frames.
         enlarging_steps: Evaluations per upscaled frame.
@@ -58,7 +58,7 @@ class MMDiffusionPreset(Preset):
     title: str
     file: str
     upscaler_file: str
-    judge: DiscriminatorSpec
+    discriminator: DiscriminatorSpec
     clips: ClipSpec = FORM
     enlarged: tuple[int, int] = (256, 256)
     enlarging_steps: int = 25
@@ -82,7 +82,7 @@ class MMDiffusionPreset(Preset):
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
         """Checkpoints of the network and the discriminator; the upscaler is loaded on demand."""
-        return (self.base, self.judge.component)
+        return (self.base, self.discriminator.component)
 
     @property
     @override
@@ -106,7 +106,11 @@ class MMDiffusionPreset(Preset):
 
     def as_released(self) -> "MMDiffusionPreset":
         """Return the preset with a bounded logit and the released DPM-Solver++."""
-        return replace(self, judge=ClampedDiscriminator(self.judge), method=OfficialMMDiffusion())
+        return replace(
+            self,
+            discriminator=ClampedDiscriminator(self.discriminator),
+            method=OfficialMMDiffusion(),
+        )
 
     def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system, nothing loaded yet; a size of ``enlarged`` upscales the frames.
@@ -132,7 +136,7 @@ class MMDiffusionPreset(Preset):
         upscaler = self.upscaler if options.size == self.enlarged else None
         further = () if upscaler is None else (upscaler,)
         facts = PresetInfo(
-            self.name, (self.base, *further), self.judge, self.sampling(), self.method
+            self.name, (self.base, *further), self.discriminator, self.sampling(), self.method
         )
         return MMDiffusionSystem(facts, options, self, upscaler)
 
@@ -271,11 +275,11 @@ LANDSCAPE: Final = MMDiffusionPreset(
     title="mmdiffusion-landscape",
     file="landscape.pt",
     upscaler_file="Landscape_SR.pt",
-    judge=OfficialDiscriminator("mmdiffusion_landscape", 0.1),
+    discriminator=OfficialDiscriminator("mmdiffusion_landscape", 0.1),
 )
 AIST: Final = MMDiffusionPreset(
     title="mmdiffusion-aist",
     file="AIST++.pt",
     upscaler_file="AIST++_SR.pt",
-    judge=OfficialDiscriminator("mmdiffusion_aist++", 0.1),
+    discriminator=OfficialDiscriminator("mmdiffusion_aist++", 0.1),
 )

@@ -27,14 +27,14 @@ class PresetInfo:
     Attributes:
         name: Name of the preset.
         bases: Checkpoints of the base models.
-        judge: The discriminator; None where none is published.
+        discriminator: The discriminator; None where none is published.
         sampling: Default settings.
         method: Order in which models and guidance are combined.
     """
 
     name: str
     bases: tuple[CheckpointRef, ...]
-    judge: DiscriminatorSpec | None
+    discriminator: DiscriminatorSpec | None
     sampling: SamplingDefaults
     method: GuidanceOrder
 
@@ -71,32 +71,34 @@ class PretrainedSystem(JointSystem):
         Raises:
             UserError: There is none, or its file is missing or damaged.
         """
-        return self._judge
+        return self._discriminator
 
     def weight_hashes(self) -> Mapping[str, str]:
         """Return a checksum for every component that is here."""
         facts, options = self._facts, self._options
-        judges = () if facts.judge is None else (facts.judge.component,)
-        here = (one for one in (*facts.bases, *judges) if one.present(options))
+        published = () if facts.discriminator is None else (facts.discriminator.component,)
+        here = (one for one in (*facts.bases, *published) if one.present(options))
         return {component.role: component.mark(options) for component in here}
 
     def _expect_files(self, demand: Requirements) -> None:
         """Check that all needed files are here, and that guidance has a discriminator."""
-        judge = self._facts.judge
-        if demand.guided and judge is None:
+        discriminator = self._facts.discriminator
+        if demand.guided and discriminator is None:
             raise UserError(
                 f"{self._facts.name} has no published discriminator: give --no-joint-guidance "
                 f"for the "
                 "two models alone"
             )
-        judges = (judge.component,) if demand.guided and judge is not None else ()
-        expect_files((*self._facts.bases, *judges), self._options, self._facts.name)
+        published = (
+            (discriminator.component,) if demand.guided and discriminator is not None else ()
+        )
+        expect_files((*self._facts.bases, *published), self._options, self._facts.name)
 
     @cached_property
-    def _judge(self) -> Discriminator:
-        judge = self._facts.judge
-        if judge is None:
+    def _discriminator(self) -> Discriminator:
+        discriminator = self._facts.discriminator
+        if discriminator is None:
             raise UserError(f"{self._facts.name} has no published discriminator")
-        expect_files((judge.component,), self._options, self._facts.name)
-        network = OnDevice(judge.load(self._options), self._options.torch_device())
+        expect_files((discriminator.component,), self._options, self._facts.name)
+        network = OnDevice(discriminator.load(self._options), self._options.torch_device())
         return ReplacementDiscriminator(network, Replacement(self._schedules))

@@ -44,7 +44,7 @@ class TextPreset(Preset):
         title: Name of the preset.
         audio: Text-to-audio model.
         video: Text-to-video model.
-        judge: The discriminator; None where none is published.
+        discriminator: The discriminator; None where none is published.
         usual: Default settings.
         clips: Format of the clips.
         gigabytes: Rough memory requirement.
@@ -55,7 +55,7 @@ class TextPreset(Preset):
     title: str
     audio: BaseModelSpec[Audio]
     video: BaseModelSpec[Video]
-    judge: DiscriminatorSpec | None
+    discriminator: DiscriminatorSpec | None
     usual: SamplingDefaults
     clips: ClipSpec
     gigabytes: float
@@ -75,7 +75,11 @@ class TextPreset(Preset):
     @property
     @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        return self.bases if self.judge is None else (*self.bases, self.judge.component)
+        return (
+            self.bases
+            if self.discriminator is None
+            else (*self.bases, self.discriminator.component)
+        )
 
     @property
     @override
@@ -90,7 +94,9 @@ class TextPreset(Preset):
     @property
     @override
     def remark(self) -> str:
-        return "" if self.judge else "no discriminator is published: --no-joint-guidance only"
+        return (
+            "" if self.discriminator else "no discriminator is published: --no-joint-guidance only"
+        )
 
     @override
     def sampling(self) -> SamplingDefaults:
@@ -102,18 +108,18 @@ class TextPreset(Preset):
         Raises:
             UserError: The release has no such pair.
         """
-        if self.judge is None:
+        if self.discriminator is None:
             raise UserError(f"{self.name} was not released as a pair: leave --as-released out")
         return replace(
             self,
             video=self.released_video or self.video,
-            judge=ClampedDiscriminator(self.judge),
+            discriminator=ClampedDiscriminator(self.discriminator),
             method=JointInsideCFG(),
         )
 
     @override
     def pair(self, options: SystemConfig) -> JointSystem:
-        facts = PresetInfo(self.name, self.bases, self.judge, self.usual, self.method)
+        facts = PresetInfo(self.name, self.bases, self.discriminator, self.usual, self.method)
         return TextSystem(facts, options, AV(self.audio, self.video), form_of(self.clips, options))
 
 
@@ -160,10 +166,10 @@ class TextSystem(PretrainedSystem):
             UserError: There is none, or files are missing.
         """
         self._expect_files(demand)
-        judge = self._facts.judge
-        if judge is None or not (demand.guided and demand.one_sided):
+        discriminator = self._facts.discriminator
+        if discriminator is None or not (demand.guided and demand.one_sided):
             return []
-        return [one_sided_note(judge)]
+        return [one_sided_note(discriminator)]
 
     def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
         """Load both models; they draw no random numbers, so ``seeds`` has no effect."""
@@ -198,7 +204,7 @@ AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
     title="audioldm-animatediff",
     audio=AudioLDMBase(),
     video=AnimateDiffBase(),
-    judge=OfficialDiscriminator("audioldm_animediff_vggsound", 0.1),
+    discriminator=OfficialDiscriminator("audioldm_animediff_vggsound", 0.1),
     usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=14.0,
@@ -207,7 +213,7 @@ AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
     title="auffusion-videocrafter2",
     audio=AuffusionBase(),
     video=VideoCrafter2Base(),
-    judge=OfficialDiscriminator("auffusion_videocrafter2_vggsound", 0.2),
+    discriminator=OfficialDiscriminator("auffusion_videocrafter2_vggsound", 0.2),
     usual=usual(AV(8.0, 8.0), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
     gigabytes=18.0,
@@ -217,7 +223,7 @@ AUDIOLDM2_MODELSCOPE: Final = TextPreset(
     title="audioldm2-modelscope",
     audio=AudioLDM2Base(),
     video=TextToVideoBase("ali-vilab/text-to-video-ms-1.7b"),
-    judge=None,
+    discriminator=None,
     usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
     clips=TWO_SECONDS,
     gigabytes=16.0,
@@ -226,7 +232,7 @@ AUDIOLDM2_ZEROSCOPE: Final = TextPreset(
     title="audioldm2-zeroscope",
     audio=AudioLDM2Base(),
     video=TextToVideoBase("cerspense/zeroscope_v2_576w"),
-    judge=None,
+    discriminator=None,
     usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
     clips=THREE_WIDE_SECONDS,
     gigabytes=20.0,

@@ -84,14 +84,14 @@ class WithDiscriminator(JointSystem):
         Raises:
             UserError: It is damaged, or does not read what the base models make.
         """
-        return self._judge
+        return self._discriminator
 
     def weight_hashes(self) -> Mapping[str, str]:
         """Return the system's checksums, with the folder's in place of its discriminator's."""
         return {**self.pair.weight_hashes(), "discriminator": read_config(self.folder)["sha256"]}
 
     @cached_property
-    def _judge(self) -> "Discriminator":
+    def _discriminator(self) -> "Discriminator":
         folder = PretrainedDiscriminator.load(self.folder)
         self.pair.expect_fitting(folder.network.config, "this preset")
         device = self.options.torch_device()
