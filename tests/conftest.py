@@ -3,6 +3,7 @@ import signal
 
 # no test may reach a hub, and unless asked for, none is slowed by threads that fight over the cores
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 
 import pytest

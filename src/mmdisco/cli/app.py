@@ -1,6 +1,7 @@
 """The ``mmdisco`` command: its sub-commands, and one line for every mistake."""
 
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
@@ -123,13 +124,16 @@ def main() -> None:
 
     Only where several things are to be done, such as files to fetch, each has a line of its own.
     """
+    # a thread that waits sleeps: those that spin take the cores from the threads that work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         words = sys.argv[1:]
         # without a command, the list of them
         words += ["--help"] if words in ([], ["experiments"]) else []
         status = app(words, prog_name="mmdisco", standalone_mode=False)
     except (UserError, typer.TyperException) as error:
-        lines = [" ".join(line.split()) for line in str(error).splitlines()]
+        text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        lines = [" ".join(line.split()) for line in text.splitlines()]
         sys.stderr.write("mmdisco: " + "\n".join(lines) + "\n")
         sys.exit(2)
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
