@@ -49,12 +49,14 @@ class BaseModelContract:
     def test_a_prediction_depends_on_no_batch_mate(
         self, model: BaseModel[Any], seconds: float
     ) -> None:
-        """Samples of a batch are predicted as each by itself."""
-        x_t, level = _noisy(model, seconds, len(PROMPTS))
-        together = model.predict_noise(x_t, level, model.encode_prompts(PROMPTS))
-        for i, prompt in enumerate(PROMPTS):
-            alone = model.predict_noise(x_t[i : i + 1], level.at(i), model.encode_prompts([prompt]))
-            torch.testing.assert_close(alone[0], together[i], rtol=0, atol=_rounding(alone))
+        """Samples of a batch are predicted as each by itself, at levels of their own or at one."""
+        x_t, levels = _noisy(model, seconds, len(PROMPTS))
+        for level in (levels, levels.at(1).expand(len(PROMPTS))):
+            together = model.predict_noise(x_t, level, model.encode_prompts(PROMPTS))
+            for i, prompt in enumerate(PROMPTS):
+                cond = model.encode_prompts([prompt])
+                alone = model.predict_noise(x_t[i : i + 1], level.at(i), cond)
+                torch.testing.assert_close(alone[0], together[i], rtol=0, atol=_rounding(alone))
 
     def test_prompts_matter(self, model: BaseModel[Any], seconds: float) -> None:
         """Another prompt gives another ε̂."""

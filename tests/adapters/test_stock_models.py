@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 from types import SimpleNamespace
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from closeness import assert_close
@@ -16,6 +18,7 @@ from mmdisco.adapters.stock.families import family_of
 from mmdisco.adapters.stock.model import stock_audio, stock_video
 from mmdisco.adapters.stock.schedulers import read_scheduler
 from mmdisco.errors import UserError
+from mmdisco.media.clip import Video
 from mmdisco.testing import StockModelContract, record_steps
 
 
@@ -78,6 +81,61 @@ def test_a_prompt_is_encoded_once(wan):
     once = len(encoded)
     model.predict_noise(x, wan.schedule.level(torch.tensor([100.0, 90.0])), cond)
     assert len(encoded) == once <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "calls"),
+    [("wan", (500, 500, 500), 2), ("wan", (500, 400, 500), 4), ("audioldm", (500, 400, 30), 1)],
+)
+def test_samples_run_together_where_one_call_takes_their_levels(name, times, calls):
+    model = stock(name)
+    if name == "audioldm":
+        model = dataclasses.replace(model, call={**model.call, "guidance_scale": 1.0})
+    network = getattr(model.pipe, "unet", None) or model.pipe.transformer
+    ran = []
+    network.register_forward_hook(lambda *_: ran.append(1))
+    x = torch.randn(3, *model.sample_shape)
+    level = model.schedule.level(torch.tensor(times, dtype=torch.float64))
+    model.predict_noise(x, level, model.encode_prompts(["a", "b", "a longer one"]))
+    assert len(ran) == calls  # wan runs its network twice for classifier-free guidance
+
+
+def test_audioldm2_is_pooled_to_the_vector_of_clap():
+    model = stock("audioldm2")
+    text = model.pipe.tokenizer("a dog", padding="max_length", max_length=24, return_tensors="pt")
+    vector = model.pipe.text_encoder.get_text_features(**text).pooler_output
+    pooled = model.encode_prompts(["a longer prompt", "a dog"]).pooled
+    assert_close(pooled[1:], vector / vector.norm())
+
+
+def test_a_long_prompt_is_cut_with_a_warning():
+    model = stock("animatediff")
+    with pytest.warns(UserWarning, match="reads the first 24"):
+        long = model.encode_prompts(["a " * 200]).pooled
+    assert_close(long, model.encode_prompts(["a " * 22]).pooled)
+
+
+def test_clips_that_do_not_fit_are_refused():
+    model = stock("animatediff")
+    frames = np.zeros((3, 8, 8, 3), np.float32)
+    with pytest.raises(UserError, match="3 and 2 frames"):
+        model.encode([Video(frames, Fraction(8)), Video(frames[:2], Fraction(8))])
+    with pytest.raises(UserError, match="is set to 8×8"):
+        model.encode([Video(np.zeros((3, 8, 16, 3), np.float32), Fraction(8))])
+    with pytest.raises(UserError, match="takes 8; convert"):
+        model.encode([Video(frames, Fraction(10))])
+    with pytest.raises(UserError, match="multiples of 2"):
+        dataclasses.replace(model, call={"height": 9}).latent_shape(0.25)
+    most = model.pipe.unet.config.motion_max_seq_length
+    with pytest.raises(UserError, match=f"{most} at most"):
+        model.latent_shape((most + 1) / 8)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.0003, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["wan", "animatediff", "audioldm"])
+def test_a_length_that_cannot_be_made_is_refused(name, seconds):
+    with pytest.raises(UserError, match="ask for"):
+        stock(name).latent_shape(seconds)
 
 
 SCHEDULERS = {
@@ -170,7 +228,10 @@ def test_a_network_that_caches_over_steps_is_refused_for_predictions(wan):
 @pytest.mark.parametrize("steps", [7, 14, 15, 23, 28, 30, 46, 53, 55, 56])
 def test_a_length_in_floating_point_is_so_many_steps_and_samples(steps):
     """As a pipeline rounds: AudioLDM and Stable Audio 3 down to samples, ACE-Step up to steps."""
-    stable_audio, ace_step = AUDIO_FAMILIES[0], AUDIO_FAMILIES[3]
+    stable_audio, ace_step = (
+        next(one for one in AUDIO_FAMILIES if name in one.pipelines)
+        for name in ("StableAudio3Pipeline", "AceStepPipeline")
+    )
     config = SimpleNamespace(sampling_rate=44100)
     pipe = SimpleNamespace(vae=SimpleNamespace(config=config, downsampling_ratio=4096))
     seconds = stable_audio.arguments(pipe, torch.Size([8, steps]))["duration"]

@@ -10,6 +10,7 @@ units.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +82,11 @@ class NoiseLevel:
 
     def at(self, index: int) -> "NoiseLevel":
         """Return the level of one row, as a batch of one."""
-        chosen = slice(index, index + 1)
+        return self.take([index])
+
+    def take(self, rows: Sequence[int]) -> "NoiseLevel":
+        """Return the levels of some rows."""
+        chosen = list(rows)
         return NoiseLevel(self.t[chosen], self.alpha[chosen], self.sigma[chosen])
 
     def expand(self, batch_size: int) -> "NoiseLevel":

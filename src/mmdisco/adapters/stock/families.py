@@ -6,14 +6,15 @@ the pipeline's own; here are the layout of its latents, their numbers, and how a
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from mmdisco.adapters.audioldm_mel import MelFrontEnd
+from mmdisco.adapters.audioldm_mel import SAMPLE_RATE, MelFrontEnd
 from mmdisco.adapters.stock.layouts import (
     AxisOrder,
     ChannelsLast,
@@ -23,7 +24,7 @@ from mmdisco.adapters.stock.layouts import (
     network,
 )
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent
+from mmdisco.shapes import Latent, Text
 
 _SAME: Final = AxisOrder((0, 1, 2, 3, 4))
 _SLACK: Final = Fraction(1, 10**6)  # of a frame or step, for lengths in floating point
@@ -37,16 +38,23 @@ class VideoFamily:
         pipelines: Names of diffusers' classes.
         layout: Layout of latents.
         encode: From the pipeline and pixels (b, 3, f, h, w) in [−1, 1] to normalised latents.
-        fps: Frames per second that a pipeline was trained on; ``frame_rate`` of a call is first.
+        fps: Frames per second of a pipeline's training; ``frame_rate`` of a call is first.
         factors: Attributes of a pipeline: frames of a latent step, pixels of a latent's side.
             A causal autoencoder has a first step of one frame; without the former every step has.
+        most: Frames for which a network has positions; None is no bound.
+        batched: Whether a sample of a batch comes out as by itself; texts of other lengths beside
+            it change it where the network does not mask their padding.
+        pool: Caption vectors of a pipeline and prompts; None for the mean of its embeddings.
     """
 
     pipelines: tuple[str, ...]
     layout: Layout
     encode: Callable[[Any, Tensor], Latent]
-    fps: Callable[[Any], int]
+    fps: Callable[[Any], int | Fraction]
     factors: tuple[str | None, str] = ("vae_scale_factor_temporal", "vae_scale_factor_spatial")
+    most: Callable[[Any], int | None] = lambda pipe: None
+    batched: bool = True
+    pool: Callable[[Any, Sequence[str]], Text] | None = None
 
     def frames_per_step(self, pipe: Any) -> int:
         """Return the frames of a latent step after the first, which has one."""
@@ -66,7 +74,11 @@ class VideoFamily:
 
     def seconds(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
         """Return the length of the clip of a call with all of its arguments."""
-        return self.frames(pipe, self.shape(pipe, call)[1]) / self.rate(pipe, call)
+        return self.lasts(pipe, call, self.shape(pipe, call)[1])
+
+    def lasts(self, pipe: Any, call: Mapping[str, Any], steps: int) -> Fraction:
+        """Return the seconds that decode from so many latent steps."""
+        return self.frames(pipe, steps) / self.rate(pipe, call)
 
     def lasting(self, pipe: Any, call: Mapping[str, Any], seconds: Fraction) -> dict[str, Any]:
         """Return the argument for as many frames as decode from whole steps, up to a length."""
@@ -79,18 +91,36 @@ class VideoFamily:
         Raises:
             UserError: The size is not given, and the pipeline has none of its own.
         """
-        side = int(getattr(pipe, self.factors[1]))
         height, width = (
-            (call.get(name) or 0) // side or _own_size(pipe, name) for name in ("height", "width")
+            (call.get(name) or 0) // self.side(pipe) or _own_size(pipe, name)
+            for name in ("height", "width")
         )
         frames = call.get("num_frames") or _own_size(pipe, "frames")
         steps = (frames - 1) // self.frames_per_step(pipe) + 1
         return torch.Size([_channels(pipe), steps, height, width])
 
+    def side(self, pipe: Any) -> int:
+        """Return the pixels of a latent's side."""
+        return int(getattr(pipe, self.factors[1]))
+
+    def expect_possible(self, pipe: Any, call: Mapping[str, Any]) -> None:
+        """Check the size and the frames of a call.
+
+        Raises:
+            UserError: The autoencoder cannot divide the size, or the network has no positions for
+                so many frames.
+        """
+        name, side = type(pipe).__name__, self.side(pipe)
+        height, width = call.get("height") or side, call.get("width") or side
+        if height % side or width % side:
+            raise UserError(f"a picture of {width}×{height}: {name} takes multiples of {side}")
+        frames, most = call.get("num_frames") or 1, self.most(pipe)
+        if most is not None and frames > most:
+            raise UserError(f"{frames} frames: {name} makes {most} at most; ask for fewer seconds")
+
     def arguments(self, pipe: Any, shape: torch.Size) -> dict[str, Any]:
         """Return the arguments of a call for latents (c, t, h, w)."""
-        side = int(getattr(pipe, self.factors[1]))
-        height, width = (size * side for size in shape[2:])
+        height, width = (size * self.side(pipe) for size in shape[2:])
         return {"num_frames": self.frames(pipe, shape[1]), "height": height, "width": width}
 
 
@@ -108,6 +138,8 @@ class AudioFamily:
         fixed: Latent steps of every call, where the length changes the decoded sound alone.
         rounding: Samples by which the length of whole steps is off, in the direction in which the
             pipeline rounds: to the samples or steps below, or to the steps above.
+        batched: As of ``VideoFamily``.
+        pool: As of ``VideoFamily``.
     """
 
     pipelines: tuple[str, ...]
@@ -118,6 +150,8 @@ class AudioFamily:
     space: Callable[[Any], tuple[int, ...]] = lambda pipe: ()
     fixed: Callable[[Any], int | None] = lambda pipe: None
     rounding: float = 0.5
+    batched: bool = True
+    pool: Callable[[Any, Sequence[str]], Text] | None = None
 
     def rate(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
         """Return samples per second."""
@@ -131,7 +165,11 @@ class AudioFamily:
         """Return the length of the sound of a call with all of its arguments."""
         if call.get(self.length) is not None:
             return Fraction(call[self.length]).limit_denominator(10**6)
-        return self.shape(pipe, call)[1] / self.steps_per_second(pipe, call)
+        return self.lasts(pipe, call, self.shape(pipe, call)[1])
+
+    def lasts(self, pipe: Any, call: Mapping[str, Any], steps: int) -> Fraction:
+        """Return the seconds that decode from so many latent steps."""
+        return steps / self.steps_per_second(pipe, call)
 
     def lasting(self, pipe: Any, call: Mapping[str, Any], seconds: Fraction) -> dict[str, Any]:
         """Return the argument for a length."""
@@ -145,7 +183,8 @@ class AudioFamily:
         """
         steps, seconds = self.fixed(pipe), call.get(self.length)
         if steps is None and seconds is not None:
-            steps = math.ceil(Fraction(seconds) * self.steps_per_second(pipe, call) - _SLACK)
+            exact = Fraction(seconds) * self.steps_per_second(pipe, call)
+            steps = max(1, math.ceil(exact - _SLACK))
         steps = _own_size(pipe, self.length) if steps is None else steps
         return torch.Size([_channels(pipe), steps, *self.space(pipe)])
 
@@ -213,7 +252,18 @@ def _encode_longcat(pipe: Any, waveforms: Tensor) -> Latent:
 
 
 def _encode_mel(pipe: Any, waveforms: Tensor) -> Latent:
-    front_end = MelFrontEnd(_mel_hop(pipe), pipe.vocoder.config.model_in_dim)
+    config = pipe.vocoder.config
+    if config.sampling_rate != SAMPLE_RATE:
+        raise UserError(
+            f"a vocoder of {config.sampling_rate} Hz: spectrograms of {type(pipe).__name__} are "
+            f"known for {SAMPLE_RATE} Hz only"
+        )
+    front_end = MelFrontEnd(_mel_hop(pipe), config.model_in_dim)
+    if waveforms.shape[2] <= front_end.margin:
+        raise UserError(
+            f"sound of {waveforms.shape[2]} samples: {type(pipe).__name__} takes more than "
+            f"{front_end.margin}; add silence"
+        )
     return _encode_scaled(pipe, front_end.log_mel(front_end.level(waveforms[:, 0])))
 
 
@@ -227,6 +277,20 @@ def _mel_grid(pipe: Any) -> tuple[int, int]:
 
 def _mel_bins(pipe: Any) -> tuple[int, ...]:
     return (pipe.vocoder.config.model_in_dim // pipe.vae_scale_factor,)
+
+
+def _clap_vectors(pipe: Any, prompts: Sequence[str]) -> Text:
+    """The unit vectors of CLAP's text encoder, which AudioLDM itself reads."""
+    texts = pipe.tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=pipe.tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).to(pipe._execution_device)
+    with torch.no_grad():
+        found = pipe.text_encoder.get_text_features(**texts).pooler_output
+    return functional.normalize(found.float(), dim=-1).cpu()
 
 
 VIDEO: Final = (
@@ -255,13 +319,22 @@ VIDEO: Final = (
         _encode_scaled,
         fps=lambda pipe: 16 if pipe.transformer.config.patch_size_t else 8,
     ),
-    VideoFamily(("Kandinsky5T2VPipeline",), ChannelsLast(), _encode_scaled, fps=lambda pipe: 24),
+    VideoFamily(
+        ("Kandinsky5T2VPipeline",),
+        ChannelsLast(),
+        _encode_scaled,
+        fps=lambda pipe: 24,
+        batched=False,
+    ),
     VideoFamily(
         ("AnimateDiffPipeline",),
         AxisOrder((0, 1, 2, 3, 4), own_dtype=True),
         _encode_images,
         fps=lambda pipe: 8,
         factors=(None, "vae_scale_factor"),
+        most=lambda pipe: (
+            None if pipe.free_noise_enabled else pipe.unet.config.motion_max_seq_length
+        ),
     ),
     VideoFamily(
         ("TextToVideoSDPipeline",),
@@ -272,6 +345,15 @@ VIDEO: Final = (
     ),
 )
 """Families of video pipelines."""
+
+_AUDIOLDM: Final = AudioFamily(
+    ("AudioLDMPipeline", "MusicLDMPipeline"),
+    AxisOrder((0, 1, 2, 3), own_dtype=True),
+    _encode_mel,
+    length="audio_length_in_s",
+    grid=_mel_grid,
+    space=_mel_bins,
+)
 
 AUDIO: Final = (
     AudioFamily(
@@ -289,14 +371,8 @@ AUDIO: Final = (
         grid=lambda pipe: (pipe.vae.config.sampling_rate, pipe.vae.hop_length),
         fixed=lambda pipe: int(pipe.transformer.config.sample_size),
     ),
-    AudioFamily(
-        ("AudioLDMPipeline", "AudioLDM2Pipeline", "MusicLDMPipeline"),
-        AxisOrder((0, 1, 2, 3), own_dtype=True),
-        _encode_mel,
-        length="audio_length_in_s",
-        grid=_mel_grid,
-        space=_mel_bins,
-    ),
+    _AUDIOLDM,
+    replace(_AUDIOLDM, pipelines=("AudioLDM2Pipeline",), pool=_clap_vectors),
     AudioFamily(
         ("AceStepPipeline",),
         AxisOrder((0, 2, 1)),
@@ -304,6 +380,7 @@ AUDIO: Final = (
         length="audio_duration",
         grid=lambda pipe: (pipe.sample_rate, round(pipe.sample_rate / pipe.latents_per_second)),
         rounding=-0.5,
+        batched=False,
     ),
     AudioFamily(
         ("LongCatAudioDiTPipeline",),
@@ -311,6 +388,7 @@ AUDIO: Final = (
         _encode_longcat,
         length="audio_duration_s",
         grid=lambda pipe: (pipe.sample_rate, pipe.vae_scale_factor),
+        batched=False,
     ),
 )
 """Families of audio pipelines."""

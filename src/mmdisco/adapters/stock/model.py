@@ -1,6 +1,8 @@
 """A loaded pipeline of diffusers as a base model, whatever its family."""
 
 import inspect
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
 
 from mmdisco.adapters.stock import probe
 from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily, family_of
 from mmdisco.adapters.stock.layouts import network
-from mmdisco.adapters.stock.schedulers import SchedulerLevels, read_scheduler
+from mmdisco.adapters.stock.schedulers import SchedulerLevels, TableLevels, read_scheduler
+from mmdisco.adapters.vae import expect_one_length
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
@@ -24,6 +28,7 @@ from mmdisco.media.clip import Audio, Video
 from mmdisco.shapes import Latent, Text
 
 _LONGEST: Final = 2048  # bytes of a prompt
+_TEXTS: Final = ("negative_prompt", "negative_prompt_2", "prompt_2", "lyrics")  # one a sample
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
     """ε̂ by running the pipeline's own ``__call__`` up to the first ``step`` of its scheduler.
 
     The prediction is the pipeline's own, classifier-free guidance included where ``call`` asks
-    for it. Samples run one by one, each at its own level. Prompts travel as their UTF-8 bytes;
-    each is encoded once.
+    for it. A call takes all samples of one level, or of any where ``takes_levels`` says so. Prompts
+    travel as their UTF-8 bytes; each is encoded once, by itself.
 
     Attributes:
         pipe: A ``DiffusionPipeline``; nothing that was set on it is changed.
@@ -95,24 +100,72 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
                 "disable_cache() on it"
             )
         level = level.expand(len(x_t))
-        return torch.stack([self._predict(x_t, level, cond, i) for i in range(len(x_t))])
+        eps = torch.empty_like(x_t)
+        for rows in self._calls(level):
+            prompts = [_from_bytes(prompt) for prompt in cond.embeds[0][rows]]
+            eps[rows] = self._predict(x_t[rows], level.take(rows), prompts)
+        return eps
 
-    def _predict(self, x_t: Latent, level: NoiseLevel, cond: Conditioning, i: int) -> Tensor:
-        x, at, layout = x_t[i : i + 1], level.at(i), self.family.layout
-        call = self._call(x, cond.embeds[0][i])
+    def _calls(self, level: NoiseLevel) -> list[list[int]]:
+        """Return the samples of each call."""
+        count = len(level.t)
+        if self._embedded or not self.family.batched:
+            return [[row] for row in range(count)]
+        if self.takes_levels:
+            return [list(range(count))]
+        together: dict[Any, list[int]] = {}
+        for row, own in enumerate(zip(level.t.tolist(), level.sigma.tolist(), strict=True)):
+            together.setdefault(own, []).append(row)
+        return list(together.values())
+
+    @property
+    def takes_levels(self) -> bool:
+        """Whether the samples of a call may have different levels.
+
+        A U-Net takes a timestep of each sample; so do pipelines around it that neither double
+        the batch for classifier-free guidance nor scale latents by the step at hand.
+        """
+        guided = (self.arguments.get("guidance_scale") or 0) > 1
+        return hasattr(self.pipe, "unet") and isinstance(self.levels, TableLevels) and not guided
+
+    @property
+    def _embedded(self) -> bool:
+        """Whether the call has embeddings in the place of prompts."""
+        return any("prompt_embeds" in name for name in self.call)
+
+    def _predict(self, x: Latent, level: NoiseLevel, prompts: Sequence[str]) -> Tensor:
+        at = level if self.takes_levels else level.at(0)
         with self.prompts.used():
-            reached = probe.predict(self.pipe, self.levels, at, call)
-        output = layout.to_core(self.pipe, reached.output, x.shape[1:]).to(x)
-        return self.levels.prediction.to_eps(output, x, at)[0]
+            reached = probe.predict(self.pipe, self.levels, at, self._call(x, prompts))
+        output = self.family.layout.to_core(self.pipe, reached.output, x.shape[1:]).to(x)
+        return self.levels.prediction.to_eps(output, x, level)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
         """Pool the pipeline's own embeddings of each prompt over its tokens.
 
+        A prompt of more tokens than the text encoder reads is cut with a warning.
+
         Raises:
             UserError: A prompt is longer than 2048 bytes.
         """
-        pooled = torch.cat([self._pool(prompt) for prompt in prompts])
+        self._warn_of_cuts(prompts)
+        if self.family.pool is None:
+            pooled = torch.cat([self._pool(prompt) for prompt in prompts])
+        else:
+            pooled = self.family.pool(self.pipe, prompts)
         return Conditioning(pooled, (torch.stack([_to_bytes(prompt) for prompt in prompts]),))
+
+    def _warn_of_cuts(self, prompts: Sequence[str]) -> None:
+        tokenizer: Any = getattr(self.pipe, "tokenizer", None)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            return
+        longest = max(len(tokenizer.encode(prompt, verbose=False)) for prompt in prompts)
+        read = self.arguments.get("max_sequence_length") or tokenizer.model_max_length
+        if longest > read:
+            warnings.warn(
+                f"a prompt of {longest} tokens: the text encoder reads the first {read}",
+                stacklevel=3,
+            )
 
     def _pool(self, prompt: str) -> Text:
         offered = {
@@ -156,13 +209,24 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         Raises:
             UserError: No latent decodes to just so many seconds; the message names lengths.
         """
-        call = {**self.arguments, **self.lasting(Fraction(seconds).limit_denominator(10**6))}
-        found = self.family.seconds(self.pipe, call)
+        if not math.isfinite(seconds):
+            raise UserError(f"a clip of {seconds} seconds: ask for a number of them")
+        shape = self._shape(Fraction(seconds).limit_denominator(10**6))
+        step, sizes = 1 / self.steps_per_second, self._sizes(shape)
+        found = self.family.lasts(self.pipe, self.arguments, shape[1]) if sizes else self.seconds
         if abs(found - Fraction(seconds)) * self.rate > Fraction(1, 10):
+            below = found - step if step < found > seconds else found
             raise UserError(
                 f"{seconds:g} seconds: {type(self.pipe).__name__} makes clips of whole latent "
-                f"steps; ask for {float(found):g} or {float(found + 1 / self.steps_per_second):g}"
+                f"steps; ask for {float(below):g} or {float(below + step):g}"
             )
+        return shape
+
+    def _shape(self, seconds: Fraction) -> torch.Size:
+        """Return the shape of one sample's latent of a length, or the next one that can be made."""
+        call = {**self.arguments, **self.lasting(seconds)}
+        if isinstance(self.family, VideoFamily):
+            self.family.expect_possible(self.pipe, call)
         return self.family.shape(self.pipe, call)
 
     def lasting(self, seconds: Fraction) -> dict[str, Any]:
@@ -181,6 +245,11 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     @override
     def encode(self, media: Sequence[Medium]) -> Latent:
+        lengths = [
+            len(one.frames) if isinstance(one, Video) else len(one.waveform) for one in media
+        ]
+        video = isinstance(self.family, VideoFamily)
+        expect_one_length(lengths, *(("video", "frames") if video else ("sound", "samples")))
         with torch.no_grad():
             return torch.cat([self._encode(one) for one in media])
 
@@ -191,21 +260,34 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
                 f"a clip of {rate} a second: {type(self.pipe).__name__} takes {self.rate}; "
                 "convert it first"
             )
-        if isinstance(medium, Video):
-            values = 2 * torch.from_numpy(medium.frames).permute(3, 0, 1, 2)[None] - 1
-        else:
-            channels = self.pipe.vae.config.get("audio_channels") or 1
-            values = torch.from_numpy(medium.waveform).expand(1, channels, -1)
-            missing = self.latent_shape(float(medium.seconds))[1] / self.steps_per_second * rate
-            values = functional.pad(values, (0, round(missing) - values.shape[2]))
-        return self.family.encode(self.pipe, values).float().cpu()
+        shape = self._shape(medium.seconds)
+        own = self._pixels if isinstance(medium, Video) else self._samples
+        return self.family.encode(self.pipe, own(medium, shape)).float().cpu()
+
+    def _pixels(self, video: Any, shape: torch.Size) -> Tensor:
+        """Return (1, 3, f, h, w) in [−1, 1] of a video of the model's size."""
+        sizes = self.family.arguments(self.pipe, shape)
+        if video.frames.shape[1:3] != (sizes["height"], sizes["width"]):
+            raise UserError(
+                f"video of {video.frames.shape[2]}×{video.frames.shape[1]}: "
+                f"{type(self.pipe).__name__} is set to {sizes['width']}×{sizes['height']}; fit the "
+                "video or the setting"
+            )
+        return 2 * torch.from_numpy(video.frames).permute(3, 0, 1, 2)[None] - 1
+
+    def _samples(self, audio: Any, shape: torch.Size) -> Tensor:
+        """Return (1, channels, samples) of a sound, with silence up to whole latent steps."""
+        channels = self.pipe.vae.config.get("audio_channels") or 1
+        values = torch.from_numpy(audio.waveform).expand(1, channels, -1)
+        whole = shape[1] / self.steps_per_second * self.rate
+        return functional.pad(values, (0, round(whole) - values.shape[2]))
 
     @override
     def decode(self, x_0: Latent) -> list[Medium]:
         return [self._decode(one) for one in x_0.split(1)]
 
     def _decode(self, x_0: Latent) -> Any:
-        call = {**self._call(x_0, _to_bytes("")), "output_type": "np"}
+        call = {**self._call(x_0, [""]), "output_type": "np"}
         with self.prompts.used():
             decoded = probe.decode(self.pipe, self.levels, call)
         values = np.asarray(decoded, dtype=np.float32)[0]
@@ -214,16 +296,23 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         mono = values.mean(0) if values.ndim == 2 else values
         return Audio(np.clip(mono, -1, 1), int(self.rate))
 
-    def _call(self, x: Latent, prompt: Tensor) -> dict[str, Any]:
-        """Return the arguments of a call for one latent."""
-        sizes = self.family.arguments(self.pipe, x.shape[1:])
-        if sizes.keys() <= self.call.keys() and self.sample_shape == x.shape[1:]:
-            sizes = {}  # a length between two steps says more than their number
-        own = {**sizes, "output_type": "latent"}
-        if not any("prompt_embeds" in name for name in self.call):
-            own["prompt"] = _from_bytes(prompt)
+    def _call(self, x: Latent, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments of a call for latents with their prompts."""
+        own = {**self._sizes(x.shape[1:]), "output_type": "latent"}
+        if len(prompts) > 1:
+            texts = (name for name, one in self.call.items() if isinstance(one, str))
+            own |= {name: [self.call[name]] * len(prompts) for name in texts if name in _TEXTS}
+        if not self._embedded:
+            own["prompt"] = prompts[0] if len(prompts) == 1 else list(prompts)
         own["latents"] = self.family.layout.to_argument(self.pipe, x)
         return {**self.call, **own}
+
+    def _sizes(self, shape: torch.Size) -> dict[str, Any]:
+        """Return the arguments of a call for latents of a shape; none where ``call`` has them."""
+        sizes = self.family.arguments(self.pipe, shape)
+        if sizes.keys() <= self.call.keys() and self.sample_shape == shape:
+            return {}  # a length between two steps says more than their number
+        return sizes
 
 
 def stock_video(

@@ -7,11 +7,14 @@ with its own guidance, experts and image conditioning. Without a step only decod
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmdisco.adapters.stock.schedulers import SchedulerLevels
 from mmdisco.core.noise import NoiseLevel
@@ -47,7 +50,7 @@ def predict(
     Args:
         pipe: The pipeline; left as it was.
         levels: Levels of its scheduler.
-        level: A single level.
+        level: A single level; a level of each sample where the network takes a timestep of each.
         call: Arguments of ``__call__``, with ``latents`` in the pipeline's own layout.
     """
     scheduler = levels.visiting(pipe.scheduler, [level])
@@ -84,20 +87,32 @@ class PromptCache:
         self._name = "encode_prompt" if hasattr(pipe, "encode_prompt") else "_encode_prompt"
         self._encoded: dict[str, Any] = {}
         self.plain: Callable[..., Any] = getattr(pipe, self._name)
+        self._signature = inspect.signature(self.plain)
 
     def used(self) -> AbstractContextManager[None]:
         """Answer from the cache inside the block."""
         return replaced(self._pipe, self._name, self.encode)
 
     def encode(self, *given: Any, **named: Any) -> Any:
-        """Return what the pipeline's own method returns, or returned before."""
+        """Return what the pipeline's own method returns, or returned before.
+
+        Each prompt of a list is encoded by itself: beside a longer one some text encoders read
+        the padding, and the encoding of a prompt would depend on its batch.
+        """
         if any(isinstance(one, Tensor) for one in (*given, *named.values())):
             return self.plain(*given, **named)
-        key = repr((given, sorted(named.items())))
+        bound = self._signature.bind(*given, **named)
+        prompts = bound.arguments["prompt"]
+        if not isinstance(prompts, list) or len(prompts) == 1:
+            return self._encode_one(bound)
+        return _joined([self._encode_one(_of_sample(bound, i)) for i in range(len(prompts))])
+
+    def _encode_one(self, bound: inspect.BoundArguments) -> Any:
+        key = repr(sorted(bound.arguments.items()))
         if key not in self._encoded:
             if len(self._encoded) >= _CACHED:
                 self._encoded.pop(next(iter(self._encoded)))
-            self._encoded[key] = self.plain(*given, **named)
+            self._encoded[key] = self.plain(*bound.args, **bound.kwargs)
         return self._encoded[key]
 
 
@@ -115,6 +130,36 @@ def replaced(owner: Any, name: str, value: Any) -> Generator[None]:
     finally:
         del own[name]
         own.update(before)
+
+
+def _of_sample(bound: inspect.BoundArguments, index: int) -> inspect.BoundArguments:
+    """Return the arguments for a single prompt of a list."""
+    count = len(bound.arguments["prompt"])
+    own = {
+        name: [one[index]] if isinstance(one, list) and len(one) == count else one
+        for name, one in bound.arguments.items()
+    }
+    if "batch_size" in own:
+        own["batch_size"] = 1
+    return inspect.BoundArguments(bound.signature, OrderedDict(own))
+
+
+def _joined(encodings: Sequence[Any]) -> Any:
+    """Join the encodings of single prompts, the shorter ones filled up with zeros.
+
+    Of a prompt with its negative one in front, all negative ones come first.
+    """
+    first = encodings[0]
+    if isinstance(first, Tensor):
+        each = list(encodings)
+        if first.ndim > 1:
+            tokens = max(one.shape[1] for one in each)
+            padding = (0, 0) * (first.ndim - 2)
+            each = [functional.pad(one, (*padding, 0, tokens - one.shape[1])) for one in each]
+        return torch.stack(each, dim=1).flatten(0, 1)
+    if isinstance(first, tuple | list):
+        return type(first)(_joined(one) for one in zip(*encodings, strict=True))
+    return first
 
 
 @contextmanager

@@ -62,9 +62,9 @@ class SchedulerLevels(ABC):
     def sigma(self, level: NoiseLevel) -> float | None:
         """Return the entry of the scheduler's ``sigmas`` at a level; ``None`` if it has none."""
 
-    def timestep(self, level: NoiseLevel) -> float:
-        """Return the timestep that the pipeline passes to its network at a level."""
-        return float(level.t)
+    def timestep(self, level: NoiseLevel) -> Tensor:
+        """Return the timestep of the network at a level: a number, or one for each sample."""
+        return level.t.squeeze()
 
     def visiting(self, scheduler: Any, levels: Sequence[NoiseLevel]) -> Any:
         """Return a copy of a scheduler whose runs visit exactly these levels, none or one.
@@ -73,7 +73,9 @@ class SchedulerLevels(ABC):
         latents that a pipeline is given are not scaled.
         """
         visited = copy.copy(scheduler)
-        times = torch.tensor([self.timestep(one) for one in levels], dtype=torch.float64)
+        times = torch.zeros(0, dtype=torch.float64)
+        if levels:
+            times = torch.stack([self.timestep(one).double() for one in levels])
         whole = not bool((times % 1).any()) and not scheduler.timesteps.is_floating_point()
         sigmas = [self.sigma(one) for one in levels]
 
@@ -159,8 +161,8 @@ class FlowLevels(SchedulerLevels):
         return float(1 - level.sigma if self.inverted else level.sigma)
 
     @override
-    def timestep(self, level: NoiseLevel) -> float:
-        return float(self.steps - level.t if self.inverted else level.t)
+    def timestep(self, level: NoiseLevel) -> Tensor:
+        return (self.steps - level.t if self.inverted else level.t).squeeze()
 
 
 @dataclass(frozen=True)
