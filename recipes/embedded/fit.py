@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
 from mmdisco.core.rng import seeded_generator
+from mmdisco.training.averages import EMA
 from mmdisco.training.checkpoint import (
     TrainingCheckpoint,
     grouped,
@@ -24,7 +25,6 @@ from mmdisco.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
 )
-from mmdisco.training.trainer import EMA
 
 Item = TypeVar("Item")
 Network = TypeVar("Network", bound=nn.Module)

@@ -3,6 +3,7 @@
 import argparse
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +22,21 @@ from mmdisco.training.config import (
     DiscriminatorConfig,
     NegativesConfig,
     NoiseLevelConfig,
+    PretrainingConfig,
     TrainerConfig,
     TrainingConfig,
 )
 from mmdisco.training.config_io import parse_changes
 from mmdisco.training.contrastive import CaptionGroups
-from mmdisco.training.run import contrastive_trainer, new_network
+from mmdisco.training.run import contrastive_term, contrastive_trainer, new_network
 from mmdisco.training.trainer import Trainer
 
 TRAINING: Final = TrainingConfig(
     discriminator=DiscriminatorConfig(fusion="attention+correlation"),
     levels=NoiseLevelConfig(independent=0.35, one_sided=0.3),
     negatives=NegativesConfig(recombine=True, shuffled_fraction=0.5),
-    contrastive_pretraining=ContrastiveConfig(steps=8000, power=1.3, warmup_steps=100),
+    contrastive=ContrastiveConfig(power=1.3),
+    contrastive_pretraining=PretrainingConfig(steps=8000, warmup_steps=100),
     # cache_period: noised batches of real pairs, each of which the base models are run on once
     training=TrainerConfig(steps=1000, learning_rate=1e-3, caption_dropout=0.0, cache_period=1600),
 )
@@ -58,12 +61,12 @@ def train(name: str, config: TrainingConfig, out: Path, run: Path) -> None:
     pairs = real.read()
     network = new_network(architecture(config.discriminator), seed)
     first = config.contrastive_pretraining
-    if first.steps:
-        groups = CaptionGroups.of(
-            pairs, meanings, trainer.null, first.group_size, first.uncaptioned_fraction
-        )
+    if first.steps or config.loss.contrastive:
+        groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
         # in place, as the whole training is
-        before = contrastive_trainer(first, trainer)
+        before = contrastive_trainer(config, trainer)
+        if config.loss.contrastive:
+            trainer = replace(trainer, contrastive=contrastive_term(config, trainer, groups))
         _last(name, first.steps, before.steps(network, groups, groups, run / f"{name}_pretraining"))
     source = negatives(config.negatives, pairs, fake, meanings)
     steps = trainer.steps(network, real, source, run / f"{name}_training")

@@ -11,19 +11,25 @@ from closeness import assert_close
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
-from mmdisco.core.losses import NoisedPairs
+from mmdisco.core.losses import MMDisCoLoss, NoisedPairs
 from mmdisco.core.noise import NoiseLevel, scaled_linear
-from mmdisco.core.noise_levels import PowerSampler
+from mmdisco.core.noise_levels import NoiseLevelSampler, PowerSampler
 from mmdisco.core.pairs import Pairs
 from mmdisco.discriminators.convolutions import SpectrogramLatents, VideoLatents
 from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.fusion import TimeFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.training.batches import rows_of
-from mmdisco.training.config import TrainerConfig
-from mmdisco.training.contrastive import CaptionGroups, ContrastiveLoss, GroupedNoiseLevels
-from mmdisco.training.trainer import Trainer
+from mmdisco.training.batches import Batches, rows_of
+from mmdisco.training.config import ContrastiveConfig, TrainerConfig
+from mmdisco.training.contrastive import (
+    CaptionGroups,
+    ContrastiveLoss,
+    ContrastiveTerm,
+    GroupedNoiseLevels,
+)
+from mmdisco.training.distributed import SingleProcess
+from mmdisco.training.trainer import Trainer, TrainerState
 
 PATH = SameTimestep(AV(scaled_linear(), scaled_linear()))
 KEYS = ["red"] * 5 + ["blue"] * 3 + ["green"]
@@ -38,6 +44,10 @@ class Unasked(JointDenoiser):
 
 BASE = Unasked()
 NULL = AV(Conditioning(torch.full((1, 2), -1.0)), Conditioning(torch.full((1, 2), -1.0)))
+
+
+def groups_of(size: int, uncaptioned: float) -> ContrastiveConfig:
+    return ContrastiveConfig(group_size=size, uncaptioned_fraction=uncaptioned)
 
 
 def pairs(count: int) -> Pairs:
@@ -65,7 +75,7 @@ PRODUCTS = CorrelationFusionConfig(
 
 
 def test_a_group_is_of_one_caption_and_strangers_of_none(generator):
-    drawn = CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.5).draw(1200, generator)
+    drawn = CaptionGroups.of(pairs(9), KEYS, NULL, groups_of(3, 0.5)).draw(1200, generator)
     told = drawn.cond.video.pooled[:, 0].unflatten(0, (400, 3))
     assert bool((told == told[:, :1]).all())
     assert bool((told[:200] == -1).all())
@@ -96,7 +106,7 @@ def noised(groups: CaptionGroups, count: int, generator: torch.Generator) -> Noi
 
 def test_the_loss_is_cross_entropy_over_all_pairs_of_a_group(generator):
     one = network(PRODUCTS)
-    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
+    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, groups_of(3, 0.0)), 6, generator)
     losses = ContrastiveLoss(3, per_product_weight=0.0).losses(one, BASE, real, real)
     z_t, text = real.z_t, real.pairs.cond.map(lambda cond: cond.pooled)
     # the transformer is not asked
@@ -137,7 +147,9 @@ def first_training(steps: int) -> Trainer:
 
 def test_it_learns_which_pairs_belong_together(tmp_path):
     untold = AV(Conditioning(torch.zeros(64, 2)), Conditioning(torch.zeros(64, 2)))
-    groups = CaptionGroups.of(replace(pairs(64), cond=untold), ["all"] * 64, NULL, 8, 0.0)
+    groups = CaptionGroups.of(
+        replace(pairs(64), cond=untold), ["all"] * 64, NULL, groups_of(8, 0.0)
+    )
     trainer = first_training(100)
     trainer.fit(network(PRODUCTS), groups, groups, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -146,8 +158,43 @@ def test_it_learns_which_pairs_belong_together(tmp_path):
     assert lines[-1]["accuracy"] > 0.6
 
 
+def gradient_of(tmp_path, term: ContrastiveTerm | None) -> dict[str, torch.Tensor]:
+    """The gradient of one step of the training of a new network."""
+    config = TrainerConfig(steps=2, batch_size=4, max_grad_norm=1e6, caption_dropout=0.0)
+    batches = Batches(NoiseLevelSampler(PATH, PowerSampler(1.0)), config, NULL)
+    trained = network(PRODUCTS)
+    run = TrainerState(
+        BASE, batches, MMDisCoLoss(1.0, 0.0), SingleProcess(), (), trained, tmp_path, term
+    )
+    groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, groups_of(4, 0.0))
+    run.update(1, groups, groups)
+    return {name: one.grad for name, one in trained.named_parameters() if one.grad is not None}
+
+
+def test_as_a_third_term_its_gradient_is_added_by_its_weight(tmp_path):
+    config = TrainerConfig(steps=2, batch_size=16, caption_dropout=0.0)
+    groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, groups_of(8, 0.0))
+    term = ContrastiveTerm(ContrastiveLoss(8), 10.0, Batches(grouped(8), config, NULL), groups)
+    alone = network(PRODUCTS)
+    real = term.noised(1)[1]
+    (10 * ContrastiveLoss(8).losses(alone, BASE, real, real).discrimination.mean()).backward()
+    without, beside = gradient_of(tmp_path, None), gradient_of(tmp_path, term)
+    expected = {
+        name: sum(found for found in (without.get(name), one.grad) if found is not None)
+        for name, one in alone.named_parameters()
+    }
+    assert beside.keys() == expected.keys()
+    # some weights get no gradient from the new network, whose last layer is zero
+    scale = max(float(one.abs().max()) for one in expected.values())
+    for name, one in expected.items():
+        assert_close(beside[name], one, scale=scale)
+    # other pairs and other noise than those of the paper's losses, and new ones in every step
+    assert not torch.equal(term.noised(0)[1].eps.audio, real.eps.audio)
+    assert not torch.equal(term.batches.real(1, groups)[1].eps.audio, real.eps.audio)
+
+
 def test_two_processes_share_whole_groups(generator):
-    groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, 8, 0.0)
+    groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, groups_of(8, 0.0))
     real = noised(groups, 16, generator)
     one = network(PRODUCTS)
     whole = ContrastiveLoss(8).losses(one, BASE, real, real).discrimination
@@ -162,11 +209,11 @@ def test_two_processes_share_whole_groups(generator):
 
 def test_what_cannot_be_contrasted_says_so(generator):
     with pytest.raises(UserError, match="smaller groups"):
-        CaptionGroups.of(pairs(9), KEYS, NULL, 6, 0.0)
-    assert len(CaptionGroups.of(pairs(9), KEYS, NULL, 6, 1.0).draw(6, generator)) == 6
+        CaptionGroups.of(pairs(9), KEYS, NULL, groups_of(6, 0.0))
+    assert len(CaptionGroups.of(pairs(9), KEYS, NULL, groups_of(6, 1.0)).draw(6, generator)) == 6
     with pytest.raises(UserError, match="at least 2"):
         ContrastiveLoss(1)
-    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, 3, 0.0), 6, generator)
+    real = noised(CaptionGroups.of(pairs(9), KEYS, NULL, groups_of(3, 0.0)), 6, generator)
     blind = network(TimeFusionConfig(d_model=16, num_layers=1, num_heads=2))
     with pytest.raises(UserError, match="fusion"):
         ContrastiveLoss(3).losses(blind, BASE, real, real)

@@ -85,9 +85,9 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
 CONTRAST = (
     "discriminator.fusion=attention+correlation",
     "contrastive_pretraining.steps=4",
-    "contrastive_pretraining.groups=2",
-    "contrastive_pretraining.group_size=3",
-    "contrastive_pretraining.uncaptioned_fraction=0.5",
+    "contrastive.groups=2",
+    "contrastive.group_size=3",
+    "contrastive.uncaptioned_fraction=0.5",
 )
 
 
@@ -109,16 +109,36 @@ def test_contrast_before_the_training_resumes_and_counts(asked, tmp_path, mmdisc
     weights = [read_tensors(tmp_path / name / WEIGHTS) for name in ("whole", "halved", "plain")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
-    with pytest.raises(UserError, match="other contrastive_pretraining"):
+    with pytest.raises(UserError, match="other contrastive:"):
         list(build(config_of(asked, tmp_path / "plain", *CONTRAST)).steps())
+
+
+def test_contrast_as_a_third_term_resumes_and_is_logged(asked, tmp_path):
+    groups = [one for one in CONTRAST if not one.startswith("contrastive_pretraining")]
+    changes = (*groups, "loss.contrastive=10")
+    list(build(config_of(asked, tmp_path / "whole", *changes)).steps())
+    for line in (tmp_path / "whole" / "training" / "log.jsonl").read_text().splitlines():
+        if "discrimination" in json.loads(line):
+            assert json.loads(line)["contrastive"] > 0
+            assert 0 <= json.loads(line)["contrastive_accuracy"] <= 1
+    halved = build(config_of(asked, tmp_path / "halved", *changes)).steps()
+    for _ in range(4):
+        next(halved)
+    list(build(config_of(asked, tmp_path / "halved", *changes)).steps())
+    list(build(config_of(asked, tmp_path / "plain", *groups)).steps())
+    weights = [read_tensors(tmp_path / name / WEIGHTS) for name in ("whole", "halved", "plain")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+    with pytest.raises(UserError, match="other loss"):
+        list(build(config_of(asked, tmp_path / "plain", *changes)).steps())
 
 
 def test_contrast_wants_products(asked, tmp_path):
     with pytest.raises(UserError, match="fusion=attention"):
         build(config_of(asked, tmp_path / "out", *CONTRAST[1:]))
-    few = build(
-        config_of(asked, tmp_path / "out", *CONTRAST, "contrastive_pretraining.group_size=5")
-    )
+    with pytest.raises(UserError, match=r"loss\.contrastive needs .*fusion=attention"):
+        build(config_of(asked, tmp_path / "out", "loss.contrastive=10"))
+    few = build(config_of(asked, tmp_path / "out", *CONTRAST, "contrastive.group_size=5"))
     with pytest.raises(UserError, match="smaller groups"):
         list(few.steps())
 

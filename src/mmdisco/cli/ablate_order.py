@@ -161,6 +161,7 @@ def small(config: TrainingConfig) -> TrainingConfig:
         {
             "discriminator": {"width": 16, "d_model": 16, "num_layers": 1, "num_heads": 2},
             "training": {"steps": 8, "batch_size": 4, "warmup_steps": 2, "checkpoint_every": 4},
-            "contrastive_pretraining": {"steps": min(steps, 4), "groups": 2},
+            "contrastive": {"groups": 2},
+            "contrastive_pretraining": {"steps": min(steps, 4)},
         }
     )

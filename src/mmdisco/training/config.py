@@ -56,12 +56,15 @@ class NoiseLevelConfig(Settings):
 
 
 class LossConfig(Settings):
-    """Weights of the two losses; not both 0."""
+    """Weights of the losses; discrimination and denoising are not both 0."""
 
     discrimination: NonNegativeFloat = 1.0
     """Weight of the cross-entropy of real and fake pairs."""
     denoising: NonNegativeFloat = 1000.0
     """Weight of the denoising loss, λ in the paper."""
+    contrastive: NonNegativeFloat = 0.0
+    """Weight of the contrastive loss beside them throughout the training, about 10 where it is
+    used. Needs the fusion attention+correlation."""
 
 
 class NegativesConfig(Settings):
@@ -76,13 +79,11 @@ class NegativesConfig(Settings):
 
 
 class ContrastiveConfig(Settings):
-    """Contrastive pretraining within a batch of real pairs: no fakes, no base models.
+    """Groups of real pairs for the contrastive loss, in pretraining and training.
 
     See ``mmdisco.training.contrastive``.
     """
 
-    steps: NonNegativeInt = 0
-    """Number of updates before the training; 0 is none. Needs the fusion attention+correlation."""
     groups: PositiveInt = 4
     """Groups of clips per step, each of one caption."""
     group_size: AtLeastTwo = 16
@@ -91,6 +92,13 @@ class ContrastiveConfig(Settings):
     """Share of the groups that are random clips, without a caption."""
     power: PositiveFloat = 2.0
     """Exponent of the distribution of noise levels; above 1 favours low noise."""
+
+
+class PretrainingConfig(Settings):
+    """Contrastive pretraining within a batch of real pairs: no fakes, no base models."""
+
+    steps: NonNegativeInt = 0
+    """Number of updates before the training; 0 is none. Needs the fusion attention+correlation."""
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate."""
     warmup_steps: NonNegativeInt | None = None
@@ -166,7 +174,14 @@ class ValidationConfig(Settings):
     """Sampling steps of these clips; null is the preset's."""
 
 
-DECIDING: Final = ("levels", "loss", "negatives", "contrastive_pretraining", "training")
+DECIDING: Final = (
+    "levels",
+    "loss",
+    "negatives",
+    "contrastive",
+    "contrastive_pretraining",
+    "training",
+)
 """Sections that decide the weights, beside data, architecture and initial weights."""
 
 
@@ -189,10 +204,12 @@ class TrainingConfig(Settings):
     levels: NoiseLevelConfig = NoiseLevelConfig()
     """Distribution of the noise levels."""
     loss: LossConfig = LossConfig()
-    """Weights of the two losses, not both 0."""
+    """Weights of the losses."""
     negatives: NegativesConfig = NegativesConfig()
     """Negatives that the discriminator learns to separate from real pairs."""
-    contrastive_pretraining: ContrastiveConfig = ContrastiveConfig()
+    contrastive: ContrastiveConfig = ContrastiveConfig()
+    """Groups of real pairs for the contrastive loss, in pretraining and training."""
+    contrastive_pretraining: PretrainingConfig = PretrainingConfig()
     """Contrastive pretraining within a batch of real pairs, without fakes and base models."""
     training: TrainerConfig = TrainerConfig()
     """The training loop."""

@@ -1,11 +1,13 @@
-"""Contrastive pretraining: every sound of a group is scored against every video of the group.
+"""Contrastive loss: every sound of a group is scored against every video of the group.
 
 Cross-entropy of real pairs against recombined ones learns slowly at first: each negative pair costs
 two encodings and carries little information. A discriminator with dot products encodes each
 modality once and multiplies, so k clips give k positive and k (k − 1) negative pairs at the cost of
 k. The loss is the same in expectation, and its logit converges to the same
-log p(x, y | c) / p(x | c) p(y | c); only the dot products are trained, and ordinary training
-continues from there.
+log p(x, y | c) / p(x | c) p(y | c); only the dot products are trained.
+
+Pretraining minimises it alone, and ordinary training continues from there. As a third term it stays
+throughout the training: the paper's losses alone lose part of what the pretraining found.
 """
 
 from collections.abc import Hashable, Sequence
@@ -26,7 +28,8 @@ from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pairing import rows_by_key, select_pairs
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
-from mmdisco.training.batches import drop_captions
+from mmdisco.training.batches import Batches, drop_captions
+from mmdisco.training.config import ContrastiveConfig
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,14 @@ class CaptionGroups(PairSource):
         pairs: Pairs,
         keys: Sequence[Hashable],
         null: AV[Conditioning],
-        size: int,
-        uncaptioned: float,
+        config: ContrastiveConfig,
     ) -> "CaptionGroups":
         """Group rows by the meaning of their captions; meanings with too few captions are left out.
 
         Raises:
-            UserError: There are fewer pairs than a group, or no meaning has ``size`` captions.
+            UserError: There are fewer pairs than a group, or no meaning has captions for one.
         """
+        size, uncaptioned = config.group_size, config.uncaptioned_fraction
         rows = tuple(torch.tensor(one) for one in rows_by_key(keys).values() if len(one) >= size)
         if len(pairs) < size or (uncaptioned < 1 and not rows):
             raise UserError(
@@ -182,3 +185,29 @@ class GroupedNoiseLevels(NoiseLevelSampler):
     def _repeated(self, level: NoiseLevel) -> NoiseLevel:
         parts = (level.t, level.alpha, level.sigma)
         return NoiseLevel(*(one.repeat_interleave(self.group_size) for one in parts))
+
+
+@dataclass(frozen=True)
+class ContrastiveTerm:
+    """Third term of a training's loss, on batches of its own.
+
+    Attributes:
+        loss: Loss of the groups.
+        weight: Factor of its mean over the groups.
+        batches: Noised batches of the groups.
+        groups: Real pairs, group by group.
+    """
+
+    loss: ContrastiveLoss
+    weight: float
+    batches: Batches
+    groups: CaptionGroups
+
+    def noised(self, step: int) -> tuple[NoiseLevelDraw, NoisedPairs]:
+        """Draw the noised groups of a step, from a stream that neither real nor fake pairs use."""
+        return self.batches.real(2 * self.batches.config.steps + step, self.groups)
+
+    def settings(self) -> dict[str, float]:
+        """Return the settings that a resumed checkpoint must share."""
+        settings = {"weight": self.weight, **self.loss.settings()}
+        return {f"contrastive_{name}": value for name, value in settings.items()}

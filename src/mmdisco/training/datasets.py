@@ -96,16 +96,10 @@ class TrainingData:
         return source
 
     def groups(self, config: ContrastiveConfig, null: AV[Conditioning]) -> CaptionGroups:
-        """Return the caption groups of contrastive pretraining.
+        """Return the caption groups of the contrastive loss.
 
         Raises:
             UserError: A store is damaged, or too few clips share a caption.
         """
         real = self.clips.store("train").read()
-        return CaptionGroups.of(
-            real,
-            self.clips.captions["train"],
-            null,
-            config.group_size,
-            config.uncaptioned_fraction,
-        )
+        return CaptionGroups.of(real, self.clips.captions["train"], null, config)

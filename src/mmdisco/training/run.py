@@ -29,16 +29,17 @@ from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import expect_writable, read_object, remove_leftovers, write_json
+from mmdisco.training.batches import Batches
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.callbacks import build_callbacks
-from mmdisco.training.config import (
-    ContrastiveConfig,
-    DiscriminatorConfig,
-    NoiseLevelConfig,
-    TrainingConfig,
-)
+from mmdisco.training.config import DiscriminatorConfig, NoiseLevelConfig, TrainingConfig
 from mmdisco.training.config_io import write_config
-from mmdisco.training.contrastive import ContrastiveLoss, GroupedNoiseLevels
+from mmdisco.training.contrastive import (
+    CaptionGroups,
+    ContrastiveLoss,
+    ContrastiveTerm,
+    GroupedNoiseLevels,
+)
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.discriminator_config import build_discriminator_config
 from mmdisco.training.distributed import Accelerated, Distributed, SingleProcess
@@ -133,19 +134,22 @@ class TrainingRun:
             UserError: The folder holds another training, or cannot be written.
         """
         self._expect_own()
-        network, pretraining = self.network, self.config.contrastive_pretraining
+        network, trainer = self.network, self.trainer
         if self.pretrainer is not None:
-            groups = self.inputs.groups(pretraining, self.pretrainer.null)
+            groups = self._groups()
             # trained in place: training continues from the network, not from its average
             before = self.pretrainer.steps(network, groups, groups, self.run_dir / "pretraining")
             for done, _ in enumerate(before, start=1):
                 yield done
-            if pretraining.train_transformer_only:
+            if self.config.contrastive_pretraining.train_transformer_only:
                 network.freeze_all_but_transformer()
         real = self.inputs.clips.store("train")
         negatives = self.inputs.negatives(self.config.negatives)
+        if self.config.loss.contrastive:
+            term = contrastive_term(self.config, trainer, self._groups())
+            trainer = replace(trainer, contrastive=term)
         average: Discriminator = network
-        run = self.trainer.steps(network, real, negatives, self.run_dir)
+        run = trainer.steps(network, real, negatives, self.run_dir)
         for done, found in enumerate(run, start=1):
             average = found
             yield done
@@ -154,6 +158,9 @@ class TrainingRun:
             result.load_state_dict(average.state_dict())
             self._finish(result)
         self.distributed.wait()
+
+    def _groups(self) -> CaptionGroups:
+        return self.inputs.groups(self.config.contrastive, self.trainer.null)
 
     def _expect_own(self) -> None:
         """Refuse to resume under other settings, except those that do not affect the weights."""
@@ -245,13 +252,17 @@ def build(
     coupling = pair.method.sampler(model, sampling.settings).path
     trainer = build_trainer(config, base, coupling, null, distributed)
     pretrainer = None
-    if config.contrastive_pretraining.steps:
-        if not isinstance(network.config.fusion, CorrelationFusionConfig):
+    for key, used in (
+        ("contrastive_pretraining.steps", config.contrastive_pretraining.steps),
+        ("loss.contrastive", config.loss.contrastive),
+    ):
+        if used and not isinstance(network.config.fusion, CorrelationFusionConfig):
             raise UserError(
-                "contrastive_pretraining.steps needs a discriminator with inner products: give "
+                f"{key} needs a discriminator with inner products: give "
                 "discriminator.fusion=attention+correlation"
             )
-        pretrainer = contrastive_trainer(config.contrastive_pretraining, trainer)
+    if config.contrastive_pretraining.steps:
+        pretrainer = contrastive_trainer(config, trainer)
         distributed.expect(pretrainer.config.batch_size)
         pretrainer = replace(pretrainer, callbacks=tuple(pretraining_callbacks))
     if distributed.main:
@@ -288,32 +299,51 @@ def build_trainer(
     )
 
 
-def contrastive_trainer(config: ContrastiveConfig, trainer: Trainer) -> Trainer:
-    """Make the trainer of the contrastive pretraining, with the same noise levels."""
-    levels, own = trainer.levels, trainer.config
-    warmup = own.warmup_steps if config.warmup_steps is None else config.warmup_steps
+def contrastive_trainer(config: TrainingConfig, trainer: Trainer) -> Trainer:
+    """Make the trainer of the contrastive pretraining from that of the training."""
+    batches, pretraining = _contrastive_batches(config, trainer), config.contrastive_pretraining
+    warmup = pretraining.warmup_steps
     return replace(
         trainer,
-        levels=GroupedNoiseLevels(
-            levels.path,
-            PowerSampler(config.power),
-            levels.independent,
-            levels.one_sided,
-            config.group_size,
-        ),
-        loss=ContrastiveLoss(config.group_size),
-        config=own.updated(
+        levels=batches.levels,
+        loss=ContrastiveLoss(config.contrastive.group_size),
+        config=batches.config.updated(
             {
-                "steps": config.steps,
-                "batch_size": config.groups * config.group_size,
-                "learning_rate": config.learning_rate,
-                "warmup_steps": warmup,
-                "caption_dropout": 0.0,
-                "cache_period": 0,
+                "steps": pretraining.steps,
+                "learning_rate": pretraining.learning_rate,
+                "warmup_steps": trainer.config.warmup_steps if warmup is None else warmup,
             }
         ),
         callbacks=(),
     )
+
+
+def contrastive_term(
+    config: TrainingConfig, trainer: Trainer, groups: CaptionGroups
+) -> ContrastiveTerm:
+    """Make the third term of a training's loss."""
+    return ContrastiveTerm(
+        ContrastiveLoss(config.contrastive.group_size),
+        config.loss.contrastive,
+        _contrastive_batches(config, trainer),
+        groups,
+    )
+
+
+def _contrastive_batches(config: TrainingConfig, trainer: Trainer) -> Batches:
+    """Make the batches of groups: levels of the training's coupling, equal within a group."""
+    groups, levels = config.contrastive, trainer.levels
+    sampler = GroupedNoiseLevels(
+        levels.path,
+        PowerSampler(groups.power),
+        levels.independent,
+        levels.one_sided,
+        groups.group_size,
+    )
+    size = {"batch_size": groups.groups * groups.group_size}
+    # a caption belongs to a whole group, and pairs are new in each step
+    own = trainer.config.updated({**size, "caption_dropout": 0.0, "cache_period": 0})
+    return Batches(sampler, own, trainer.null)
 
 
 def build_level_sampler(config: NoiseLevelConfig, coupling: LevelCoupling) -> NoiseLevelSampler:

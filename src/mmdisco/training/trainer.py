@@ -1,23 +1,20 @@
 """Training loop, independent of argument parsing and data sets.
 
-``Callback`` observes a run and may add to its log; it never changes the run. ``EMA`` averages a
-network's weights, ``LossAverages`` the losses since the last line of the log, in all and by noise
-level. ``TrainerState`` holds the changing parts of one run: network, average, optimiser, log. It is
-built by ``Trainer``.
+``Callback`` observes a run and may add to its log; it never changes the run. ``TrainerState`` holds
+the changing parts of one run: network, average, optimiser, log. It is built by ``Trainer``.
 """
 
-import copy
 import json
 import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 from torch.profiler import record_function
 
@@ -25,11 +22,11 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.losses import Loss, Losses, NoisedPairs
-from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import PairSource
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
+from mmdisco.training.averages import EMA, LossAverages
 from mmdisco.training.batches import Batches, rows_of
 from mmdisco.training.checkpoint import (
     TrainingCheckpoint,
@@ -39,6 +36,7 @@ from mmdisco.training.checkpoint import (
     restore_optimizer,
 )
 from mmdisco.training.config import TrainerConfig
+from mmdisco.training.contrastive import ContrastiveTerm
 from mmdisco.training.distributed import Distributed, SingleProcess
 
 
@@ -59,78 +57,6 @@ class Callback(ABC):
         del line
 
 
-Module = TypeVar("Module", bound=nn.Module)
-
-
-class EMA(Generic[Module]):
-    """Exponential moving average of a network's weights.
-
-    Args:
-        network: The network to follow; copied, not kept.
-        decay: Weight of the past in [0, 1), at most (1 + n) / (10 + n) after n updates.
-    """
-
-    def __init__(self, network: Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False)  # noqa: FBT003
-        self._decay = decay
-
-    def update(self, network: Module, step: int) -> None:
-        """Move towards ``network`` after its ``step``-th update, counted from 0."""
-        decay = min(self._decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, value in zip(self.network.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-
-
-BINS = 8
-
-
-class LossAverages:
-    """Sums of the losses, by eighths of the noise angle of the noisier modality."""
-
-    def __init__(self) -> None:
-        # rows: count, discrimination, audio's and video's denoising, correct; columns: bins
-        self._sums = torch.zeros(5, BINS, dtype=torch.float64)
-        self._norms = torch.zeros(2, dtype=torch.float64)
-
-    def add(self, level: AV[NoiseLevel], losses: Losses, gradient_norm: Tensor) -> None:
-        """Add the losses of one step."""
-        angle = torch.maximum(level.audio.angle, level.video.angle)
-        bins = (angle * BINS).long().clamp(0, BINS - 1)
-        columns = (
-            torch.ones_like(losses.correct),
-            losses.discrimination,
-            losses.denoising.audio,
-            losses.denoising.video,
-            losses.correct,
-        )
-        values = torch.stack([one.detach().double() for one in columns])
-        self._sums.index_add_(1, bins, values)
-        self._norms += torch.stack([torch.ones(()), gradient_norm.detach()]).double()
-
-    def summary(self) -> dict[str, object]:
-        """Return means for the log; an empty bin is null."""
-        names = ("discrimination", "denoising_audio", "denoising_video", "accuracy")
-        count, *sums = self._sums.tolist()
-        means = {
-            name: sum(row) / max(1.0, sum(count)) for name, row in zip(names, sums, strict=True)
-        }
-        by_level = {
-            name: [value / n if n else None for value, n in zip(row, count, strict=True)]
-            for name, row in zip(names, sums, strict=True)
-        }
-        norm = float(self._norms[1] / self._norms[0].clamp(min=1))
-        return {**means, "gradient_norm": norm, "by_angle": by_level}
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the sums, for a checkpoint between two lines."""
-        return {"sums": self._sums, "norms": self._norms}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Restore a ``state``."""
-        self._sums, self._norms = state["sums"], state["norms"]
-
-
 DATA, NETWORKS, OPTIMISER = "step: data", "step: networks", "step: optimiser"
 """Names of a step's parts in a torch profile."""
 
@@ -147,6 +73,7 @@ class TrainerState:
         callbacks: Callbacks of the main process.
         network: The network in training.
         run_dir: Folder of checkpoint and log.
+        contrastive: Third term of the loss, if there is one.
     """
 
     base: JointDenoiser
@@ -156,6 +83,7 @@ class TrainerState:
     callbacks: tuple[Callback, ...]
     network: Discriminator
     run_dir: Path
+    contrastive: ContrastiveTerm | None = None
     averages: LossAverages = field(default_factory=LossAverages)
     lines: list[str] = field(default_factory=list[str])
 
@@ -172,6 +100,8 @@ class TrainerState:
             fused=True,
         )
         self.settings = config.tree() | self.loss.settings()
+        if self.contrastive is not None:
+            self.settings |= self.contrastive.settings()
         self.checkpoint = self.run_dir / "checkpoint.safetensors"
         self.log = self.run_dir / "log.jsonl"
 
@@ -240,13 +170,11 @@ class TrainerState:
             noised_fake = self.batches.fake(step, fake, draw.levels)
         self.optimizer.zero_grad()
         with record_function(NETWORKS):
-            losses = self._differentiate(draw, noised_real, noised_fake)
+            losses = self._differentiate(self.loss, draw, noised_real, noised_fake)
+            if self.contrastive is not None:
+                self._contrast(self.contrastive, step)
         per_sample = self.loss.total(losses)
-        if not math.isfinite(float((draw.weight.to(per_sample.dtype) * per_sample).mean())):
-            raise UserError(
-                f"the loss is not finite at step {step}: look for NaN in the data, or lower the "
-                f"learning rate; the last checkpoint is {self.checkpoint}"
-            )
+        self._expect_finite((draw.weight.to(per_sample.dtype) * per_sample).mean(), step)
         with record_function(OPTIMISER):
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate(step)
@@ -275,15 +203,30 @@ class TrainerState:
         for callback in self.callbacks:
             callback.on_log(line)
 
-    def _differentiate(self, draw: NoiseLevelDraw, real: NoisedPairs, fake: NoisedPairs) -> Losses:
+    def _contrast(self, term: ContrastiveTerm, step: int) -> None:
+        """Backpropagate the third term."""
+        draw, noised = term.noised(step)
+        weighted = replace(draw, weight=draw.weight * term.weight)
+        losses = self._differentiate(term.loss, weighted, noised, noised)
+        self._expect_finite(losses.discrimination.mean(), step)
+        self.averages.add_contrastive(losses)
+
+    def _expect_finite(self, loss: Tensor, step: int) -> None:
+        if not math.isfinite(float(loss)):
+            raise UserError(
+                f"the loss is not finite at step {step}: look for NaN in the data, or lower the "
+                f"learning rate; the last checkpoint is {self.checkpoint}"
+            )
+
+    def _differentiate(
+        self, loss: Loss, draw: NoiseLevelDraw, real: NoisedPairs, fake: NoisedPairs
+    ) -> Losses:
         """Backpropagate this process's rows, and return the losses of all rows."""
-        size = self.batches.config.batch_size
+        size = len(real.pairs)
         own: list[Losses] = []
         for rows in self.distributed.parts(size):
-            losses = self.loss.losses(
-                self.wrapped, self.base, rows_of(real, rows), rows_of(fake, rows)
-            )
-            per_sample = self.loss.total(losses)
+            losses = loss.losses(self.wrapped, self.base, rows_of(real, rows), rows_of(fake, rows))
+            per_sample = loss.total(losses)
             # scaled to the mean over the whole batch, so that parts and processes only add up
             ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
             own.append(losses)
@@ -315,6 +258,7 @@ class Trainer:
         null: The encoded empty caption, batch size 1, for caption dropout.
         distributed: Processes, micro-batches and precision of a step.
         callbacks: Callbacks, called in the main process only.
+        contrastive: Third term of the loss, if there is one.
     """
 
     base: JointDenoiser
@@ -324,6 +268,7 @@ class Trainer:
     null: AV[Conditioning]
     distributed: Distributed = field(default_factory=SingleProcess)
     callbacks: tuple[Callback, ...] = ()
+    contrastive: ContrastiveTerm | None = None
 
     def fit(
         self, discriminator: Discriminator, real: PairSource, fake: PairSource, run_dir: Path
@@ -356,6 +301,8 @@ class Trainer:
         """
         config = self.config
         self.distributed.expect(config.batch_size)
+        if self.contrastive is not None:
+            self.distributed.expect(self.contrastive.batches.config.batch_size)
         run = TrainerState(
             base=self.base,
             batches=self.batches,
@@ -364,6 +311,7 @@ class Trainer:
             callbacks=self.callbacks,
             network=self.distributed.to_device(discriminator),
             run_dir=run_dir,
+            contrastive=self.contrastive,
         )
         start = run.resume()
         if start == config.steps:

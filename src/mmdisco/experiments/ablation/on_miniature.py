@@ -28,16 +28,16 @@ from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
 from mmdisco.training.config import (
-    ContrastiveConfig,
     DiscriminatorConfig,
     NegativesConfig,
     NoiseLevelConfig,
+    PretrainingConfig,
     TrainerConfig,
     TrainingConfig,
 )
 from mmdisco.training.contrastive import CaptionGroups
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner
-from mmdisco.training.run import contrastive_trainer, new_network
+from mmdisco.training.run import contrastive_term, contrastive_trainer, new_network
 
 DATA_SEED: Final = 0
 LEAST_CLIPS: Final = 16  # two captions of eight clips, as recombination needs
@@ -54,7 +54,7 @@ TRAINING: Final = TrainingConfig(
         caption_dropout=0.0,
         checkpoint_every=100,
     ),
-    contrastive_pretraining=ContrastiveConfig(steps=600),
+    contrastive_pretraining=PretrainingConfig(steps=600),
 )
 
 
@@ -135,31 +135,32 @@ class OnMiniature(ExperimentSetting):
 
     def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train as the recipe of the embedded pair does, at a smaller scale."""
-        config = config.updated({"training.seed": seed})
         real, fake = self._stores()
         pairs = real.read()
         meanings = [caption_of(DATA_SEED, row).named for row in range(len(real))]
+        # groups are as large as the pairs of one meaning allow
+        largest = min(config.contrastive.group_size, max(Counter(meanings).values()))
+        config = config.updated({"training.seed": seed, "contrastive.group_size": largest})
         # every arm with the same seed evaluates the base models on the same inputs
         trainer = miniature_trainer(config, self.folder, self.root / "bases")
         text_width = trainer.null.audio.pooled.shape[1]
         network = new_network(architecture(config.discriminator, text_width), seed)
-        first = config.contrastive_pretraining
-        if first.steps:
-            # groups are as large as the pairs of one meaning allow
-            largest = max(Counter(meanings).values())
-            first = first.updated({"group_size": min(first.group_size, largest)})
-            pretrainer = contrastive_trainer(first, trainer)
+        first, groups = config.contrastive_pretraining, None
+        if first.steps or config.loss.contrastive:
+            groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
+        if groups is not None and first.steps:
+            pretrainer = contrastive_trainer(config, trainer)
             # shared by arms that differ in later stages only
-            own = [config.discriminator, config.levels, first, pretrainer.config]
+            own = [config.discriminator, config.levels, config.contrastive, first]
+            own.append(pretrainer.config)
             key = repr([self.weight_hashes(), *(one.tree() for one in own)])
             place = self.root / "pretrained" / hashlib.sha256(key.encode()).hexdigest()[:12]
-            groups = CaptionGroups.of(
-                pairs, meanings, trainer.null, first.group_size, first.uncaptioned_fraction
-            )
             with alone(place / ".lock"):
                 pretrainer.fit(network, groups, groups, place)
             if first.train_transformer_only:
                 network.freeze_all_but_transformer()
+        if groups is not None and config.loss.contrastive:
+            trainer = replace(trainer, contrastive=contrastive_term(config, trainer, groups))
         source = negatives(config.negatives, pairs, fake, meanings)
         average = trainer.fit(network, real, source, folder / "training")
         result = AudioVideoDiscriminator(network.config)
