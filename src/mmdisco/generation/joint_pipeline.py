@@ -36,6 +36,7 @@ from mmdisco.discriminators.hub import (
 )
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.generation.cost import JointCost, count_cost
 from mmdisco.generation.meeting import Correction, Meeting, SideState
 from mmdisco.generation.pipeline_side import PipelineSide, StepCallback
 from mmdisco.media.clip import Audio, Video
@@ -176,6 +177,26 @@ class JointPipeline:
         device = next(self.discriminator.parameters(), torch.zeros(0)).device
         guidance = JointGuidance(_NoNoise(), self.discriminator, scales, self.reuse.begin())
         return _Guidance(guidance, texts.map(lambda text: Conditioning(text.to(device))), device)
+
+    def cost(
+        self, prompt: str | list[str] | None = None, *, capacity: int | None = None, **call: Any
+    ) -> JointCost:
+        """Return what a call with the same arguments costs, without computing any network.
+
+        Args:
+            prompt: As in a call.
+            capacity: Bytes of the device; its own unless given.
+            **call: Further arguments of a call.
+
+        Raises:
+            UserError: As a call does, or a network's course depends on its numbers.
+        """
+
+        def run(pipes: AV[Any], discriminator: Discriminator | None) -> None:
+            own = {"video": pipes.video, "audio": pipes.audio, "discriminator": discriminator}
+            replace(self, **own)(prompt, **call)
+
+        return count_cost(AV(self.audio, self.video), self.discriminator, run, capacity)
 
     @property
     def name(self) -> str:
