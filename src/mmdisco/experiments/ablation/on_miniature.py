@@ -151,9 +151,9 @@ class OnMiniature(ExperimentSetting):
         if groups is not None and first.steps:
             pretrainer = contrastive_trainer(config, trainer)
             # shared by arms that differ in later stages only
-            own = [config.discriminator, config.levels, config.contrastive, first]
-            own.append(pretrainer.config)
-            key = repr([self.weight_hashes(), *(one.tree() for one in own)])
+            parts = (config.discriminator, config.levels, config.contrastive, first)
+            own = [one.tree() for one in (*parts, pretrainer.config)]
+            key = repr([self.weight_hashes(), *own])
             place = self.root / "pretrained" / hashlib.sha256(key.encode()).hexdigest()[:12]
             with alone(place / ".lock"):
                 pretrainer.fit(network, groups, groups, place)
