@@ -469,8 +469,8 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         ([PROMPT, "--seed", "-1"], "seed -1: give 0 to"),
         ([PROMPT, "--seed", "one"], "valid integer"),
         ([PROMPT, "--scheduler", "magic"], "unknown solver 'magic': choose one of ddim"),
-        ([PROMPT, "--joint-scale", "nan"], "joint scale nan: give a finite number"),
-        ([PROMPT, "--cfg-scale", "inf"], "cfg scale inf: give a finite number"),
+        ([PROMPT, "--joint-scale", "nan"], "joint_scale nan: give a finite number"),
+        ([PROMPT, "--cfg-scale", "inf"], "cfg_scale inf: give a finite number"),
         ([PROMPT, "--joint-scale", "1e38"], "ask for more steps or smaller scales"),
         (
             [PROMPT, "--no-joint-guidance", "--joint-scale-video", "1"],

@@ -409,7 +409,7 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
             ["rain", "--preset", "tiny", "--as-released", "--joint-every", "2"],
             "evaluates the discriminator at every step",
         ),
-        (["rain", "--preset", "tiny", "--joint-every", "0"], "joint every 0: give 1 to 1000"),
+        (["rain", "--preset", "tiny", "--joint-every", "0"], "joint_every 0: give 1 to 1000"),
         (
             ["rain", "--preset", "tiny", "--joint-min-logsnr", "2", "--joint-max-logsnr", "1"],
             "from ln(α²/σ²) = 2 to 1: give the lower first",

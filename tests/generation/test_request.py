@@ -161,9 +161,7 @@ def test_a_resolved_request_is_its_own_record_and_resolved_already(options, tiny
     once = resolved(pair, **options)
     assert resolve(once, pair) == once
     record = json.loads(json.dumps(once.to_record()))
-    assert GenerateConfig(**record) == once.replaced(
-        **{k: record[k] for k in record if k == "video"}
-    )
+    assert GenerateConfig(**record) == once.updated({k: record[k] for k in record if k == "video"})
 
 
 def test_sound_is_made_for_the_picture_as_it_was_given(film, tiny_pair):
@@ -249,14 +247,14 @@ def test_unknown_words_are_named_and_ignored(clip, tiny_pair):
         ({"prompt": PROMPT, "steps": "many"}, "steps 'many' is no whole number"),
         (
             {"prompt": PROMPT, "joint_scale_audio": float("nan")},
-            "joint scale audio nan: give a fin",
+            "joint_scale_audio nan: give a fin",
         ),
-        ({"prompt": PROMPT, "cfg_scale": float("inf")}, "cfg scale inf: give a finite number"),
+        ({"prompt": PROMPT, "cfg_scale": float("inf")}, "cfg_scale inf: give a finite number"),
         ({"prompt": PROMPT, "guidance_scal": 2}, "unknown option 'guidance_scal'"),
         ({"prompt": PROMPT, "step": 2}, "unknown option 'step'; did you mean steps?"),
         ({"prompt": PROMPT, "preset": "huge"}, "unknown preset 'huge': choose one of embedded"),
         ({"prompt": PROMPT, "cfg_scale": 1, "batch_cfg": True}, "no effect at CFG scale 1"),
-        ({"prompt": PROMPT, "cfg_rescale": 1.5}, "cfg rescale 1.5: give 0 to 1"),
+        ({"prompt": PROMPT, "cfg_rescale": 1.5}, "cfg_rescale 1.5: give 0 to 1"),
         ({"prompt": PROMPT, "start": 1}, "a start has no effect"),
         ({"prompt": PROMPT, "video": "v", "audio_track": 2}, "no sound is given"),
         ({"video": "missing.mp4"}, "cannot read missing.mp4: no such file"),

@@ -373,7 +373,7 @@ def test_unwritable_folder_is_refused(tmp_path):
 )
 def test_impossible_settings_are_refused(wrong):
     (name,) = wrong
-    with pytest.raises(UserError, match=f"{name} is .*, it should be"):
+    with pytest.raises(UserError, match=rf"^{name} -?\d.*: give (more than 0|0 to 1)$"):
         SHORT.updated(wrong)
 
 

@@ -117,7 +117,7 @@ class FakesArgs:
                 "--preset out, or prepare the clips for it"
             )
         if self.device is not None:
-            clips = replace(clips, options=clips.options.replaced(device=self.device))
+            clips = replace(clips, options=clips.options.updated({"device": self.device}))
         pair = system_of(clips.options)
         captioned = pair.prompted and any(any(texts) for texts in clips.captions.values())
         if self.cfg_scale is not None and not captioned:

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from mmdisco.cli.generate_plan import PromptLine
 from mmdisco.errors import UserError
-from mmdisco.generation.config import REQUEST, GenerateConfig, expect_known
-from mmdisco.generation.option_errors import shown
+from mmdisco.generation.config import REQUEST, GenerateConfig
+from mmdisco.io.settings import shown, unknown
 from mmdisco.io.tables import Column, Row, read_table
 from mmdisco.io.yaml_files import read_mapping
 
@@ -38,7 +38,9 @@ def read_options(path: Path) -> dict[str, Any]:
         UserError: The file cannot be read, or names an unknown option.
     """
     values = read_mapping(path)
-    expect_known(values, str(path), GenerateConfig.model_fields)
+    for name in values:
+        if name not in GenerateConfig.model_fields:
+            raise UserError(f"{path}: {unknown(name, GenerateConfig.model_fields)}")
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -9,16 +9,16 @@ torch nor a model, so that a mistake is answered at once.
 import math
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
 from mmdisco.errors import UserError
+from mmdisco.io.settings import Settings, shown
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,6 @@ BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_sli
 
 _FINEST: Final = 1_000_000
 _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
-
-Config = TypeVar("Config", bound="SystemConfig")
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,6 @@ def _height_and_width(value: Any) -> Any:
         return value
     found = _SIZE.fullmatch(value.strip())
     if found is None:
-        from mmdisco.generation.option_errors import shown
-
         raise UserError(f"a size of {shown(value)}: give HEIGHTxWIDTH, as in 256x256")
     return int(found[1]), int(found[2])
 
@@ -94,16 +90,14 @@ Side = Annotated[int, Field(ge=1, le=8192)]
 Scale = Annotated[float | None, SAMPLING]
 
 
-class SystemConfig(BaseModel):
+class SystemConfig(Settings):
     """Choice of a system: a preset and the options it is built with; ``None`` is the preset's own.
 
     Raises:
         UserError: A value is out of its range or of another kind, or two exclude each other.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=False)  # a cell of a table is text
 
     preset: str = "embedded"
     """Preset to generate with; `mmdisco presets` lists them."""
@@ -134,16 +128,6 @@ class SystemConfig(BaseModel):
     vae_tiling: Annotated[bool, MODELS] = False
     """Decode large images in tiles."""
 
-    if not TYPE_CHECKING:
-
-        def __init__(self, **values: Any) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                from mmdisco.generation.option_errors import reason
-
-                raise UserError(reason(type(self), error.errors()[0])) from error
-
     @model_validator(mode="after")
     def _check_system(self) -> "SystemConfig":
         if self.frames is not None and self.seconds is not None:
@@ -151,11 +135,6 @@ class SystemConfig(BaseModel):
         if self.as_released and self.discriminator is not None:
             raise UserError("--as-released brings its own discriminator: leave --discriminator out")
         return self
-
-    def replaced(self: Config, **changes: Any) -> Config:
-        """Return a copy with other values, checked anew."""
-        own = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self)(**{**own, **changes})
 
     @property
     def folder(self) -> Path:
@@ -321,20 +300,6 @@ REQUEST: Final = tuple(
     name for name in GenerateConfig.model_fields if name not in SystemConfig.model_fields
 )
 """Options of a request alone, which a line of a prompt file may set."""
-
-
-def expect_known(names: Iterable[str], source: str, known: Iterable[str] = REQUEST) -> None:
-    """Check names of options.
-
-    Raises:
-        UserError: One is unknown; the message names the nearest one.
-    """
-    known = list(known)
-    for name in names:
-        if name not in known:
-            from mmdisco.generation.option_errors import unknown
-
-            raise UserError(f"{source}: {unknown(name, known)}")
 
 
 def _plain(value: Any) -> Any:

@@ -12,13 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from mmdisco.errors import UserError
-from mmdisco.generation.config import GenerateConfig, expect_known
+from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object, sha256
 from mmdisco.io.reports import versions
+from mmdisco.io.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -29,24 +28,19 @@ BESIDE: Final = ("made_by", "sample", "environment", "took_seconds")
 """Keys of a record beside those of its request."""
 
 
-class Environment(BaseModel):
-    """Everything that decides a clip beside its request.
-
-    Attributes:
-        versions: Versions of the libraries, the encoder's among them.
-        threads: Number of threads of the arithmetic; another number rounds differently.
-        machine: Processor or device, with its instructions.
-        weights: Checksums of the weights by name.
-        given: SHA-256 of the given file, if there is one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Environment(Settings):
+    """Everything that decides a clip beside its request."""
 
     versions: dict[str, str]
+    """Versions of the libraries, the encoder's among them."""
     threads: int
+    """Number of threads of the arithmetic; another number rounds differently."""
     machine: str
+    """Processor or device, with its instructions."""
     weights: dict[str, str]
+    """Checksums of the weights by name."""
     given: str | None
+    """SHA-256 of the given file, if there is one."""
 
     @staticmethod
     def of(config: GenerateConfig, system: JointSystem) -> "Environment":
@@ -114,7 +108,7 @@ class ClipMetadata:
             "made_by": MAKER,
             **self.config.to_record(),
             "sample": self.sample,
-            "environment": self.environment.model_dump(),
+            "environment": self.environment.tree(),
             "took_seconds": round(took_seconds, 2),
         }
 
@@ -133,18 +127,17 @@ def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
     try:
         if values.get("made_by") != MAKER:
             raise UserError(f"made_by {values.get('made_by')!r}")
-        expect_known(values, "a record", [*BESIDE, *GenerateConfig.model_fields])
         options = {name: value for name, value in values.items() if name not in BESIDE}
         config = GenerateConfig(**options, weights=weights)
         _expect_whole(config, values)
-        environment = Environment.model_validate(values["environment"])
+        environment = Environment.of_tree({**values["environment"]}, "environment")
         if (environment.given is None) != (config.given is None):
             raise UserError("a given file and its checksum belong together")
         sample: Any = values["sample"]
         if sample not in range(config.samples):
             raise UserError(f"sample {sample!r} of {config.samples}")
-    except (UserError, ValidationError, TypeError) as error:
-        reason = str(error) if isinstance(error, UserError) else "its environment is damaged"
+    except (UserError, TypeError) as error:
+        reason = str(error) if isinstance(error, UserError) else "its environment is no section"
         raise UserError(
             f"{path} is no record of a clip: give the .json file that lies beside one ({reason})"
         ) from error

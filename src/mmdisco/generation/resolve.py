@@ -33,17 +33,19 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     cfg_scale = _cfg_scale(config, defaults, made)
     joint_scale = _joint_scale(config, defaults, made)
     guided = bool(joint_scale.audio or joint_scale.video)
-    return config.replaced(
-        steps=config.steps or defaults.steps,
-        scheduler=None if config.as_released else config.scheduler or defaults.solver,
-        cfg_scale=None,
-        cfg_scale_audio=cfg_scale.audio,
-        cfg_scale_video=cfg_scale.video,
-        no_joint_guidance=not guided,
-        joint_scale=None,
-        joint_scale_audio=joint_scale.audio if guided else None,
-        joint_scale_video=joint_scale.video if guided else None,
-        **_frugality(config, defaults, guided=guided),
+    return config.updated(
+        {
+            "steps": config.steps or defaults.steps,
+            "scheduler": None if config.as_released else config.scheduler or defaults.solver,
+            "cfg_scale": None,
+            "cfg_scale_audio": cfg_scale.audio,
+            "cfg_scale_video": cfg_scale.video,
+            "no_joint_guidance": not guided,
+            "joint_scale": None,
+            "joint_scale_audio": joint_scale.audio if guided else None,
+            "joint_scale_video": joint_scale.video if guided else None,
+            **_frugality(config, defaults, guided=guided),
+        }
     )
 
 

@@ -1,18 +1,18 @@
 """Configurations: frozen, validated trees of settings that describe themselves.
 
 A setting is written once, as a field with its default, its bounds, and a docstring below it. From
-that follow validation, keys such as ``loss.denoising`` for a command line, and a commented YAML
-file of every setting.
+that follow validation, messages of one line, keys such as ``loss.denoising`` for a command line,
+and a commented YAML file of every setting.
 """
 
 import difflib
 import json
+import re
 import textwrap
-from collections.abc import Iterator, Mapping
-from itertools import chain
-from typing import Any, ClassVar, Final, TypeVar, cast, get_args
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Union, cast, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -22,7 +22,18 @@ Tree = dict[str, Any]
 """Settings in JSON's types; a section is a tree of its own."""
 
 _WIDTH: Final = 100  # columns of a commented file
-_BOUNDS: Final = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_LONGEST: Final = 40  # letters of a value in a message
+_BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_KIND: Final = re.compile(r"([a-z]+)_(type|parsing|parsing_size|from_float)")
+_KINDS: Final = {
+    "bool": "neither true nor false",
+    "float": "no number",
+    "int": "no whole number",
+    "model": "no section: give its settings by name",
+    "path": "no path",
+    "string": "no text",
+    "tuple": "no list",
+}
 
 
 Config = TypeVar("Config", bound="Settings")
@@ -39,37 +50,45 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise UserError(_reason(type(self), error)) from error
+
+        # sections of a tree are validated without it, so that a message has the whole key
+        __init__.__pydantic_base_init__ = True
+
     @classmethod
-    def of_tree(cls: type[Config], tree: Mapping[str, Any], source: str = "the settings") -> Config:
+    def of_tree(cls: type[Config], tree: Mapping[Any, Any], source: str = "") -> Config:
         """Validate a tree; what it lacks has its default.
 
         Args:
             tree: Settings in JSON's types.
-            source: Where they come from, for messages.
+            source: File that they come from, for messages; "" is none.
 
         Raises:
             UserError: A key is unknown, or a value has another type or is out of its range.
         """
-        _expect_known(cls, tree, source)
         try:
             # as JSON: strict, and yet a list may become a tuple and a string a path
-            return cls.model_validate_json(json.dumps(tree, default=str, skipkeys=True))
+            return cls.model_validate_json(json.dumps(_over({}, tree), default=str))
         except ValidationError as error:
-            raise UserError(f"{source}: {_line(error)}") from error
+            said = _reason(cls, error)
+            raise UserError(f"{source}: {said}" if source else said) from error
 
-    def updated(self: Config, values: Mapping[str, object], source: str = "the settings") -> Config:
+    def updated(self: Config, values: Mapping[str, object]) -> Config:
         """Return a copy with other values, validated.
 
         Args:
             values: Values by dotted key, or trees by section; None is a value like others.
-            source: Where they come from, for messages.
 
         Raises:
             UserError: As in ``of_tree``.
         """
-        tree = nested(values)
-        _expect_known(type(self), tree, source)
-        return self.of_tree(_over(self.tree(), tree), source)
+        return self.of_tree(_over(self.tree(), nested(values)))
 
     def tree(self) -> Tree:
         """Return every setting in JSON's types."""
@@ -94,9 +113,13 @@ class Settings(BaseModel):
         return "".join(f"{line}\n" for line in self._lines(""))
 
     def _lines(self, indent: str) -> Iterator[str]:
+        import yaml
+
         for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            said = self.describe(name) + _bounds(field)
+            value, bounds = getattr(self, name), _bounds(field)
+            said = self.describe(name)
+            if bounds:
+                said += f" From {bounds}." if bounds[0].isdecimal() else f" {bounds.capitalize()}."
             yield from textwrap.wrap(
                 said, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
             )
@@ -127,33 +150,101 @@ def nested(values: Mapping[str, object]) -> Tree:
     return whole
 
 
+def shown(value: object) -> str:
+    """Return a value as a message shows it, of at most 40 letters."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def unknown(name: object, known: Iterable[str]) -> str:
+    """Say that there is no option of a name, and which is nearest.
+
+    Args:
+        name: The name, perhaps without its section, or with another one.
+        known: Names there are, by dotted key; those of the section are listed where none is near.
+    """
+    keys = list(known)
+    # a name without its section; the last of several
+    full = {key: key for key in keys} | {key.rpartition(".")[2]: key for key in keys}
+    section, _, last = str(name).rpartition(".")
+    near = [
+        match
+        for text in (str(name), last)
+        for match in difflib.get_close_matches(text, full, n=1, cutoff=0.7)
+    ]
+    if near:
+        return f"unknown option {shown(name)}; did you mean {full[near[0]]}?"
+    here = [key for key in keys if key.rpartition(".")[0] == section]
+    return f"unknown option {shown(name)}: known are {', '.join(here)}"
+
+
+def _reason(config: type[Settings], error: ValidationError) -> str:
+    """Say what is wrong with the first mistaken setting, and what it may be."""
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    kind, value = first["type"], first["input"]
+    said = first["msg"].removeprefix("Value error, ")
+    key, field = _place(config, first["loc"])
+    if not key:
+        return said
+    if kind == "extra_forbidden" or field is None:
+        return unknown(key, _keys(config))
+    if kind == "missing" and field.is_required():
+        return f"{key} is missing"
+    if kind == "finite_number":
+        return f"{key} {value}: give a finite number, or leave it out"
+    if kind == "literal_error":
+        choices = ", ".join(re.findall(r"'([^']+)'", said))
+        return f"unknown {key} {shown(value)}: choose one of {choices}"
+    if kind.startswith(("greater_than", "less_than")):
+        return f"{key} {shown(value)}: give {_bounds(field)}"
+    if kind in ("missing", "too_long"):
+        return f"{key} {shown(value)} has too {'few' if kind == 'missing' else 'many'} values"
+    named = _KIND.fullmatch(kind)
+    if named is not None and named[1] in _KINDS:
+        return f"{key} {shown(value)} is {_KINDS[named[1]]}"
+    return f"{key} {shown(value)}: {said[:1].lower()}{said[1:]}"
+
+
+def _place(config: type[Settings], loc: Iterable[int | str]) -> tuple[str, FieldInfo | None]:
+    """Return the dotted key of a setting and its field, from a place in a tree."""
+    path: list[str] = []
+    section: type[Settings] | None = config
+    field: FieldInfo | None = None
+    for part in map(str, loc):
+        if section is not None:
+            path.append(part)
+            field = section.model_fields.get(part)
+            section = None if field is None else _section(field)
+    return ".".join(path), field
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Return the bounds of a number, as in "0 to 1" or "more than 0"; "" if it has none."""
+    found = {
+        name: getattr(one, name)
+        for one in [*field.metadata, *_constraints(field.annotation)]
+        for name in _BOUNDS
+        if hasattr(one, name)
+    }
+    if found.keys() >= {"ge", "le"}:
+        return f"{found['ge']} to {found['le']}"
+    return " and ".join(f"{_BOUNDS[name]} {value}" for name, value in found.items())
+
+
+def _constraints(annotation: Any) -> Iterator[object]:
+    """Yield the constraints of the parts of a type."""
+    for one in getattr(annotation, "__metadata__", ()):
+        yield from one.metadata if isinstance(one, FieldInfo) else [one]
+    for part in get_args(annotation):
+        yield from _constraints(part)
+
+
 def _section(field: FieldInfo) -> type[Settings] | None:
+    """Return the configuration that a field holds, where it may be null too."""
     kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
-
-
-def _expect_known(
-    model: type[Settings], tree: Mapping[Any, Any], source: str, prefix: str = ""
-) -> None:
-    """Refuse the first key that the model lacks, at any depth."""
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if name not in model.model_fields:
-            raise UserError(f"{source}: unknown key {key}{_hint(name, prefix, model)}")
-        inner = _section(model.model_fields[name])
-        if inner is not None:
-            if not isinstance(value, Mapping):
-                raise UserError(f"{source}: {key} is a section: give its settings by name")
-            _expect_known(inner, cast(Tree, value), source, f"{key}.")
-
-
-def _hint(name: object, prefix: str, model: type[Settings]) -> str:
-    known = {key: key for key in _keys(model, prefix)}
-    # a name without its section, or of another one; the last of several
-    known |= {key.rpartition(".")[2]: key for key in known}
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.7)
-    here = ", ".join(model.model_fields)
-    return f"; did you mean {known[near[0]]}?" if near else f": known are {here}"
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((one for one in kinds if isinstance(one, type) and issubclass(one, Settings)), None)
 
 
 def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:
@@ -172,31 +263,11 @@ def _flat(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _over(defaults: Tree, tree: Tree) -> Tree:
+def _over(defaults: Tree, tree: Mapping[Any, Any]) -> Tree:
+    """Return a tree with the values of another one in place of its own, all keys as text."""
     merged = dict(defaults)
     for key, value in tree.items():
-        inner = isinstance(value, dict) and isinstance(defaults.get(key), dict)
-        merged[key] = _over(defaults[key], cast(Tree, value)) if inner else value
+        own = merged.get(str(key))
+        inner = isinstance(value, Mapping) and (own is None or isinstance(own, dict))
+        merged[str(key)] = _over(own or {}, cast(Tree, value)) if inner else value
     return merged
-
-
-def _line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(part for part in map(str, first["loc"]) if part.isidentifier())
-    said = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{key} is {repr(first['input'])[:80]}, it should be {said}"
-
-
-def _bounds(field: FieldInfo) -> str:
-    """Return the bounds of a number as a sentence; "" if it has none."""
-    inner = (getattr(kind, "__metadata__", ()) for kind in get_args(field.annotation))
-    found = {
-        name: getattr(one, name)
-        for one in (*field.metadata, *chain.from_iterable(inner))
-        for name in _BOUNDS
-        if hasattr(one, name)
-    }
-    if found.keys() >= {"ge", "le"}:
-        return f" From {found['ge']:g} to {found['le']:g}."
-    words = " and ".join(f"{_BOUNDS[name]} {value:g}" for name, value in found.items())
-    return f" {words.capitalize()}." if words else ""

@@ -25,8 +25,9 @@ def read_config(
         UserError: A key is unknown, a value has the wrong type or is out of its range, or the file
             is missing or no YAML.
     """
-    source = "the settings" if path is None else str(path)
-    config = TrainingConfig.of_tree({} if path is None else read_mapping(path), source)
+    config = TrainingConfig()
+    if path is not None:
+        config = TrainingConfig.of_tree(read_mapping(path), str(path))
     config = config.updated({key: one for key, one in given.items() if one is not None})
     return config.updated(parse_changes(changes))
 

@@ -231,7 +231,7 @@ def build(
     out, compute = config.folder("out"), config.compute
     distributed = Accelerated(compute.grad_accumulation, compute.mixed_precision, cpu=compute.cpu)
     distributed.expect(config.training.batch_size)
-    pair = inputs.pair(inputs.clips.options.replaced(device=str(distributed.device)))
+    pair = inputs.pair(inputs.clips.options.updated({"device": str(distributed.device)}))
     config = _resolved(config, pair)
     model = pair.model()
     null = model.encode_prompts([""])

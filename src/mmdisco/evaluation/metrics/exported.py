@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -26,7 +26,8 @@ from mmdisco.evaluation.metrics.clip_clap_videomae import evenly_spaced
 from mmdisco.evaluation.metrics.features import Extractor, Record
 from mmdisco.evaluation.metrics.onnx_network import Array, OnnxNetwork
 from mmdisco.evaluation.metrics.vggish import LEAST_SECONDS, vggish_patches
-from mmdisco.io.files import read_json
+from mmdisco.io.files import read_object
+from mmdisco.io.settings import Settings
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import resampled
 
@@ -36,75 +37,59 @@ _Side = Annotated[int, Field(ge=1, le=4_096)]
 _Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Network(BaseModel):
-    """A file, and which of its outputs are used.
+class Network(Settings):
+    """A file, and which of its outputs are used."""
 
-    Attributes:
-        file: ONNX file; beside the JSON unless the path is absolute.
-        sha256: Checksum of the file; no other is run.
-        output: Index or name of the features among the outputs; None is the only one.
-        logits: Index or name of the class logits; None is none.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: Path
+    file: Path = Field(strict=False)
+    """ONNX file; beside the JSON unless the path is absolute."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Checksum of the file; no other is run."""
     output: Part = None
+    """Index or name of the features among the outputs; None is the only one."""
     logits: Part = None
+    """Index or name of the class logits; None is none."""
 
 
 class VideoNetwork(Network):
-    """A video network, whose input is (value − mean) / std of frames in [0, 1].
-
-    Attributes:
-        frames: Number of evenly spaced frames, first and last included; None is all.
-        size: (height, width) that frames are resized to, bilinear and antialiased.
-        crop: Whether the centre is cropped to the aspect ratio of ``size`` first.
-        mean: Mean of red, green and blue.
-        std: Standard deviation of red, green and blue.
-        layout: Order of axes, b one, t frames; without b frames are the batch.
-    """
+    """A video network, whose input is (value − mean) / std of frames in [0, 1]."""
 
     frames: int | None = Field(default=None, ge=1, le=1_000)
+    """Number of evenly spaced frames, first and last included; None is all."""
     size: tuple[_Side, _Side] | None = None
+    """(height, width) that frames are resized to, bilinear and antialiased."""
     crop: bool = False
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.0, 0.0, 0.0)
+    """Whether the centre is cropped to the aspect ratio of ``size`` first."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Mean of red, green and blue."""
     std: tuple[_Spread, _Spread, _Spread] = (1.0, 1.0, 1.0)
+    """Standard deviation of red, green and blue."""
     layout: Literal["bcthw", "btchw", "bthwc", "tchw"] = "bcthw"
+    """Order of axes, b one, t frames; without b frames are the batch."""
 
 
 class AudioNetwork(Network):
-    """An audio network.
-
-    Attributes:
-        form: Input: ``bn`` is a waveform (1, samples), ``b1n`` (1, 1, samples), ``vggish`` VGGish's
-            log-mel patches (patches, 1, 96, 64).
-        rate: Samples per second; 16,000 for ``vggish``.
-        seconds: Length to which sounds are cut or padded with silence; None leaves them.
-    """
+    """An audio network."""
 
     form: Literal["bn", "b1n", "vggish"]
+    """Input: ``bn`` is a waveform (1, samples), ``b1n`` (1, 1, samples), ``vggish`` VGGish's
+    log-mel patches (patches, 1, 96, 64)."""
     rate: int = Field(default=16_000, ge=1_000, le=384_000)
+    """Samples per second; 16,000 for ``vggish``."""
     seconds: float | None = Field(default=None, gt=0, le=600)
+    """Length to which sounds are cut or padded with silence; None leaves them."""
 
 
-class ExportedConfig(BaseModel):
-    """One network, or one per modality.
-
-    Attributes:
-        name: Short name for reports.
-        sees: Video network.
-        hears: Audio network.
-        shared: Whether both embed into one space, to be compared by cosine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ExportedConfig(Settings):
+    """One network, or one per modality."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    """Short name for reports."""
     sees: VideoNetwork | None = None
+    """Video network."""
     hears: AudioNetwork | None = None
+    """Audio network."""
     shared: bool = False
+    """Whether both embed into one space, to be compared by cosine."""
 
     @model_validator(mode="after")
     def _whole(self) -> "ExportedConfig":
@@ -121,13 +106,7 @@ def read_form(path: Path) -> ExportedConfig:
     Raises:
         UserError: The file cannot be read, or a setting is unknown, missing or of a wrong type.
     """
-    values = read_json(path)
-    try:
-        form = ExportedConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}") from error
+    form = ExportedConfig.of_tree(read_object(path), str(path))
 
     def whole(one: Network) -> dict[str, Path]:
         return {"file": path.parent / one.file}

@@ -85,7 +85,7 @@ def write_report(
 
 def markdown(record: Row) -> str:
     """Format the page of a study from its record."""
-    recipe, made_with = ToyRecipe.model_validate(record["recipe"]).flat(), record["versions"]
+    recipe, made_with = ToyRecipe.of_tree(record["recipe"]).flat(), record["versions"]
     del recipe["evaluations"]
     described = ", ".join(f"{key} {value}" for key, value in recipe.items())
     with_versions = ", ".join(f"{key} {value}" for key, value in made_with.items())
