@@ -11,7 +11,7 @@ from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.miniature import MiniatureSystem
-from mmdisco.io.files import write_json, write_text
+from mmdisco.io.files import sha256, write_json, write_text
 
 CAPTIONS = ("a red ball bouncing", "a blue ball bouncing")
 
@@ -61,9 +61,14 @@ def write_prepared(folder, model, rows):
             for row, text in enumerate(texts)
         ]
     write_text(folder / "manifest.jsonl", "".join(lines))
-    write_json(
-        folder / "prepared.json", {"preset": "embedded", "options": SystemConfig().build_options()}
-    )
+    record_prepared(folder)
+
+
+def record_prepared(folder):
+    """Write ``prepared.json`` for the manifest that is there."""
+    record = {"preset": "embedded", "options": SystemConfig().build_options()}
+    sums = {"manifest_sha256": sha256(folder / "manifest.jsonl")}
+    write_json(folder / "prepared.json", record | sums)
 
 
 @pytest.fixture(scope="session")

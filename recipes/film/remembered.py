@@ -41,7 +41,7 @@ def remember(out: Path) -> dict[str, Any]:
 def cut(out: Path, part: str, every: int) -> None:
     """Write one of so many clips of a part of the film, in one pass through it."""
     prepared = PreparedFolder(out / "data")
-    starts = [line["start"] for line in prepared.manifest if line["part"] == part]
+    starts = [line["start"] for line in prepared.manifest[part]]
     chosen = sorted(Fraction(str(start)) for start in starts)[::every]
     paths = [out / "cut" / part / f"{float(start):07.2f}.mp4" for start in chosen]
     if not all(path.exists() for path in paths):

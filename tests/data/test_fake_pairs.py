@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from killing import run_forked, run_killed
+from training_runs import record_prepared
 
 from mmdisco.cli.fakes import FakesArgs, execute
 from mmdisco.data.fake_pairs import fake_shard
@@ -172,6 +173,7 @@ def test_a_scale_of_captions_is_refused_where_there_are_none(prepared, tiny_pair
     text = (bare / "manifest.jsonl").read_text()
     lines = [{**json.loads(line), "caption": ""} for line in text.splitlines()]
     (bare / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    record_prepared(bare)
     with pytest.raises(UserError, match="--cfg-scale has no effect without captions: leave it out"):
         execute(order(bare, tiny_pair, tmp_path / "out", cfg_scale=2.0))
     assert not (tmp_path / "out").exists()
@@ -203,5 +205,5 @@ def test_unfinished_or_damaged_fakes_are_told_so(prepared, tiny_pair, damaged, t
 def test_command_refuses_a_folder_that_was_not_prepared(mmdisco, tmp_path):
     ended = mmdisco("sample-fakes", tmp_path, "--out", tmp_path / "out")
     assert ended.status == 2
-    assert "prepared.json" in ended.err
+    assert "no prepared folder" in ended.err
     assert not (tmp_path / "out").exists()

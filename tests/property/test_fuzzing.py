@@ -27,7 +27,7 @@ from mmdisco.cli.inspect_files import describe
 from mmdisco.cli.prompt_files import read_prompts
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.captions import read_captions
-from mmdisco.data.prepared import PreparedClips, PreparedFolder
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, OfficialConfig
 from mmdisco.errors import UserError
@@ -282,18 +282,14 @@ def all_of(fuzz, folder):
         "prepared, values",
         prepared / "prepared.json",
         tree,
-        lambda: PreparedClips.read(prepared, None),
+        lambda: PreparedFolder(prepared).options,
     )
     manifest = prepared / "manifest.jsonl"
-
-    def clips():
-        PreparedClips.read(prepared, None)
-        assert len(PreparedFolder(prepared).manifest) >= 0
 
     fuzz.bytes(
         "prepared, manifest",
         manifest,
-        clips,
+        lambda: PreparedFolder(prepared).captions,
         lambda: rewritten(prepared / "prepared.json", manifest_sha256=sha256(manifest)),
     )
     run = folder / "run.safetensors"

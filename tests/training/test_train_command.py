@@ -261,7 +261,7 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         ),
         (["negatives.shuffled_fraction=2"], "negatives.shuffled_fraction 2: give 0 to 1"),
         (["levels.independent=0.9", "levels.one_sided=0.9"], "at most 1"),
-        (["data=/nowhere"], "/nowhere/prepared.json is not there"),
+        (["data=/nowhere"], "/nowhere is no prepared folder"),
     ],
 )
 def test_impossible_settings_are_refused(changes, said, asked, tmp_path):

@@ -107,18 +107,19 @@ class FakesArgs:
             UserError: An argument is out of its range, or something is missing.
         """
         from mmdisco.data.fake_pairs import FakePairs
-        from mmdisco.data.prepared import PreparedClips
+        from mmdisco.data.prepared import PreparedFolder
         from mmdisco.generation.presets.registry import system_of
 
-        clips = PreparedClips.read(self.prepared, self.weights)
+        clips = PreparedFolder(self.prepared, self.weights)
         if self.preset not in (None, clips.preset):
             raise UserError(
                 f"{self.prepared} was prepared for {clips.preset}, not {self.preset}: leave "
                 "--preset out, or prepare the clips for it"
             )
+        options = clips.options
         if self.device is not None:
-            clips = replace(clips, options=clips.options.updated({"device": self.device}))
-        pair = system_of(clips.options)
+            options = options.updated({"device": self.device})
+        pair = system_of(options)
         captioned = pair.prompted and any(any(texts) for texts in clips.captions.values())
         if self.cfg_scale is not None and not captioned:
             raise UserError("--cfg-scale has no effect without captions: leave it out")

@@ -107,22 +107,18 @@ def _prepared(path: Path) -> list[str]:
         *summary_lines(read_object(path / "report.json")),
     ]
     for part in PARTS:
-        store, clips = prepared.store(part), [one for one in manifest if one["part"] == part]
-        if len(store) != len(clips):
-            raise UserError(
-                f"{path / part} holds {len(store)} pairs, the manifest {len(clips)}: run "
-                "mmdisco prepare again"
-            )
-        files = len({one["source"] for one in clips})
-        lines.append(f"{part}: {_counted(store)} from {files} files")
-    captions = Counter(one["caption"] or "(none)" for one in manifest).most_common()
+        files = len({one["source"] for one in manifest[part]})
+        lines.append(f"{part}: {_counted(prepared.store(part))} from {files} files")
+    captions = Counter(
+        caption or "(none)" for own in prepared.captions.values() for caption in own
+    ).most_common()
     lines.append(f"captions: {len(captions)} different")
     return lines + [f"  {count} × {caption}" for caption, count in captions[:10]]
 
 
 def _prepared_clips(path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
     prepared = PreparedFolder(path)
-    clips = [one for one in prepared.manifest if one["part"] == PARTS[0]]
+    clips = prepared.manifest[PARTS[0]]
     chosen = [clips[row] for row in evenly_spaced(len(clips), MOST_CLIPS)]
     pairs = select_pairs(prepared.store(PARTS[0]).read(), [one["index"] for one in chosen])
     titles = [f"{one['source']} at {one['start']:g} s: {one['caption']}" for one in chosen]

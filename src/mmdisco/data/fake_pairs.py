@@ -23,7 +23,7 @@ from mmdisco.core.pairs import Pairs
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepared import PARTS, PreparedClips
+from mmdisco.data.prepared import PARTS, PreparedFolder
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.system import JointSystem, SamplingDefaults
@@ -131,7 +131,7 @@ class FakePairs:
         max_per_caption: Maximum number of fakes per caption in each split; None is no limit.
     """
 
-    clips: PreparedClips
+    clips: PreparedFolder
     pair: JointSystem
     sampling: SamplingDefaults
     out: Path

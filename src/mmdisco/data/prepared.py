@@ -1,4 +1,4 @@
-"""Prepared folders, as fake-pair generation and training read them."""
+"""Folders of ``mmdisco prepare``, as fake-pair generation, training and inspection read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepare.run import KIND
 from mmdisco.data.prepare.sources import PARTS
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
@@ -15,112 +14,19 @@ from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text
 
 
 @dataclass(frozen=True)
-class PreparedClips:
-    """Prepared clips with their captions.
-
-    Attributes:
-        folder: Folder of the clips.
-        options: Preset whose latents they are, and options it was built with.
-        captions: Caption of every row, by split.
-    """
-
-    folder: Path
-    options: SystemConfig
-    captions: Mapping[str, list[str]]
-
-    @staticmethod
-    def read(folder: Path, weights: Path | None) -> "PreparedClips":
-        """Read everything but the latents.
-
-        Args:
-            folder: Folder that ``mmdisco prepare`` wrote.
-            weights: Folder of weights, which the prepared folder does not name.
-
-        Raises:
-            UserError: It is no such folder.
-        """
-        record: Mapping[str, Any] = read_object(folder / "prepared.json")
-        try:
-            options = SystemConfig(preset=record["preset"], weights=weights, **record["options"])
-        except (LookupError, TypeError, UserError) as error:
-            raise UserError(
-                f"{folder / 'prepared.json'} names no preset and options: prepare the clips again"
-            ) from error
-        return PreparedClips(folder, options, read_manifest(folder))
-
-    @property
-    def preset(self) -> str:
-        """Name of the preset whose latents they are."""
-        return self.options.preset
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a checksum that changes with the clips."""
-        return sha256(self.folder / "manifest.jsonl")
-
-    def store(self, part: str) -> PairStore:
-        """Return the latents of a split.
-
-        Raises:
-            UserError: The manifest is of other clips.
-        """
-        return store_of(self.folder, part, "real", self.captions[part])
-
-
-def store_of(folder: Path, part: str, kind: str, captions: list[str]) -> PairStore:
-    """Open the store of a split, and check that it is as long as its captions.
-
-    Raises:
-        UserError: It is not.
-    """
-    store = PairStore(folder / part, kind)
-    if len(store) != len(captions):
-        raise UserError(
-            f"{folder / part} holds {len(store)} pairs, its manifest lists {len(captions)}: "
-            "make the folder again"
-        )
-    return store
-
-
-def read_manifest(folder: Path) -> dict[str, list[str]]:
-    """Read the caption of every row, by split.
-
-    Raises:
-        UserError: There is no manifest, or a line of it lacks a field.
-    """
-    path = folder / "manifest.jsonl"
-    lines = read_text(path, MOST_LIST_BYTES).split("\n")
-    if not lines[-1]:
-        lines.pop()
-    rows: dict[str, dict[int, str]] = {part: {} for part in PARTS}
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = parse_json(line, f"{path}, line {number}")
-            rows[record["part"]][int(record["index"])] = str(record["caption"] or "")
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}, line {number} describes no clip: make the folder again"
-            ) from error
-    captions: dict[str, list[str]] = {}
-    for part, own in rows.items():
-        if sorted(own) != list(range(len(own))):
-            raise UserError(f"{path} leaves out rows of {part}: make the folder again")
-        captions[part] = [own[index] for index in range(len(own))]
-    return captions
-
-
-@dataclass(frozen=True)
 class PreparedFolder:
-    """A folder that ``mmdisco prepare`` has finished.
+    """A finished folder of ``mmdisco prepare``; its files are read at their first use.
 
     Attributes:
         folder: The folder.
+        weights: Folder of weights of the preset, which the prepared folder does not name.
 
     Raises:
         UserError: It is unfinished or damaged; raised at the first use of the file concerned.
     """
 
     folder: Path
+    weights: Path | None = None
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -132,15 +38,88 @@ class PreparedFolder:
             )
         return read_object(path)
 
-    def store(self, part: str) -> PairStore:
-        """Return the pairs of ``train`` or ``validation``; may be empty."""
-        return PairStore(self.folder / part, KIND)
+    @cached_property
+    def options(self) -> SystemConfig:
+        """Preset whose latents they are, and options it was built with."""
+        about = self.about
+        try:
+            return SystemConfig(preset=about["preset"], weights=self.weights, **about["options"])
+        except (LookupError, TypeError, UserError) as error:
+            raise UserError(
+                f"{self.folder / 'prepared.json'} names no preset and options: prepare the clips "
+                "again"
+            ) from error
 
     @cached_property
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return a record of every clip; those of one split are in the order of its store."""
+    def manifest(self) -> dict[str, list[dict[str, Any]]]:
+        """Record of every clip by split, in the order of its store."""
         path = self.folder / "manifest.jsonl"
-        if not path.is_file() or sha256(path) != self.about.get("manifest_sha256"):
+        if not path.is_file() or self.fingerprint != self.about.get("manifest_sha256"):
             raise UserError(f"{path} is damaged or not there: run mmdisco prepare again")
-        lines = read_text(path, MOST_LIST_BYTES).split("\n")
-        return [parse_json(line, str(path)) for line in lines if line]
+        return read_manifest(self.folder)
+
+    @cached_property
+    def captions(self) -> dict[str, list[str]]:
+        """Caption of every clip by split."""
+        return captions_of(self.manifest)
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset whose latents they are."""
+        return self.options.preset
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum that changes with the clips."""
+        return sha256(self.folder / "manifest.jsonl")
+
+    def store(self, part: str) -> PairStore:
+        """Return the latents of a split, which may be none."""
+        return store_of(self.folder, part, "real", len(self.manifest[part]))
+
+
+def store_of(folder: Path, part: str, kind: str, count: int) -> PairStore:
+    """Open the store of a split, and check that it holds as many pairs as the manifest lists.
+
+    Raises:
+        UserError: It does not.
+    """
+    store = PairStore(folder / part, kind)
+    if len(store) != count:
+        raise UserError(
+            f"{folder / part} holds {len(store)} pairs, its manifest lists {count}: "
+            "make the folder again"
+        )
+    return store
+
+
+def read_manifest(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read the record of every row of a folder of stores, by split.
+
+    Raises:
+        UserError: There is no manifest, or a line of it lacks a field.
+    """
+    path = folder / "manifest.jsonl"
+    lines = read_text(path, MOST_LIST_BYTES).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    rows: dict[str, dict[int, dict[str, Any]]] = {part: {} for part in PARTS}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = parse_json(line, f"{path}, line {number}")
+            rows[record["part"]][int(record["index"])] = {"caption": None, **record}
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}, line {number} describes no clip: make the folder again"
+            ) from error
+    for part, own in rows.items():
+        if sorted(own) != list(range(len(own))):
+            raise UserError(f"{path} leaves out rows of {part}: make the folder again")
+    return {part: [own[index] for index in range(len(own))] for part, own in rows.items()}
+
+
+def captions_of(manifest: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
+    """Return the captions of a manifest by split."""
+    return {
+        part: [str(record["caption"] or "") for record in own] for part, own in manifest.items()
+    }

@@ -11,7 +11,7 @@ from mmdisco.core.pairs import PairSource
 from mmdisco.data.fake_pairs import base_weight_hashes
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption
-from mmdisco.data.prepared import PreparedClips, read_manifest, store_of
+from mmdisco.data.prepared import PreparedFolder, captions_of, read_manifest, store_of
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.registry import system_of
@@ -32,7 +32,7 @@ class TrainingData:
         captions: Captions of the fakes, by split.
     """
 
-    clips: PreparedClips
+    clips: PreparedFolder
     fakes: Path
     made: Mapping[str, Any]
     captions: Mapping[str, list[str]]
@@ -49,7 +49,7 @@ class TrainingData:
         Raises:
             UserError: A file is missing, unfinished, or made of other clips.
         """
-        clips = PreparedClips.read(data, weights)
+        clips = PreparedFolder(data, weights)
         made = read_object(fakes / "fakes.json")
         if not (fakes / "manifest.jsonl").exists():
             raise UserError(f"{fakes} is not finished: run `mmdisco sample-fakes` again first")
@@ -59,7 +59,7 @@ class TrainingData:
             )
         if not clips.captions["train"]:
             raise UserError(f"{data} has no clips to train on: prepare more")
-        return TrainingData(clips, fakes, made, read_manifest(fakes))
+        return TrainingData(clips, fakes, made, captions_of(read_manifest(fakes)))
 
     def pair(self, options: SystemConfig) -> JointSystem:
         """Return the system whose base models made the fakes.
@@ -77,7 +77,7 @@ class TrainingData:
 
     def fake(self, part: str) -> PairStore:
         """Return the fakes of a split."""
-        return store_of(self.fakes, part, "fake", self.captions[part])
+        return store_of(self.fakes, part, "fake", len(self.captions[part]))
 
     def negatives(self, config: NegativesConfig) -> PairSource:
         """Return the negatives of training.

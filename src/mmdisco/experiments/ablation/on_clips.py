@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.data.prepared import PreparedClips
+from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
@@ -90,8 +90,7 @@ class OnClips(ExperimentSetting):
 
     def weight_hashes(self) -> Mapping[str, Any]:
         """Return the hashes of clips and fakes."""
-        clips = PreparedClips.read(self.data, self.weights)
-        return {"clips": clips.fingerprint, "fakes": dict(self._made())}
+        return {"clips": PreparedFolder(self.data).fingerprint, "fakes": dict(self._made())}
 
     def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train as ``mmdisco train`` does."""
