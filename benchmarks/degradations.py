@@ -9,6 +9,7 @@ trained on; its reference is the rest of the film.
 import argparse
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -35,22 +36,23 @@ from mmdisco.evaluation.metrics.extractors import (
 )
 from mmdisco.evaluation.metrics.features import Extractor, InMemory
 from mmdisco.evaluation.metrics.fidelity import PRDC, FrechetDistance, KernelDistance
+from mmdisco.evaluation.metrics.frechet import Whitening
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.result import Interval, MetricResult
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
-from mmdisco.evaluation.metrics.sync.film_clips import clips_of, held_out_blocks, training_blocks
 from mmdisco.evaluation.metrics.sync.scorer import load_scorer
-from mmdisco.evaluation.metrics.whitening import Whitening
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, sha256, write_json, write_text
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import ReadSpec, read_clip
 from mmdisco.media.sounding_objects.dataset import example
 
-OUT = Path(__file__).parent.parent / "docs" / "evaluation"
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "docs" / "evaluation"
+RECIPES = ROOT / "recipes" / "embedded"
 HELD_OUT = 1_000_003
 SEED = 0
 CLEAN = "as they are"
@@ -303,6 +305,9 @@ def main() -> None:
         )
     }
     if options.film:
+        sys.path.insert(0, str(RECIPES))
+        from film_clips import clips_of, held_out_blocks, training_blocks
+
         film = read_clip(options.film, ReadSpec(fps=Fraction(10), sample_rate=16_000))
         steps = len(film.video.frames)
         sets["film"] = (

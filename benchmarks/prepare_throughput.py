@@ -22,13 +22,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mmdisco.data.prepare.captions import NoCaptions
-from mmdisco.data.prepare.encode import decode_clips
-from mmdisco.data.prepare.filter import skip_reason
-from mmdisco.data.prepare.filter import statistics as figures
+from mmdisco.data.prepare.encode import decode_clips, skip_reason
+from mmdisco.data.prepare.encode import statistics as figures
 from mmdisco.data.prepare.layouts import OneFilm
 from mmdisco.data.prepare.plan import PreparePlan
 from mmdisco.data.prepare.planning import SplitConfig, make_plan
+from mmdisco.data.prepare.sources import NoCaptions
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, probe

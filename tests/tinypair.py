@@ -23,7 +23,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
 )
 from mmdisco.generation.presets.miniature import pack
 from mmdisco.io.files import write_tensors
-from mmdisco.media.sounding_objects.captions import vocabulary
+from mmdisco.media.sounding_objects.dataset import vocabulary
 
 
 def _discriminator(fusion):

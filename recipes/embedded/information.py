@@ -15,8 +15,8 @@ import torch
 from train_discriminator import trained
 
 from mmdisco.core.coupling import SameTimestep
-from mmdisco.experiments.miniature.data import encoded
 from mmdisco.experiments.miniature.evaluation import HELD_OUT
+from mmdisco.experiments.miniature.training import encoded
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example

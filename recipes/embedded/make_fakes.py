@@ -7,7 +7,7 @@ import torch
 from fit import progress
 
 from mmdisco.data.pair_store import PairStore
-from mmdisco.experiments.miniature.data import fill_fake
+from mmdisco.experiments.miniature.training import fill_fake
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import caption_of
 

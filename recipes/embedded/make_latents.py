@@ -23,8 +23,7 @@ from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.io.files import read_tensors
 from mmdisco.media.mel import MelScale
-from mmdisco.media.sounding_objects.captions import vocabulary
-from mmdisco.media.sounding_objects.dataset import Example, example
+from mmdisco.media.sounding_objects.dataset import Example, example, vocabulary
 
 SHARD = 1024
 SHARDS = 16

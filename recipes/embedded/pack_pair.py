@@ -8,7 +8,7 @@ from train_bases import CONFIGS as DENOISERS
 from train_discriminator import CONFIGS as DISCRIMINATORS
 
 from mmdisco.generation.presets.miniature import pack
-from mmdisco.media.sounding_objects.captions import vocabulary
+from mmdisco.media.sounding_objects.dataset import vocabulary
 
 # what generation begins with: the best that sweep.py has found so far
 SAMPLING: dict[str, Any] = {

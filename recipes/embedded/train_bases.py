@@ -14,7 +14,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.parameterization import VPrediction
 from mmdisco.data.pair_store import PairStore
 from mmdisco.io.files import read_tensors, write_tensors
-from mmdisco.media.sounding_objects.captions import vocabulary
+from mmdisco.media.sounding_objects.dataset import vocabulary
 
 CONFIGS = {
     "audio": DenoiserConfig(shape=(4, 32, 16), width=192),

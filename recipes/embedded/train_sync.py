@@ -16,6 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from film_clips import (
+    STEPS,
+    clips_of,
+    held_out_blocks,
+    loudness,
+    median_loudness,
+    training_blocks,
+)
 from fit import Schedule, fit, progress
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
@@ -25,14 +33,6 @@ from mmdisco.evaluation.metrics.sync.canonical_correlation import (
     moments_seen,
     whole_heard,
     whole_seen,
-)
-from mmdisco.evaluation.metrics.sync.film_clips import (
-    STEPS,
-    clips_of,
-    held_out_blocks,
-    loudness,
-    median_loudness,
-    training_blocks,
 )
 from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SyncNetwork
 from mmdisco.evaluation.metrics.sync.scorer import SyncScorer, embed, picture_of, sound_of

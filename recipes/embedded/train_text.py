@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from mmdisco.adapters.miniature.text_encoder import WIDTH, TextEncoder
 from mmdisco.io.files import write_tensors
-from mmdisco.media.sounding_objects.captions import Caption, draw_caption, draw_named, vocabulary
+from mmdisco.media.sounding_objects.dataset import Caption, draw_caption, draw_named, vocabulary
 from mmdisco.media.sounding_objects.scene import (
     MOST_EVENTS,
     Colour,

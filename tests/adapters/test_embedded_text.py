@@ -10,7 +10,7 @@ from closeness import assert_close, is_close
 from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.adapters.miniature.vocabulary import words_of
 from mmdisco.errors import UserError
-from mmdisco.media.sounding_objects.captions import draw_caption, vocabulary
+from mmdisco.media.sounding_objects.dataset import draw_caption, vocabulary
 from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneWish, Size
 
 

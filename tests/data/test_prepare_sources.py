@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from mmdisco.data.prepare.captions import FolderNames, NoCaptions, read_captions
 from mmdisco.data.prepare.layouts import (
     ClipList,
     VGGSound,
@@ -17,7 +16,13 @@ from mmdisco.data.prepare.layouts import (
 )
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.planning import split
-from mmdisco.data.prepare.sources import SkippedFile, SourceVideo
+from mmdisco.data.prepare.sources import (
+    FolderNames,
+    NoCaptions,
+    SkippedFile,
+    SourceVideo,
+    read_captions,
+)
 from mmdisco.errors import UserError
 
 CLIP = Fraction(2)

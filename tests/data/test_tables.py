@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 
 from mmdisco.cli.prompt_files import read_prompts
-from mmdisco.data.prepare.captions import read_captions
 from mmdisco.data.prepare.layouts import VGGSound
+from mmdisco.data.prepare.sources import read_captions
 from mmdisco.errors import UserError
 from mmdisco.io.tables import Column, number, read_rows, read_table, whole_number
 

@@ -12,11 +12,10 @@ from mmdisco.evaluation.metrics.av_align import (
     Symmetric,
     motion_peaks,
 )
-from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.base import EvaluationData, derangements
 from mmdisco.evaluation.metrics.extractors import Objects, Peaks, SyncEmbeddings
 from mmdisco.evaluation.metrics.features import InMemory
 from mmdisco.evaluation.metrics.result import MetricResult, Skipped
-from mmdisco.evaluation.metrics.shuffled_baseline import derangements
 from mmdisco.evaluation.metrics.sync.scores import auc, lag, pair_auc, shuffled_auc
 from mmdisco.media.sounding_objects.dataset import example
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1, matches
+from mmdisco.evaluation.metrics.sounding_objects.agreement import event_f1, matches
 
 
 def times(*values):

@@ -17,9 +17,9 @@ from torch import nn
 from mmdisco.errors import UserError
 from mmdisco.evaluation.command import EvaluateArgs, carry_out
 from mmdisco.evaluation.metrics.base import EvaluationData
-from mmdisco.evaluation.metrics.cross_modal import CrossModal
 from mmdisco.evaluation.metrics.exported import AudioNetwork, VideoNetwork, picture_for, sound_for
 from mmdisco.evaluation.metrics.features import InMemory
+from mmdisco.evaluation.metrics.joint_space import CrossModal
 from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import features_of
 from mmdisco.io.files import sha256

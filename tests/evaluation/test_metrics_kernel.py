@@ -7,9 +7,8 @@ from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory
 from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
-from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife
 from mmdisco.evaluation.metrics.kid import kernel_distance, kernel_jackknife
-from mmdisco.evaluation.metrics.result import MetricResult, Skipped
+from mmdisco.evaluation.metrics.result import GROUPS, Jackknife, MetricResult, Skipped
 
 
 def features(count, dimensions=4, shift=0.0, seed=0):

@@ -4,8 +4,8 @@ from closeness import assert_close
 
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory
-from mmdisco.evaluation.metrics.fidelity import InceptionScore
-from mmdisco.evaluation.metrics.inception_score import (
+from mmdisco.evaluation.metrics.fidelity import (
+    InceptionScore,
     inception_score,
     paired_divergences,
     set_divergence,

@@ -6,12 +6,12 @@ import torch
 from closeness import assert_close
 from scipy.ndimage import zoom
 
+from mmdisco.evaluation.metrics.sounding_objects.agreement import event_f1
 from mmdisco.evaluation.metrics.sounding_objects.detect_audio import detect_audio
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import (
     colour_of_each_frame,
     detect_video,
 )
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import example_of

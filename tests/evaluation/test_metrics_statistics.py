@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 
 from mmdisco.evaluation.metrics.low_level_features import (
-    AUDIO_STATISTICS,
-    VIDEO_STATISTICS,
     audio_statistics,
     video_statistics,
 )
@@ -23,12 +21,12 @@ def audio():
 
 
 def test_every_video_has_27_finite_statistics():
-    assert video_statistics(video()).shape == (VIDEO_STATISTICS,) == (27,)
+    assert video_statistics(video()).shape == (27,)
     assert np.isfinite(video_statistics(video())).all()
 
 
 def test_every_sound_has_42_finite_statistics():
-    assert audio_statistics(audio()).shape == (AUDIO_STATISTICS,) == (42,)
+    assert audio_statistics(audio()).shape == (42,)
     assert np.isfinite(audio_statistics(audio())).all()
 
 

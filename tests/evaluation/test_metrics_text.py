@@ -24,8 +24,8 @@ from mmdisco.evaluation.command import EvaluateArgs, carry_out
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound, ClipFrames, TextNetwork
 from mmdisco.evaluation.metrics.features import InMemory
+from mmdisco.evaluation.metrics.joint_space import TextAgreement, TextScorer
 from mmdisco.evaluation.metrics.result import MetricResult, Skipped
-from mmdisco.evaluation.metrics.text_alignment import TextAgreement, TextScorer
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_clip
 

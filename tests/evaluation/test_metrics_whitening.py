@@ -5,10 +5,8 @@ from closeness import assert_close
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.features import InMemory, Readings
 from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics
-from mmdisco.evaluation.metrics.jackknife import GROUPS
-from mmdisco.evaluation.metrics.result import MetricResult
-from mmdisco.evaluation.metrics.whitening import Whitening
+from mmdisco.evaluation.metrics.frechet import FeatureStatistics, Whitening
+from mmdisco.evaluation.metrics.result import GROUPS, MetricResult
 from mmdisco.evaluation.registry import suite
 
 MIX = np.array([[50.0, 49.9, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 1e-3]])

@@ -10,9 +10,7 @@ from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.experiments.ablation.on_miniature import TRAINING as USUAL_TRAINING
-from mmdisco.experiments.ablation.plots import draw
-from mmdisco.experiments.ablation.report_html import page
-from mmdisco.experiments.ablation.results import Results
+from mmdisco.experiments.ablation.results import Results, draw, page
 from mmdisco.experiments.ablation.studies import STUDIES, study
 from mmdisco.experiments.ablation.study import (
     AblationStudy,

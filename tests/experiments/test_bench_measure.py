@@ -24,9 +24,8 @@ from mmdisco.experiments.benchmark.base_models import (
     configuration,
     videocrafter2,
 )
-from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out
+from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out, record_of, table
 from mmdisco.experiments.benchmark.measure import measure
-from mmdisco.experiments.benchmark.report import record_of, table
 from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
 from mmdisco.generation.pipeline import JointOutsideCFG
 from mmdisco.generation.presets.official_release import JointInsideCFG

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mmdisco.experiments.miniature.tables import REAL, summary, tables
+from mmdisco.experiments.miniature.grid import REAL, summary, tables
 from mmdisco.io.reports import MeanStd
 
 NAMES = (

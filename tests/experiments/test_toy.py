@@ -14,7 +14,6 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
-from mmdisco.experiments.toy.grid import KeptToyCell
 from mmdisco.experiments.toy.measure import (
     class_agreement,
     gap_closed,
@@ -24,7 +23,7 @@ from mmdisco.experiments.toy.measure import (
 )
 from mmdisco.experiments.toy.problems import JOINTS, SETTINGS, problem
 from mmdisco.experiments.toy.report import table, with_gap
-from mmdisco.experiments.toy.run import ToyCell, ToyRecipe, run_cell
+from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell
 from mmdisco.experiments.toy.studies import STUDIES, StudySelection, quick
 
 PATH = SameTimestep(AV(linear(), linear()))

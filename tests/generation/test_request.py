@@ -20,9 +20,8 @@ from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.generate import prepare, sampler_config
 from mmdisco.generation.presets.miniature import MiniatureSystem, folder_of
 from mmdisco.generation.resolve import check, resolve
-from mmdisco.media.clip import Audio, AudioVideo, Video
+from mmdisco.media.clip import CEILING, Audio, AudioVideo, Video
 from mmdisco.media.conditioning_clip import read_conditioning_audio, read_conditioning_video
-from mmdisco.media.edit import CEILING
 from mmdisco.media.read import read_audio, read_video
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from closeness import assert_close
 
-from mmdisco.evaluation.metrics.vggish import vggish_patches
+from mmdisco.evaluation.metrics.exported import vggish_patches
 from mmdisco.media.clip import Audio
 
 HERE = Path(__file__).parent / "data" / "vggish"

@@ -3,8 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmdisco.media.clip import Audio, Video
-from mmdisco.media.edit import cut_audio, cut_video, fit_audio, fit_video
+from mmdisco.media.clip import Audio, Video, cut_audio, cut_video, fit_audio, fit_video
 
 
 def ramp(samples, rate=100):

@@ -10,8 +10,7 @@ from mmdisco.media.clip import AudioVideo, ClipSpec
 from mmdisco.media.geometry import upright
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.read import read_audio
-from mmdisco.media.scene_cuts import scene_cuts
-from mmdisco.media.windows import read_clips
+from mmdisco.media.windows import read_clips, scene_cuts
 
 FORM = ClipSpec(Fraction(8, 5), Fraction(10), (16, 16), 16_000)
 STARTS = (Fraction(0), Fraction(8, 5))

@@ -9,8 +9,7 @@ import pytest
 from closeness import SAMPLE, SHADE, assert_close
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, NotFiniteError, Video
-from mmdisco.media.edit import CEILING, bring_down
+from mmdisco.media.clip import CEILING, Audio, AudioVideo, NotFiniteError, Video, bring_down
 from mmdisco.media.read import read_audio, read_clip, read_video
 from mmdisco.media.write import write_audio, write_clip, write_video
 

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
-from mmdisco.media.sounding_objects.captions import draw_caption, vocabulary
-from mmdisco.media.sounding_objects.dataset import example, example_of, examples
+from mmdisco.media.sounding_objects.dataset import (
+    draw_caption,
+    example,
+    example_of,
+    examples,
+    vocabulary,
+)
 from mmdisco.media.sounding_objects.render import render
 from mmdisco.media.sounding_objects.scene import (
     FIRST_EVENT,

@@ -26,7 +26,7 @@ from mmdisco.cli.app import main
 from mmdisco.cli.inspect_files import describe
 from mmdisco.cli.prompt_files import read_prompts
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepare.captions import read_captions
+from mmdisco.data.prepare.sources import read_captions
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, OfficialConfig

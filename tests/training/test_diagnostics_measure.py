@@ -13,10 +13,10 @@ from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import broadcast_like, cosine
 from mmdisco.core.pairs import Pairs, PairSource
+from mmdisco.data.pairing import shuffle_pairs
 from mmdisco.errors import UserError
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
 from mmdisco.training.diagnostics.report import draw_diagnostics, markdown
-from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 NULL = AV(Conditioning.none(1), Conditioning.none(1))
 

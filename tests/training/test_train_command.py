@@ -15,7 +15,7 @@ from killing import run_forked, run_killed
 from torch.distributed import TCPStore
 
 from mmdisco.cli.train import execute
-from mmdisco.data.pairing import evenly_spaced
+from mmdisco.data.pairing import evenly_spaced, shuffle_pairs
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem
@@ -24,7 +24,6 @@ from mmdisco.training.callbacks import numbers
 from mmdisco.training.config import TrainingConfig
 from mmdisco.training.config_io import read_config
 from mmdisco.training.diagnostics.scores import ranking
-from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 from mmdisco.training.run import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks

@@ -12,9 +12,7 @@ from mmdisco.experiments.ablation import on_clips, on_miniature
 from mmdisco.experiments.ablation.grid import run
 from mmdisco.experiments.ablation.on_clips import OnClips
 from mmdisco.experiments.ablation.on_miniature import OnMiniature
-from mmdisco.experiments.ablation.plots import draw
-from mmdisco.experiments.ablation.report_html import page
-from mmdisco.experiments.ablation.results import Results
+from mmdisco.experiments.ablation.results import Results, draw, page
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.studies import study
 from mmdisco.experiments.ablation.study import Arm

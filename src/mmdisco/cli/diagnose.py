@@ -97,7 +97,7 @@ def _build(
     args: DiagnoseArgs, watch: Callable[[], None]
 ) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
     from mmdisco.adapters.miniature.spec import PACKAGED
-    from mmdisco.experiments.miniature.held_out import examiner_of, fitting
+    from mmdisco.experiments.miniature.training import examiner_of, fitting
     from mmdisco.generation.presets.miniature import MiniatureSystem
     from mmdisco.training.diagnostics.held_out import HeldOutClips
 

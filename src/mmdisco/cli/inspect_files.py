@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdisco.core.av import AV
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import evenly_spaced, select_pairs
-from mmdisco.data.prepare.filter import skip_reason, statistics
+from mmdisco.data.prepare.encode import skip_reason, statistics
 from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepared import PARTS, PreparedFolder
 from mmdisco.discriminators.hub import KIND, PretrainedDiscriminator

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.cli.progress import progress
-from mmdisco.data.prepare.captions import Captions, FolderNames, NoCaptions, read_captions
 from mmdisco.data.prepare.encode import ShardEncoder
 from mmdisco.data.prepare.layouts import (
     ClipList,
@@ -25,7 +24,7 @@ from mmdisco.data.prepare.layouts import (
 from mmdisco.data.prepare.planning import SHARE, SplitConfig
 from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import PrepareConfig, prepare
-from mmdisco.data.prepare.sources import Source
+from mmdisco.data.prepare.sources import Captions, FolderNames, NoCaptions, Source, read_captions
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.registry import system_of

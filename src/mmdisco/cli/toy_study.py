@@ -9,10 +9,8 @@ from typing import Any
 from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
 from mmdisco.experiments.grid import run
-from mmdisco.experiments.toy.figures import draw_guidance, draw_losses
-from mmdisco.experiments.toy.grid import KeptToyCell
-from mmdisco.experiments.toy.report import table, with_gap, write_report
-from mmdisco.experiments.toy.run import ToyCell, ToyRecipe
+from mmdisco.experiments.toy.report import draw_guidance, draw_losses, table, with_gap, write_report
+from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe
 from mmdisco.experiments.toy.studies import StudySelection, quick, study
 from mmdisco.io.files import write_text
 

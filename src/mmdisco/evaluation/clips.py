@@ -7,8 +7,7 @@ from typing import Final
 
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_json
-from mmdisco.media.clip import AudioVideo
-from mmdisco.media.edit import fit_audio
+from mmdisco.media.clip import AudioVideo, fit_audio
 from mmdisco.media.read import ReadSpec, read_audio, read_video
 
 PICTURES: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi")

@@ -14,8 +14,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate, read_part
 from mmdisco.evaluation.extract import ExtractionPlan, Watch, unwatched
 from mmdisco.evaluation.registry import DEFAULT_FEATURES, DEFAULT_METRICS
-from mmdisco.evaluation.report_html import page
-from mmdisco.evaluation.tables import markdown
+from mmdisco.evaluation.report import markdown, page
 from mmdisco.io.files import expect_writable, read_object, write_json, write_text
 from mmdisco.io.tables import number
 from mmdisco.media.read import ReadSpec

@@ -12,7 +12,6 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.evaluation.metrics.av_align import CURRENT, VARIANTS
 from mmdisco.evaluation.metrics.base import Metric
-from mmdisco.evaluation.metrics.cross_modal import CrossModal
 from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
     Objects,
@@ -29,13 +28,14 @@ from mmdisco.evaluation.metrics.fidelity import (
     InceptionScore,
     KernelDistance,
 )
+from mmdisco.evaluation.metrics.frechet import Whitening
+from mmdisco.evaluation.metrics.joint_space import CrossModal
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
 from mmdisco.evaluation.metrics.sync.scorer import load_scorer
-from mmdisco.evaluation.metrics.whitening import Whitening
 from mmdisco.generation.presets.miniature import MiniatureSystem
 
 
@@ -100,7 +100,7 @@ def _clip(path: str) -> FeatureSet:
 
     def text() -> list[Metric]:
         from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
-        from mmdisco.evaluation.metrics.text_alignment import TextAgreement
+        from mmdisco.evaluation.metrics.joint_space import TextAgreement
 
         return [TextAgreement(ClipFrames.name, TextNetwork.clip(path))]
 
@@ -112,7 +112,7 @@ def _clap(path: str) -> FeatureSet:
 
     def text() -> list[Metric]:
         from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
-        from mmdisco.evaluation.metrics.text_alignment import TextAgreement
+        from mmdisco.evaluation.metrics.joint_space import TextAgreement
 
         return [TextAgreement(ClapSound.name, TextNetwork.clap(path))]
 

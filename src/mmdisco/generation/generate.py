@@ -193,7 +193,7 @@ def _task(config: GenerateConfig, form: ClipSpec) -> "Task":
 
 
 def _audible(audio: Audio) -> Audio:
-    from mmdisco.media.edit import bring_down
+    from mmdisco.media.clip import bring_down
 
     quieter = bring_down(audio)
     if quieter is not audio:

@@ -23,8 +23,7 @@ from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LinspaceSpacing, Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Video
-from mmdisco.media.edit import cut_audio, cut_video
+from mmdisco.media.clip import Audio, AudioVideo, Video, cut_audio, cut_video
 
 PromptGuidance = Callable[[JointDenoiser, AV[Conditioning], AV[float]], JointDenoiser]
 """Adds classifier-free guidance to a denoiser, from the encoded negative prompt and w."""

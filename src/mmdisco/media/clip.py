@@ -8,6 +8,7 @@ are refused here, whatever produced them, before they can become a black picture
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -127,3 +128,39 @@ def _expect_finite(name: str, values: npt.NDArray[np.float32]) -> None:
     # a sum is finite only if all of it is, and needs no second array of the size of the video
     if not np.isfinite(values.sum(dtype=np.float64)):
         raise NotFiniteError(f"the {name} holds values that are not finite numbers")
+
+
+CEILING: Final = 10 ** (-1 / 20)  # peak of reduced sound; a lossy encoder overshoots a little
+
+
+def cut_audio(audio: Audio, seconds: float) -> Audio:
+    """Cut to at most the first ``seconds``, at least one sample."""
+    samples = max(1, round(seconds * audio.sample_rate))
+    return Audio(audio.waveform[:samples], audio.sample_rate)
+
+
+def cut_video(video: Video, seconds: float) -> Video:
+    """Cut to at most the first ``seconds``, at least one frame."""
+    frames = max(1, round(seconds * video.fps))
+    return Video(video.frames[:frames], video.fps)
+
+
+def fit_audio(audio: Audio, samples: int) -> Audio:
+    """Cut at the end, or pad with silence, to exactly ``samples``."""
+    waveform = audio.waveform[:samples]
+    return Audio(np.pad(waveform, (0, samples - len(waveform))), audio.sample_rate)
+
+
+def fit_video(video: Video, frames: int) -> Video:
+    """Cut at the end, or hold the last frame, to exactly ``frames``."""
+    kept = video.frames[:frames]
+    held = np.repeat(kept[-1:], frames - len(kept), axis=0)
+    return Video(np.concatenate([kept, held]), video.fps)
+
+
+def bring_down(audio: Audio) -> Audio:
+    """Scale a clipping sound to a peak of −1 dB; others are unchanged."""
+    peak = float(np.abs(audio.waveform).max())
+    if peak <= 1:
+        return audio
+    return Audio(audio.waveform * np.float32(CEILING / peak), audio.sample_rate)

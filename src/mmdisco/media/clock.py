@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
-from mmdisco.media.encode import AnyPacket
+from mmdisco.media.mixing import AnyPacket
 from mmdisco.media.opening import opened, path_of, picture_track, pictures, sound_track
 
 UNSTATED_RATE: Final = Fraction(25)

@@ -12,10 +12,9 @@ from typing import Final
 
 import av
 
-from mmdisco.media.clip import Audio, ClipSpec, Video
+from mmdisco.media.clip import Audio, ClipSpec, Video, fit_audio, fit_video
 from mmdisco.media.clock import clock_of
 from mmdisco.media.copying import FALLBACK_RATE, SOUND_RATES
-from mmdisco.media.edit import fit_audio, fit_video
 from mmdisco.media.opening import MOST_BYTES, opened
 from mmdisco.media.read import ReadSpec, frame_rate, read_audio, read_video, resampled
 

@@ -17,8 +17,7 @@ from av.container import InputContainer, OutputContainer
 
 from mmdisco.media.clock import clock_of, rate_of
 from mmdisco.media.decode import channels
-from mmdisco.media.encode import SAMPLES, AnyPacket, encoded
-from mmdisco.media.mixing import Mixer
+from mmdisco.media.mixing import SAMPLES, AnyPacket, Mixer, encoded
 from mmdisco.media.opening import opened, picture_track, sound_track
 
 # Samples per second: all rates of AAC.

@@ -1,20 +1,60 @@
-"""Clips of one format from a file, in one pass: neither the file nor its clips fill the memory."""
+"""Clips of one format from a file, in one pass, and the cuts between its shots.
+
+Neither the file nor its clips fill the memory.
+"""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
+from av.filter import Graph
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, Frames, Video, Waveform
+from mmdisco.media.clip import Audio, AudioVideo, ClipSpec, Frames, Video, Waveform, fit_video
 from mmdisco.media.decode import DecodeErrors, frames_at, sound
-from mmdisco.media.edit import fit_video
 from mmdisco.media.geometry import pixel_shape, pixels
+from mmdisco.media.mixing import pulled
 from mmdisco.media.opening import opened, picture_track
 from mmdisco.media.probe import SkipReason, without_path
 from mmdisco.media.read import resampled
+
+_RATE: Final = Fraction(12)  # frames examined per second; a cut is found to 1/12 s
+_CHANGE: Final = 0.3  # threshold of FFmpeg's scene score in [0, 1]
+
+
+def scene_cuts(path: Path) -> Iterator[Fraction]:
+    """Yield the seconds after time 0 at which a new shot begins, in order, in one decoding pass.
+
+    Raises:
+        UserError: The file cannot be read or has no video track.
+    """
+    with opened(path) as container:
+        graph: Graph | None = None
+        endless = (step / _RATE for step in count())
+        for index, frame in enumerate(frames_at(container, endless, 1 / _RATE, DecodeErrors())):
+            small = frame.reformat(64, 36, "rgb24", interpolation="AREA", threads=1)
+            if graph is None:
+                graph = _graph()
+            small.pts = index
+            small.time_base = 1 / _RATE
+            graph.vpush(small)
+            for cut in pulled(graph):
+                yield (cut.pts or 0) * (cut.time_base or 1 / _RATE)
+
+
+def _graph() -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(
+        width=64, height=36, format=av.VideoFormat("rgb24", 64, 36), time_base=1 / _RATE
+    )
+    chosen = graph.add("select", f"gt(scene,{_CHANGE})")
+    graph.link_nodes(source, chosen, graph.add("buffersink")).configure()
+    return graph
+
 
 _MARGIN: Final = Fraction(1, 4)  # seconds of audio on either side, for the ringing of a filter
 

@@ -24,9 +24,8 @@ from av.video.stream import VideoStream
 
 from mmdisco.errors import UserError
 from mmdisco.io.files import replacing
-from mmdisco.media.clip import Audio, AudioVideo, Frames, Video
-from mmdisco.media.edit import bring_down
-from mmdisco.media.encode import AnyPacket, encoded
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, bring_down
+from mmdisco.media.mixing import AnyPacket, encoded
 from mmdisco.media.opening import url
 
 if TYPE_CHECKING:

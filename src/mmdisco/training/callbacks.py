@@ -23,7 +23,7 @@ from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import evenly_spaced, select_pairs
+from mmdisco.data.pairing import ShuffledPairs, evenly_spaced, select_pairs, shuffle_pairs
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.generation.system import JointSystem, SamplingDefaults
@@ -32,7 +32,6 @@ from mmdisco.training.config import TrainingConfig
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.diagnostics.measure import logits
 from mmdisco.training.diagnostics.scores import accuracy, ranking
-from mmdisco.training.diagnostics.shuffled_pairs import ShuffledPairs, shuffle_pairs
 from mmdisco.training.trainer import Callback, Trainer
 
 

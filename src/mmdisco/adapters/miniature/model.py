@@ -30,8 +30,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, Video
-from mmdisco.media.edit import bring_down
+from mmdisco.media.clip import Audio, Video, bring_down
 from mmdisco.media.mel import MelScale
 from mmdisco.shapes import Latent
 

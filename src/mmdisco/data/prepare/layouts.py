@@ -8,10 +8,12 @@ from typing import Final
 
 from typing_extensions import override
 
-from mmdisco.data.prepare.captions import Captions, CaptionSpan, NoCaptions
 from mmdisco.data.prepare.sources import (
     TRAIN,
     VALIDATION,
+    Captions,
+    CaptionSpan,
+    NoCaptions,
     SkippedFile,
     Source,
     SourceVideo,

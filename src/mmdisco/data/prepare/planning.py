@@ -17,7 +17,7 @@ from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source,
 from mmdisco.errors import UserError
 from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
-from mmdisco.media.scene_cuts import scene_cuts
+from mmdisco.media.windows import scene_cuts
 
 SHARE: Final = 0.1  # share of the groups for validation, by default
 STRETCH: Final = Fraction(60)  # length in seconds of a block of a single video, by default

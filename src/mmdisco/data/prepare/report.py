@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mmdisco.data.prepare.outcomes import ShardOutcome
-from mmdisco.data.prepare.plan import PreparePlan
+from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome
 from mmdisco.data.prepare.sources import PARTS
 from mmdisco.io.files import write_text
 from mmdisco.io.reports import render

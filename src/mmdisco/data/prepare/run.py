@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
-from mmdisco.data.prepare.outcomes import Records, ShardOutcome
-from mmdisco.data.prepare.plan import PreparePlan, ShardPlan
+from mmdisco.data.prepare.plan import PreparePlan, Records, ShardOutcome, ShardPlan
 from mmdisco.data.prepare.planning import SplitConfig, make_plan
 from mmdisco.data.prepare.report import report, write_page
 from mmdisco.data.prepare.sources import PARTS, Source

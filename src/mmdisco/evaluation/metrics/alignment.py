@@ -8,13 +8,19 @@ import numpy as np
 from typing_extensions import override
 
 from mmdisco.evaluation.metrics.av_align import Variant
-from mmdisco.evaluation.metrics.base import EvaluationData, Metric
+from mmdisco.evaluation.metrics.base import EvaluationData, Metric, against_shuffles, derangements
 from mmdisco.evaluation.metrics.features import Readings, Record
-from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
-from mmdisco.evaluation.metrics.result import Curve, MetricResult, Outcome, Skipped, mean_figure
-from mmdisco.evaluation.metrics.shuffled_baseline import against_shuffles, derangements
-from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
+from mmdisco.evaluation.metrics.result import (
+    GROUPS,
+    Curve,
+    Jackknife,
+    MetricResult,
+    Outcome,
+    Skipped,
+    group_of,
+    mean_figure,
+)
+from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT, event_f1
 from mmdisco.evaluation.metrics.sync.network import RATE
 from mmdisco.evaluation.metrics.sync.scorer import Embedding
 from mmdisco.evaluation.metrics.sync.scores import auc, by_delay, lag

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import Times
+from mmdisco.evaluation.metrics.features import Times
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.read import resampled
 

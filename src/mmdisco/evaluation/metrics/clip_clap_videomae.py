@@ -30,7 +30,7 @@ from transformers.models.videomae.image_processing_pil_videomae import VideoMAEI
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.extractors import digest
 from mmdisco.evaluation.metrics.features import Extractor, Record
-from mmdisco.evaluation.metrics.text_alignment import DIRECTION, Directions, TextScorer
+from mmdisco.evaluation.metrics.joint_space import DIRECTION, Directions, TextScorer
 from mmdisco.media.clip import AudioVideo, Frames, Video
 from mmdisco.media.read import resampled
 

@@ -20,12 +20,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.clip_clap_videomae import evenly_spaced
 from mmdisco.evaluation.metrics.features import Extractor, Record
 from mmdisco.evaluation.metrics.onnx_network import Array, OnnxNetwork
-from mmdisco.evaluation.metrics.vggish import LEAST_SECONDS, vggish_patches
 from mmdisco.io.files import read_object
 from mmdisco.io.settings import Settings
 from mmdisco.media.clip import Audio, AudioVideo, Video
@@ -266,3 +266,48 @@ def _vector(found: Mapping[int | str, Array], part: Part, name: str) -> np.ndarr
     if chosen.ndim < 2:
         raise UserError(f"{name} gives no (batch, features) array: say which with output")
     return chosen.astype(np.float32).reshape(-1, chosen.shape[-1]).mean(0)
+
+
+RATE: Final = 16_000
+PATCH: Final = 96  # windows
+LEAST_SECONDS: Final = 0.975
+
+_WINDOW: Final = 400
+_HOP: Final = 160
+_TRANSFORM: Final = 512
+_BANDS: Final = 64
+_OFFSET: Final = 0.01
+
+
+def vggish_patches(audio: Audio) -> Tensor:
+    """Compute patches (patches, 1, 96, 64).
+
+    Raises:
+        ValueError: The sound is shorter than 0.975 s.
+    """
+    heard = resampled(audio, RATE).waveform
+    if len(heard) < LEAST_SECONDS * RATE:
+        raise ValueError(f"a sound must last {LEAST_SECONDS} s, not {len(heard) / RATE} s")
+    mel = spectrogram(
+        heard.astype(np.float64),
+        window_function(_WINDOW, "hann", periodic=True),
+        frame_length=_WINDOW,
+        hop_length=_HOP,
+        fft_length=_TRANSFORM,
+        power=1.0,
+        center=False,
+        mel_filters=mel_filter_bank(
+            num_frequency_bins=_TRANSFORM // 2 + 1,
+            num_mel_filters=_BANDS,
+            min_frequency=125.0,
+            max_frequency=7500.0,
+            sampling_rate=RATE,
+            norm=None,
+            mel_scale="kaldi",  # HTK's with a factor on both sides
+            triangularize_in_mel_space=True,
+        ),
+        mel_floor=0.0,
+    )
+    whole = mel.shape[1] // PATCH * PATCH
+    patches = np.log(mel[:, :whole] + _OFFSET).T.reshape(-1, 1, PATCH, _BANDS)
+    return torch.from_numpy(patches.astype(np.float32))

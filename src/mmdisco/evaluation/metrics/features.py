@@ -13,6 +13,7 @@ from mmdisco.media.clip import AudioVideo
 
 Record = Mapping[str, npt.NDArray[Any]]
 Matrix = npt.NDArray[np.float32]  # (clips, dimensions)
+Times = npt.NDArray[np.float64]  # of events, in seconds
 
 
 class Extractor(ABC):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.evaluation.metrics.frechet import Features
-from mmdisco.evaluation.metrics.jackknife import GROUPS, Jackknife, group_of
+from mmdisco.evaluation.metrics.result import GROUPS, Jackknife, group_of
 
 Sums = npt.NDArray[np.float64]
 

@@ -29,9 +29,6 @@ _NEPERS: Final = math.log(500) / 2  # of one unit of the spectrogram
 _LEAST_CHANGE: Final = 0.05  # nepers
 _SAMPLE_RATE: Final = 16_000
 
-VIDEO_STATISTICS: Final = 6 + 2 * _OCTAVES + len(_LAGS) + 6 + 4
-AUDIO_STATISTICS: Final = 3 * _BANDS + len(_COLUMN_LAGS) + 3
-
 
 def video_statistics(video: Video) -> Statistics:
     """Compute colour, detail by octave, change by octave and lag, jerk, floors and layout: (27,).

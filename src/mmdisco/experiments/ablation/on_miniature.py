@@ -17,12 +17,18 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
-from mmdisco.experiments.miniature.data import PART, fill_fake, fill_real
 from mmdisco.experiments.miniature.evaluation import Bench, joined, joint_generation
-from mmdisco.experiments.miniature.grid import reference_of
-from mmdisco.experiments.miniature.held_out import examiner_of, fitting
-from mmdisco.experiments.miniature.tables import figures_of
-from mmdisco.experiments.miniature.training import architecture, miniature_trainer, negatives
+from mmdisco.experiments.miniature.grid import figures_of, reference_of
+from mmdisco.experiments.miniature.training import (
+    PART,
+    architecture,
+    examiner_of,
+    fill_fake,
+    fill_real,
+    fitting,
+    miniature_trainer,
+    negatives,
+)
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone

@@ -1,17 +1,23 @@
-"""Results of a study, written to ``table.csv``, ``results.json`` and ``table.md``."""
+"""Results of a study: ``table.csv``, ``results.json``, ``table.md``, a plot and an HTML page."""
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.experiments.ablation.grid import cells_of
 from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.study import AblationStudy, Arm
-from mmdisco.io.files import plain, write_json, write_text
-from mmdisco.io.reports import MeanStd, markdown_table, versions
+from mmdisco.io.files import plain, replacing, write_json, write_text
+from mmdisco.io.reports import MeanStd, data_uri, markdown_table, render, versions
 
 PACKAGES: Final = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
 
@@ -129,3 +135,114 @@ class Results:
                 x = "" if places[arm] is None else places[arm]
                 writer.writerow([arm, seed, x, *(one.get(key, "") for key in keys)])
         return text.getvalue()
+
+
+PANELS: Final = 12
+ACROSS: Final = 4
+
+
+def draw(path: Path, results: Results) -> None:
+    """Write a PNG.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    shown = list(results.columns.items())[:PANELS]
+    rows = ceil(len(shown) / ACROSS)
+    height = 3.2 if results.study.axis else 1 + 0.3 * len(results.arms)
+    figure = Figure(figsize=(4.2 * min(ACROSS, len(shown)), height * rows), layout="constrained")
+    axes = figure.subplots(rows, min(ACROSS, len(shown)), squeeze=False).flatten()
+    for place, (own, (key, heading)) in enumerate(zip(axes, shown, strict=False)):
+        spreads = {arm: one[key] for arm, one in results.figures.items() if key in one}
+        if results.study.axis:
+            _curves(own, results.arms, spreads, results.study.axis)
+        else:
+            _points(own, list(results.figures), spreads, labelled=place % ACROSS == 0)
+        if UNGUIDED in spreads:
+            line = own.axhline if results.study.axis else own.axvline
+            line(spreads[UNGUIDED].mean, color="grey", linewidth=0.9, linestyle="--")
+        own.set_title(heading, fontsize=10)
+    for own in axes[len(shown) :]:
+        own.set_axis_off()
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=100, metadata={"Software": None})
+
+
+def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, MeanStd], label: str) -> None:
+    series = dict.fromkeys(arm.series for arm in arms if arm.x is not None)
+    for name in series:
+        own = [arm for arm in arms if arm.series == name and arm.x is not None]
+        points = sorted((arm.x or 0.0, spreads[arm.name]) for arm in own if arm.name in spreads)
+        axes.errorbar(
+            [x for x, _ in points],
+            [one.mean for _, one in points],
+            [one.deviation for _, one in points],
+            fmt=".-",
+            capsize=3,
+            label=name,
+        )
+    axes.set_xlabel(label)
+    if len(series) > 1:
+        axes.legend(fontsize=7)
+
+
+def _points(
+    axes: Axes, names: Sequence[str], spreads: dict[str, MeanStd], *, labelled: bool
+) -> None:
+    """Plot one line per arm, the same in all panels, whichever arms have the metric."""
+    there = [(place, spreads[name]) for place, name in enumerate(names) if name in spreads]
+    axes.errorbar(
+        [one.mean for _, one in there],
+        [place for place, _ in there],
+        xerr=[one.deviation for _, one in there],
+        fmt="o",
+        capsize=3,
+    )
+    axes.set_yticks(range(len(names)), names if labelled else [""] * len(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.3)
+
+
+def page(results: Results, picture: Path) -> str:
+    """Render the page, with the plot embedded."""
+    return render(
+        "ablation.html",
+        title=results.study.title,
+        image=data_uri(picture),
+        spread="mean ± standard deviation over the seeds" if results.seeds > 1 else "one seed",
+        header=["", *results.columns.values()],
+        rows=results.rows(),
+        verdicts=results.verdicts,
+        changes=_changes(results),
+        conditions=results.conditions.items(),
+    )
+
+
+def _changes(results: Results) -> list[tuple[str, str]]:
+    """List the settings of each arm that not all arms share."""
+    trees = {
+        arm.name: _flat(
+            {
+                "way": plain(asdict(arm.way)),
+                "recipe": None if arm.training is None else arm.training.deciding(),
+            }
+        )
+        for arm in results.arms
+    }
+    keys = dict.fromkeys(key for tree in trees.values() for key in tree)
+    differing = [
+        key for key in keys if len({tree[key] for tree in trees.values() if key in tree}) > 1
+    ]
+    return [
+        (name, ", ".join(f"{key} {tree[key]}" for key in differing if key in tree))
+        for name, tree in trees.items()
+    ]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(tree, dict):
+        return {prefix.removesuffix("."): json.dumps(tree)}
+    found: dict[str, str] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.")
+    return found

@@ -1,4 +1,4 @@
-"""Benchmark from names and files to a table and files."""
+"""Benchmark from names and files to a JSON record and a Markdown table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,10 +9,136 @@ import torch
 
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
-from mmdisco.experiments.benchmark.measure import measure
-from mmdisco.experiments.benchmark.report import document, record_of, table
+from mmdisco.experiments.benchmark.measure import Measured, measure
+from mmdisco.experiments.benchmark.profiler import Cost
 from mmdisco.experiments.benchmark.systems import PAIRS
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
+from mmdisco.io.reports import markdown_table, versions
+
+PACKAGES: Final = ("mmdisco", "torch", "diffusers", "transformers")
+GIB: Final = 2**30
+HEADINGS: Final = (
+    "part",
+    "weights",
+    "runs",
+    "median s",
+    "CPU s",
+    "share of the step",
+    "TFLOP",
+    "peak GiB",
+)
+
+INTRODUCTION: Final = """\
+# What a guided step costs
+
+Written by `mmdisco experiments bench`: networks of the published sizes with random weights (the
+embedded pair with its own), parts of the very step that `mmdisco generate` takes. A pair named "as
+released" takes the step of the published code (`generate --as-released`), which evaluates the
+discriminator with the caption and without. The discriminator includes its gradient; what is left
+over is the scheduler's, classifier-free guidance included. Where one gradient serves several steps
+(`--joint-every`), costs are of as many steps.
+
+- Times are medians of the steps that were timed. CPU seconds are of all threads.
+- Peaks are of the whole process while the part ran, all weights included.
+- Operations are those of matrix products, convolutions and attention.
+- Times of different runs cannot be compared, shares and ratios can.
+"""
+
+
+def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
+    """Convert costs and conditions to JSON's types."""
+    parts = {part: _part(measured, part) for part in measured.parts}
+    return {
+        "latents": {
+            "audio": list(measured.shapes.audio),
+            "video": list(measured.shapes.video),
+        },
+        "dtype": {"bases": str(setting.dtype).removeprefix("torch."), "discriminator": "float32"},
+        "device": str(setting.device),
+        "threads": torch.get_num_threads(),
+        "seed": setting.seed,
+        "repeats": len(measured.steps),
+        "steps_a_round": setting.joint_every,
+        **versions(*PACKAGES),
+        "parts": parts,
+        "discriminator in units of the bases": {
+            key: round(value, 5) for key, value in measured.ratios.items()
+        },
+        "peak_bytes": measured.peak_bytes or None,
+    }
+
+
+def document(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Format a Markdown page of all measured pairs, each under its name."""
+    sections = [f"## {name}\n\n{table(record)}" for name, record in records.items()]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """Format one pair's costs as a Markdown table, with totals and conditions."""
+    rows = [_row(name, part) for name, part in record["parts"].items()]
+    lines = [markdown_table(HEADINGS, rows), ""]
+    ratios = record["discriminator in units of the bases"]
+    lines.append(
+        f"The discriminator is {_percent(ratios['seconds'])} of the bases by time, "
+        f"{_percent(ratios['cpu_seconds'])} by CPU time, {_percent(ratios['flops'])} by operations."
+    )
+    if record["peak_bytes"]:
+        lines.append(f"Peak memory: {record['peak_bytes'] / GIB:.2f} GiB.")
+    lines += ["", _conditions(record), ""]
+    return "\n".join(lines)
+
+
+def _part(measured: Measured, part: str) -> dict[str, Any]:
+    cost: Cost = measured.cost(part)
+    return {
+        "weights": measured.weights.get(part),
+        "runs": cost.runs,
+        "median_seconds": round(cost.seconds, 5),
+        "seconds": [round(step[part].seconds, 5) for step in measured.steps],
+        "median_cpu_seconds": round(cost.cpu_seconds, 5),
+        "cpu_seconds": [round(step[part].cpu_seconds, 5) for step in measured.steps],
+        "share": round(measured.share(part), 5),
+        "flops": cost.flops,
+        "peak_bytes": cost.peak_bytes or None,
+    }
+
+
+def _row(name: str, part: Mapping[str, Any]) -> tuple[str, ...]:
+    weights, peak = part["weights"], part["peak_bytes"]
+    return (
+        name,
+        "" if weights is None else f"{weights:,}",
+        str(part["runs"]),
+        f"{part['median_seconds']:.3f}",
+        f"{part['median_cpu_seconds']:.3f}",
+        _percent(part["share"]),
+        f"{part['flops'] / 1e12:.3f}",
+        "" if peak is None else f"{peak / GIB:.2f}",
+    )
+
+
+def _conditions(record: Mapping[str, Any]) -> str:
+    latents = {
+        side: "×".join(str(size) for size in shape) for side, shape in record["latents"].items()
+    }
+    versions = ", ".join(f"{name} {record[name]}" for name in ("python", *PACKAGES))
+    return (
+        f"Latents {latents['audio']} and {latents['video']}, {record['dtype']['bases']}, "
+        f"{record['device']}, threads: {record['threads']}, {_timed(record)}, "
+        f"seed {record['seed']}; {versions}."
+    )
+
+
+def _timed(record: Mapping[str, Any]) -> str:
+    steps = record.get("steps_a_round", 1)
+    rounds = "steps" if steps == 1 else f"rounds of {steps} steps"
+    return f"{rounds} timed: {record['repeats']}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
 
 DTYPES: Final = {
     "float32": torch.float32,

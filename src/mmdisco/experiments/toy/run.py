@@ -1,11 +1,13 @@
-"""One cell of the toy study: a problem, a loss and a seed, trained, sampled and measured."""
+"""One cell of the toy study: a problem, a loss and a seed, trained, sampled, measured and kept."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
+from typing_extensions import override
 
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
@@ -21,11 +23,13 @@ from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import Recombined
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.experiments.grid import MeasuredCell
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
 from mmdisco.experiments.toy.measure import gradient_r2, measures
 from mmdisco.experiments.toy.problems import ToyProblem, problem
+from mmdisco.io.files import write_tensors
 from mmdisco.io.settings import Settings
 from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig
 from mmdisco.training.run import build_trainer
@@ -179,3 +183,47 @@ def _discriminator(
         torch.manual_seed(cell.seed)
         network = VectorDiscriminator(shape)
     return trainer.fit(network, real, fake, run_dir)
+
+
+KEPT_POINTS = 10_000
+
+
+@dataclass(frozen=True)
+class KeptToyCell(MeasuredCell):
+    """A cell in the folder of its study.
+
+    Attributes:
+        cell: The cell.
+        folder: Folder of the study.
+    """
+
+    cell: ToyCell
+    folder: Path
+
+    @property
+    @override
+    def out(self) -> Path:
+        return self.folder
+
+    @property
+    @override
+    def label(self) -> str:
+        cell = self.cell
+        return f"{cell.problem} {cell.setting} {cell.loss} seed {cell.seed}"
+
+    @property
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {**vars(self.cell), "recipe": self.cell.recipe.tree()}
+
+    @property
+    def points_file(self) -> Path:
+        """File of the points of the first evaluation."""
+        return self.file.with_suffix(".safetensors")
+
+    @override
+    def measure(self) -> list[dict[str, object]]:
+        outcome = run_cell(self.cell, self.folder / "runs" / self.name)
+        points = outcome.points[:KEPT_POINTS].to(torch.float32)
+        write_tensors(self.points_file, {"points": points}, {"cell": self.name})
+        return outcome.rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointDenoiser, JointModel
-from mmdisco.data.pairing import evenly_spaced, select_pairs
+from mmdisco.data.pairing import evenly_spaced, select_pairs, shuffle_pairs
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
@@ -15,7 +15,6 @@ from mmdisco.generation.system import JointSystem
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
-from mmdisco.training.diagnostics.shuffled_pairs import shuffle_pairs
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.features import Times
 from mmdisco.evaluation.metrics.sounding_objects.detect_audio import AudioEvents, detect_audio
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import VideoEvents, detect_video
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import event_f1
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.scene import SceneWish
 
@@ -91,6 +91,33 @@ class Agreement:
     caption_count: Share
     events_seen: Share
     events_heard: Share
+
+
+def matches(first: Times, second: Times, tolerance: float) -> int:
+    """Count the pairs of a maximum matching, each event in at most one, no pair farther apart.
+
+    Args:
+        first: Ascending times in seconds.
+        second: Ascending times in seconds.
+        tolerance: Maximum distance in seconds, inclusive.
+    """
+    i = j = found = 0
+    # Taking the earliest admissible partner never costs a later match, since all windows are
+    # equal.
+    while i < len(first) and j < len(second):
+        if abs(first[i] - second[j]) <= tolerance:
+            found, i, j = found + 1, i + 1, j + 1
+        elif first[i] < second[j]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def event_f1(first: Times, second: Times, tolerance: float) -> float:
+    """Compute F1 = 2 matches / (events of both); 0 if neither has any, since nothing happened."""
+    events = len(first) + len(second)
+    return 2 * matches(first, second, tolerance) / events if events else 0.0
 
 
 def read(clip: AudioVideo, named: SceneWish) -> Reading:

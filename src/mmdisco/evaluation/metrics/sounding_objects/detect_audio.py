@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import Times
+from mmdisco.evaluation.metrics.features import Times
 from mmdisco.media.clip import Audio, Waveform
 from mmdisco.media.sounding_objects.scene import SAMPLE_RATE, Colour, ObjectKind, Size, size_of
 from mmdisco.media.sounding_objects.sound import FUNDAMENTAL, MIDDLE_RADIUS, PITCH_EXPONENT, TIMBRES

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mmdisco.evaluation.metrics.sounding_objects.event_f1 import Times
+from mmdisco.evaluation.metrics.features import Times
 from mmdisco.evaluation.metrics.sounding_objects.pixels import (
     LEAST_AREA,
     LEAST_INK,

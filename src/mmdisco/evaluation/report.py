@@ -1,22 +1,85 @@
-"""Report as a self-contained HTML page: results, curves, and clips that play.
+"""Report of an evaluation, with all that results depend on.
 
-Clips of several folders are shown side by side, each with its spectrogram.
+It is written as Markdown, and as a self-contained HTML page with curves and clips that play.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mmdisco.evaluation.clips import ClipFiles, UnreadableClip, read_item
 from mmdisco.evaluation.evaluate import Evaluation
-from mmdisco.evaluation.metrics.result import UNGUIDED, MetricResult
+from mmdisco.evaluation.metrics.result import UNGUIDED, Interval, MetricResult, Outcome, Skipped
 from mmdisco.evaluation.plots import draw_curves, draw_values, with_curves
-from mmdisco.evaluation.tables import HEADER, extractor_rows, issue_rows, number, row
 from mmdisco.io.files import scratch
-from mmdisco.io.reports import data_uri, render
+from mmdisco.io.reports import data_uri, markdown_table, render
 from mmdisco.media.plots import draw_clips
 from mmdisco.media.read import ReadSpec
 from mmdisco.media.write import write_clip
 from mmdisco.training.diagnostics.report import Diagnostics, draw_diagnostics
+
+HEADER = ("metric", "better", "value", "95 % interval", "clips", "against", "notes")
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """Format the whole report without clips."""
+    counts = ", ".join(f"{len(found)} {name}" for name, found in evaluation.clips.items())
+    extractors = [(name, f"`{mark}`", how) for name, mark, how in extractor_rows(evaluation)]
+    issues = issue_rows(evaluation)
+    parts = [
+        table(evaluation.outcomes),
+        f"Clips: {counts}; {evaluation.form}.",
+        markdown_table(("extractor", "version", "preprocessing"), extractors),
+        *([markdown_table(("clip", "issue", "measured"), issues)] if issues else []),
+        ", ".join(f"{name} {value}" for name, value in evaluation.conditions.items()),
+    ]
+    return "\n\n".join(parts)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Format one row per outcome."""
+    return markdown_table(HEADER, [row(one) for one in outcomes])
+
+
+def extractor_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """List name, version and preprocessing of each extractor."""
+    return [(one.name, one.version, one.preprocessing) for one in evaluation.tools.extractors]
+
+
+def issue_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """List each clip with an issue, and whether it is measured."""
+    return [(one.clip, one.what, "yes" if one.kept else "no") for one in evaluation.problems]
+
+
+def row(outcome: Outcome) -> tuple[str, ...]:
+    """Format the cells of one outcome, under ``HEADER``."""
+    if isinstance(outcome, Skipped):
+        return (outcome.name, "", "not computed", "", "", "", f"needs {outcome.needs}")
+    return (
+        outcome.name,
+        {True: "higher", False: "lower", None: ""}[outcome.higher_is_better],
+        number(outcome.value),
+        interval(outcome.interval),
+        str(outcome.count),
+        against(outcome),
+        outcome.notes,
+    )
+
+
+def against(figure: MetricResult) -> str:
+    """Format the baselines."""
+    return ", ".join(f"{name} {number(value)}" for name, value in figure.baseline.items())
+
+
+def interval(given: Interval | None) -> str:
+    """Format both ends."""
+    return "" if given is None else f"{number(given.low)} to {number(given.high)}"
+
+
+def number(value: float) -> str:
+    """Format four digits; an en dash for what is not a finite number."""
+    return f"{value:.4g}" if math.isfinite(value) else "–"
+
 
 SHOWN: Final = 4  # clips per folder
 _WIDE: Final = 256  # pixels; tiny clips are magnified to about this
