@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from mmdisco.cli.ablate_order import AblateArgs, execute, place_of
+from mmdisco.cli.ablate_order import AblateArgs, execute, setting_of
 from mmdisco.errors import UserError
 from mmdisco.experiments.ablation import on_clips
 from mmdisco.experiments.ablation.grid import run
-from mmdisco.experiments.ablation.study import Arm
+from mmdisco.experiments.ablation.study import Variant
 
 
 def order_of(study, prepared, made, tiny_pair, out, **more):
@@ -17,11 +17,15 @@ def order_of(study, prepared, made, tiny_pair, out, **more):
 
 
 def test_held_out_clips_tell_what_training_is_worth(prepared, made, tiny_pair, tmp_path):
-    order = order_of("fakes", prepared, made, tiny_pair, tmp_path, steps=2)
+    order = order_of("negatives", prepared, made, tiny_pair, tmp_path, steps=2)
     text = next(execute(order))
     assert "| AUC against shuffled |" in text
-    record = json.loads((tmp_path / "fakes" / "results.json").read_text())
-    assert [arm["name"] for arm in record["arms"]][1:] == ["generated", "mixed", "shuffled reals"]
+    record = json.loads((tmp_path / "negatives" / "results.json").read_text())
+    assert [variant["name"] for variant in record["variants"]][1:] == [
+        "fakes",
+        "mixed",
+        "shuffled real pairs",
+    ]
     # no clips are made unless they are asked for
     assert not (tmp_path / "clips").exists()
 
@@ -31,12 +35,12 @@ def test_clips_are_made_and_measured_when_asked_for(
 ):
     monkeypatch.setattr(on_clips, "METRICS", ("av-align",))
     order = order_of("scales", prepared, made, tiny_pair, tmp_path, clips=10)
-    place = place_of(order)
-    arms = [Arm("bases", place.usual().way.alone)]
-    place.prepare(arms)
-    assert list(run(place, arms, 1, 1)) == [("cells", 1, 1)]
+    setting = setting_of(order)
+    variants = [Variant("bases", setting.baseline().sampling.unguided)]
+    setting.prepare(variants)
+    assert list(run(setting, variants, 1, 1)) == [("cells", 1, 1)]
     (cell,) = (tmp_path / "cells").iterdir()
-    figures = json.loads(cell.read_text())["figures"]
+    figures = json.loads(cell.read_text())["results"]
     assert any(name.startswith("AV-Align") for name in figures)
     assert len(list((tmp_path / "clips").glob("bases-*/*.mp4"))) == 10
     assert len(list((tmp_path / "clips" / "real").glob("*.mp4"))) == 4

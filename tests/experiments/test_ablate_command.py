@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.ablate_order import AblateArgs, execute, place_of
+from mmdisco.cli.ablate_order import AblateArgs, execute, setting_of
 from mmdisco.experiments import grid
 from mmdisco.experiments.ablation.grid import AblationCell, TrainedNetwork, cells_of, run
 from mmdisco.experiments.ablation.studies import STUDIES
-from mmdisco.experiments.ablation.study import AblationStudy, Arm
+from mmdisco.experiments.ablation.study import AblationStudy, Variant
 from mmdisco.experiments.miniature.evaluation import Bench
 from mmdisco.io.files import read_tensors
 from mmdisco.training.trainer import TrainerState
@@ -25,15 +25,18 @@ from mmdisco.training.trainer import TrainerState
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
-def two_arms(usual):
-    shuffled = usual.training.updated({"negatives.shuffled_fraction": 1.0})
-    return [Arm("usual", usual.way, usual.training), Arm("shuffled", usual.way, shuffled)]
+def two_variants(baseline):
+    shuffled = baseline.training.updated({"negatives.shuffled_fraction": 1.0})
+    return [
+        Variant("baseline", baseline.sampling, baseline.training),
+        Variant("shuffled", baseline.sampling, shuffled),
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_study():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STUDIES, "short", AblationStudy("Short", two_arms))
+        patch.setitem(STUDIES, "short", AblationStudy("Short", two_variants))
         yield
 
 
@@ -61,12 +64,12 @@ def test_a_study_trains_measures_and_reports(order, said):
         "index.html",
     }
     record = json.loads((folder / "results.json").read_text())
-    arms = {arm["name"]: arm["figures"] for arm in record["arms"]}
-    assert list(arms) == ["unguided baseline", "usual", "shuffled"]
-    assert "joint: ranking against shuffled" in arms["usual"]
-    assert "joint: ranking against shuffled" not in arms["unguided baseline"]
+    variants = {variant["name"]: variant["metrics"] for variant in record["variants"]}
+    assert list(variants) == ["unguided baseline", "baseline", "shuffled"]
+    assert "joint: ranking against shuffled" in variants["baseline"]
+    assert "joint: ranking against shuffled" not in variants["unguided baseline"]
     # fakes of another kind give other weights
-    guided = [arms[name] for name in arms if name != "unguided baseline"]
+    guided = [variants[name] for name in variants if name != "unguided baseline"]
     nats = {figures["joint: nats audio"]["mean"] for figures in guided}
     assert len(nats) == 2
     assert said[0] in (folder / "table.md").read_text()
@@ -79,25 +82,25 @@ def test_the_same_command_makes_nothing_again(order, said):
 
 
 def test_what_comes_before_a_training_is_shared(order, said):
-    # both arms differ in their fakes alone
+    # both variants differ in their fakes alone
     assert len(list((order.out / "trainings").iterdir())) == 2
     assert len(list((order.out / "pretrained").iterdir())) == 1
 
 
 def test_another_study_shares_what_is_the_same(order, said):
-    place = place_of(order)
-    usual = place.usual()
-    arm = Arm("a name of its own", usual.way, usual.training)
-    (cell,) = cells_of(place, [arm], 1)
+    setting = setting_of(order)
+    baseline = setting.baseline()
+    variant = Variant("a name of its own", baseline.sampling, baseline.training)
+    (cell,) = cells_of(setting, [variant], 1)
     assert cell.training is not None
     assert cell.training.done
 
 
 def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch, tmp_path):
-    place = place_of(order)
-    usual = place.usual()
-    config = usual.training
-    (whole,) = [one for one in [TrainedNetwork(place, config, 0)] if one.done]
+    setting = setting_of(order)
+    baseline = setting.baseline()
+    config = baseline.training
+    (whole,) = [one for one in [TrainedNetwork(setting, config, 0)] if one.done]
     wanted = read_tensors(whole.folder / "model.safetensors")
     copy = tmp_path / "again"
 
@@ -115,9 +118,9 @@ def test_a_stopped_training_goes_on_and_gives_the_same(order, said, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(TrainerState, "log_step", stopping)
         with pytest.raises(Stop):
-            place.train(config, 0, copy)
+            setting.train(config, 0, copy)
     assert not (copy / "config.json").exists()
-    place.train(config, 0, copy)
+    setting.train(config, 0, copy)
     found = read_tensors(copy / "model.safetensors")
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
@@ -157,10 +160,12 @@ def test_killed_anywhere_it_goes_on_and_finds_the_same(order, said, tmp_path):
     list(execute(again))
 
     def found(out):
-        arms = json.loads((out / "short" / "results.json").read_text())["arms"]
+        variants = json.loads((out / "short" / "results.json").read_text())["variants"]
         return {
-            arm["name"]: {key: one for key, one in arm["figures"].items() if "CPU" not in key}
-            for arm in arms
+            variant["name"]: {
+                key: one for key, one in variant["metrics"].items() if "CPU" not in key
+            }
+            for variant in variants
         }
 
     assert found(again.out) == found(order.out)
@@ -175,18 +180,19 @@ def test_a_lost_cell_alone_is_made_again(order, said):
     before = [path.stat().st_mtime_ns for path in kept]
     list(execute(order))
     assert [path.stat().st_mtime_ns for path in kept] == before
-    again, first = (json.loads(one)["figures"] for one in (lost.read_text(), record))
+    again, first = (json.loads(one)["results"] for one in (lost.read_text(), record))
     costs = "CPU seconds a clip"
     assert {**again, costs: 0} == {**first, costs: 0}
 
 
 def test_cells_depend_on_all_that_decides_them(order):
-    place, other = place_of(order), place_of(order)
-    arm = Arm("one", place.usual().way)
-    assert AblationCell(place, arm, 0).file == AblationCell(other, arm, 0).file
-    assert AblationCell(place, arm, 0).file != AblationCell(place, arm, 1).file
+    setting, other = setting_of(order), setting_of(order)
+    variant = Variant("one", setting.baseline().sampling)
+    assert AblationCell(setting, variant, 0).file == AblationCell(other, variant, 0).file
+    assert AblationCell(setting, variant, 0).file != AblationCell(setting, variant, 1).file
     assert (
-        AblationCell(place, arm, 0).file != AblationCell(place, Arm("one", arm.way.alone), 0).file
+        AblationCell(setting, variant, 0).file
+        != AblationCell(setting, Variant("one", variant.sampling.unguided), 0).file
     )
 
 
@@ -199,13 +205,13 @@ def test_cells_depend_on_all_that_decides_them(order):
         (["loss", "--clips", "4"], "at least 16"),
         (["loss", "--pair-stores", "nowhere"], "no store of real pairs"),
         (["loss", "--quick", "--steps", "0"], "training.steps is 0"),
-        (["samplers", "--quick", "--contrastive-steps", "3"], "none of these arms is trained"),
-        (["samplers", "--quick", "--pair-stores", "nowhere"], "none of these arms is trained"),
-        (["levels", "--quick", "--discriminator", "nowhere"], "these arms train their own"),
+        (["samplers", "--quick", "--contrastive-steps", "3"], "none of these variants is trained"),
+        (["samplers", "--quick", "--pair-stores", "nowhere"], "none of these variants is trained"),
+        (["levels", "--quick", "--discriminator", "nowhere"], "these variants train their own"),
         (["loss", "--quick", "--seeds", "2"], "--seeds has no effect with --quick"),
         (
-            ["interaction", "--variant", "time", "--contrastive-steps", "3"],
-            "none of these arms has",
+            ["fusion", "--variant", "attention", "--contrastive-steps", "3"],
+            "none of these variants has",
         ),
         (["scales", "--discriminator", "nowhere"], "nowhere is no folder"),
         (["scales", "--data", "a", "--fakes", "b", "--pair-stores", "c"], "leave it out"),
@@ -225,11 +231,16 @@ def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch
 
 
 def test_trainings_come_before_cells(order, monkeypatch):
-    place = place_of(AblateArgs("short", order.out / "other", weights=order.weights, quick=True))
+    setting = setting_of(
+        AblateArgs("short", order.out / "other", weights=order.weights, quick=True)
+    )
     done = []
     monkeypatch.setattr(grid, "_carry_out", done.append)
-    arms = [Arm("a", place.usual().way, place.usual().training), Arm("b", place.usual().way.alone)]
-    steps = list(run(place, arms, 2, 1))
+    variants = [
+        Variant("a", setting.baseline().sampling, setting.baseline().training),
+        Variant("b", setting.baseline().sampling.unguided),
+    ]
+    steps = list(run(setting, variants, 2, 1))
     assert [type(job) for job in done] == [TrainedNetwork] * 2 + [AblationCell] * 4
     assert steps == [
         ("trainings", 1, 2),

@@ -1,4 +1,4 @@
-"""Studies as values: arms, claims, and their report. Nothing is trained."""
+"""Studies as values: variants, claims, and their report. Nothing is trained."""
 
 import csv
 import io
@@ -14,68 +14,68 @@ from mmdisco.experiments.ablation.results import Results, draw, page
 from mmdisco.experiments.ablation.studies import STUDIES, study
 from mmdisco.experiments.ablation.study import (
     AblationStudy,
-    Arm,
     Baseline,
     Greater,
     NotGreater,
-    SamplingVariant,
+    Variant,
+    VariantSampling,
 )
 from mmdisco.generation.system import SamplingDefaults
 
 USUAL = Baseline(
     USUAL_TRAINING,
-    SamplingVariant(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)),
+    VariantSampling(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)),
 )
-TRAINING = {"central", "loss", "interaction", "size", "steps", "fakes", "levels"}
+TRAINING = {"central", "loss", "fusion", "size", "steps", "negatives", "levels"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_arms_are_named_apart_and_differ(name):
-    arms = STUDIES[name].cells(USUAL)
-    assert arms[0].name == UNGUIDED
-    assert not arms[0].way.guided
-    assert len({arm.name for arm in arms}) == len(arms)
-    settings = [(arm.way, arm.training) for arm in arms]
+def test_variants_are_named_apart_and_differ(name):
+    variants = STUDIES[name].all_variants(USUAL)
+    assert variants[0].name == UNGUIDED
+    assert not variants[0].sampling.guided
+    assert len({variant.name for variant in variants}) == len(variants)
+    settings = [(variant.sampling, variant.training) for variant in variants]
     assert all(one not in settings[:place] for place, one in enumerate(settings))
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_changes_the_training_or_the_sampling(name):
-    arms = STUDIES[name].cells(USUAL)[1:]
-    assert {arm.training is not None for arm in arms} == {name in TRAINING}
+    variants = STUDIES[name].all_variants(USUAL)[1:]
+    assert {variant.training is not None for variant in variants} == {name in TRAINING}
     if name in TRAINING:
-        assert {arm.way for arm in arms} == {USUAL.way}
+        assert {variant.sampling for variant in variants} == {USUAL.sampling}
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_claims_are_of_arms_that_are_there(name):
-    arms = {arm.name for arm in STUDIES[name].cells(USUAL)}
+def test_claims_are_of_variants_that_are_there(name):
+    variants = {variant.name for variant in STUDIES[name].all_variants(USUAL)}
     for claim in STUDIES[name].claims:
-        assert {claim.arm, claim.than} <= arms
+        assert {claim.variant, claim.than} <= variants
 
 
-def test_arms_can_be_chosen_and_the_bases_always_stay():
-    chosen = STUDIES["loss"].chosen(USUAL, ["denoising"])
-    assert [arm.name for arm in chosen] == [UNGUIDED, "denoising"]
-    assert STUDIES["loss"].chosen(USUAL, []) == STUDIES["loss"].cells(USUAL)
+def test_variants_can_be_chosen_and_the_baseline_always_stays():
+    chosen = STUDIES["loss"].select(USUAL, ["denoising"])
+    assert [variant.name for variant in chosen] == [UNGUIDED, "denoising"]
+    assert STUDIES["loss"].select(USUAL, []) == STUDIES["loss"].all_variants(USUAL)
     with pytest.raises(UserError, match="unknown variant 'x': choose of unguided baseline; cross"):
-        STUDIES["loss"].chosen(USUAL, ["x"])
+        STUDIES["loss"].select(USUAL, ["x"])
 
 
-def test_the_central_claims_share_trainings_with_the_studies_of_their_arms():
-    central = {arm.name: arm.training for arm in STUDIES["central"].cells(USUAL)}
-    loss = {arm.name: arm.training for arm in STUDIES["loss"].cells(USUAL)}
-    interaction = {arm.name: arm.training for arm in STUDIES["interaction"].cells(USUAL)}
+def test_the_central_claims_share_trainings_with_the_studies_of_their_variants():
+    central = {variant.name: variant.training for variant in STUDIES["central"].all_variants(USUAL)}
+    loss = {variant.name: variant.training for variant in STUDIES["loss"].all_variants(USUAL)}
+    fusion = {variant.name: variant.training for variant in STUDIES["fusion"].all_variants(USUAL)}
     assert central["both losses"] == loss["both, λ = 1000"]
-    assert central["both losses"] == interaction["products, contrast first"]
+    assert central["both losses"] == fusion["attention+correlation, pretrained"]
     assert central["denoising"] == loss["denoising"]
 
 
-def test_networks_without_contrast_train_for_its_steps_besides():
-    central = {arm.name: arm.training for arm in STUDIES["central"].cells(USUAL)}
-    interaction = {arm.name: arm.training for arm in STUDIES["interaction"].cells(USUAL)}
-    for name, short in (("attention in time", "time"), ("additive", "additive")):
-        assert central[name].discriminator == interaction[short].discriminator
+def test_networks_without_pretraining_train_for_its_steps_besides():
+    central = {variant.name: variant.training for variant in STUDIES["central"].all_variants(USUAL)}
+    fusion = {variant.name: variant.training for variant in STUDIES["fusion"].all_variants(USUAL)}
+    for name in ("attention", "additive"):
+        assert central[name].discriminator == fusion[name].discriminator
         assert central[name].contrastive_pretraining.steps == 0
         steps = USUAL_TRAINING.training.steps + USUAL_TRAINING.contrastive_pretraining.steps
         assert central[name].training.steps == steps
@@ -99,34 +99,37 @@ def test_unknown_study_is_refused_with_the_known():
     ],
 )
 def test_a_claim_says_plainly_whether_it_holds(kind, difference, spread, said):
-    others = [0.1, 0.9, 0.5]  # what a seed does to all arms alike does not count
+    others = [0.1, 0.9, 0.5]  # what a seed does to all variants alike does not count
     own = [other + difference + spread * off for other, off in zip(others, (-1, 0, 1), strict=True)]
     cells = {"a": [{"f": one} for one in own], "b": [{"f": one} for one in others]}
     claim = kind("a beats b", "f", "a", "b")
-    assert claim.verdict(cells) == said
+    assert claim.test(cells) == said
     one_seed = {name: seeds[:1] for name, seeds in cells.items()}
-    assert claim.verdict(one_seed).startswith("not decided by one seed")
-    assert claim.verdict({"a": cells["a"]}) == "not measured"
-    assert claim.verdict(cells | {"b": [{"f": float("nan")}] * 3}) == "not measured"
+    assert claim.test(one_seed).startswith("not decided by one seed")
+    assert claim.test({"a": cells["a"]}) == "not measured"
+    assert claim.test(cells | {"b": [{"f": float("nan")}] * 3}) == "not measured"
 
 
 @pytest.fixture
 def results():
-    arms = [Arm(UNGUIDED, USUAL.way.alone), Arm("one & only", USUAL.way, x=1.0)]
+    variants = [
+        Variant(UNGUIDED, USUAL.sampling.unguided),
+        Variant("one & only", USUAL.sampling, x=1.0),
+    ]
     cells = {
         UNGUIDED: [{"f": 0.1}, {"f": 0.3}],
         "one & only": [{"f": 0.5, "g": 7.0}, {"f": 0.72, "g": 7.0}],
     }
-    claims = (Greater("guided beats the bases", "f", "one & only", UNGUIDED),)
+    claims = (Greater("guided beats the baseline", "f", "one & only", UNGUIDED),)
     conditions = {"seeds": [0, 1], "python": "3"}
-    some = AblationStudy("A study", lambda usual: arms, claims)
-    return Results("some", some, arms, cells, {"f": "figure F", "g": "G"}, conditions)
+    some = AblationStudy("A study", lambda baseline: variants, claims)
+    return Results("some", some, variants, cells, {"f": "figure F", "g": "G"}, conditions)
 
 
 def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
     results.write(tmp_path)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
-    assert [(row["arm"], row["seed"], row["f"], row["g"]) for row in rows] == [
+    assert [(row["variant"], row["seed"], row["f"], row["g"]) for row in rows] == [
         (UNGUIDED, "0", "0.1", ""),
         (UNGUIDED, "1", "0.3", ""),
         ("one & only", "0", "0.5", "7.0"),
@@ -134,7 +137,7 @@ def test_files_hold_every_figure_and_the_verdict(results, tmp_path):
     ]
     text = (tmp_path / "table.md").read_text()
     assert f"| {UNGUIDED} | 0.200 ± 0.141 |  |" in text
-    assert "guided beats the bases: **holds (+0.410, +0.283 to +0.537)**" in text
+    assert "guided beats the baseline: **holds (+0.410, +0.283 to +0.537)**" in text
 
 
 @pytest.mark.parametrize("axis", ["", "evaluations"])
@@ -145,5 +148,5 @@ def test_page_needs_nothing_else(results, axis, tmp_path):
     assert "data:image/png;base64,iVBOR" in text
     assert "one &amp; only" in text
     assert "src='plot" not in text
-    # what an arm changes is told
-    assert "way.sampling.joint_scale.audio" in text
+    # what a variant changes is reported
+    assert "sampling.defaults.joint_scale.audio" in text

@@ -14,8 +14,8 @@ def ablate(
     study: Annotated[
         str,
         typer.Argument(
-            help="central, loss, interaction, size, steps, fakes, levels (these train), "
-            "scales, intervals, samplers or corrections (these only sample)."
+            help="central, loss, fusion, size, steps, negatives, levels (these train), "
+            "scales, intervals, reuse, samplers or resampling (these only sample)."
         ),
     ],
     out: Annotated[
@@ -37,15 +37,20 @@ def ablate(
     ] = None,
     clips: Annotated[
         int | None,
-        typer.Option(help="Made for each arm and seed: 128 on embedded data, 0 on other."),
+        typer.Option(help="Made for each variant and seed: 128 on embedded data, 0 on other."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps of an arm; 600.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps of a variant; 600.")] = None,
     contrastive_steps: Annotated[
-        int | None, typer.Option(help="Steps of contrast before, of products; 600, 0 is none.")
+        int | None,
+        typer.Option(
+            help="Steps of contrastive pretraining, of attention+correlation; 600, 0 is none."
+        ),
     ] = None,
-    arms: Annotated[
+    variants: Annotated[
         list[str] | None,
-        typer.Option("--variant", help="Only this one, beside the bases alone; may be repeated."),
+        typer.Option(
+            "--variant", help="Only this one, beside the unguided baseline; may be repeated."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
     threads: WorkerThreads = 1,
@@ -75,7 +80,7 @@ def ablate(
         jobs=jobs,
         threads=threads,
         quick=quick,
-        arms=tuple(arms or ()),
+        variants=tuple(variants or ()),
     )
     said = f"measured cells and trainings up to their last checkpoint are kept in {out}: {GO_ON}"
     with running(said, threads) as run:

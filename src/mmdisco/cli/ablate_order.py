@@ -13,9 +13,8 @@ from mmdisco.experiments.ablation.grid import run
 from mmdisco.experiments.ablation.on_clips import OnClips
 from mmdisco.experiments.ablation.on_miniature import OnMiniature
 from mmdisco.experiments.ablation.results import Results, draw, page
-from mmdisco.experiments.ablation.setting import ExperimentSetting
 from mmdisco.experiments.ablation.studies import study
-from mmdisco.experiments.ablation.study import Arm
+from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
 from mmdisco.io.files import expect_writable, write_text
 from mmdisco.training.config import TrainingConfig
 
@@ -44,7 +43,7 @@ class AblateArgs:
     jobs: int = 1
     threads: int = 1
     quick: bool = False
-    arms: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
 
 
 def execute(order: AblateArgs) -> Iterator[str]:
@@ -62,15 +61,15 @@ def execute(order: AblateArgs) -> Iterator[str]:
         raise UserError("ask for at least 1 seed, 1 job and 1 thread")
     folder = order.out / order.study
     expect_writable(folder / "results.json")
-    place = place_of(order)
-    arms = wanted.chosen(place.usual(), order.arms)
-    _expect_effect(order, arms)
-    place.expect(arms)
+    setting = setting_of(order)
+    variants = wanted.select(setting.baseline(), order.variants)
+    _expect_effect(order, variants)
+    setting.expect(variants)
     with progress("data") as shown:
-        place.prepare(arms)
-        for name, done, total in run(place, arms, seeds, order.jobs, order.threads):
+        setting.prepare(variants)
+        for name, done, total in run(setting, variants, seeds, order.jobs, order.threads):
             shown.update(name, done, total)
-    results = Results.read(order.study, wanted, place, arms, seeds)
+    results = Results.read(order.study, wanted, setting, variants, seeds)
     results.write(folder)
     draw(folder / "plot.png", results)
     write_text(folder / "index.html", page(results, folder / "plot.png"))
@@ -86,8 +85,8 @@ def _seeds(order: AblateArgs) -> int:
     return usual if order.seeds is None else order.seeds
 
 
-def _expect_effect(order: AblateArgs, arms: Sequence[Arm]) -> None:
-    configs = [arm.training for arm in arms if arm.training is not None]
+def _expect_effect(order: AblateArgs, variants: Sequence[Variant]) -> None:
+    configs = [variant.training for variant in variants if variant.training is not None]
     trained = {
         "--steps": order.steps,
         "--contrastive-steps": order.first,
@@ -95,20 +94,22 @@ def _expect_effect(order: AblateArgs, arms: Sequence[Arm]) -> None:
     }
     for name, value in trained.items():
         if value is not None and not configs:
-            raise UserError(f"{name} is of trainings, and none of these arms is trained")
+            raise UserError(f"{name} is of trainings, and none of these variants is trained")
     fusions = {config.discriminator.fusion for config in configs}
     if order.first is not None and "attention+correlation" not in fusions:
         raise UserError(
-            "--contrastive-steps is of contrast, which none of these arms has: leave it out"
+            "--contrastive-steps is of pretraining, which none of these variants has: leave it out"
         )
     if order.discriminator is not None and not any(
-        arm.training is None and arm.way.guided for arm in arms
+        variant.training is None and variant.sampling.guided for variant in variants
     ):
-        raise UserError("--discriminator has no effect: these arms train their own: leave it out")
+        raise UserError(
+            "--discriminator has no effect: these variants train their own: leave it out"
+        )
 
 
-def place_of(order: AblateArgs) -> ExperimentSetting:
-    """Where the study is carried out.
+def setting_of(order: AblateArgs) -> ExperimentSetting:
+    """Return the setting of the study.
 
     Raises:
         UserError: Options of both kinds of data are given, or half of one.
@@ -145,9 +146,9 @@ def place_of(order: AblateArgs) -> ExperimentSetting:
     )
 
 
-def training_of(order: AblateArgs, usual: TrainingConfig) -> TrainingConfig:
+def training_of(order: AblateArgs, baseline: TrainingConfig) -> TrainingConfig:
     """Return the training of the baseline with the options' lengths."""
-    config = small(usual) if order.quick else usual
+    config = small(baseline) if order.quick else baseline
     steps = {"training.steps": order.steps, "contrastive_pretraining.steps": order.first}
     return config.updated({key: value for key, value in steps.items() if value is not None})
 

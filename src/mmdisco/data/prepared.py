@@ -53,9 +53,7 @@ class PreparedFolder:
     @cached_property
     def manifest(self) -> dict[str, list[dict[str, Any]]]:
         """Record of every clip by split, in the order of its store."""
-        path = self.folder / "manifest.jsonl"
-        if not path.is_file() or self.fingerprint != self.about.get("manifest_sha256"):
-            raise UserError(f"{path} is damaged or not there: run mmdisco prepare again")
+        _ = self.fingerprint  # verifies the file
         return read_manifest(self.folder)
 
     @cached_property
@@ -68,10 +66,13 @@ class PreparedFolder:
         """Name of the preset whose latents they are."""
         return self.options.preset
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Checksum that changes with the clips."""
-        return sha256(self.folder / "manifest.jsonl")
+        """Checksum of the manifest, which changes with the clips."""
+        path, listed = self.folder / "manifest.jsonl", self.about.get("manifest_sha256")
+        if not path.is_file() or sha256(path) != listed:
+            raise UserError(f"{path} is damaged or not there: run mmdisco prepare again")
+        return str(listed)
 
     def store(self, part: str) -> PairStore:
         """Return the latents of a split, which may be none."""

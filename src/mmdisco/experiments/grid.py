@@ -72,11 +72,11 @@ class MeasuredCell(Cell):
     @override
     def carry_out(self) -> None:
         results = plain(self.measure())
-        write_json(self.file, {"settings": plain(self.settings), "figures": results})
+        write_json(self.file, {"settings": plain(self.settings), "results": results})
 
     def results(self) -> Any:
         """Read the results."""
-        return read_object(self.file)["figures"]
+        return read_object(self.file)["results"]
 
 
 def run(

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from typing_extensions import override
 
-from mmdisco.evaluation.metrics.av_align import Variant
+from mmdisco.evaluation.metrics.av_align import AvAlignVariant
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric, against_shuffles, derangements
 from mmdisco.evaluation.metrics.features import Readings, Record
 from mmdisco.evaluation.metrics.result import (
@@ -37,7 +37,7 @@ class AvAlign(Metric):
         variant: The variant.
     """
 
-    variant: Variant
+    variant: AvAlignVariant
     extractor = "peaks"
     needs_reference = False
     min_clips = 10

@@ -88,7 +88,7 @@ class Product(Matching):
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class AvAlignVariant:
     """One variant of AV-Align.
 
     Attributes:
@@ -111,12 +111,12 @@ class Variant:
         return self.matching.score(onsets, seen, self.frames / fps)
 
 
-CURRENT: Final = Variant("TempoTokens 2025", OneToOne(), least_motion=0.1, frames=1)
+CURRENT: Final = AvAlignVariant("TempoTokens 2025", OneToOne(), least_motion=0.1, frames=1)
 VARIANTS: Final = (
     CURRENT,
-    Variant("TempoTokens 2023, JavisDiT", OneSided(), least_motion=0.0, frames=1),
-    Variant("JavisBench, as described", Symmetric(), least_motion=0.0, frames=3),
-    Variant("SVG", Product(), least_motion=0.0, frames=1),
+    AvAlignVariant("TempoTokens 2023, JavisDiT", OneSided(), least_motion=0.0, frames=1),
+    AvAlignVariant("JavisBench, as described", Symmetric(), least_motion=0.0, frames=3),
+    AvAlignVariant("SVG", Product(), least_motion=0.0, frames=1),
 )
 
 

@@ -1,4 +1,4 @@
-"""Grid of an ablation study: trains and measures its arms, each kept once it is done."""
+"""Grid of an ablation study: trains and measures its variants, each kept once it is done."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -8,8 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from mmdisco.experiments import grid
-from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm
+from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
 from mmdisco.experiments.grid import Cell, MeasuredCell, key_of
 from mmdisco.io.files import plain
 from mmdisco.io.locking import alone
@@ -21,20 +20,20 @@ class TrainedNetwork(Cell):
     """Training of one discriminator.
 
     Attributes:
-        place: Setting of the experiment.
+        setting: Setting of the experiment.
         config: Configuration of the training.
         seed: Seed of every random number.
     """
 
-    place: ExperimentSetting
+    setting: ExperimentSetting
     config: TrainingConfig
     seed: int
 
     @property
     def folder(self) -> Path:
         """Folder of the result, named by a hash of all that affects it."""
-        key = key_of([self.place.weight_hashes(), self.config.deciding(), self.seed])
-        return self.place.root / "trainings" / key
+        key = key_of([self.setting.weight_hashes(), self.config.deciding(), self.seed])
+        return self.setting.root / "trainings" / key
 
     @property
     @override
@@ -46,61 +45,62 @@ class TrainedNetwork(Cell):
         """Train, unless another process does or did."""
         with alone(self.folder / ".lock"):
             if not self.done:
-                self.place.train(self.config, self.seed, self.folder)
+                self.setting.train(self.config, self.seed, self.folder)
 
 
 @dataclass(frozen=True)
 class AblationCell(MeasuredCell):
-    """An arm with one seed.
+    """A variant with one seed.
 
     Attributes:
-        place: Setting of the experiment.
-        arm: The arm.
+        setting: Setting of the experiment.
+        variant: The variant.
         seed: Seed of training and sampling.
     """
 
-    place: ExperimentSetting
-    arm: Arm
+    setting: ExperimentSetting
+    variant: Variant
     seed: int
 
     @property
     def training(self) -> TrainedNetwork | None:
         """Return the training of its discriminator, if it has one."""
-        config = self.arm.training
-        return None if config is None else TrainedNetwork(self.place, config, self.seed)
+        config = self.variant.training
+        return None if config is None else TrainedNetwork(self.setting, config, self.seed)
 
     @property
     @override
     def settings(self) -> dict[str, Any]:
-        place, config = self.place, self.arm.training
+        setting, config = self.setting, self.variant.training
+        sampled = config is None and self.variant.sampling.guided
         return plain(
             {
-                "marks": place.weight_hashes(),
-                "recipe": None if config is None else config.deciding(),
-                "way": asdict(self.arm.way),
+                "weight_hashes": setting.weight_hashes(),
+                "training": None if config is None else config.deciding(),
+                "sampling": asdict(self.variant.sampling),
                 "seed": self.seed,
-                "clips": place.clips,
-                "pairs": place.pairs,
-                "levels": place.levels,
-                "discriminator": place.judge if config is None and self.arm.way.guided else None,
+                "clips": setting.clips,
+                "pairs": setting.pairs,
+                "levels": setting.levels,
+                "discriminator": setting.discriminator_hash if sampled else None,
             }
         )
 
     @property
     @override
     def out(self) -> Path:
-        return self.place.root
+        return self.setting.root
 
     @property
     @override
     def label(self) -> str:
-        return f"{self.arm.name} seed{self.seed}"
+        return f"{self.variant.name} seed{self.seed}"
 
     @override
     def measure(self) -> dict[str, float]:
         """Measure, with a discriminator that is trained already."""
         trained = None if self.training is None else self.training.folder
-        return self.place.measure(self.arm, self.seed, trained, self.name)
+        return self.setting.measure(self.variant, self.seed, trained, self.name)
 
     @override
     def results(self) -> dict[str, float]:
@@ -110,13 +110,13 @@ class AblationCell(MeasuredCell):
 
 
 def run(
-    place: ExperimentSetting, arms: Sequence[Arm], seeds: int, jobs: int, threads: int = 1
+    setting: ExperimentSetting, variants: Sequence[Variant], seeds: int, jobs: int, threads: int = 1
 ) -> Iterator[tuple[str, int, int]]:
     """Run everything that is not done, trainings first.
 
     Args:
-        place: Setting of the experiment.
-        arms: Arms of a study.
+        setting: Setting of the experiment.
+        variants: Variants of a study.
         seeds: Number of seeds, from 0.
         jobs: Number of processes.
         threads: Threads per process.
@@ -124,7 +124,7 @@ def run(
     Yields:
         Description of the current work, number done, and total.
     """
-    cells = cells_of(place, arms, seeds)
+    cells = cells_of(setting, variants, seeds)
     wanted = {one.folder: one for cell in cells if (one := cell.training) and not cell.done}
     stages: list[tuple[str, list[Cell]]] = [
         ("trainings", list(wanted.values())),
@@ -135,6 +135,8 @@ def run(
             yield name, done, total
 
 
-def cells_of(place: ExperimentSetting, arms: Sequence[Arm], seeds: int) -> list[AblationCell]:
-    """List every arm with every seed."""
-    return [AblationCell(place, arm, seed) for arm in arms for seed in range(seeds)]
+def cells_of(
+    setting: ExperimentSetting, variants: Sequence[Variant], seeds: int
+) -> list[AblationCell]:
+    """List every variant with every seed."""
+    return [AblationCell(setting, variant, seed) for variant in variants for seed in range(seeds)]

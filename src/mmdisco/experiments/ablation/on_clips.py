@@ -17,9 +17,9 @@ from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
 from mmdisco.evaluation.extract import ExtractionPlan
 from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import DEFAULT_FEATURES
-from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
+from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
+from mmdisco.generation.system import SamplerConfig, SamplingDefaults
 from mmdisco.io.files import read_object
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.read import ReadSpec
@@ -37,7 +37,7 @@ TRAINING: Final = TrainingConfig(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnClips(ExperimentSetting):
     """Setting of a folder that ``mmdisco prepare`` made, with fakes of ``mmdisco sample-fakes``.
 
@@ -45,42 +45,35 @@ class OnClips(ExperimentSetting):
         data: Folder of the clips.
         fakes: Folder of the fakes.
         weights: Folder of weights of the preset.
-        training: Training of the baseline, which arms change.
-        steps: Sampling steps; None is the preset's.
     """
 
     data: Path
     fakes: Path
     weights: Path | None
-    training: TrainingConfig
-    steps: int | None = None
 
-    def usual(self) -> Baseline:
+    def usual_sampling(self) -> SamplingDefaults:
         """Return the preset's sampling, with the guidance of the fakes and joint scales of 1.
 
         The scales are 1 because a newly trained discriminator has no tuned ones.
         """
         held = self._held()
         scale = AV(*map(float, held.inputs.made["cfg_scale"]))
-        sampling = replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
-        if self.steps is not None:
-            sampling = replace(sampling, steps=self.steps)
-        return Baseline(self.training, SamplingVariant(sampling))
+        return replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
 
-    def expect(self, arms: list[Arm]) -> None:
-        """Check that guided arms without training have a discriminator and clips to compare."""
-        sampled = [arm for arm in arms if arm.training is None and arm.way.guided]
+    def expect(self, variants: list[Variant]) -> None:
+        """Check that guided variants without training have a discriminator and clips to compare."""
+        sampled = any(one.training is None and one.sampling.guided for one in variants)
         if sampled and self.discriminator is None:
             raise UserError("this study trains nothing: give --discriminator FOLDER")
         if sampled and not self.clips:
             raise UserError("this study compares clips: give --clips, at least 2")
         if self.clips == 1 or self.clips < 0:
-            raise UserError(f"{self.clips} clips of each arm: ask for 0, or at least 2")
+            raise UserError(f"{self.clips} clips of each variant: ask for 0, or at least 2")
         held = self._held()
         if self.discriminator is not None:
             held.discriminator(self.discriminator)
 
-    def prepare(self, arms: list[Arm]) -> None:
+    def prepare(self, variants: list[Variant]) -> None:
         """Decode held-out clips, so that metrics compare what passed through the autoencoders."""
         if self.clips:
             held = self._held()
@@ -99,23 +92,25 @@ class OnClips(ExperimentSetting):
         for _ in build(config.updated({**folders, **light, "training.seed": seed})).steps():
             pass
 
-    def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
+    def measure(
+        self, variant: Variant, seed: int, trained: Path | None, name: str
+    ) -> dict[str, float]:
         """Measure diagnostics of a trained discriminator, and metrics of clips if any are made."""
         held, found = self._held(), dict[str, float]()
         discriminator: Discriminator = ZeroLogit()
         source = self.discriminator if trained is None else str(trained)
-        if arm.way.guided and source is not None:
+        if variant.sampling.guided and source is not None:
             network = held.discriminator(source)
             discriminator = network
             if trained is not None:
                 kept = self.root / "held-out" / "bases"
                 examiner = held.examiner(self.pairs, self.levels, lambda: None, kept)
                 found |= examiner.examine(network).figures()
-        found["evaluations"] = float(arm.way.evaluations)
+        found["evaluations"] = float(variant.sampling.evaluations)
         if self.clips:
             folder = self._clips(name)
             began = time.process_time()
-            _write(folder, self._generated(held, discriminator, arm.way, seed))
+            _write(folder, self._generated(held, discriminator, variant.sampling.settings, seed))
             found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
             found |= self._metrics(folder, seed)
         return found
@@ -154,14 +149,14 @@ class OnClips(ExperimentSetting):
             yield from (AudioVideo(*both) for both in zip(sounds, videos, strict=True))
 
     def _generated(
-        self, held: HeldOutClips, discriminator: Discriminator, way: SamplingVariant, seed: int
+        self, held: HeldOutClips, discriminator: Discriminator, settings: SamplerConfig, seed: int
     ) -> Iterator[AudioVideo]:
         captions = held.inputs.clips.captions["validation"]
         texts = [captions[index % len(captions)] for index in range(self.clips)]
         generation = GenerationRun(
             model=held.model,
             discriminator=discriminator,
-            settings=replace(way.sampling.settings, resamples=way.resamples),
+            settings=settings,
             task=JointGeneration(),
             seconds=float(held.pair.form.seconds),
             method=held.pair.method,

@@ -1,12 +1,13 @@
 """Ablations on the embedded data: unlimited clips, and metrics with exact ground truth."""
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from typing_extensions import override
 
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.data.pair_store import PairStore
@@ -15,8 +16,8 @@ from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
-from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import Arm, Baseline, SamplingVariant
+from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
+from mmdisco.experiments.grid import key_of
 from mmdisco.experiments.miniature.evaluation import Bench, joined, joint_generation
 from mmdisco.experiments.miniature.grid import figures_of, reference_of
 from mmdisco.experiments.miniature.training import (
@@ -30,6 +31,7 @@ from mmdisco.experiments.miniature.training import (
     negatives,
 )
 from mmdisco.generation.presets.miniature import MiniatureSystem
+from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
@@ -64,7 +66,7 @@ TRAINING: Final = TrainingConfig(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnMiniature(ExperimentSetting):
     """Setting of the embedded pair and its data.
 
@@ -72,15 +74,11 @@ class OnMiniature(ExperimentSetting):
         weights: Folder of the pair.
         stores: Folder with stores ``real`` and ``fake``; None makes them.
         counts: Numbers of real pairs and of fakes to make.
-        training: Training of the baseline, which arms change.
-        steps: Sampling steps; None is the pair's.
     """
 
     weights: Path
     stores: Path | None
     counts: tuple[int, int]
-    training: TrainingConfig
-    steps: int | None = None
 
     @property
     def folder(self) -> MiniatureSystem:
@@ -92,28 +90,25 @@ class OnMiniature(ExperimentSetting):
         """Folder of both stores."""
         if self.stores is not None:
             return self.stores
-        return self.root / "data" / f"{_key(self.folder, *self.counts)}"
+        return self.root / "data" / _key(self.folder, *self.counts)
 
-    def usual(self) -> Baseline:
-        """Return the pair's own sampling and the baseline training."""
-        sampling = self.folder.sampling()
-        if self.steps is not None:
-            sampling = replace(sampling, steps=self.steps)
-        return Baseline(self.training, SamplingVariant(sampling))
+    @override
+    def usual_sampling(self) -> SamplingDefaults:
+        return self.folder.sampling()
 
-    def expect(self, arms: list[Arm]) -> None:
+    def expect(self, variants: list[Variant]) -> None:
         """Check that the discriminator is there if one is needed, and the stores."""
         if self.clips < LEAST_CLIPS:
-            raise UserError(f"{self.clips} clips of each arm: ask for at least {LEAST_CLIPS}")
-        if any(arm.training is None and arm.way.guided for arm in arms):
+            raise UserError(f"{self.clips} clips of each variant: ask for at least {LEAST_CLIPS}")
+        if any(variant.training is None and variant.sampling.guided for variant in variants):
             fitting(self.folder, self.discriminator)
         if self.stores is not None:
             self._stores()
 
-    def prepare(self, arms: list[Arm]) -> None:
+    def prepare(self, variants: list[Variant]) -> None:
         """Make real pairs, fakes, held-out pairs, and the scores of real clips."""
         folder = self.folder
-        if any(arm.training for arm in arms):
+        if any(variant.training for variant in variants):
             if self.stores is None:
                 real, fake = (PairStore(self.data / one, one) for one in ("real", "fake"))
                 rows, fakes = self.counts
@@ -147,7 +142,7 @@ class OnMiniature(ExperimentSetting):
         # groups are as large as the pairs of one meaning allow
         largest = min(config.contrastive.group_size, max(Counter(meanings).values()))
         config = config.updated({"training.seed": seed, "contrastive.group_size": largest})
-        # every arm with the same seed evaluates the base models on the same inputs
+        # every variant with the same seed evaluates the base models on the same inputs
         trainer = miniature_trainer(config, self.folder, self.root / "bases")
         text_width = trainer.null.audio.pooled.shape[1]
         network = new_network(architecture(config.discriminator, text_width), seed)
@@ -156,13 +151,12 @@ class OnMiniature(ExperimentSetting):
             groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
         if groups is not None and first.steps:
             pretrainer = contrastive_trainer(config, trainer)
-            # shared by arms that differ in later stages only
+            # shared by variants that differ in later stages only
             parts = (config.discriminator, config.levels, config.contrastive, first)
             own = [one.tree() for one in (*parts, pretrainer.config)]
-            key = repr([self.weight_hashes(), *own])
-            place = self.root / "pretrained" / hashlib.sha256(key.encode()).hexdigest()[:12]
-            with alone(place / ".lock"):
-                pretrainer.fit(network, groups, groups, place)
+            pretrained = self.root / "pretrained" / key_of([self.weight_hashes(), *own])
+            with alone(pretrained / ".lock"):
+                pretrainer.fit(network, groups, groups, pretrained)
             if first.train_transformer_only:
                 network.freeze_all_but_transformer()
         if groups is not None and config.loss.contrastive:
@@ -174,7 +168,9 @@ class OnMiniature(ExperimentSetting):
         facts = {"training": config.deciding(), "seed": seed}
         PretrainedDiscriminator(result, "embedded", facts).save(folder)
 
-    def measure(self, arm: Arm, seed: int, trained: Path | None, name: str) -> dict[str, float]:
+    def measure(
+        self, variant: Variant, seed: int, trained: Path | None, name: str
+    ) -> dict[str, float]:
         """Measure agreement and faithfulness of clips, and diagnostics after training."""
         folder, found = self.folder, dict[str, float]()
         discriminator: Discriminator = ZeroLogit()
@@ -182,14 +178,14 @@ class OnMiniature(ExperimentSetting):
             network = PretrainedDiscriminator.load(trained).network
             found |= self._examiner().examine(network).figures()
             discriminator = network
-        elif arm.way.guided:
+        elif variant.sampling.guided:
             discriminator = fitting(folder, self.discriminator)
         bench = Bench.load(folder)
-        settings = replace(arm.way.sampling.settings, resamples=arm.way.resamples)
+        settings = variant.sampling.settings
         began = time.process_time()
         made = list(bench.guided(discriminator, settings, joint_generation, seed, self.clips))
         found["CPU seconds a clip"] = (time.process_time() - began) / self.clips
-        found["evaluations"] = float(arm.way.evaluations)
+        found["evaluations"] = float(variant.sampling.evaluations)
         reference = reference_of(self.root, self.weights) if self.clips > FEATURES else None
         record = joined(list(bench.read(iter(made)))).record(reference, seed)
         return found | figures_of(plain(record), read_json(self._real)["paired"])
@@ -242,5 +238,4 @@ def _clip(row: int) -> Example:
 
 
 def _key(folder: MiniatureSystem, *more: object) -> str:
-    told = [sorted(folder.config["sha256"].items()), folder.config["sampling"], *more]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    return key_of([folder.config["sha256"], folder.config["sampling"], *more])

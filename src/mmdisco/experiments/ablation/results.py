@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.experiments.ablation.grid import cells_of
-from mmdisco.experiments.ablation.setting import ExperimentSetting
-from mmdisco.experiments.ablation.study import AblationStudy, Arm
+from mmdisco.experiments.ablation.study import AblationStudy, ExperimentSetting, Variant
 from mmdisco.io.files import plain, replacing, write_json, write_text
 from mmdisco.io.reports import MeanStd, data_uri, markdown_table, render, versions
 
@@ -29,36 +28,40 @@ class Results:
     Attributes:
         name: Name of the study.
         study: The study.
-        arms: Arms as they were run.
-        cells: Results of every arm, one entry per seed.
+        variants: Variants as they were run.
+        cells: Results of every variant, one entry per seed.
         columns: Metrics to show, with their headings; all are kept.
         conditions: Everything else that the results depend on.
     """
 
     name: str
     study: AblationStudy
-    arms: Sequence[Arm]
+    variants: Sequence[Variant]
     cells: Mapping[str, Sequence[Mapping[str, float]]]
     columns: Mapping[str, str]
     conditions: Mapping[str, Any]
 
     @staticmethod
     def read(
-        name: str, study: AblationStudy, place: ExperimentSetting, arms: Sequence[Arm], seeds: int
+        name: str,
+        study: AblationStudy,
+        setting: ExperimentSetting,
+        variants: Sequence[Variant],
+        seeds: int,
     ) -> "Results":
         """Collect the results of finished cells."""
         found: dict[str, list[Mapping[str, float]]] = {}
-        for cell in cells_of(place, arms, seeds):
-            found.setdefault(cell.arm.name, []).append(cell.results())
+        for cell in cells_of(setting, variants, seeds):
+            found.setdefault(cell.variant.name, []).append(cell.results())
         measured = dict.fromkeys(key for own in found.values() for one in own for key in one)
-        columns = place.columns(list(measured))
+        columns = setting.columns(list(measured))
         conditions = {
             "seeds": list(range(seeds)),
-            "clips of each arm and seed": place.clips,
-            "held-out pairs": place.pairs,
+            "clips of each variant and seed": setting.clips,
+            "held-out pairs": setting.pairs,
             **versions(*PACKAGES),
         }
-        return Results(name, study, arms, found, columns, conditions)
+        return Results(name, study, variants, found, columns, conditions)
 
     @property
     def seeds(self) -> int:
@@ -67,32 +70,32 @@ class Results:
 
     @property
     def figures(self) -> dict[str, dict[str, MeanStd]]:
-        """Mean and standard deviation over the seeds, by arm and metric."""
+        """Mean and standard deviation over the seeds, by variant and metric."""
         return {
-            arm: {
+            variant: {
                 key: MeanStd.of([one[key] for one in own])
                 for key in own[0]
                 if all(key in one for one in own)
             }
-            for arm, own in self.cells.items()
+            for variant, own in self.cells.items()
         }
 
     @property
-    def verdicts(self) -> list[tuple[str, str]]:
-        """Evaluate every claim."""
-        return [(one.text, one.verdict(self.cells)) for one in self.study.claims]
+    def claims(self) -> list[tuple[str, str]]:
+        """Every claim with the decision on it."""
+        return [(one.text, one.test(self.cells)) for one in self.study.claims]
 
     def rows(self) -> list[list[str]]:
-        """Format a row per arm, under the headings of ``columns``."""
+        """Format a row per variant, under the headings of ``columns``."""
         return [
-            [arm, *(str(figures.get(key, "")) for key in self.columns)]
-            for arm, figures in self.figures.items()
+            [variant, *(str(figures.get(key, "")) for key in self.columns)]
+            for variant, figures in self.figures.items()
         ]
 
     def markdown(self) -> str:
         """Format the table, the claims, and the conditions."""
         head = ["", *self.columns.values()]
-        claims = [f"- {text}: **{verdict}**" for text, verdict in self.verdicts]
+        claims = [f"- {text}: **{decision}**" for text, decision in self.claims]
         note = ", ".join(f"{key} {value}" for key, value in self.conditions.items())
         spread = f"Mean ± standard deviation over {self.seeds} seeds." if self.seeds > 1 else ""
         below = [*claims, *([""] if claims else []), f"{spread} {note}".strip()]
@@ -109,18 +112,19 @@ class Results:
             "study": self.name,
             "title": self.study.title,
             "conditions": dict(self.conditions),
-            "claims": [{"claim": text, "verdict": verdict} for text, verdict in self.verdicts],
-            "arms": [
+            "claims": [{"claim": text, "decision": decision} for text, decision in self.claims],
+            "variants": [
                 {
-                    "name": arm.name,
-                    "x": arm.x,
-                    "series": arm.series,
-                    "way": asdict(arm.way),
-                    "recipe": None if arm.training is None else arm.training.deciding(),
-                    "figures": {key: asdict(one) for key, one in self.figures[arm.name].items()},
-                    "seeds": [dict(one) for one in self.cells[arm.name]],
+                    "name": variant.name,
+                    "x": variant.x,
+                    "series": variant.series,
+                    **_settings(variant),
+                    "metrics": {
+                        key: asdict(one) for key, one in self.figures[variant.name].items()
+                    },
+                    "seeds": [dict(one) for one in self.cells[variant.name]],
                 }
-                for arm in self.arms
+                for variant in self.variants
             ],
         }
 
@@ -128,12 +132,12 @@ class Results:
         keys = list(dict.fromkeys(k for own in self.cells.values() for one in own for k in one))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["arm", "seed", "x", *keys])
-        places = {arm.name: arm.x for arm in self.arms}
-        for arm, own in self.cells.items():
+        writer.writerow(["variant", "seed", "x", *keys])
+        places = {variant.name: variant.x for variant in self.variants}
+        for variant, own in self.cells.items():
             for seed, one in enumerate(own):
-                x = "" if places[arm] is None else places[arm]
-                writer.writerow([arm, seed, x, *(one.get(key, "") for key in keys)])
+                x = "" if places[variant] is None else places[variant]
+                writer.writerow([variant, seed, x, *(one.get(key, "") for key in keys)])
         return text.getvalue()
 
 
@@ -149,13 +153,13 @@ def draw(path: Path, results: Results) -> None:
     """
     shown = list(results.columns.items())[:PANELS]
     rows = ceil(len(shown) / ACROSS)
-    height = 3.2 if results.study.axis else 1 + 0.3 * len(results.arms)
+    height = 3.2 if results.study.axis else 1 + 0.3 * len(results.variants)
     figure = Figure(figsize=(4.2 * min(ACROSS, len(shown)), height * rows), layout="constrained")
     axes = figure.subplots(rows, min(ACROSS, len(shown)), squeeze=False).flatten()
     for place, (own, (key, heading)) in enumerate(zip(axes, shown, strict=False)):
-        spreads = {arm: one[key] for arm, one in results.figures.items() if key in one}
+        spreads = {variant: one[key] for variant, one in results.figures.items() if key in one}
         if results.study.axis:
-            _curves(own, results.arms, spreads, results.study.axis)
+            _curves(own, results.variants, spreads, results.study.axis)
         else:
             _points(own, list(results.figures), spreads, labelled=place % ACROSS == 0)
         if UNGUIDED in spreads:
@@ -168,11 +172,15 @@ def draw(path: Path, results: Results) -> None:
         figure.savefig(beside, dpi=100, metadata={"Software": None})
 
 
-def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, MeanStd], label: str) -> None:
-    series = dict.fromkeys(arm.series for arm in arms if arm.x is not None)
+def _curves(
+    axes: Axes, variants: Sequence[Variant], spreads: dict[str, MeanStd], label: str
+) -> None:
+    series = dict.fromkeys(variant.series for variant in variants if variant.x is not None)
     for name in series:
-        own = [arm for arm in arms if arm.series == name and arm.x is not None]
-        points = sorted((arm.x or 0.0, spreads[arm.name]) for arm in own if arm.name in spreads)
+        own = [variant for variant in variants if variant.series == name and variant.x is not None]
+        points = sorted(
+            (variant.x or 0.0, spreads[variant.name]) for variant in own if variant.name in spreads
+        )
         axes.errorbar(
             [x for x, _ in points],
             [one.mean for _, one in points],
@@ -189,7 +197,7 @@ def _curves(axes: Axes, arms: Sequence[Arm], spreads: dict[str, MeanStd], label:
 def _points(
     axes: Axes, names: Sequence[str], spreads: dict[str, MeanStd], *, labelled: bool
 ) -> None:
-    """Plot one line per arm, the same in all panels, whichever arms have the metric."""
+    """Plot one line per variant, the same in all panels, whichever variants have the metric."""
     there = [(place, spreads[name]) for place, name in enumerate(names) if name in spreads]
     axes.errorbar(
         [one.mean for _, one in there],
@@ -212,23 +220,15 @@ def page(results: Results, picture: Path) -> str:
         spread="mean ± standard deviation over the seeds" if results.seeds > 1 else "one seed",
         header=["", *results.columns.values()],
         rows=results.rows(),
-        verdicts=results.verdicts,
+        claims=results.claims,
         changes=_changes(results),
         conditions=results.conditions.items(),
     )
 
 
 def _changes(results: Results) -> list[tuple[str, str]]:
-    """List the settings of each arm that not all arms share."""
-    trees = {
-        arm.name: _flat(
-            {
-                "way": plain(asdict(arm.way)),
-                "recipe": None if arm.training is None else arm.training.deciding(),
-            }
-        )
-        for arm in results.arms
-    }
+    """List the settings of each variant that not all variants share."""
+    trees = {variant.name: _flat(plain(_settings(variant))) for variant in results.variants}
     keys = dict.fromkeys(key for tree in trees.values() for key in tree)
     differing = [
         key for key in keys if len({tree[key] for tree in trees.values() if key in tree}) > 1
@@ -237,6 +237,11 @@ def _changes(results: Results) -> list[tuple[str, str]]:
         (name, ", ".join(f"{key} {tree[key]}" for key in differing if key in tree))
         for name, tree in trees.items()
     ]
+
+
+def _settings(variant: Variant) -> dict[str, Any]:
+    training = None if variant.training is None else variant.training.deciding()
+    return {"sampling": asdict(variant.sampling), "training": training}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, str]:

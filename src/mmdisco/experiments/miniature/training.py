@@ -1,6 +1,5 @@
 """Pairs of the embedded system, and training and diagnostics of its discriminators."""
 
-import hashlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption, rows_by_ke
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.experiments.grid import key_of
 from mmdisco.experiments.miniature.evaluation import asked_of, held_out
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.presets.miniature import MiniatureSystem
@@ -135,8 +135,7 @@ def miniature_trainer(config: TrainingConfig, pair: MiniatureSystem, cache: Path
     """
     model, scale = pair.model(), pair.sampling().guidance_scale
     parts = ("text_encoder", "audio_denoiser", "video_denoiser")
-    used = [*(pair.config["sha256"][part] for part in parts), scale]
-    key = hashlib.sha256(repr(used).encode()).hexdigest()[:12]
+    key = key_of([*(pair.config["sha256"][part] for part in parts), scale.audio, scale.video])
     base = CachedDenoiser(guided_base(model, scale), cache / key)
     return build_trainer(config, base, SameTimestep(model.schedules), model.encode_prompts([""]))
 
@@ -196,8 +195,7 @@ def examiner_of(
         raise UserError(f"{pairs} held-out pairs: ask for at least {LEAST_PAIRS}")
     model = folder.model()
     # nothing cached for another pair can be used
-    told = repr([pairs, *sorted(folder.config["sha256"].items()), folder.config["sampling"]])
-    kept = kept / hashlib.sha256(told.encode()).hexdigest()[:12]
+    kept = kept / key_of([pairs, folder.config["sha256"], folder.config["sampling"]])
     real, fake = PairStore(kept / "real", "real"), PairStore(kept / "fake", "fake")
     for _ in fill_real(real, model, held_out, pairs):
         pass
