@@ -18,8 +18,8 @@ from mmdisco.evaluation.extract import ExtractionPlan
 from mmdisco.evaluation.metrics.result import MetricResult
 from mmdisco.evaluation.registry import DEFAULT_FEATURES
 from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
-from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
-from mmdisco.generation.system import SamplerConfig, SamplingDefaults
+from mmdisco.generation.pipeline import GenerationRun, JointGeneration, SamplerConfig, generate
+from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import read_object
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.read import ReadSpec

@@ -13,7 +13,8 @@ from mmdisco.core.av import AV
 from mmdisco.discriminators.hub import find_discriminator, read_config
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import UNGUIDED
-from mmdisco.generation.system import SamplerConfig, SamplingDefaults
+from mmdisco.generation.pipeline import SamplerConfig
+from mmdisco.generation.system import SamplingDefaults
 from mmdisco.training.config import TrainingConfig
 
 
