@@ -20,7 +20,7 @@ from mmdisco.experiments.miniature.training import encoded
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import example
-from mmdisco.training.diagnostics.measure import DiagnosticsRunner, paths_of
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, couplings_of
 
 LEVELS = 12
 
@@ -39,8 +39,8 @@ def main() -> None:
     folder = MiniatureSystem(o.folder)
     model = folder.model()
     network = trained(o.name, o.weights)
-    paths = paths_of(SameTimestep(model.schedules), one_sided=True)
-    examiner = DiagnosticsRunner(
+    paths = couplings_of(SameTimestep(model.schedules), one_sided=True)
+    runner = DiagnosticsRunner(
         base=guided_base(model, folder.sampling().guidance_scale),
         paths={name: paths[name] for name in ("given video", "given audio")},
         real=encoded(model, [example(HELD_OUT, index) for index in range(o.clips)]),
@@ -48,7 +48,7 @@ def main() -> None:
         levels=LEVELS,
     )
     areas: dict[str, float] = {}
-    for name, along in examiner.examine(network).paths.items():
+    for name, along in runner.measure(network).couplings.items():
         for level in along.levels:
             (side,) = level.denoising
             found = level.denoising[side]

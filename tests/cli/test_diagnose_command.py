@@ -27,8 +27,8 @@ def test_report_of_the_embedded_pair(reported):
     out, said = reported
     record = json.loads((out / "diagnostics.json").read_text())
     assert record["pairs"]["fake"] == 16
-    assert set(record["paths"]) == {"joint", "given video", "given audio"}
-    assert record["figures"]["joint: nats audio"] != 0
+    assert set(record["couplings"]) == {"joint", "given video", "given audio"}
+    assert record["summary"]["joint: nats audio"] != 0
     assert (out / "diagnostics.png").read_bytes().startswith(b"\x89PNG")
     assert said[0] in (out / "diagnostics.md").read_text()
 
@@ -42,7 +42,7 @@ def test_a_silent_discriminator_gains_nothing_on_what_is_kept(reported, tiny_pai
             parameter.zero_()
     PretrainedDiscriminator(network, "embedded").save(tmp_path / "silent")
     list(execute(order(tiny_pair, out, str(tmp_path / "silent"))))
-    figures = json.loads((out / "diagnostics.json").read_text())["figures"]
+    figures = json.loads((out / "diagnostics.json").read_text())["summary"]
     assert figures["joint: nats audio"] == 0
     assert figures["joint: ranking against fake"] == 0.5
     # latents, fakes and what the bases say of them are not made again

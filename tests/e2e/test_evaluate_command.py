@@ -22,10 +22,10 @@ from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video
 from mmdisco.training.diagnostics.report import (
     BinaryScores,
+    CouplingDiagnostics,
     Denoising,
     Diagnostics,
     LevelDiagnostics,
-    PathDiagnostics,
 )
 from mmdisco.training.diagnostics.scores import Bin
 
@@ -136,7 +136,7 @@ def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
         )
         for u in (0.2, 0.8)
     )
-    along = PathDiagnostics(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
+    along = CouplingDiagnostics(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
     diagnostics = Diagnostics({"real": 16}, {"joint": along})
     assert Diagnostics.of_record(plain(diagnostics.record())) == diagnostics
     write_json(tmp_path / "diagnostics.json", diagnostics.record())

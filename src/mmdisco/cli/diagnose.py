@@ -83,8 +83,8 @@ def execute(args: DiagnoseArgs) -> Iterator[str]:
     with progress("held-out pairs") as shown:
         done, total = count(1), 0
         network, runner = _build(args, lambda: shown.update("noise levels", next(done), total))
-        total = len(runner.paths) * runner.levels
-        found = runner.examine(network)
+        total = len(runner.couplings) * runner.levels
+        found = runner.measure(network)
     text = markdown(found)
     write_json(files[0], found.record())
     write_text(files[1], f"# Diagnostics of a discriminator\n\n{text}\n")
@@ -97,7 +97,7 @@ def _build(
     args: DiagnoseArgs, watch: Callable[[], None]
 ) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
     from mmdisco.adapters.miniature.spec import PACKAGED
-    from mmdisco.experiments.miniature.training import examiner_of, fitting
+    from mmdisco.experiments.miniature.training import diagnostics_runner, fitting
     from mmdisco.generation.presets.miniature import MiniatureSystem
     from mmdisco.training.diagnostics.held_out import HeldOutClips
 
@@ -106,8 +106,10 @@ def _build(
             raise UserError("name the discriminator: a folder that `mmdisco train` made")
         clips = HeldOutClips.load(args.data, args.fakes, args.weights)
         network = clips.discriminator(args.discriminator)
-        return network, clips.examiner(args.pairs, args.levels, watch)
+        return network, clips.runner(args.pairs, args.levels, watch)
     folder = MiniatureSystem(args.weights or PACKAGED)
     network = fitting(folder, args.discriminator)
     kept = args.out / "held-out"
-    return network, examiner_of(folder, kept, pairs=args.pairs, levels=args.levels, watch=watch)
+    return network, diagnostics_runner(
+        folder, kept, pairs=args.pairs, levels=args.levels, watch=watch
+    )

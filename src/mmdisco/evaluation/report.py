@@ -176,6 +176,6 @@ def _plots(evaluation: Evaluation, diagnostics: Diagnostics | None) -> dict[str,
         if diagnostics is not None:
             draw_diagnostics(picture, diagnostics)
             found["diagnostics"] = data_uri(picture)
-            rows = [(name, number(value)) for name, value in diagnostics.figures().items()]
+            rows = [(name, number(value)) for name, value in diagnostics.summary().items()]
             found["diagnostics_rows"] = rows
     return found

@@ -14,23 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
-from mmdisco.core.denoiser import Conditioning, JointModel
+from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.core.pairs import Pairs
-from mmdisco.data.pairing import ShuffledPairs, evenly_spaced, select_pairs, shuffle_pairs
+from mmdisco.data.pairing import evenly_spaced, select_pairs
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate
 from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.media.write import write_clip
 from mmdisco.training.config import TrainingConfig
 from mmdisco.training.datasets import TrainingData
-from mmdisco.training.diagnostics.measure import logits
+from mmdisco.training.diagnostics.measure import RealVsOther, comparisons, logits_by_level
 from mmdisco.training.diagnostics.scores import accuracy, ranking
 from mmdisco.training.trainer import Callback, Trainer
 
@@ -184,20 +180,14 @@ class ValidationCallback(Callback):
     """Validation every ``every`` steps, always with the same noise.
 
     Attributes:
-        real: Held-out real pairs.
-        fake: Fake pairs for the captions of held-out clips.
-        shuffled: Rows of ``real`` whose sounds are shuffled; see ``shuffle_pairs``.
-        null: The encoded empty caption, batch size 1.
+        against: Comparisons of held-out pairs by the kind of negatives.
         coupling: Coupling of noise levels, that of training.
         levels: Number of levels, at equal steps of u.
         every: Steps between two measurements.
         seed: Seed of the noise.
     """
 
-    real: Pairs
-    fake: Pairs
-    shuffled: ShuffledPairs
-    null: AV[Conditioning]
+    against: Mapping[str, RealVsOther]
     coupling: LevelCoupling
     levels: int
     every: int
@@ -208,32 +198,16 @@ class ValidationCallback(Callback):
         return {} if step % self.every else {"held_out": self.measure(network)}
 
     def measure(self, network: Discriminator) -> dict[str, Any]:
-        """Measure at each level, from least noise to most.
-
-        ``accuracy`` is the balanced accuracy of the logit's sign. ``ranking`` is the area under the
-        ROC curve: the probability that of a real and another pair the real one has the larger
-        logit; 0.5 is chance.
-        """
-        rows: dict[str, list[float]] = {"angle": [], "u": []}
-        fake = {"accuracy": list[float](), "ranking": list[float]()}
-        shuffled = {"ranking": list[float]()}
-        matched, mismatched = self.shuffled.pairs(self.real, self.null)
-        for index in range(self.levels):
-            u = (index + 0.5) / self.levels
-            at = self.coupling.levels(torch.tensor([u], dtype=torch.float64))
-            rows["u"].append(u)
-            rows["angle"].append(float(torch.maximum(at.audio.angle, at.video.angle)))
-            own, other = self._logits(network, u, self.real, self.fake)
-            fake["accuracy"].append(accuracy(own, other))
-            fake["ranking"].append(ranking(own, other))
-            shuffled["ranking"].append(ranking(*self._logits(network, u, matched, mismatched)))
-        return {**rows, "against_fake": fake, "against_shuffled": shuffled}
-
-    def _logits(
-        self, network: Discriminator, u: float, real: Pairs, other: Pairs
-    ) -> tuple[Tensor, Tensor]:
-        first, second = (logits(network, one, self.coupling, u, self.seed) for one in (real, other))
-        return first, second
+        """Measure at each level, from least noise to most; for the scores see ``BinaryScores``."""
+        found: dict[str, Any] = {"angle": [], "u": []}
+        for one in logits_by_level(network, self.against, self.coupling, self.levels, self.seed):
+            found["angle"].append(one.angle)
+            found["u"].append(one.u)
+            for name, (real, other) in one.against.items():
+                scores = found.setdefault(f"against_{name}", {"accuracy": [], "ranking": []})
+                scores["accuracy"].append(accuracy(real, other))
+                scores["ranking"].append(ranking(real, other))
+        return found
 
 
 def build_callbacks(
@@ -262,13 +236,12 @@ def build_callbacks(
     rows = evenly_spaced(len(whole), plan.pairs)
     captions = [whole[row] for row in rows]
     if plan.every and len(captions) > 1:
-        real, fake = inputs.clips.store("validation"), inputs.fake("validation")
+        real = select_pairs(inputs.clips.store("validation").read(), rows)
+        fake = inputs.fake("validation")
+        some = select_pairs(fake.read(), evenly_spaced(len(fake), plan.pairs))
         found.append(
             ValidationCallback(
-                real=select_pairs(real.read(), rows),
-                fake=select_pairs(fake.read(), evenly_spaced(len(fake), plan.pairs)),
-                shuffled=shuffle_pairs(captions),
-                null=trainer.null,
+                against=comparisons(real, some, captions, trainer.null),
                 coupling=trainer.levels.path,
                 levels=plan.levels,
                 every=plan.every,

@@ -104,8 +104,8 @@ class OnClips(ExperimentSetting):
             discriminator = network
             if trained is not None:
                 kept = self.root / "held-out" / "bases"
-                examiner = held.examiner(self.pairs, self.levels, lambda: None, kept)
-                found |= examiner.examine(network).figures()
+                runner = held.runner(self.pairs, self.levels, lambda: None, kept)
+                found |= runner.measure(network).summary()
         found["evaluations"] = float(variant.sampling.evaluations)
         if self.clips:
             folder = self._clips(name)

@@ -23,7 +23,7 @@ from mmdisco.experiments.miniature.grid import figures_of, reference_of
 from mmdisco.experiments.miniature.training import (
     PART,
     architecture,
-    examiner_of,
+    diagnostics_runner,
     fill_fake,
     fill_real,
     fitting,
@@ -118,7 +118,7 @@ class OnMiniature(ExperimentSetting):
                     pass
                 for _ in fill_fake(fake, folder, shards, DATA_SEED):
                     pass
-            self._examiner()
+            self._runner()
         if self.clips > FEATURES:
             reference_of(self.root, self.weights)
         if not self._real.is_file():
@@ -176,7 +176,7 @@ class OnMiniature(ExperimentSetting):
         discriminator: Discriminator = ZeroLogit()
         if trained is not None:
             network = PretrainedDiscriminator.load(trained).network
-            found |= self._examiner().examine(network).figures()
+            found |= self._runner().measure(network).summary()
             discriminator = network
         elif variant.sampling.guided:
             discriminator = fitting(folder, self.discriminator)
@@ -214,8 +214,8 @@ class OnMiniature(ExperimentSetting):
     def _real(self) -> Path:
         return self.root / "real" / f"{_key(self.folder, self.clips)}.json"
 
-    def _examiner(self) -> DiagnosticsRunner:
-        return examiner_of(
+    def _runner(self) -> DiagnosticsRunner:
+        return diagnostics_runner(
             self.folder,
             self.root / "held-out",
             pairs=self.pairs,

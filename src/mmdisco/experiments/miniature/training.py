@@ -9,11 +9,11 @@ from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
 from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
-from mmdisco.core.denoiser import Conditioning, IndependentModels
+from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.fake_pairs import generate_fake_pairs
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption, rows_by_key, shuffle_pairs
+from mmdisco.data.pairing import MixedPairs, RecombinedWithinCaption, rows_by_key
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
@@ -25,7 +25,7 @@ from mmdisco.media.sounding_objects.dataset import Example
 from mmdisco.media.sounding_objects.scene import SceneWish
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.config import DiscriminatorConfig, NegativesConfig, TrainingConfig
-from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, comparisons, couplings_of
 from mmdisco.training.discriminator_config import build_discriminator_config
 from mmdisco.training.run import build_trainer
 from mmdisco.training.trainer import Trainer
@@ -176,7 +176,7 @@ def fitting(folder: MiniatureSystem, name: str | None) -> AudioVideoDiscriminato
     return network
 
 
-def examiner_of(
+def diagnostics_runner(
     folder: MiniatureSystem, kept: Path, *, pairs: int, levels: int, watch: Callable[[], None]
 ) -> DiagnosticsRunner:
     """Compare held-out clips with fakes of their captions and with shuffled sounds.
@@ -203,17 +203,13 @@ def examiner_of(
     shards = [texts[first : first + PART] for first in range(0, pairs, PART)]
     for _ in fill_fake(fake, folder, shards, FAKE_SEED):
         pass
-    null: AV[Conditioning] = model.encode_prompts([""])
     clips, meanings = real.read(), [asked_of(index) for index in range(pairs)]
     base = guided_base(model, folder.sampling().guidance_scale)
     return DiagnosticsRunner(
         base=CachedDenoiser(base, kept / "bases"),
-        paths=paths_of(SameTimestep(model.schedules), one_sided=True),
+        couplings=couplings_of(SameTimestep(model.schedules), one_sided=True),
         real=clips,
-        against={
-            "fake": RealVsOther(clips, fake.read()),
-            "shuffled": RealVsOther(*shuffle_pairs(meanings).pairs(clips, null)),
-        },
+        against=comparisons(clips, fake.read(), meanings, model.encode_prompts([""])),
         levels=levels,
         watch=watch,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointDenoiser, JointModel
-from mmdisco.data.pairing import evenly_spaced, select_pairs, shuffle_pairs
+from mmdisco.data.pairing import evenly_spaced, select_pairs
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
@@ -14,7 +14,7 @@ from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.system import JointSystem
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.datasets import TrainingData
-from mmdisco.training.diagnostics.measure import DiagnosticsRunner, RealVsOther, paths_of
+from mmdisco.training.diagnostics.measure import DiagnosticsRunner, comparisons, couplings_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class HeldOutClips:
         self.pair.expect_fitting(network.config, self.inputs.clips.preset)
         return network
 
-    def examiner(
+    def runner(
         self, pairs: int, levels: int, watch: Callable[[], None], kept: Path | None = None
     ) -> DiagnosticsRunner:
         """Compare held-out clips with fake pairs, and with shuffled sounds of their own.
@@ -73,18 +73,14 @@ class HeldOutClips:
         real = select_pairs(self.inputs.clips.store("validation").read(), rows)
         fake = self.inputs.fake("validation")
         some = select_pairs(fake.read(), evenly_spaced(len(fake), pairs))
-        null = self.model.encode_prompts([""])
         scale = AV(*map(float, self.inputs.made["cfg_scale"]))
         base: JointDenoiser = guided_base(self.model, scale)
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
         return DiagnosticsRunner(
             base=base if kept is None else CachedDenoiser(base, kept),
-            paths=paths_of(sampler.path, one_sided=self.pair.independent),
+            couplings=couplings_of(sampler.path, one_sided=self.pair.independent),
             real=real,
-            against={
-                "fake": RealVsOther(real, some),
-                "shuffled": RealVsOther(*shuffle_pairs(captions).pairs(real, null)),
-            },
+            against=comparisons(real, some, captions, self.model.encode_prompts([""])),
             levels=levels,
             watch=watch,
         )

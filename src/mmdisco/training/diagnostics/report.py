@@ -12,35 +12,13 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from mmdisco.io.files import replacing
 from mmdisco.io.reports import markdown_table
-from mmdisco.training.diagnostics.scores import Bin
+from mmdisco.training.diagnostics.scores import Bin, BinaryScores
 
 SIDES = ("audio", "video")
-
-
-@dataclass(frozen=True)
-class BinaryScores:
-    """Binary classification of real pairs against others at one noise level.
-
-    Attributes:
-        accuracy: Balanced accuracy of the logit's sign.
-        ranking: Area under the ROC curve: probability that the real one of two has the larger
-            logit; 0.5 is chance.
-        calibration_error: Difference between sigmoid(h) and the share of real pairs, 0 to 1. Few
-            pairs per bin bias it upwards.
-        cross_entropy: 2 ln 2 for a constant logit of 0.
-        logit_real: Mean logit of the real pairs.
-        logit_other: Mean logit of the others.
-    """
-
-    accuracy: float
-    ranking: float
-    calibration_error: float
-    cross_entropy: float
-    logit_real: float
-    logit_other: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +36,14 @@ class Denoising:
     base: float
     guided: float
     error: float
+
+    @staticmethod
+    def of(log_snr: float, errors: Tensor) -> "Denoising":
+        """Average the squared errors of each pair, unguided and guided, (n, 2)."""
+        base, guided = errors.mean(0).tolist()
+        gain = errors[:, 0] - errors[:, 1]
+        spread = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
+        return Denoising(log_snr, base, guided, spread)
 
     @property
     def gain(self) -> float:
@@ -83,7 +69,7 @@ class LevelDiagnostics:
 
 
 @dataclass(frozen=True)
-class PathDiagnostics:
+class CouplingDiagnostics:
     """Measurements along one coupling of noise levels, from least noise to most.
 
     Attributes:
@@ -95,6 +81,10 @@ class PathDiagnostics:
     levels: tuple[LevelDiagnostics, ...]
     reliability: Mapping[str, tuple[Bin, ...]]
     calibration_error: Mapping[str, float]
+
+    def has(self, side: str) -> bool:
+        """Whether a modality is noisy at every level, and not given."""
+        return all(side in level.denoising for level in self.levels)
 
     def nats(self, side: str) -> float:
         """Integrate ½ ∫ gain d ln(α²/σ²) of one modality, from the first level to the last.
@@ -116,25 +106,24 @@ class Diagnostics:
 
     Attributes:
         pairs: Number of pairs measured, by name: ``real``, and both sides of a comparison.
-        paths: Measurements by name of the coupling.
+        couplings: Measurements by name of the coupling.
     """
 
     pairs: Mapping[str, int]
-    paths: Mapping[str, PathDiagnostics]
+    couplings: Mapping[str, CouplingDiagnostics]
 
-    def figures(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """Return means over levels and areas, each by a name of its own."""
         found: dict[str, float] = {}
-        for path, along in self.paths.items():
-            for name in along.reliability:
-                told = [level.against[name] for level in along.levels]
+        for coupling, along in self.couplings.items():
+            for name, error in along.calibration_error.items():
+                scores = [level.against[name] for level in along.levels]
                 for key in ("accuracy", "ranking", "cross_entropy"):
-                    mean = sum(getattr(one, key) for one in told) / len(told)
-                    found[f"{path}: {key} against {name}"] = mean
-                found[f"{path}: calibration_error against {name}"] = along.calibration_error[name]
-            for side in SIDES:
-                if all(side in level.denoising for level in along.levels):
-                    found[f"{path}: nats {side}"] = along.nats(side)
+                    mean = sum(getattr(one, key) for one in scores) / len(scores)
+                    found[f"{coupling}: {key} against {name}"] = mean
+                found[f"{coupling}: calibration_error against {name}"] = error
+            for side in filter(along.has, SIDES):
+                found[f"{coupling}: nats {side}"] = along.nats(side)
         return found
 
     @staticmethod
@@ -144,12 +133,12 @@ class Diagnostics:
         Raises:
             ValueError: A value is missing or of a wrong type.
         """
-        given = {name: values.get(name) for name in ("pairs", "paths")}
+        given = {name: values.get(name) for name in ("pairs", "couplings")}
         return TypeAdapter(Diagnostics).validate_python(given)
 
     def record(self) -> dict[str, Any]:
         """Convert to JSON's types."""
-        return {**asdict(self), "figures": self.figures()}
+        return {**asdict(self), "summary": self.summary()}
 
 
 _COLOURS: Final = ("#1f6fb2", "#c4572c", "#3b8a4a", "#7b5aa6")
@@ -161,37 +150,38 @@ def draw_diagnostics(path: Path, found: Diagnostics) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    figure = Figure(figsize=(13, 3.3 * len(found.paths)), layout="constrained")
-    rows = figure.subplots(len(found.paths), 4, squeeze=False)
-    for row, (name, along) in zip(rows, found.paths.items(), strict=True):
-        _telling(row[0], along, "ranking", f"{name}: area under ROC")
-        _telling(row[1], along, "accuracy", "accuracy")
+    figure = Figure(figsize=(13, 3.3 * len(found.couplings)), layout="constrained")
+    rows = figure.subplots(len(found.couplings), 4, squeeze=False)
+    for row, (name, along) in zip(rows, found.couplings.items(), strict=True):
+        _scores(row[0], along, "ranking", f"{name}: area under ROC")
+        _scores(row[1], along, "accuracy", "accuracy")
         _reliability(row[2], along)
         _gain(row[3], along)
     with replacing(path) as beside:
         figure.savefig(beside, dpi=100, metadata={"Software": None})
 
 
-def _telling(axes: Axes, along: PathDiagnostics, key: str, title: str) -> None:
+def _scores(axes: Axes, along: CouplingDiagnostics, key: str, title: str) -> None:
     for name, colour in _named(along.reliability).items():
-        told = [getattr(level.against[name], key) for level in along.levels]
-        axes.plot([one.angle for one in along.levels], told, ".-", color=colour, label=name)
+        values = [getattr(level.against[name], key) for level in along.levels]
+        axes.plot([one.angle for one in along.levels], values, ".-", color=colour, label=name)
     axes.axhline(0.5, color="grey", linewidth=0.8)
     axes.set(title=title, xlabel="noise angle (2/π) atan(σ/α)", xlim=(0, 1), ylim=(0.0, 1.02))
     axes.legend(title="real against")
 
 
-def _reliability(axes: Axes, along: PathDiagnostics) -> None:
+def _reliability(axes: Axes, along: CouplingDiagnostics) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     for name, colour in _named(along.reliability).items():
         bins = along.reliability[name]
         label = f"{name}, error {along.calibration_error[name]:.3f}"
-        axes.plot([b.told for b in bins], [b.real for b in bins], ".-", color=colour, label=label)
-    axes.set(title="calibration", xlabel="told to be real", ylabel="share that is", xlim=(0, 1))
+        predicted, real = [one.predicted for one in bins], [one.real for one in bins]
+        axes.plot(predicted, real, ".-", color=colour, label=label)
+    axes.set(title="calibration", xlabel="predicted", ylabel="share of real pairs", xlim=(0, 1))
     axes.legend()
 
 
-def _gain(axes: Axes, along: PathDiagnostics) -> None:
+def _gain(axes: Axes, along: CouplingDiagnostics) -> None:
     axes.axhline(0, color="grey", linewidth=0.8)
     for side, colour in zip(SIDES, _COLOURS, strict=False):
         found = [one.denoising[side] for one in along.levels if side in one.denoising]
@@ -214,12 +204,12 @@ def _named(contrasts: Mapping[str, object]) -> dict[str, str]:
 
 def markdown(found: Diagnostics) -> str:
     """Format a table for each coupling of noise levels, and the number of pairs behind them."""
-    parts = [f"## {name}\n\n{_table(along)}" for name, along in found.paths.items()]
+    parts = [f"## {name}\n\n{_table(along)}" for name, along in found.couplings.items()]
     pairs = ", ".join(f"{count} {name}" for name, count in found.pairs.items())
     return "\n\n".join([*parts, f"Pairs: {pairs}."])
 
 
-def _table(along: PathDiagnostics) -> str:
+def _table(along: CouplingDiagnostics) -> str:
     names = list(along.reliability)
     head = ["noise angle"]
     for name in names:
@@ -229,8 +219,8 @@ def _table(along: PathDiagnostics) -> str:
     for level in along.levels:
         cells = [f"{level.angle:.3f}"]
         for name in names:
-            told = level.against[name]
-            found = (told.accuracy, told.ranking, told.calibration_error)
+            scores = level.against[name]
+            found = (scores.accuracy, scores.ranking, scores.calibration_error)
             cells += [f"{one:.3f}" for one in found]
         for side in SIDES:
             one = level.denoising.get(side)
@@ -238,11 +228,9 @@ def _table(along: PathDiagnostics) -> str:
                 "given" if one is None else f"{one.base:.1f}, {one.gain:.2f} ± {one.error:.2f}"
             )
         rows.append(cells)
-    nats = [f"{side} {along.nats(side):.3f}" for side in SIDES if _has(along, side)]
+    nats = [f"{side} {along.nats(side):.3f}" for side in filter(along.has, SIDES)]
     errors = [f"{name} {error:.3f}" for name, error in along.calibration_error.items()]
-    told = f"; calibration error over all levels: {', '.join(errors)}" if errors else ""
-    return "\n".join([markdown_table(head, rows), "", f"Nats learnt: {', '.join(nats)}{told}."])
-
-
-def _has(along: PathDiagnostics, side: str) -> bool:
-    return all(side in level.denoising for level in along.levels)
+    calibration = f"; calibration error over all levels: {', '.join(errors)}" if errors else ""
+    return "\n".join(
+        [markdown_table(head, rows), "", f"Nats learnt: {', '.join(nats)}{calibration}."]
+    )

@@ -20,12 +20,12 @@ class Bin:
     """Pairs of similar predicted probability.
 
     Attributes:
-        told: Mean predicted probability sigmoid(h).
+        predicted: Mean predicted probability sigmoid(h).
         real: Share of real pairs.
         share: Share of all pairs that are in the bin.
     """
 
-    told: float
+    predicted: float
     real: float
     share: float
 
@@ -50,12 +50,12 @@ def cross_entropy(real: Tensor, other: Tensor) -> float:
 
 def reliability(real: Tensor, other: Tensor, bins: int = BINS) -> tuple[Bin, ...]:
     """Sort pairs into bins of equal width in sigmoid(h), from 0 to 1; empty bins are left out."""
-    told = torch.cat([real, other]).double().sigmoid()
+    predicted = torch.cat([real, other]).double().sigmoid()
     label = torch.cat([torch.ones(len(real)), torch.zeros(len(other))]).double()
     weight = torch.where(label > 0, 0.5 / len(real), 0.5 / len(other))
-    place = (told * bins).long().clamp(max=bins - 1)
+    place = (predicted * bins).long().clamp(max=bins - 1)
     sums = torch.zeros(3, bins, dtype=torch.float64)
-    sums.index_add_(1, place, torch.stack([weight, weight * told, weight * label]))
+    sums.index_add_(1, place, torch.stack([weight, weight * predicted, weight * label]))
     return tuple(
         Bin(mean / share, right / share, share)
         for share, mean, right in sums.T.tolist()
@@ -64,5 +64,40 @@ def reliability(real: Tensor, other: Tensor, bins: int = BINS) -> tuple[Bin, ...
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Compute Σ share · |told − real|, the expected calibration error (Guo et al. 2017, Eq. 3)."""
-    return sum(one.share * abs(one.told - one.real) for one in bins)
+    """Compute Σ share · |predicted − real|, the expected error (Guo et al. 2017, Eq. 3)."""
+    return sum(one.share * abs(one.predicted - one.real) for one in bins)
+
+
+@dataclass(frozen=True)
+class BinaryScores:
+    """Binary classification of real pairs against others at one noise level.
+
+    Attributes:
+        accuracy: Balanced accuracy of the logit's sign.
+        ranking: Area under the ROC curve: probability that the real one of two has the larger
+            logit; 0.5 is chance.
+        calibration_error: Difference between sigmoid(h) and the share of real pairs, 0 to 1. Few
+            pairs per bin bias it upwards.
+        cross_entropy: 2 ln 2 for a constant logit of 0.
+        logit_real: Mean logit of the real pairs.
+        logit_other: Mean logit of the others.
+    """
+
+    accuracy: float
+    ranking: float
+    calibration_error: float
+    cross_entropy: float
+    logit_real: float
+    logit_other: float
+
+    @staticmethod
+    def of(real: Tensor, other: Tensor) -> "BinaryScores":
+        """Compute all scores of the logits of real pairs and of others."""
+        return BinaryScores(
+            accuracy=accuracy(real, other),
+            ranking=ranking(real, other),
+            calibration_error=calibration_error(reliability(real, other)),
+            cross_entropy=cross_entropy(real, other),
+            logit_real=float(real.mean()),
+            logit_other=float(other.mean()),
+        )
