@@ -118,7 +118,7 @@ def looked_at(path: Path) -> tuple[float, str]:
     """How long a film lasts, in seconds, and what its tracks are."""
     film = probe(path)
     if isinstance(film, SkipReason):
-        raise SystemExit(f"{path}: {film.reason}, {film.detail}")
+        raise SystemExit(f"{path}: {film.category}, {film.detail}")
     with av.open(str(path)) as container:
         picture, sound = container.streams.video[0], container.streams.audio[0]
         form = f"{picture.width}x{picture.height} at {float(picture.average_rate or 0):g} fps"

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("runs/embedded/pair"))
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/sweep"))
     o = parser.parse_args()
-    todo = [MiniatureJob(o.weights, o.out, None, 0, o.clips)]
+    todo = [MiniatureJob(o.out, o.weights, None, 0, o.clips)]
     for scale, guidance, steps, solver in itertools.product(o.scale, o.guidance, o.steps, o.solver):
         name = f"{o.given} given, s {scale}, w {guidance}, {steps} {solver}, {o.discriminator}"
         sampling = replace(
@@ -55,7 +55,7 @@ def main() -> None:
             joint_levels=levels_of(o.levels),
         )
         row = MiniatureRow(f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator)
-        todo.append(MiniatureJob(o.weights, o.out, row, o.seed, o.clips))
+        todo.append(MiniatureJob(o.out, o.weights, row, o.seed, o.clips))
     sys.stdout.write(report(todo, o.jobs) + "\n")
 
 

@@ -18,7 +18,7 @@ from mmdisco.media.sounding_objects.scene import (
     MOST_EVENTS,
     Colour,
     ObjectKind,
-    SceneWish,
+    SceneConstraints,
     Size,
     draw_scene,
 )
@@ -77,11 +77,11 @@ ANSWERS = (*_ANSWERS, "count")
 
 def _caption(rng: np.random.Generator) -> Caption:
     if rng.uniform() < 0.1:
-        return Caption("", SceneWish())
-    return draw_caption(draw_named(draw_scene(rng, SceneWish()), rng), rng)
+        return Caption("", SceneConstraints())
+    return draw_caption(draw_named(draw_scene(rng, SceneConstraints()), rng), rng)
 
 
-def _answer(name: str, named: SceneWish) -> int:
+def _answer(name: str, named: SceneConstraints) -> int:
     """Position of the answer, 0 where the caption leaves it free."""
     value: Enum | int | None = getattr(named, name)
     if value is None:

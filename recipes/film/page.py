@@ -70,7 +70,7 @@ def clip_counts(out: Path) -> str:
     report = read_json(out / "data" / "report.json")
     kept = read_json(out / "data" / "prepared.json")["clips"]
     why = [f"{count} dropped ({reason})" for reason, count in report["dropped_clips"].items()]
-    why.append(f"{report['left_out_between_parts']} left out between the parts")
+    why.append(f"{report['left_out_between_splits']} left out between the splits")
     return ", ".join([f"{kept['train']} clips to train on, {kept['validation']} held out", *why])
 
 
@@ -116,7 +116,7 @@ def spread(figure: list[float]) -> str:
 def memory(record: Mapping[str, Any]) -> str:
     """The distances to the nearest training clip."""
     lines = ["| distance to the nearest training clip | generated | held out |", "|" + " --- |" * 3]
-    for figure in record["figures"]:
+    for figure in record["metrics"]:
         name = figure["metric"].removeprefix("nearest training clip, ")
         if figure["value"] is not None:
             (held,) = figure["baseline"].values()

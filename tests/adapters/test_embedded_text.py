@@ -11,7 +11,7 @@ from mmdisco.adapters.miniature.text_encoder import TextEncoder
 from mmdisco.adapters.miniature.vocabulary import words_of
 from mmdisco.errors import UserError
 from mmdisco.media.sounding_objects.dataset import draw_caption, vocabulary
-from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneWish, Size
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneConstraints, Size
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_every_caption_of_training_is_read_word_by_word(encoder):
     for kind, colour, size, count in product(ObjectKind, (None, *Colour), (None, *Size), counts):
         for _ in range(4):
             text = draw_caption(
-                SceneWish(kind=kind, colour=colour, size=size, count=count), rng
+                SceneConstraints(kind=kind, colour=colour, size=size, count=count), rng
             ).text
             assert torch.equal(encoder.bags([text]), old_bag(encoder, text)), text
             assert encoder.vocabulary.notices(text) == []

@@ -119,7 +119,7 @@ def test_manifest_and_stores_say_the_same(whole, source, encoder):
 
 def test_captions_that_mean_nothing_are_empty_and_told(whole):
     clips = chain(*PreparedFolder(whole).manifest.values())
-    said = {one["source"]: (one["said"], one["caption"]) for one in clips}
+    said = {one["source"]: (one["source_caption"], one["caption"]) for one in clips}
     assert said["film 0.mkv"] == ("a red ball bouncing", "a red ball bouncing")
     assert said["film 1.mkv"] == ("Quatschkopf", "")
     assert said["film 2.mkv"] == ("a red Quatschkopf", "a red Quatschkopf")

@@ -40,7 +40,7 @@ def items(source):
 
 
 def refused(source):
-    return {one.name: one.fault.reason for one in source.items() if isinstance(one, SkippedFile)}
+    return {one.name: one.reason.category for one in source.items() if isinstance(one, SkippedFile)}
 
 
 def test_a_folder_is_read_at_any_depth_in_the_order_of_names(tmp_path):

@@ -77,9 +77,9 @@ def results(folders):
 
 def test_every_figure_has_its_count_and_interval(results):
     record = json.loads((results / "r.json").read_text())
-    named = {one["metric"]: one for one in record["figures"]}
+    named = {one["metric"]: one for one in record["metrics"]}
     assert {"precision, video-statistics", "coverage, audio-statistics"} < named.keys()
-    for one in record["figures"]:
+    for one in record["metrics"]:
         if one["value"] is None:
             assert one["not computed"] == "needs 100 reference clips, not 24"
             continue
@@ -152,8 +152,8 @@ def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
         )
     )
     record = json.loads((tmp_path / "r.json").read_text())
-    named = {one["metric"]: one for one in record["figures"]}
-    beside = {one["metric"]: one for one in record["figures of the unguided baseline"]}
+    named = {one["metric"]: one for one in record["metrics"]}
+    beside = {one["metric"]: one for one in record["metrics of the unguided baseline"]}
     precision = "precision, video-statistics"
     assert named[precision]["baseline"]["unguided baseline"] == beside[precision]["value"]
     page = out.read_text()

@@ -8,8 +8,8 @@ from mmdisco.evaluation.metrics.fidelity import (
     InceptionScore,
     inception_score,
     paired_divergences,
+    probabilities,
     set_divergence,
-    softmax,
 )
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.prdc import manifold, nearest
@@ -101,8 +101,8 @@ def test_divergences_agree_with_the_formula():
     assert paired_divergences(p, q)[0] == pytest.approx(expected)
 
 
-def test_softmax_of_large_logits_is_finite():
-    assert_close(softmax(np.array([[1000.0, 0.0]])), [[1, 0]])
+def test_probabilities_of_large_logits_are_finite():
+    assert_close(probabilities(np.array([[1000.0, 0.0]])), [[1, 0]])
 
 
 def test_divergence_of_pairs_needs_clips_of_one_name():

@@ -12,17 +12,17 @@ from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     shuffle,
 )
 from mmdisco.media.sounding_objects.dataset import example_of
-from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneWish
+from mmdisco.media.sounding_objects.scene import Colour, ObjectKind, SceneConstraints
 
 
 @cache
 def readings():
     """Four captions of six clips; two of them name the colour."""
     captions = (
-        SceneWish(ObjectKind.DRUM),
-        SceneWish(ObjectKind.LAMP),
-        SceneWish(ObjectKind.DRUM, Colour.RED),
-        SceneWish(ObjectKind.LAMP, Colour.BLUE),
+        SceneConstraints(ObjectKind.DRUM),
+        SceneConstraints(ObjectKind.LAMP),
+        SceneConstraints(ObjectKind.DRUM, Colour.RED),
+        SceneConstraints(ObjectKind.LAMP, Colour.BLUE),
     )
     items = [example_of(captions[i % 4], 7, i) for i in range(24)]
     return [read(item.clip, item.caption.named) for item in items]
@@ -64,7 +64,9 @@ def test_seed_changes_the_pairs():
 
 
 def test_a_clip_without_fellow_is_left_out_of_repairing():
-    lonely = read(example_of(SceneWish(ObjectKind.BELL), 7, 0).clip, SceneWish(ObjectKind.BELL))
+    lonely = read(
+        example_of(SceneConstraints(ObjectKind.BELL), 7, 0).clip, SceneConstraints(ObjectKind.BELL)
+    )
     assert len(same_caption_shuffle([*readings(), lonely], 0)) == len(readings())
 
 

@@ -15,14 +15,14 @@ from mmdisco.evaluation.metrics.sounding_objects.detect_video import (
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import example_of
-from mmdisco.media.sounding_objects.scene import ObjectKind, SceneWish
+from mmdisco.media.sounding_objects.scene import ObjectKind, SceneConstraints
 
 KINDS = pytest.mark.parametrize("kind", list(ObjectKind))
 CLIPS = 12
 
 
 def drawn(kind):
-    return [example_of(SceneWish(kind=kind), 1, i) for i in range(CLIPS)]
+    return [example_of(SceneConstraints(kind=kind), 1, i) for i in range(CLIPS)]
 
 
 def scores(examples, readings):

@@ -12,8 +12,10 @@ from transformers import (
     ClapFeatureExtractor,
     ClapModel,
     ClapProcessor,
+    ClapTextModelWithProjection,
     CLIPConfig,
     CLIPModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     RobertaTokenizer,
 )
@@ -128,7 +130,10 @@ def clap_folder(tmp_path_factory):
 
 def test_cosines_with_clip_are_the_librarys_own(clip_folder):
     clip = example(0, 0).clip
-    reader, tower = ClipFrames.load(clip_folder), TextNetwork.clip(clip_folder)
+    reader, tower = (
+        ClipFrames.load(clip_folder),
+        TextNetwork.load(CLIPTextModelWithProjection, clip_folder),
+    )
     found = tower.directions(TEXTS) @ reader.read(clip)["direction"]
     model = CLIPModel.from_pretrained(clip_folder).eval()
     frames = [np.round(frame * 255).astype(np.uint8) for frame in clip.video.frames]
@@ -142,7 +147,10 @@ def test_cosines_with_clip_are_the_librarys_own(clip_folder):
 
 def test_cosines_with_clap_are_the_librarys_own(clap_folder):
     clip = example(0, 0).clip
-    reader, tower = ClapSound.load(clap_folder), TextNetwork.clap(clap_folder)
+    reader, tower = (
+        ClapSound.load(clap_folder),
+        TextNetwork.load(ClapTextModelWithProjection, clap_folder),
+    )
     found = tower.directions(TEXTS)
     record = reader.read(clip)
     assert_close(np.linalg.norm(record["direction"]), 1.0, rtol=1e-4)
@@ -169,7 +177,7 @@ def test_evaluate_reads_prompts_from_the_records_beside_the_clips(clip_folder, t
     )
     carry_out(options)
     record = json.loads((tmp_path / "r.json").read_text())
-    (figure,) = record["figures"]
+    (figure,) = record["metrics"]
     assert figure["metric"] == "text agreement, clip"
     assert figure["count"] == 11
     assert -1 <= figure["value"] <= 1

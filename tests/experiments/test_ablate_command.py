@@ -188,11 +188,17 @@ def test_a_lost_cell_alone_is_made_again(order, said):
 def test_cells_depend_on_all_that_decides_them(order):
     setting, other = setting_of(order), setting_of(order)
     variant = Variant("one", setting.baseline().sampling)
-    assert AblationCell(setting, variant, 0).file == AblationCell(other, variant, 0).file
-    assert AblationCell(setting, variant, 0).file != AblationCell(setting, variant, 1).file
     assert (
-        AblationCell(setting, variant, 0).file
-        != AblationCell(setting, Variant("one", variant.sampling.unguided), 0).file
+        AblationCell(setting.root, setting, variant, 0).file
+        == AblationCell(other.root, other, variant, 0).file
+    )
+    assert (
+        AblationCell(setting.root, setting, variant, 0).file
+        != AblationCell(setting.root, setting, variant, 1).file
+    )
+    assert (
+        AblationCell(setting.root, setting, variant, 0).file
+        != AblationCell(setting.root, setting, Variant("one", variant.sampling.unguided), 0).file
     )
 
 

@@ -178,7 +178,7 @@ def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):
 def test_recipe_is_in_the_name_of_a_cell():
     recipes = (ToyRecipe().updated({"training.steps": n}) for n in (10, 20))
     cells = (ToyCell("moons", "ind", "both", 0, recipe) for recipe in recipes)
-    one, two = (KeptToyCell(cell, Path("out")) for cell in cells)
+    one, two = (KeptToyCell(Path("out"), cell) for cell in cells)
     assert one.name != two.name
 
 

@@ -133,7 +133,7 @@ def test_what_is_missing_at_the_end_is_a_fault(tmp_path):
     first, second = read_clips(path, STARTS, FORM)
     assert not isinstance(first, SkipReason)
     assert isinstance(second, SkipReason)
-    assert second.reason == "too short"
+    assert second.category == "too short"
 
 
 def test_a_damaged_stretch_costs_its_clips_alone(tmp_path):
@@ -171,7 +171,7 @@ def test_a_film_says_how_long_it_is(tmp_path):
 def test_what_is_of_no_use_is_told_by_its_reason(tmp_path):
     def reason(name):
         found = probe(tmp_path / name)
-        return found.reason if isinstance(found, SkipReason) else None
+        return found.category if isinstance(found, SkipReason) else None
 
     film(tmp_path / "whole.mp4", codec="libx264", sound=None)
     film(tmp_path / "thin.mkv", size=(2, 10_000), codec="ffv1")

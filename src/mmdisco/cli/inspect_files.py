@@ -239,9 +239,9 @@ def _media(path: Path) -> list[str]:
         clip = _beginning(path)
         values = ", ".join(f"{name} {value:g}" for name, value in statistics(clip).items())
         lines.append(f"the first {float(clip.video.seconds):g} s: {values}")
-        fault = skip_reason(clip)
-        if fault is not None:
-            lines.append(f"of no use for training: {fault.reason}")
+        reason = skip_reason(clip)
+        if reason is not None:
+            lines.append(f"of no use for training: {reason.category}")
     return lines
 
 
@@ -276,7 +276,7 @@ def _decoded(
         made_with, hashes = None, record["weights"]
     else:
         record = PreparedFolder(folder).about
-        options, made_with, hashes = record["options"], record["weights"], record["marks"]
+        options, made_with, hashes = record["options"], record["weights"], record["weight_hashes"]
     chosen = weights or (None if made_with is None else Path(made_with))
     with understood(folder):
         config = SystemConfig(preset=record["preset"], weights=chosen, **options)

@@ -100,7 +100,7 @@ def order_of(wish: PrepareArgs, config: SystemConfig) -> PrepareConfig:
         "preset": config.preset,
         "options": config.build_options(),
         "weights": None if config.weights is None else str(config.weights),
-        "marks": dict(pair.weight_hashes()),
+        "weight_hashes": dict(pair.weight_hashes()),
     }
     arguments: dict[str, Any] = {
         "source": str(wish.source.absolute()),

@@ -82,7 +82,7 @@ def execute(order: ToyArgs, folder: Path, jobs: int, threads: int = 1) -> Iterat
 
 
 def _run(cells: list[ToyCell], folder: Path, jobs: int, threads: int) -> list[dict[str, Any]]:
-    kept = [KeptToyCell(cell, folder) for cell in cells]
+    kept = [KeptToyCell(folder, cell) for cell in cells]
     with progress("toy study") as shown:
         for cell, done, total in run(kept, jobs, threads):
             shown.update("toy study", done, total, cell.label)

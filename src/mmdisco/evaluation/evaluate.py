@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import ClipFiles, ClipIssue, items
-from mmdisco.evaluation.extract import ExtractionPlan, Watch, collect, kept_of, share, unwatched
+from mmdisco.evaluation.extract import ExtractionPlan, Watch, collect, kept_of, unwatched
 from mmdisco.evaluation.feature_cache import CachedFeatures, FeatureCache, FeatureKey, full_name
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.result import UNGUIDED, MetricResult, Outcome
@@ -90,8 +90,8 @@ class Evaluation:
                 {"name": one.name, "version": one.version, "preprocessing": one.preprocessing}
                 for one in self.tools.extractors
             ],
-            "figures": [one.record() for one in self.outcomes],
-            f"figures of the {UNGUIDED}": [one.record() for one in self.beside],
+            "metrics": [one.record() for one in self.outcomes],
+            f"metrics of the {UNGUIDED}": [one.record() for one in self.beside],
             "problems": [asdict(one) for one in self.problems],
         }
 
@@ -105,7 +105,7 @@ def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unw
     tools = extractors_of(order.plan.metrics, order.plan.features)
     count = 0
     for name, folder in order.folders.items():
-        mine = share(items(folder)[0], part, parts)
+        mine = items(folder)[0][part::parts]
         collect(mine, order.plan, tools, f"{name}, part {part}", watch)
         count += len(mine)
     return count
@@ -123,36 +123,33 @@ def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
     return [*said, f"there are {', '.join(found)}"]
 
 
-def say_nothing(line: str) -> None:
-    """Ignore a message."""
-    del line
-
-
 def evaluate(
-    order: EvaluationConfig, told: Callable[[str], None] = say_nothing, watch: Watch = unwatched
+    order: EvaluationConfig,
+    notice: Callable[[str], object] = lambda _: None,
+    watch: Watch = unwatched,
 ) -> Evaluation:
     """Extract missing features, then measure.
 
     Args:
         order: The configuration.
-        told: Called with each line about the number of clips needed, before they are read.
+        notice: Called with each line about the number of clips needed, before they are read.
         watch: Called with the progress of reading.
 
     Raises:
         UserError: A folder has no readable clip, or folders have clips of different formats.
     """
     tools = suite(order.plan.metrics, order.plan.features)
-    told("; ".join(needs(tools, order)))
+    notice("; ".join(needs(tools, order)))
     problems: list[ClipIssue] = []
     kept: dict[str, list[tuple[ClipFiles, CachedFeatures]]] = {}
     for name, folder in order.folders.items():
         found, alone = items(folder)
         problems += alone
         failures = collect(found, order.plan, tools.extractors, name, watch)
-        problems += [ClipIssue(str(f.item.picture), f.reason, kept=False) for f in failures]
+        problems += failures
         kept[name] = list(kept_of(found, order.plan))
         if not kept[name]:
-            raise UserError(f"no clip of {folder} can be read; the first: {failures[0].reason}")
+            raise UserError(f"no clip of {folder} can be read; the first: {failures[0].what}")
     form = _common({name: [one.form for _, one in found] for name, found in kept.items()})
     for name, found in kept.items():
         problems += [_of_form(item, one, form) for item, one in found if one.form != form]

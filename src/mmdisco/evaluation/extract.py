@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mmdisco.evaluation.clips import ClipFiles, UnreadableClip, read_item
+from mmdisco.evaluation.clips import ClipFiles, ClipIssue, UnreadableClip, read_item
 from mmdisco.evaluation.feature_cache import CachedFeatures, cache_path, full_name, update
 from mmdisco.evaluation.metrics.features import Extractor
 from mmdisco.evaluation.registry import extractors_of
@@ -37,19 +37,6 @@ class ExtractionPlan:
     threads: int = 1
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A clip that could not be read.
-
-    Attributes:
-        item: Files of the clip.
-        reason: Description.
-    """
-
-    item: ClipFiles
-    reason: str
-
-
 Watch = Callable[[str, int, int], object]
 """Progress callback: title, number done, and total."""
 
@@ -64,12 +51,12 @@ def collect(
     tools: Sequence[Extractor],
     title: str,
     watch: Watch = unwatched,
-) -> list[Failure]:
+) -> list[ClipIssue]:
     """Extract features of the clips without a record, and return those that failed."""
     wanted = {full_name(one) for one in tools}
     missing = [item for item in items if not _complete(item, plan, wanted)]
     parts = [tuple(missing[k : k + _AT_ONCE]) for k in range(0, len(missing), _AT_ONCE)]
-    failures: list[Failure] = []
+    failures: list[ClipIssue] = []
     watch(title, 0, len(missing))
     done = 0
     for part, found in _readers(plan, tools, parts):
@@ -81,7 +68,7 @@ def collect(
 
 def _readers(
     plan: ExtractionPlan, tools: Sequence[Extractor], parts: Sequence[tuple[ClipFiles, ...]]
-) -> Iterator[tuple[tuple[ClipFiles, ...], list[Failure]]]:
+) -> Iterator[tuple[tuple[ClipFiles, ...], list[ClipIssue]]]:
     """Process chunks of clips here or in a pool, and yield each with its failures."""
     if min(plan.jobs, len(parts)) < 2:
         yield from ((part, _read(part, plan, tools)) for part in parts)
@@ -97,19 +84,19 @@ def _begin(plan: ExtractionPlan) -> None:
 _HERE: list[tuple[ExtractionPlan, list[Extractor]]] = []
 
 
-def _read_there(part: Sequence[ClipFiles]) -> list[Failure]:
+def _read_there(part: Sequence[ClipFiles]) -> list[ClipIssue]:
     return _read(part, *_HERE[0])
 
 
 def _read(
     part: Sequence[ClipFiles], plan: ExtractionPlan, tools: Sequence[Extractor]
-) -> list[Failure]:
-    failures: list[Failure] = []
+) -> list[ClipIssue]:
+    failures: list[ClipIssue] = []
     for item in part:
         try:
             clip = read_item(item, plan.selection)
         except UnreadableClip as error:
-            failures.append(Failure(item, str(error)))
+            failures.append(ClipIssue(str(item.picture), str(error), kept=False))
             continue
         update(cache_path(plan.cache, item, plan.selection), clip, tools)
     return failures
@@ -118,11 +105,6 @@ def _read(
 def _complete(item: ClipFiles, plan: ExtractionPlan, wanted: set[str]) -> bool:
     kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
     return kept is not None and wanted <= kept.known.keys()
-
-
-def share(items: Sequence[ClipFiles], part: int, parts: int) -> list[ClipFiles]:
-    """Select the clips of one of several shares."""
-    return list(items[part::parts])
 
 
 def kept_of(

@@ -6,7 +6,7 @@ Names of features map to extractors, and to the metrics that these allow.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
@@ -29,7 +29,7 @@ from mmdisco.evaluation.metrics.fidelity import (
     KernelDistance,
 )
 from mmdisco.evaluation.metrics.frechet import Whitening
-from mmdisco.evaluation.metrics.joint_space import CrossModal
+from mmdisco.evaluation.metrics.joint_space import CrossModal, TextAgreement
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
@@ -96,27 +96,32 @@ def _objects(path: str) -> FeatureSet:
 
 
 def _clip(path: str) -> FeatureSet:
+    from transformers import CLIPTextModelWithProjection
+
     from mmdisco.evaluation.metrics.clip_clap_videomae import ClipFrames
 
-    def text() -> list[Metric]:
-        from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
-        from mmdisco.evaluation.metrics.joint_space import TextAgreement
-
-        return [TextAgreement(ClipFrames.name, TextNetwork.clip(path))]
-
-    return FeatureSet([ClipFrames.load(path)], text=text)
+    return FeatureSet(
+        [ClipFrames.load(path)], text=_text(ClipFrames.name, path, CLIPTextModelWithProjection)
+    )
 
 
 def _clap(path: str) -> FeatureSet:
+    from transformers import ClapTextModelWithProjection
+
     from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound
 
-    def text() -> list[Metric]:
+    return FeatureSet(
+        [ClapSound.load(path)], text=_text(ClapSound.name, path, ClapTextModelWithProjection)
+    )
+
+
+def _text(extractor: str, path: str, kind: Any) -> Callable[[], list[Metric]]:
+    def build() -> list[Metric]:
         from mmdisco.evaluation.metrics.clip_clap_videomae import TextNetwork
-        from mmdisco.evaluation.metrics.joint_space import TextAgreement
 
-        return [TextAgreement(ClapSound.name, TextNetwork.clap(path))]
+        return [TextAgreement(extractor, TextNetwork.load(kind, path))]
 
-    return FeatureSet([ClapSound.load(path)], text=text)
+    return build
 
 
 def _videomae(path: str) -> FeatureSet:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mmdisco.evaluation.clips import ClipFiles, UnreadableClip, read_item
 from mmdisco.evaluation.evaluate import Evaluation
-from mmdisco.evaluation.metrics.result import UNGUIDED, Interval, MetricResult, Outcome, Skipped
+from mmdisco.evaluation.metrics.result import UNGUIDED, MetricResult, Outcome, Skipped
 from mmdisco.evaluation.plots import draw_curves, draw_values, with_curves
 from mmdisco.io.files import scratch
 from mmdisco.io.reports import data_uri, markdown_table, render
@@ -27,18 +27,13 @@ def markdown(evaluation: Evaluation) -> str:
     extractors = [(name, f"`{mark}`", how) for name, mark, how in extractor_rows(evaluation)]
     issues = issue_rows(evaluation)
     parts = [
-        table(evaluation.outcomes),
+        markdown_table(HEADER, map(row, evaluation.outcomes)),
         f"Clips: {counts}; {evaluation.form}.",
         markdown_table(("extractor", "version", "preprocessing"), extractors),
         *([markdown_table(("clip", "issue", "measured"), issues)] if issues else []),
         ", ".join(f"{name} {value}" for name, value in evaluation.conditions.items()),
     ]
     return "\n\n".join(parts)
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Format one row per outcome."""
-    return markdown_table(HEADER, [row(one) for one in outcomes])
 
 
 def extractor_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -55,25 +50,16 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     """Format the cells of one outcome, under ``HEADER``."""
     if isinstance(outcome, Skipped):
         return (outcome.name, "", "not computed", "", "", "", f"needs {outcome.needs}")
+    ends = outcome.interval
     return (
         outcome.name,
         {True: "higher", False: "lower", None: ""}[outcome.higher_is_better],
         number(outcome.value),
-        interval(outcome.interval),
+        f"{number(ends.low)} to {number(ends.high)}" if ends else "",
         str(outcome.count),
-        against(outcome),
+        ", ".join(f"{name} {number(value)}" for name, value in outcome.baseline.items()),
         outcome.notes,
     )
-
-
-def against(figure: MetricResult) -> str:
-    """Format the baselines."""
-    return ", ".join(f"{name} {number(value)}" for name, value in figure.baseline.items())
-
-
-def interval(given: Interval | None) -> str:
-    """Format both ends."""
-    return "" if given is None else f"{number(given.low)} to {number(given.high)}"
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,13 +32,15 @@ class Cell(ABC):
 AnyCell = TypeVar("AnyCell", bound=Cell)
 
 
+@dataclass(frozen=True)
 class MeasuredCell(Cell):
-    """A cell with one JSON file of results, named by a hash of all that affects them."""
+    """A cell with one JSON file of results, named by a hash of all that affects them.
 
-    @property
-    @abstractmethod
-    def out(self) -> Path:
-        """Folder of the study."""
+    Attributes:
+        out: Folder of the study.
+    """
+
+    out: Path
 
     @property
     @abstractmethod

@@ -119,11 +119,6 @@ class ClipSpec:
         return round(self.seconds * self.fps)
 
 
-def samples_for(video: Video, sample_rate: int) -> int:
-    """Return the number of samples that last as long as the video, rounded to the nearest."""
-    return round(video.seconds * sample_rate)
-
-
 def _expect_finite(name: str, values: npt.NDArray[np.float32]) -> None:
     # a sum is finite only if all of it is, and needs no second array of the size of the video
     if not np.isfinite(values.sum(dtype=np.float64)):

@@ -40,11 +40,11 @@ class SkipReason:
     """Reason for which a file or a clip is skipped.
 
     Attributes:
-        reason: One of a few categories, to be counted.
+        category: One of a few, to be counted.
         detail: Details of this case; may be empty.
     """
 
-    reason: str
+    category: str
     detail: str = ""
 
 

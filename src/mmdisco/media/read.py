@@ -22,11 +22,11 @@ from av.video.stream import VideoStream
 from scipy.signal import resample_poly
 
 from mmdisco.errors import UserError
-from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, samples_for
+from mmdisco.media.clip import Audio, AudioVideo, Frames, Video, fit_audio
 from mmdisco.media.clock import rate_of
 from mmdisco.media.decode import frames_at, sound
 from mmdisco.media.geometry import pixel_shape, upright
-from mmdisco.media.opening import expect_room, opened, picture_track, pictures
+from mmdisco.media.opening import expect_room, opened, picture_track
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,6 @@ class ReadSpec:
 WHOLE = ReadSpec()
 
 
-@dataclass(frozen=True, slots=True)
-class MediaTracks:
-    """Presence of each kind of track in a file; a silent one counts."""
-
-    audio: bool
-    video: bool
-
-
-def tracks(path: Path) -> MediaTracks:
-    """Return the kinds of tracks that the file at ``path`` has."""
-    with opened(path) as container:
-        return MediaTracks(bool(container.streams.audio), bool(pictures(container)))
-
-
 def frame_rate(path: Path) -> Fraction:
     """Return the average frame rate of the video, which ``read_video`` keeps.
 
@@ -83,13 +69,8 @@ def read_clip(path: Path, selection: ReadSpec = WHOLE) -> AudioVideo:
     Raises:
         UserError: A track is missing or empty, or the file cannot be read.
     """
-    video = read_video(path, selection)
-    audio = read_audio(path, selection)
-    samples = samples_for(video, audio.sample_rate)
-    waveform = np.zeros(samples, np.float32)
-    heard = audio.waveform[:samples]
-    waveform[: len(heard)] = heard
-    return AudioVideo(audio=Audio(waveform, audio.sample_rate), video=video)
+    video, audio = read_video(path, selection), read_audio(path, selection)
+    return AudioVideo(fit_audio(audio, round(video.seconds * audio.sample_rate)), video)
 
 
 def read_video(path: Path, selection: ReadSpec = WHOLE) -> Video:

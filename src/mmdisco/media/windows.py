@@ -83,9 +83,9 @@ def read_clips(
             yield one
             done += 1
     except UserError as error:
-        fault = SkipReason("undecodable", without_path(path, str(error)))
+        reason = SkipReason("undecodable", without_path(path, str(error)))
         for _ in starts[done:]:
-            yield fault
+            yield reason
 
 
 def _taken(

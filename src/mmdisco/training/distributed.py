@@ -29,22 +29,17 @@ Network = TypeVar("Network", bound=Discriminator)
 
 
 class Distributed(ABC):
-    """Group of processes that train together."""
+    """Group of processes that train together.
 
-    @property
-    @abstractmethod
-    def rank(self) -> int:
-        """Rank of this process, from 0."""
+    Attributes:
+        rank: Rank of this process, from 0.
+        processes: Number of processes.
+        accumulation: Number of micro-batches that a process splits its rows into.
+    """
 
-    @property
-    @abstractmethod
-    def processes(self) -> int:
-        """Number of processes."""
-
-    @property
-    @abstractmethod
-    def accumulation(self) -> int:
-        """Number of micro-batches that a process splits its rows into."""
+    rank: int
+    processes: int
+    accumulation: int
 
     @abstractmethod
     def to_device(self, network: Network) -> Network:
@@ -102,22 +97,7 @@ class SingleProcess(Distributed):
     """
 
     def __init__(self, accumulation: int = 1) -> None:
-        self._accumulation = accumulation
-
-    @property
-    @override
-    def rank(self) -> int:
-        return 0
-
-    @property
-    @override
-    def processes(self) -> int:
-        return 1
-
-    @property
-    @override
-    def accumulation(self) -> int:
-        return self._accumulation
+        self.rank, self.processes, self.accumulation = 0, 1, accumulation
 
     @override
     def to_device(self, network: Network) -> Network:
@@ -157,7 +137,6 @@ class Accelerated(Distributed):
     def __init__(
         self, accumulation: int = 1, mixed_precision: str | None = None, *, cpu: bool = False
     ) -> None:
-        self._accumulation = accumulation
         self._accelerator = Accelerator(
             cpu=cpu,
             mixed_precision=mixed_precision and PRECISIONS[mixed_precision],
@@ -170,21 +149,9 @@ class Accelerated(Distributed):
                 "such numbers are too coarse for; give bf16 or fp32"
             )
         self._mixed = found != "no"
-
-    @property
-    @override
-    def rank(self) -> int:
-        return self._accelerator.process_index
-
-    @property
-    @override
-    def processes(self) -> int:
-        return self._accelerator.num_processes
-
-    @property
-    @override
-    def accumulation(self) -> int:
-        return self._accumulation
+        self.rank = self._accelerator.process_index
+        self.processes = self._accelerator.num_processes
+        self.accumulation = accumulation
 
     @property
     def device(self) -> torch.device:

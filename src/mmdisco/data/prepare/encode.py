@@ -38,7 +38,7 @@ def skip_reason(clip: AudioVideo) -> SkipReason | None:
     """
     if clip.audio.is_silent:
         return SkipReason("digital silence")
-    if _changing(_looked(clip.video.frames)) < _PIXELS:
+    if _changing(_subsampled(clip.video.frames)) < _PIXELS:
         return SkipReason("frozen picture")
     return None
 
@@ -51,7 +51,7 @@ def statistics(clip: AudioVideo) -> dict[str, Any]:
             ``motion``: mean change of a pixel from frame to frame; ``brightness``: mean of all
             pixels.
     """
-    frames = _looked(clip.video.frames)
+    frames = _subsampled(clip.video.frames)
     power = float(np.mean(np.square(clip.audio.waveform, dtype=np.float64)))
     moved = np.abs(np.diff(frames, axis=0)).mean() if len(frames) > 1 else 0.0
     return {
@@ -62,7 +62,7 @@ def statistics(clip: AudioVideo) -> dict[str, Any]:
     }
 
 
-def _looked(frames: Frames) -> Frames:
+def _subsampled(frames: Frames) -> Frames:
     """Subsample large frames to every n-th pixel: accurate enough here, and much faster."""
     step = max(1, min(frames.shape[1:3]) // _SIDE)
     return frames[:, ::step, ::step]
@@ -206,25 +206,25 @@ class BlockEncoder:
             record = self._record(piece, start)
             records.append(record)
             if isinstance(found, SkipReason):
-                _drop(record, found)
+                _skip(record, found)
                 continue
             record["statistics"] = statistics(found)
-            fault = skip_reason(found)
-            if fault is not None:
-                _drop(record, fault)
-                alike = [one for one in records if one.get("reason") == fault.reason]
+            reason = skip_reason(found)
+            if reason is not None:
+                _skip(record, reason)
+                alike = [one for one in records if one.get("reason") == reason.category]
                 if len(alike) <= _SHOWN:
-                    record["glimpse"] = thumbnail(found)
+                    record["thumbnail"] = thumbnail(found)
                 continue
             waiting.append((record, found))
             if (len(records) - 1) % -(-len(block) // _SHOWN) == 0:
-                record["glimpse"] = thumbnail(found)
+                record["thumbnail"] = thumbnail(found)
             if len(waiting) == self._batch:
                 latents += self._encoded(waiting)
                 waiting = []
         if waiting:
             latents += self._encoded(waiting)
-        captions = [record["said"] for record in records if record["kept"]]
+        captions = [record["source_caption"] for record in records if record["kept"]]
         return self._encoder.pairs(latents, captions) if latents else None, records
 
     def _record(self, piece: ClipGroup, start: Fraction) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class BlockEncoder:
             "start": round(float(start), 6),
             "end": round(float(start + self._encoder.form.seconds), 6),
             "caption": self._encoder.prompt(piece.caption),
-            "said": piece.caption,
+            "source_caption": piece.caption,
         }
 
     def _encoded(self, waiting: list[tuple[dict[str, Any], AudioVideo]]) -> list[AV[Tensor]]:
@@ -246,7 +246,7 @@ class BlockEncoder:
             if all(bool(torch.isfinite(side).all()) for side in (one.audio, one.video)):
                 found.append(one)
             else:
-                _drop(record, SkipReason("not finite", "the models make no numbers of it"))
+                _skip(record, SkipReason("not finite", "the models make no numbers of it"))
         return found
 
 
@@ -255,9 +255,9 @@ def decode_clips(
 ) -> Iterator[tuple[ClipGroup, Fraction, AudioVideo | SkipReason]]:
     """Decode every clip of a shard in order, or give the reason to skip it."""
     for run in block.runs:
-        fault = _changed(run.piece)
-        if fault is not None:
-            yield from ((run.piece, start, fault) for start in run.starts)
+        reason = _changed(run.piece)
+        if reason is not None:
+            yield from ((run.piece, start, reason) for start in run.starts)
             continue
         clips = read_clips(run.piece.path, run.starts, form, audio_track)
         for start, found in zip(run.starts, clips, strict=True):
@@ -274,6 +274,6 @@ def _changed(piece: ClipGroup) -> SkipReason | None:
     )
 
 
-def _drop(record: dict[str, Any], fault: SkipReason) -> None:
+def _skip(record: dict[str, Any], reason: SkipReason) -> None:
     record["kept"] = False
-    record["reason"], record["detail"] = fault.reason, fault.detail
+    record["reason"], record["detail"] = reason.category, reason.detail

@@ -106,7 +106,9 @@ class PreparePlan:
         """Write JSON lines; the first holds the settings and the checksum of the others."""
         lines = [json_text(_piece_record(piece)) for piece in self.pieces]
         lines += [
-            json_text({"name": one.name, "reason": one.fault.reason, "detail": one.fault.detail})
+            json_text(
+                {"name": one.name, "reason": one.reason.category, "detail": one.reason.detail}
+            )
             for one in self.refused
         ]
         head = {"settings": dict(settings), "left_out": self.left_out, "sha256": _sum(lines)}

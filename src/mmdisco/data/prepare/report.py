@@ -10,7 +10,7 @@ from mmdisco.data.prepare.sources import PARTS
 from mmdisco.io.files import write_text
 from mmdisco.io.reports import render
 
-_FIGURES: Final = ("loudness", "peak", "motion", "brightness")
+_STATISTICS: Final = ("loudness", "peak", "motion", "brightness")
 
 
 def report(
@@ -26,28 +26,32 @@ def report(
     clips = [(outcome.part, clip) for outcome in outcomes for clip in outcome.clips]
     kept = [(part, clip) for part, clip in clips if clip["kept"]]
     dropped = [clip for _, clip in clips if not clip["kept"]]
-    said = [clip["said"] for _, clip in kept]
+    captions = [clip["source_caption"] for _, clip in kept]
     return {
         "kept": {part: sum(one == part for one, _ in kept) for part in PARTS},
         "groups": {part: len({c["group"] for one, c in kept if one == part}) for part in PARTS},
         "dropped_clips": _counts(clip["reason"] for clip in dropped),
-        "refused_files": _counts(one.fault.reason for one in plan.refused),
-        "left_out_between_parts": plan.left_out,
+        "refused_files": _counts(one.reason.category for one in plan.refused),
+        "left_out_between_splits": plan.left_out,
         "captions": {
-            "none": sum(not one for one in said),
+            "none": sum(not one for one in captions),
             "not_understood": _counts(
-                clip["said"] for _, clip in kept if clip["said"] and not clip["caption"]
+                clip["source_caption"]
+                for _, clip in kept
+                if clip["source_caption"] and not clip["caption"]
             ),
             "understood_in_part": {
-                one: {"clips": count, "notices": told}
-                for one, count in _counts(filter(None, said)).items()
-                if (told := list(notices(one)))
+                one: {"clips": count, "notices": found}
+                for one, count in _counts(filter(None, captions)).items()
+                if (found := list(notices(one)))
             },
             "different": len({clip["caption"] for _, clip in kept}),
         },
-        "figures": {name: _spread([c["statistics"][name] for _, c in kept]) for name in _FIGURES},
+        "statistics": {
+            name: _spread([c["statistics"][name] for _, c in kept]) for name in _STATISTICS
+        },
         "files": [
-            {"source": one.name, "reason": one.fault.reason, "detail": one.fault.detail}
+            {"source": one.name, "reason": one.reason.category, "detail": one.reason.detail}
             for one in plan.refused
         ],
         "clips": [
@@ -63,8 +67,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"kept {kept['train']} clips for training, {kept['validation']} for validation"]
     for key, what in (("dropped_clips", "clips dropped"), ("refused_files", "files refused")):
         lines += [f"{count} {what}: {reason}" for reason, count in summary[key].items()]
-    if summary["left_out_between_parts"]:
-        lines.append(f"{summary['left_out_between_parts']} clips left out between the parts")
+    if summary["left_out_between_splits"]:
+        lines.append(f"{summary['left_out_between_splits']} clips left out between the splits")
     strange = summary["captions"]["not_understood"]
     if strange:
         lines.append(
@@ -99,7 +103,7 @@ _MOST_FILES: Final = 1000
 
 def write_page(path: Path, summary: Mapping[str, Any], outcomes: Sequence[ShardOutcome]) -> None:
     """Write a self-contained HTML page."""
-    shown = [(one.part, clip) for one in outcomes for clip in one.clips if "glimpse" in clip]
+    shown = [(one.part, clip) for one in outcomes for clip in one.clips if "thumbnail" in clip]
     kept = [(part, clip) for part, clip in shown if clip["kept"]]
     step = max(1, -(-len(kept) // _MOST_KEPT))
     sections = [("Kept", kept[::step])]

@@ -22,7 +22,7 @@ from mmdisco.io.files import json_text, remove_leftovers, sha256, write_json, wr
 
 KIND: Final = "real"
 _LIBRARIES: Final = ("mmdisco", "torch", "av")
-_TOLD: Final = ("source", "start", "end", "caption", "said", "group", "statistics")
+_LISTED: Final = ("source", "start", "end", "caption", "source_caption", "group", "statistics")
 
 
 @dataclass(frozen=True)
@@ -67,36 +67,36 @@ class Step:
     notice: str = ""
 
 
-def prepare(order: PrepareConfig) -> Iterator[Step]:
+def prepare(config: PrepareConfig) -> Iterator[Step]:
     """Fill the folder.
 
     Raises:
         UserError: Models or the source are missing, the folder was made with other settings or
             cannot be written, or no clip is usable.
     """
-    order.encoder.expect()
-    remove_leftovers(order.out)
-    plan = yield from _planned(order)
-    blocks = plan.blocks(order.shard)
+    config.encoder.expect()
+    remove_leftovers(config.out)
+    plan = yield from _planned(config)
+    blocks = plan.blocks(config.shard)
     total, done = sum(map(len, blocks)), 0
-    work = _Work(order)
+    work = _Work(config)
     outcomes: list[ShardOutcome] = []
     for block in blocks:
         yield Step(block.runs[0].piece.name, done, total, work.complaint(block))
         outcomes.append(work.outcome(block))
         done += len(block)
     yield Step("report", done, total)
-    _finish(order, plan, outcomes)
+    _finish(config, plan, outcomes)
 
 
 class _Work:
-    """Processing of shards in order, each at the next index of its split's store."""
+    """Processing of shards in config, each at the next index of its split's store."""
 
-    def __init__(self, order: PrepareConfig) -> None:
-        self._records = Records(order.out / "blocks")
-        self._maker = BlockEncoder(order.encoder, order.batch, order.rule.audio_track)
+    def __init__(self, config: PrepareConfig) -> None:
+        self._records = Records(config.out / "blocks")
+        self._maker = BlockEncoder(config.encoder, config.batch, config.rule.audio_track)
         self._stores: dict[str, PairStore] = {
-            part: PairStore.restored(order.out / part, KIND) for part in PARTS
+            part: PairStore.restored(config.out / part, KIND) for part in PARTS
         }
         self._next: dict[str, int] = {part: 0 for part in PARTS}
 
@@ -125,7 +125,7 @@ class _Work:
         pairs, clips = self._maker.make(block)
         if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
             raise UserError(
-                f"shard {before.shard} of {block.part} is damaged and its films are not what they "
+                f"shard {before.shard} of {block.part} is damaged and its videos are not what they "
                 "were: give another folder with --out"
             )
         if pairs is not None:
@@ -141,17 +141,17 @@ class _Work:
         return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
 
 
-def _planned(order: PrepareConfig) -> Generator[Step, None, PreparePlan]:
-    path = order.out / "blocks" / "plan.jsonl"
-    settings = {**order.about, **order.arguments}
+def _planned(config: PrepareConfig) -> Generator[Step, None, PreparePlan]:
+    path = config.out / "blocks" / "plan.jsonl"
+    settings = {**config.about, **config.arguments}
     kept = PreparePlan.read(path)
     if kept is not None:
-        _expect_same(kept[1], settings, order.out)
+        _expect_same(kept[1], settings, config.out)
         return kept[0]
     if path.exists():
         yield Step("plan", notice=f"{path} is damaged: made again")
     plan = PreparePlan((), ())
-    for step in make_plan(order.source, order.encoder.form, order.rule):
+    for step in make_plan(config.source, config.encoder.form, config.rule):
         if isinstance(step, PreparePlan):
             plan = step
         else:
@@ -169,34 +169,34 @@ def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
             )
 
 
-def _finish(order: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcome]) -> None:
+def _finish(config: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcome]) -> None:
     """Write manifest and report, and last of all the file that marks the folder as complete."""
-    out = order.out
+    out = config.out
     index: dict[str, int] = {part: 0 for part in PARTS}
     lines: list[str] = []
     for outcome in outcomes:
         for row, clip in enumerate(outcome.kept):
             place = {"part": outcome.part, "index": index[outcome.part]}
             where = {"shard": outcome.shard, "row": row}
-            lines.append(json_text({**place, **where, **{key: clip[key] for key in _TOLD}}))
+            lines.append(json_text({**place, **where, **{key: clip[key] for key in _LISTED}}))
             index[outcome.part] += 1
-    summary = report(plan, outcomes, order.encoder.notices)
+    summary = report(plan, outcomes, config.encoder.notices)
     write_json(out / "report.json", summary)
     write_page(out / "report.html", summary, outcomes)
     if not lines:
         raise UserError(f"no clip is of use: {out / 'report.json'} says why")
     write_text(out / "manifest.jsonl", "".join(f"{line}\n" for line in lines))
-    form = order.encoder.form
+    form = config.encoder.form
     record = {
         "made_by": "mmdisco prepare",
-        **order.about,
+        **config.about,
         "seconds": float(form.seconds),
         "fps": float(form.fps),
         "size": list(form.size),
         "sample_rate": form.sample_rate,
         "clips": index,
         "manifest_sha256": sha256(out / "manifest.jsonl"),
-        "arguments": dict(order.arguments),
+        "arguments": dict(config.arguments),
         "versions": {name: version(name) for name in _LIBRARIES},
     }
     write_json(out / "prepared.json", record)

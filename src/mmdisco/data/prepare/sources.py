@@ -51,11 +51,11 @@ class SkippedFile:
 
     Attributes:
         name: Name as in ``SourceVideo``.
-        fault: Reason.
+        reason: Reason.
     """
 
     name: str
-    fault: SkipReason
+    reason: SkipReason
 
 
 class Source(ABC):

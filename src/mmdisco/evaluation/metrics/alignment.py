@@ -17,7 +17,6 @@ from mmdisco.evaluation.metrics.result import (
     MetricResult,
     Outcome,
     Skipped,
-    group_of,
     mean_figure,
 )
 from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT, event_f1
@@ -43,7 +42,7 @@ class AvAlign(Metric):
     min_clips = 10
 
     @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def name(self) -> str:
         """Name with the variant, since absolute values of different variants are not comparable."""
         return f"AV-Align ({self.variant.name})"
 
@@ -67,10 +66,15 @@ class AvAlign(Metric):
 class Synchrony(Metric):
     """Synchrony by the sync scorer: true against shuffled pairs, and the lag."""
 
-    name = "synchrony"
+    title = "synchrony"
     extractor = "sync-scorer"
     needs_reference = False
     min_clips = 2 * GROUPS
+
+    @property
+    @override
+    def name(self) -> str:
+        return self.title
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure AUC, mean lag and mean absolute lag."""
@@ -137,12 +141,10 @@ def sync_scores(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Sy
             for sounds in derangements(len(own), seed, _SHUFFLES)
         ]
     )
-    groups = np.array([group_of(k) for k in range(len(own))])
-    left = [auc(own[groups != k], others[:, groups != k].ravel()) for k in range(GROUPS)]
     half = len(others) // 2
     delays = np.mean([by_delay(a, v)[1] for a, v in zip(heard, seen, strict=True)], axis=0)
     return _SyncScores(
-        Jackknife.of(auc(own, others.ravel()), left),
+        Jackknife.over(lambda some: auc(own[some], others[:, some].ravel()), len(own)),
         auc(others[:half].ravel(), others[half:].ravel()),
         np.array([lag(a, v).seconds for a, v in zip(heard, seen, strict=True)]),
         dict(zip((by_delay(heard[0], seen[0])[0] / RATE).tolist(), delays.tolist(), strict=True)),
@@ -153,10 +155,15 @@ def sync_scores(heard: list[Embedding], seen: list[Embedding], seed: int) -> _Sy
 class ObjectsAgreement(Metric):
     """Exact agreement of video and sound in sounding objects."""
 
-    name = "sounding objects"
+    title = "sounding objects"
     extractor = "objects"
     needs_reference = False
     min_clips = 10
+
+    @property
+    @override
+    def name(self) -> str:
+        return self.title
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure agreement of events, material, size and kind."""

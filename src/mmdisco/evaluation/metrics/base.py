@@ -33,18 +33,23 @@ class Metric(ABC):
     """Metric over the records of one extractor.
 
     Attributes:
-        name: Name for options and reports.
+        title: Name of the quantity.
         extractor: Name of the extractor.
         min_clips: Minimum number of generated and of reference clips.
         needs_reference: Whether it needs reference clips.
         more: Further requirements, where clips alone do not meet them; may be empty.
     """
 
-    name: str
+    title: str
     extractor: str
     min_clips: int
     needs_reference: bool
     more: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name for reports: that of the quantity, and of the extractor."""
+        return f"{self.title}, {self.extractor}"
 
     @abstractmethod
     def compute(self, sets: EvaluationData) -> list[Outcome]:

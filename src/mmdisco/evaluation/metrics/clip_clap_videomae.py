@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,6 @@ from transformers import (
     AutoTokenizer,
     ClapAudioModelWithProjection,
     ClapFeatureExtractor,
-    ClapTextModelWithProjection,
-    CLIPTextModelWithProjection,
     CLIPVisionModelWithProjection,
     PreTrainedModel,
     VideoMAEForVideoClassification,
@@ -34,6 +32,7 @@ from mmdisco.evaluation.metrics.joint_space import DIRECTION, Directions, TextSc
 from mmdisco.media.clip import AudioVideo, Frames, Video
 from mmdisco.media.read import resampled
 
+Own = TypeVar("Own", bound="_Network")
 Part = TypeVar("Part")
 
 
@@ -44,10 +43,23 @@ class _Network(Extractor):
     Attributes:
         network: The network with its weights, frozen.
         processor: Processor of the library.
+        model: Class of the network.
+        processing: Class of the processor.
     """
 
     network: nn.Module
     processor: Any
+    model: ClassVar[type[PreTrainedModel]]
+    processing: ClassVar[Any]
+
+    @classmethod
+    def load(cls: type[Own], path: str) -> Own:
+        """Load from a folder or the hub.
+
+        Raises:
+            UserError: There is no such model.
+        """
+        return cls(weights_of(cls.model, path), loaded(cls.processing.from_pretrained, path))
 
     @cached_property
     def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -55,26 +67,14 @@ class _Network(Extractor):
         settings = json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
         return digest(self.network, settings)
 
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Accept any clip."""
-        return None
-
 
 class ClipFrames(_Network):
     """CLIP's projected image features, averaged over all frames."""
 
     name = "clip"
+    model = CLIPVisionModelWithProjection
+    processing = CLIPImageProcessorPil
     preprocessing = "every frame by CLIPImageProcessor (resize, centre crop, normalise)"
-
-    @staticmethod
-    def load(path: str) -> "ClipFrames":
-        """Load from a folder or the hub.
-
-        Raises:
-            UserError: There is no such model.
-        """
-        network = weights_of(CLIPVisionModelWithProjection, path)
-        return ClipFrames(network, loaded(CLIPImageProcessorPil.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` and ``direction``, (projection,), means over frames.
@@ -93,17 +93,9 @@ class ClapSound(_Network):
     """CLAP's projected audio features."""
 
     name = "clap"
+    model = ClapAudioModelWithProjection
+    processing = ClapFeatureExtractor
     preprocessing = "resampled to the processor's rate, its first seconds by ClapFeatureExtractor"
-
-    @staticmethod
-    def load(path: str) -> "ClapSound":
-        """Load from a folder or the hub.
-
-        Raises:
-            UserError: There is no such model.
-        """
-        network = weights_of(ClapAudioModelWithProjection, path)
-        return ClapSound(network, loaded(ClapFeatureExtractor.from_pretrained, path))
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` and ``direction``, the same at length 1, (projection,)."""
@@ -123,18 +115,9 @@ class VideoMae(_Network):
     """VideoMAE: last hidden state averaged over tokens, and the logits of its classes."""
 
     name = "videomae"
+    model = VideoMAEForVideoClassification
+    processing = VideoMAEImageProcessorPil
     preprocessing = "frames evenly spaced, first and last among them, by VideoMAEImageProcessor"
-
-    @staticmethod
-    def load(path: str) -> "VideoMae":
-        """Load from a folder or the hub.
-
-        Raises:
-            UserError: There is no such model.
-        """
-        network = weights_of(VideoMAEForVideoClassification, path)
-        processor = loaded(VideoMAEImageProcessorPil.from_pretrained, path)
-        return VideoMae(network, processor)
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` (hidden,) and ``logits`` (classes,)."""
@@ -165,8 +148,8 @@ def weights_of(kind: type[PreTrainedModel], path: str) -> nn.Module:
         UserError: It is missing, or lacks weights, which would be drawn at random.
     """
     load: Any = kind.from_pretrained
-    network, told = loaded(lambda one: load(one, output_loading_info=True), path)
-    lacking = [*told["missing_keys"], *(str(one[0]) for one in told["mismatched_keys"])]
+    network, report = loaded(lambda one: load(one, output_loading_info=True), path)
+    lacking = [*report["missing_keys"], *(str(one[0]) for one in report["mismatched_keys"])]
     if lacking:
         raise UserError(f"{path} is no {kind.__name__}: it lacks {sorted(lacking)[0]}")
     return network.eval().requires_grad_(False)  # noqa: FBT003
@@ -201,24 +184,13 @@ class TextNetwork(TextScorer):
     tokenizer: Any
 
     @staticmethod
-    def clip(path: str) -> "TextNetwork":
-        """Load CLIP's text encoder from a folder or the hub.
+    def load(kind: type[PreTrainedModel], path: str) -> "TextNetwork":
+        """Load the text encoder of CLIP or CLAP from a folder or the hub.
 
         Raises:
             UserError: There is no such model.
         """
-        network = weights_of(CLIPTextModelWithProjection, path)
-        return TextNetwork(network, loaded(_tokenizer, path))
-
-    @staticmethod
-    def clap(path: str) -> "TextNetwork":
-        """Load CLAP's text encoder from a folder or the hub.
-
-        Raises:
-            UserError: There is no such model.
-        """
-        network = weights_of(ClapTextModelWithProjection, path)
-        return TextNetwork(network, loaded(_tokenizer, path))
+        return TextNetwork(weights_of(kind, path), loaded(_tokenizer, path))
 
     def directions(self, texts: Sequence[str]) -> Directions:
         """Compute projected features, (texts, projection), of length 1."""

@@ -162,10 +162,6 @@ class ExportedPicture(_Exported):
 
     form: VideoNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Accept any clip."""
-        return None
-
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features``, and ``logits`` if there are any."""
         return self._record(picture_for(self.form, clip.video))

@@ -50,10 +50,6 @@ class VideoStatistics(Extractor):
     version = "2"  # like CODE
     preprocessing = "frames as they are; grey is the mean of red, green and blue"
 
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Accept any clip."""
-        return None
-
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` (27,)."""
         return {"features": video_statistics(clip.video)}
@@ -66,10 +62,6 @@ class AudioStatistics(Extractor):
     name = "audio-statistics"
     version = CODE
     preprocessing = "16 kHz, 64 mel bins every 12.5 ms, natural logarithm from 0.001 up"
-
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Accept any clip."""
-        return None
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` (42,)."""

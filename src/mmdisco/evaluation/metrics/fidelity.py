@@ -8,10 +8,12 @@ probabilities of two sets, the paired one those of clips of the same name (Iashi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
@@ -31,20 +33,12 @@ from mmdisco.evaluation.metrics.result import (
     MetricResult,
     Outcome,
     Skipped,
-    group_of,
     mean_figure,
 )
 
 Probabilities = npt.NDArray[np.floating]  # (clips, classes)
 
 _LEAST = 1e-6  # floor: a class of probability 0 would make a divergence infinite
-
-
-def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Compute probabilities (clips, classes) from logits."""
-    exact = logits.astype(np.float64)
-    raised = np.exp(exact - exact.max(1, keepdims=True))
-    return raised / raised.sum(1, keepdims=True)
 
 
 def inception_score(probabilities: Probabilities) -> float:
@@ -62,6 +56,11 @@ def paired_divergences(
 ) -> npt.NDArray[np.float64]:
     """Compute KL(reference ‖ generated) of each pair of rows, (pairs,)."""
     return _divergence(reference, generated)
+
+
+def probabilities(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Compute the softmax of logits (clips, classes)."""
+    return np.asarray(softmax(logits.astype(np.float64), axis=1), np.float64)
 
 
 def _divergence(p: Probabilities, q: Probabilities) -> npt.NDArray[np.float64]:
@@ -85,15 +84,15 @@ class FrechetDistance(Metric):
 
     extractor: str
     whitening: Whitening | None = None
+    title = "Fréchet distance"
     needs_reference = True
     min_clips = 2
     more = "and more clips than it has features, by a tenth"
 
     @property
     @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        how = "" if self.whitening is None else ", whitened"
-        return f"Fréchet distance, {self.extractor}{how}"
+    def name(self) -> str:
+        return super().name + ("" if self.whitening is None else ", whitened")
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the distance, and the same without its first-order bias."""
@@ -146,13 +145,9 @@ class KernelDistance(Metric):
     """
 
     extractor: str
+    title = "kernel distance"
     needs_reference = True
     min_clips = 2 * GROUPS + 2
-
-    @property
-    @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"kernel distance, {self.extractor}"
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure MMD² of the features in units of the reference's standard deviations."""
@@ -180,13 +175,9 @@ class PRDC(Metric):
     """
 
     extractor: str
+    title = "precision and coverage"
     needs_reference = True
     min_clips = 4 * NEIGHBOURS
-
-    @property
-    @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"precision and coverage, {self.extractor}"
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure all four."""
@@ -221,28 +212,22 @@ class InceptionScore(Metric):
     """
 
     extractor: str
+    title = "inception score"
     needs_reference = False
     min_clips = 2 * GROUPS
 
-    @property
-    @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"inception score, {self.extractor}"
-
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the score, and with reference clips both divergences."""
-        own = softmax(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
-        groups = np.array([group_of(k) for k in range(len(own))])
-        left = [inception_score(own[groups != k]) for k in range(GROUPS)]
-        score = Jackknife.of(inception_score(own), left)
+        own = probabilities(sets.generated.matrix(self.extractor, "logits", MOST, sets.seed))
+        score = Jackknife.over(lambda some: inception_score(own[some]), len(own))
         found: list[Outcome] = [
             MetricResult(self.name, score.value, score.interval, len(own), higher_is_better=True)
         ]
         if sets.reference is None:
             return found
-        real = softmax(sets.reference.matrix(self.extractor, "logits", MOST, sets.seed))
+        real = probabilities(sets.reference.matrix(self.extractor, "logits", MOST, sets.seed))
         if len(real) >= self.min_clips:
-            real_groups = np.array([group_of(k) for k in range(len(real))])
+            groups, real_groups = (np.arange(len(one)) % GROUPS for one in (own, real))
             left = [set_divergence(real[real_groups != k], own[groups != k]) for k in range(GROUPS)]
             divergence = Jackknife.of(set_divergence(real, own), left)
             name = f"KL of mean classes, {self.extractor}"
@@ -264,7 +249,7 @@ class InceptionScore(Metric):
                 pairs.append((other["logits"], record["logits"]))
         if not pairs:
             return Skipped(name, "generated and reference clips of the same names")
-        real, own = (softmax(np.stack(side)) for side in zip(*pairs, strict=True))
+        real, own = (probabilities(np.stack(side)) for side in zip(*pairs, strict=True))
         return mean_figure(name, paired_divergences(real, own), higher_is_better=False)
 
 
@@ -291,7 +276,7 @@ def grouped(readings: Readings, extractor: str) -> list[FeatureStatistics]:
     """Accumulate statistics for each group of the jackknife, from a stream of clips."""
     groups: list[FeatureStatistics] = []
     for start, batch in enumerate(_batches(readings, extractor)):
-        places = np.array([group_of(start * _AT_ONCE + k) for k in range(len(batch))])
+        places = (start * _AT_ONCE + np.arange(len(batch))) % GROUPS
         parts = [FeatureStatistics.of(batch[places == k]) for k in range(GROUPS)]
         groups = [a.merge(b) for a, b in zip(groups, parts, strict=True)] if groups else parts
     return groups
@@ -320,11 +305,7 @@ def by_size(
 
 
 def _merged(groups: list[FeatureStatistics], without: int | None = None) -> FeatureStatistics:
-    kept = [one for k, one in enumerate(groups) if k != without]
-    whole = kept[0]
-    for one in kept[1:]:
-        whole = whole.merge(one)
-    return whole
+    return reduce(FeatureStatistics.merge, (one for k, one in enumerate(groups) if k != without))
 
 
 def _batches(readings: Readings, extractor: str) -> Iterator[Features]:

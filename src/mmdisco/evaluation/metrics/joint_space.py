@@ -37,7 +37,7 @@ class CrossModal(Metric):
 
     @property
     @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def name(self) -> str:
         return f"cross-modal agreement, {self.extractor} and {self.hears}"
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
@@ -96,13 +96,9 @@ class TextAgreement(Metric):
 
     extractor: str
     tower: TextScorer
+    title = "text agreement"
     needs_reference = False
     min_clips = 10
-
-    @property
-    @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"text agreement, {self.extractor}"
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the mean cosine, over the clips that have a prompt."""

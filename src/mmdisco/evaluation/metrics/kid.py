@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.evaluation.metrics.frechet import Features
-from mmdisco.evaluation.metrics.result import GROUPS, Jackknife, group_of
+from mmdisco.evaluation.metrics.result import GROUPS, Jackknife
 
 Sums = npt.NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class KernelSums:
     def of(first: Features, second: Features, groups: int = GROUPS) -> "KernelSums":
         """Sum over features (n, d) and (m, d)."""
         sizes = np.array(
-            [np.bincount(_groups(len(x), groups), minlength=groups) for x in (first, second)]
+            [np.bincount(np.arange(len(x)) % groups, minlength=groups) for x in (first, second)]
         )
         return KernelSums(
             _sums(first, first, groups, same=True),
@@ -66,13 +66,9 @@ def kernel_jackknife(first: Features, second: Features) -> Jackknife:
     return Jackknife.of(sums.distance(), [sums.distance(k) for k in range(GROUPS)])
 
 
-def _groups(count: int, groups: int) -> npt.NDArray[np.intp]:
-    return np.array([group_of(index, groups) for index in range(count)], np.intp)
-
-
 def _sums(first: Features, second: Features, groups: int, *, same: bool) -> Sums:
     """Sum the kernel by group, a block of rows at a time, so that memory stays small."""
-    rows, columns = _groups(len(first), groups), _groups(len(second), groups)
+    rows, columns = np.arange(len(first)) % groups, np.arange(len(second)) % groups
     total = np.zeros((groups, groups))
     right = second.astype(np.float64)
     indicator = np.eye(groups)[columns]

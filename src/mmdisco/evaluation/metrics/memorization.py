@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.fidelity import FEATURES, MOST, spread_of
@@ -28,13 +27,9 @@ class NearestTraining(Metric):
     """
 
     extractor: str
+    title = "nearest training clip"
     needs_reference = True
     min_clips = 20
-
-    @property
-    @override
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"nearest training clip, {self.extractor}"
 
     def compute(self, sets: EvaluationData) -> list[Outcome]:
         """Measure the mean distance, and the share closer than 95 % of held-out clips are."""

@@ -7,7 +7,7 @@ clips; the spread of θ_k gives the standard error.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -165,6 +165,13 @@ class Jackknife:
         error = float(np.sqrt((groups - 1) * left.var()))
         return Jackknife(value, extrapolated, error)
 
+    @staticmethod
+    def over(value: Callable[[npt.NDArray[np.bool_]], float], clips: int) -> "Jackknife":
+        """Estimate ``value`` of the clips that a mask of ``clips`` selects."""
+        groups = np.arange(clips) % GROUPS  # sizes differ by at most one
+        without = [value(groups != k) for k in range(GROUPS)]
+        return Jackknife.of(value(np.ones(clips, np.bool_)), without)
+
     @property
     def interval(self) -> Interval:
         """Interval around the value."""
@@ -174,8 +181,3 @@ class Jackknife:
     def extrapolated_interval(self) -> Interval:
         """Interval around the extrapolated value."""
         return Interval.around(self.extrapolated, self.error)
-
-
-def group_of(index: int, groups: int = GROUPS) -> int:
-    """Return the group of clip ``index``, round-robin, so that sizes differ by at most one."""
-    return index % groups

@@ -88,11 +88,6 @@ class AblationCell(MeasuredCell):
 
     @property
     @override
-    def out(self) -> Path:
-        return self.setting.root
-
-    @property
-    @override
     def label(self) -> str:
         return f"{self.variant.name} seed{self.seed}"
 
@@ -139,4 +134,8 @@ def cells_of(
     setting: ExperimentSetting, variants: Sequence[Variant], seeds: int
 ) -> list[AblationCell]:
     """List every variant with every seed."""
-    return [AblationCell(setting, variant, seed) for variant in variants for seed in range(seeds)]
+    return [
+        AblationCell(setting.root, setting, variant, seed)
+        for variant in variants
+        for seed in range(seeds)
+    ]

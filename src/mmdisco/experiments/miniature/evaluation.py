@@ -44,7 +44,7 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.dataset import Example, caption_of, example, example_of
-from mmdisco.media.sounding_objects.scene import SceneWish
+from mmdisco.media.sounding_objects.scene import SceneConstraints
 
 HELD_OUT: Final = 1_000_003  # seed of data that is never trained on
 CLIPS_PER_CAPTION: Final = 8
@@ -115,7 +115,7 @@ def held_out(index: int) -> Example:
     return example_of(asked_of(index), HELD_OUT + 1, index)
 
 
-def asked_of(index: int) -> SceneWish:
+def asked_of(index: int) -> SceneConstraints:
     """Return the meaning of the caption of ``held_out(index)``, without making the clip."""
     return caption_of(HELD_OUT, index // CLIPS_PER_CAPTION).named
 
@@ -214,7 +214,7 @@ class Bench:
             start += len(clips)
             audio, video = self.features
             yield MiniatureCell(
-                [read(clip, wish) for clip, wish in zip(clips, named, strict=True)],
+                [read(clip, one) for clip, one in zip(clips, named, strict=True)],
                 AV(
                     audio_features(audio, [clip.audio for clip in clips]),
                     video_features(video, [clip.video for clip in clips]),

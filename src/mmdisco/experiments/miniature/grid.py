@@ -1,7 +1,8 @@
 """Evaluation of the embedded pair: cells in processes, each kept when it is done, and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from typing_extensions import override
 from mmdisco.adapters.miniature.spec import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
+from mmdisco.evaluation.extract import Watch, unwatched
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics
 from mmdisco.evaluation.metrics.sounding_objects.agreement import gap_closed
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
@@ -108,36 +110,21 @@ def _table(figures: Mapping[str, Mapping[str, MeanStd]], columns: Sequence[tuple
     return markdown_table(["", *(title for title, _ in columns)], rows)
 
 
-Watch = Callable[[str, int, int], object]
-"""Progress callback: title, number done, and total."""
-
-
-def unwatched(*_: object) -> None:
-    """Ignore progress."""
-
-
 @dataclass(frozen=True)
 class MiniatureJob(MeasuredCell):
     """One cell to evaluate.
 
     Attributes:
         weights: Folder of the pair.
-        folder: Folder of the results.
         row: ``None`` for real pairs through the autoencoders.
         seed: Seed of the sampling noise.
         clips: Number of clips.
     """
 
     weights: Path
-    folder: Path
     row: MiniatureRow | None
     seed: int
     clips: int
-
-    @property
-    @override
-    def out(self) -> Path:
-        return self.folder
 
     @property
     def name_of_row(self) -> str:
@@ -208,8 +195,8 @@ def evaluate(
         if name not in known:
             raise UserError(f"unknown row {name!r}: choose of {', '.join(known)}")
     chosen = [row for row in wanted if not names or row.name in names]
-    todo = [MiniatureJob(folder, out, None, 0, clips)] + [
-        MiniatureJob(folder, out, row, seed, clips) for row in chosen for seed in range(seeds)
+    todo = [MiniatureJob(out, folder, None, 0, clips)] + [
+        MiniatureJob(out, folder, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
     return report(todo, jobs, watch)
 
@@ -262,17 +249,13 @@ def reference_of(out: Path, weights: Path, watch: Watch = unwatched) -> AV[Featu
         for part in bench.reference():
             parts.append(part)
             watch("real clips", sum(one.audio.count for one in parts), REFERENCE_CLIPS)
-        whole = AV(_merged([part.audio for part in parts]), _merged([part.video for part in parts]))
+        whole = AV(
+            reduce(FeatureStatistics.merge, [part.audio for part in parts]),
+            reduce(FeatureStatistics.merge, [part.video for part in parts]),
+        )
         write_tensors(file, {**_pack("audio", whole.audio), **_pack("video", whole.video)}, {})
     kept = read_tensors(file)
     return AV(_unpack("audio", kept), _unpack("video", kept))
-
-
-def _merged(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.merge(part)
-    return whole
 
 
 def _pack(name: str, one: FeatureStatistics) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ from mmdisco.experiments.miniature.evaluation import asked_of, held_out
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.sounding_objects.dataset import Example
-from mmdisco.media.sounding_objects.scene import SceneWish
+from mmdisco.media.sounding_objects.scene import SceneConstraints
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.config import DiscriminatorConfig, NegativesConfig, TrainingConfig
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, comparisons, couplings_of
@@ -97,7 +97,7 @@ def fill_fake(
     )
 
 
-def rows_of_fakes(meanings: Sequence[SceneWish], count: int) -> dict[Hashable, list[int]]:
+def rows_of_fakes(meanings: Sequence[SceneConstraints], count: int) -> dict[Hashable, list[int]]:
     """Select fakes among the first ``count`` for each meaning a caption can have.
 
     Where no fake has a meaning, falls back to fakes of another number of events, then also of
@@ -105,7 +105,7 @@ def rows_of_fakes(meanings: Sequence[SceneWish], count: int) -> dict[Hashable, l
     """
     groups = [rows_by_key([replace(one, **form) for one in meanings[:count]]) for form in FORMS]
 
-    def rows(meaning: SceneWish) -> list[int]:
+    def rows(meaning: SceneConstraints) -> list[int]:
         found = (
             group.get(replace(meaning, **form)) for form, group in zip(FORMS, groups, strict=True)
         )
@@ -141,7 +141,7 @@ def miniature_trainer(config: TrainingConfig, pair: MiniatureSystem, cache: Path
 
 
 def negatives(
-    config: NegativesConfig, real: Pairs, fake: PairStore, meanings: Sequence[SceneWish]
+    config: NegativesConfig, real: Pairs, fake: PairStore, meanings: Sequence[SceneConstraints]
 ) -> PairSource:
     """Make the negatives: fakes and real pairs, recombined within the meaning of a caption.
 

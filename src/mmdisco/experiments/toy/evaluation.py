@@ -1,6 +1,6 @@
 """Ways to sample a toy problem: solver, steps, grid, resampling and task."""
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,48 +35,28 @@ class Start:
         return sampler.sample(denoiser, z_T, cond, self.noise)
 
 
-class ToyTask(ABC):
-    """Sampling task: which modality is given, if any."""
-
-    @abstractmethod
-    def points(self, start: Start) -> AV[Tensor]:
-        """Sample clean pairs."""
+def joint(start: Start) -> AV[Tensor]:
+    """Sample both modalities from noise."""
+    return start.finish(start.sampler, start.denoiser, start.z_T)
 
 
-class ToyJoint(ToyTask):
-    """Both modalities from noise."""
-
-    def points(self, start: Start) -> AV[Tensor]:
-        """Sample with nothing given."""
-        return start.finish(start.sampler, start.denoiser, start.z_T)
+def audio_given_video(start: Start) -> AV[Tensor]:
+    """Sample audio for true videos, held at noise level 0."""
+    z_T = AV(start.z_T.audio, start.given.video)
+    return start.finish(start.sampler.given_video(), start.denoiser, z_T)
 
 
-class GivenVideoTask(ToyTask):
-    """Audio for true videos, held clean."""
-
-    def points(self, start: Start) -> AV[Tensor]:
-        """Sample with the video given at noise level 0."""
-        z_T = AV(start.z_T.audio, start.given.video)
-        return start.finish(start.sampler.given_video(), start.denoiser, z_T)
+def video_given_audio(start: Start) -> AV[Tensor]:
+    """Sample video for true audios, held at noise level 0."""
+    z_T = AV(start.given.audio, start.z_T.video)
+    return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
 
 
-class GivenAudioTask(ToyTask):
-    """Video for true audios, held clean."""
-
-    def points(self, start: Start) -> AV[Tensor]:
-        """Sample with the audio given at noise level 0."""
-        z_T = AV(start.given.audio, start.z_T.video)
-        return start.finish(start.sampler.given_audio(), start.denoiser, z_T)
-
-
-class ReplacementTask(ToyTask):
-    """Audio for true videos by the replacement method, a biased control."""
-
-    def points(self, start: Start) -> AV[Tensor]:
-        """Sample with the video noised to the audio's level at every step."""
-        denoiser = _Replaced(start.denoiser, start.given.video, start.noise)
-        sampled = start.finish(start.sampler, denoiser, start.z_T)
-        return AV(sampled.audio, start.given.video)
+def audio_by_replacement(start: Start) -> AV[Tensor]:
+    """Sample audio for true videos that are noised to its level at every step, a biased control."""
+    denoiser = _Replaced(start.denoiser, start.given.video, start.noise)
+    sampled = start.finish(start.sampler, denoiser, start.z_T)
+    return AV(sampled.audio, start.given.video)
 
 
 @dataclass(frozen=True)
@@ -94,11 +74,11 @@ class _Replaced(JointDenoiser):
         return self.denoiser.predict_noise(noised, level, cond)
 
 
-TASKS: dict[str, ToyTask] = {
-    "joint": ToyJoint(),
-    "audio given video": GivenVideoTask(),
-    "video given audio": GivenAudioTask(),
-    "audio by replacement": ReplacementTask(),
+TASKS: dict[str, Callable[[Start], AV[Tensor]]] = {
+    "joint": joint,
+    "audio given video": audio_given_video,
+    "video given audio": video_given_audio,
+    "audio by replacement": audio_by_replacement,
 }
 
 
@@ -140,5 +120,5 @@ class ToyEvaluation:
         noise = NoiseSource.shared(seed)
         shape = torch.Size([count, goal.width])
         z_T = sampler.initial(noise, AV(shape, shape))
-        points = TASKS[self.task].points(Start(sampler, denoiser, z_T, given, noise))
+        points = TASKS[self.task](Start(sampler, denoiser, z_T, given, noise))
         return torch.cat([points.audio, points.video], dim=1)

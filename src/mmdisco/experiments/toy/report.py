@@ -157,7 +157,7 @@ def _grid(out: Path, cells: Sequence[ToyCell], name: str, losses: tuple[str, ...
             axis.set_axis_off()
             cell = first.get((key, setting, loss))
             if cell is not None:
-                points = read_tensors(KeptToyCell(cell, out).points_file)["points"]
+                points = read_tensors(KeptToyCell(out, cell).points_file)["points"]
                 distance = total_variation(problem(key, setting), points)
                 _panel(axis, points, f"TV {distance:.3f}")
     axes[0][0].set_title("data", fontsize=9)

@@ -194,16 +194,9 @@ class KeptToyCell(MeasuredCell):
 
     Attributes:
         cell: The cell.
-        folder: Folder of the study.
     """
 
     cell: ToyCell
-    folder: Path
-
-    @property
-    @override
-    def out(self) -> Path:
-        return self.folder
 
     @property
     @override
@@ -223,7 +216,7 @@ class KeptToyCell(MeasuredCell):
 
     @override
     def measure(self) -> list[dict[str, object]]:
-        outcome = run_cell(self.cell, self.folder / "runs" / self.name)
+        outcome = run_cell(self.cell, self.out / "runs" / self.name)
         points = outcome.points[:KEPT_POINTS].to(torch.float32)
         write_tensors(self.points_file, {"points": points}, {"cell": self.name})
         return outcome.rows

@@ -1,13 +1,11 @@
 """The endless data set: (seed, index) → clip, ground truth and caption, always the same.
 
 Captions have a small and closed vocabulary. A caption names the kind and some attributes, each
-with a fixed probability; what it leaves out is free. Two captions with equal ``SceneWish`` mean
+with a fixed probability; what it leaves out is free. Captions with equal ``SceneConstraints`` mean
 the same, whatever their words.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import Final
 
 import numpy as np
@@ -18,7 +16,7 @@ from mmdisco.media.sounding_objects.scene import (
     Colour,
     ObjectKind,
     Scene,
-    SceneWish,
+    SceneConstraints,
     Size,
     draw_scene,
 )
@@ -58,13 +56,13 @@ class Caption:
     """
 
     text: str
-    named: SceneWish
+    named: SceneConstraints
 
 
-def draw_named(scene: Scene, rng: np.random.Generator) -> SceneWish:
+def draw_named(scene: Scene, rng: np.random.Generator) -> SceneConstraints:
     """Choose the attributes of ``scene`` that a caption names."""
     colour, size, count = rng.uniform(size=3)
-    return SceneWish(
+    return SceneConstraints(
         kind=scene.kind,
         colour=scene.colour if colour < _NAMED else None,
         size=scene.size if size < _NAMED else None,
@@ -72,7 +70,7 @@ def draw_named(scene: Scene, rng: np.random.Generator) -> SceneWish:
     )
 
 
-def draw_caption(named: SceneWish, rng: np.random.Generator) -> Caption:
+def draw_caption(named: SceneConstraints, rng: np.random.Generator) -> Caption:
     """Phrase ``named`` in words drawn at random.
 
     Raises:
@@ -130,20 +128,15 @@ def caption_of(seed: int, index: int) -> Caption:
     return _described(np.random.default_rng((seed, index)))[1]
 
 
-def example_of(named: SceneWish, seed: int, index: int) -> Example:
+def example_of(named: SceneConstraints, seed: int, index: int) -> Example:
     """Make clip ``index`` of those that a caption of exactly ``named`` describes."""
     rng = np.random.default_rng((seed, index))
     scene = draw_scene(rng, named)
     return Example(perform(scene, rng), scene, draw_caption(named, rng))
 
 
-def examples(seed: int, first: int = 0) -> Iterator[Example]:
-    """Yield the data set ``seed`` from index ``first`` on, without end."""
-    return (example(seed, index) for index in count(first))
-
-
 def _described(rng: np.random.Generator) -> tuple[Scene, Caption]:
-    scene = draw_scene(rng, SceneWish())
+    scene = draw_scene(rng, SceneConstraints())
     return scene, draw_caption(draw_named(scene, rng), rng)
 
 

@@ -132,7 +132,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class SceneWish:
+class SceneConstraints:
     """Constraints on a scene; ``None`` leaves an attribute free."""
 
     kind: ObjectKind | None = None
@@ -146,12 +146,12 @@ def size_of(radius: float) -> Size:
     return min(RADII, key=lambda size: abs(math.log(radius / math.sqrt(math.prod(RADII[size])))))
 
 
-def draw_scene(rng: np.random.Generator, wish: SceneWish) -> Scene:
-    """Draw the attributes that ``wish`` leaves free, each independently of the others."""
-    kind = wish.kind or _choose(rng, ObjectKind)
-    colour = wish.colour or _choose(rng, Colour)
-    size = wish.size or _choose(rng, Size)
-    count = wish.count or 1 + int(rng.choice(len(_COUNTS), p=_COUNTS))
+def draw_scene(rng: np.random.Generator, constraints: SceneConstraints) -> Scene:
+    """Draw the attributes that ``constraints`` leaves free, each independently of the others."""
+    kind = constraints.kind or _choose(rng, ObjectKind)
+    colour = constraints.colour or _choose(rng, Colour)
+    size = constraints.size or _choose(rng, Size)
+    count = constraints.count or 1 + int(rng.choice(len(_COUNTS), p=_COUNTS))
     events, rest, following = _DRAW[kind](rng, kind, count)
     backdrop = Backdrop(
         place=rng.uniform(),

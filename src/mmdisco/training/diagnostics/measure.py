@@ -177,7 +177,9 @@ class DiagnosticsRunner:
             levels.append(LevelDiagnostics(one.u, one.angle, scores, denoising))
             self.watch()
         bins = {
-            name: reliability(*(torch.cat(side) for side in zip(*both, strict=True)))
+            name: reliability(
+                torch.cat([real for real, _ in both]), torch.cat([other for _, other in both])
+            )
             for name, both in found.items()
         }
         errors = {name: calibration_error(one) for name, one in bins.items()}

@@ -18,7 +18,7 @@ from mmdisco.evaluation.metrics.features import Times
 from mmdisco.evaluation.metrics.sounding_objects.detect_audio import AudioEvents, detect_audio
 from mmdisco.evaluation.metrics.sounding_objects.detect_video import VideoEvents, detect_video
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.sounding_objects.scene import SceneWish
+from mmdisco.media.sounding_objects.scene import SceneConstraints
 
 TIGHT: Final = 0.05  # seconds; the tolerance of published results
 LOOSE: Final = 0.10
@@ -36,7 +36,7 @@ class Reading:
 
     sight: VideoEvents
     hearing: AudioEvents
-    named: SceneWish
+    named: SceneConstraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def event_f1(first: Times, second: Times, tolerance: float) -> float:
     return 2 * matches(first, second, tolerance) / events if events else 0.0
 
 
-def read(clip: AudioVideo, named: SceneWish) -> Reading:
+def read(clip: AudioVideo, named: SceneConstraints) -> Reading:
     """Detect events and attributes of ``clip`` in both modalities."""
     return Reading(detect_video(clip.video), detect_audio(clip.audio), named)
 
@@ -150,7 +150,7 @@ def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading
         UserError: No two captions have the same meaning.
     """
     rng = np.random.default_rng(seed)
-    groups: defaultdict[SceneWish, list[Reading]] = defaultdict(list)
+    groups: defaultdict[SceneConstraints, list[Reading]] = defaultdict(list)
     for reading in readings:
         groups[reading.named].append(reading)
     paired = [r for group in groups.values() if len(group) > 1 for r in _rotated(group, rng)]
