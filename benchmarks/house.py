@@ -22,7 +22,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIBRARY: Final = ROOT / "src" / "mmdisco"
 SMALL: Final = 40  # lines; only interfaces and __init__ may be shorter
-SCHEDULERS: Final = ("scheduler_names.py", "schedulers.py", "strided.py")  # of core, counted apart
+SCHEDULERS: Final = ("schedulers.py", "strided.py")  # of core, counted apart
 
 TRACE: Final = """
 import sys

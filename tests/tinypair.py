@@ -66,11 +66,12 @@ def write_tiny_pair(folder):
                 torch.nn.init.normal_(parameter, std=0.1)
     sampling = {
         "steps": 8,
-        "solver": "ddim",
-        "guidance_scale": [1.5, 1.5],
+        "scheduler": "ddim",
+        "cfg_scale": [1.5, 1.5],
         "joint_scale": [1.0, 1.0],
         "video_to_audio": 1.0,
-        "joint_levels": [None, None],
+        "joint_min_logsnr": None,
+        "joint_max_logsnr": None,
         "audio_to_video": 1.0,
     }
     config = {

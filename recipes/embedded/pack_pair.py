@@ -13,14 +13,15 @@ from mmdisco.media.sounding_objects.dataset import vocabulary
 # what generation begins with: the best that sweep.py has found so far
 SAMPLING: dict[str, Any] = {
     "steps": 20,
-    "solver": "sde-dpm++2m",
-    "guidance_scale": [1.5, 1.5],
+    "scheduler": "sde-dpm++2m",
+    "cfg_scale": [1.5, 1.5],
     "joint_scale": [2.0, 6.0],
     "video_to_audio": 16.0,
     "audio_to_video": 7.0,
     # ln SNR; of twenty steps the first two and the last lie outside, where the gradient tells
     # nothing yet or changes nothing that is seen or heard
-    "joint_levels": [-7.0, 3.0],
+    "joint_min_logsnr": -7.0,
+    "joint_max_logsnr": 3.0,
 }
 NETWORKS = (
     "text_encoder",

@@ -1,4 +1,4 @@
-"""Alignment and faithfulness over joint scales, guidance scales, steps and solvers.
+"""Alignment and faithfulness over joint scales, guidance scales, steps and schedulers.
 
 ``python recipes/embedded/sweep.py --given nothing --scale 0 1 2 4`` measures every combination of
 what is given and prints the table of ``mmdisco experiments miniature`` for it. With this the
@@ -20,7 +20,6 @@ from mmdisco.experiments.miniature.evaluation import (
 )
 from mmdisco.experiments.miniature.grid import MiniatureJob, report
 from mmdisco.generation.presets.miniature import MiniatureSystem
-from mmdisco.generation.system import levels_of
 
 TASKS = {"nothing": joint_generation, "audio": audio_to_video, "video": video_to_audio}
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--scale", nargs="+", default=["1"], help="both sides, or audio,video")
     parser.add_argument("--guidance", nargs="+", default=["1.5"], help="both, or audio,video")
     parser.add_argument("--steps", nargs="+", type=int, default=[20])
-    parser.add_argument("--solver", nargs="+", default=["dpm++2m"])
+    parser.add_argument("--scheduler", nargs="+", default=["dpm++2m"])
     parser.add_argument(
         "--levels", nargs=2, type=_end, default=[None, None], help="ln SNR, '-' is open"
     )
@@ -44,15 +43,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/sweep"))
     o = parser.parse_args()
     todo = [MiniatureJob(o.out, o.weights, None, 0, o.clips)]
-    for scale, guidance, steps, solver in itertools.product(o.scale, o.guidance, o.steps, o.solver):
-        name = f"{o.given} given, s {scale}, w {guidance}, {steps} {solver}, {o.discriminator}"
+    ways = itertools.product(o.scale, o.guidance, o.steps, o.scheduler)
+    for scale, guidance, steps, scheduler in ways:
+        name = f"{o.given} given, s {scale}, w {guidance}, {steps} {scheduler}, {o.discriminator}"
         sampling = replace(
             MiniatureSystem(o.weights).sampling(),
             steps=steps,
-            solver=solver,
-            guidance_scale=_both(guidance),
+            scheduler=scheduler,
+            cfg_scale=_both(guidance),
             joint_scale=_both(scale),
-            joint_levels=levels_of(o.levels),
+            joint_min_logsnr=o.levels[0],
+            joint_max_logsnr=o.levels[1],
         )
         row = MiniatureRow(f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator)
         todo.append(MiniatureJob(o.out, o.weights, row, o.seed, o.clips))

@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from mmdisco.core.av import AV
 from mmdisco.core.guidance import IntervalScale
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem, pack
-from mmdisco.generation.system import levels_of
 from mmdisco.io.files import read_tensors, write_tensors
 
 NETWORKS = (
@@ -68,7 +68,7 @@ def test_discriminators_are_found_by_name(tiny_pair):
 
 def test_settings_are_those_of_the_configuration(tiny_pair):
     sampling = MiniatureSystem(tiny_pair).sampling()
-    assert sampling.guidance_scale == AV(1.5, 1.5)
+    assert sampling.cfg_scale == AV(1.5, 1.5)
     assert sampling.settings.steps == sampling.steps == 8
     assert sampling.settings.joint_scale == AV(
         IntervalScale(1.0, -math.inf, math.inf), IntervalScale(1.0, -math.inf, math.inf)
@@ -122,7 +122,9 @@ def load_all(folder):
     folder.discriminator("additive")
 
 
-def test_joint_levels_survive_json():
-    written = {"[null, null]": (-math.inf, math.inf), "[-5.0, null]": (-5.0, math.inf)}
-    for text, levels in (written | {"[-7.5, 2.0]": (-7.5, 2.0)}).items():
-        assert levels_of(json.loads(text)) == levels
+def test_ends_of_joint_guidance_are_those_of_the_configuration(tiny_pair):
+    usual = MiniatureSystem(tiny_pair).sampling()
+    for low, high in ((None, None), (-5.0, None), (-7.5, 2.0)):
+        ends = replace(usual, joint_min_logsnr=low, joint_max_logsnr=high).settings.joint_scale
+        wanted = (-math.inf if low is None else low, math.inf if high is None else high)
+        assert ends == AV(IntervalScale(1.0, *wanted), IntervalScale(1.0, *wanted))

@@ -74,7 +74,7 @@ def generation(model, scale=0.0, task=None):
     settings = SamplerConfig(
         steps=2,
         solvers=AV(solver("ddim"), solver("dpm++2m")),
-        guidance_scale=AV(1.0, 1.0),
+        cfg_scale=AV(1.0, 1.0),
         joint_scale=AV(ConstantScale(scale), ConstantScale(scale)),
     )
     return GenerationRun(model, discriminator, settings, task or JointGeneration(), 0.4)

@@ -158,7 +158,7 @@ def test_repeated_command_makes_nothing_again(prepared, tiny_pair, made, monkeyp
         ({"cfg_scale": 2.0}, "cfg_scale"),
         ({"samples_per_clip": 0}, "at least 1"),
         ({"max_per_caption": 0}, "0 fakes a caption"),
-        ({"scheduler": "magic"}, "unknown solver"),
+        ({"scheduler": "magic"}, "unknown scheduler"),
         ({"preset": "audioldm-animatediff"}, "prepared for embedded"),
         ({"shard": (2, 2)}, "from 0 to 1"),
     ],

@@ -8,9 +8,9 @@ from diffusers.modular_pipelines.wan.modular_blocks_wan import WanCoreDenoiseSte
 from jointly import Agreement, pair
 from stockpipelines import build
 
-from mmdisco import DiscriminatorGuidance, UserError
+from mmdisco import AV, DiscriminatorGuidance, UserError
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.generation.guider import GivenAudio, GivenVideo
+from mmdisco.generation.guider import GivenSide
 
 STEPS = 4
 
@@ -25,7 +25,7 @@ def given(models):
     generator = torch.Generator().manual_seed(3)
     sound = torch.randn(1, *models.audio.sample_shape, generator=generator)
     text = models.map(lambda model: model.encode_prompts(["a dog"]).pooled)
-    return GivenAudio(Agreement(models), sound, text)
+    return GivenSide(Agreement(models), AV(sound, None), text)
 
 
 def run(models, guider):
@@ -79,9 +79,9 @@ def test_the_change_is_the_gradient_in_the_networks_parameterization(models, giv
     """u = (ε − x) / (1 − σ) for a flow, so Δu = −s σ ∇h / (1 − σ)."""
     model, other = getattr(models, side), "audio" if side == "video" else "video"
     x_t = torch.randn(1, *model.sample_shape)
-    kind = GivenAudio if side == "video" else GivenVideo
     x_0 = torch.randn(1, *getattr(models, other).sample_shape)
-    beside = kind(given.discriminator, x_0, given.text)
+    latents = AV(x_0, None) if side == "video" else AV(None, x_0)
+    beside = GivenSide(given.discriminator, latents, given.text)
     guider = DiscriminatorGuidance(1.0, joint_scale=0.5).attach(model.pipe.scheduler, beside)
     sigma, steps = 0.25, model.pipe.scheduler.config.num_train_timesteps
     guider.set_state(0, STEPS, torch.tensor(sigma * steps))
@@ -89,6 +89,13 @@ def test_the_change_is_the_gradient_in_the_networks_parameterization(models, giv
     level = NoiseLevel(*(torch.tensor([one], dtype=torch.float64) for one in (0.0, 0.75, sigma)))
     expected = -0.5 * sigma / (1 - sigma) * beside.gradient(x_t, level)
     assert_close(guider.forward(torch.zeros_like(x_t)).pred, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_one_modality_is_given(given, both):
+    x_0 = given.x_0.audio if both else None
+    with pytest.raises(UserError, match="give latents of one modality"):
+        GivenSide(given.discriminator, AV(x_0, x_0), given.text)
 
 
 def test_its_numbers_are_saved_and_loaded(tmp_path):

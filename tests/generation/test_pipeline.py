@@ -78,7 +78,7 @@ def test_a_clip_depends_on_its_own_prompt_and_seed_alone(joint):
 def test_scale_zero_is_the_bases_alone(joint):
     still = AV(ConstantScale(0.0), ConstantScale(0.0))
     model, settings = joint.model, joint.settings
-    bases = ClassifierFreeGuidance(model, model.encode_prompts([""]), settings.guidance_scale)
+    bases = ClassifierFreeGuidance(model, model.encode_prompts([""]), settings.cfg_scale)
     sampler = Sampler(SameTimestep(model.schedules), settings.solvers, settings.steps)
     noise = NoiseSource.from_seeds(SEEDS)
     shapes = model.latent_shapes(SECONDS).map(lambda shape: torch.Size([2, *shape]))
@@ -93,7 +93,7 @@ def test_scale_zero_is_the_bases_alone(joint):
     [
         {"steps": 9},
         {"solvers": AV(solver("euler-ancestral"), solver("ddim"))},
-        {"guidance_scale": AV(2.0, 1.5)},
+        {"cfg_scale": AV(2.0, 1.5)},
         {"joint_scale": AV(ConstantScale(2.0), ConstantScale(1.0))},
         {"joint_scale": AV(IntervalScale(1.0, -2.0, 2.0), IntervalScale(1.0, -2.0, 2.0))},
         {"grid": LogSNRSpacing()},

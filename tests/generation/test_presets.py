@@ -457,7 +457,7 @@ def test_presets_are_listed(run):
     assert release == {
         "steps": 50,
         "scheduler": "ddpm",
-        "guidance_scale": [2.5, 7.5],
+        "cfg_scale": [2.5, 7.5],
         "joint_scale": [1.0, 8.0],
     }
     status, out, _ = run("presets")

@@ -135,7 +135,7 @@ def test_what_a_request_leaves_open_is_the_best_of_the_pair_for_its_task(tiny_pa
     settings = sampler_config(usual, pair)
     same = {name: getattr(settings, name) for name in ("solvers", "classifier_free")}
     assert settings == replace(own.settings, **same)
-    assert (usual.steps, usual.scheduler, usual.joint_every) == (own.steps, own.solver, 1)
+    assert (usual.steps, usual.scheduler, usual.joint_every) == (own.steps, own.scheduler, 1)
     assert scales(resolved(pair, video=file)) == (own.video_to_audio, None)
     assert scales(resolved(pair, audio=file)) == (None, own.audio_to_video)
     wished = resolved(pair, video=file, joint_scale=3.0, steps=5, scheduler="euler")
@@ -272,7 +272,7 @@ def test_prompt_that_means_nothing_is_refused(tiny_pair):
 
 
 def test_unknown_scheduler_is_refused(tiny_pair):
-    with pytest.raises(UserError, match="unknown solver 'heun': choose one of ddim"):
+    with pytest.raises(UserError, match="unknown scheduler 'heun': choose one of ddim"):
         generate(PROMPT, scheduler="heun", weights=tiny_pair)
 
 

@@ -136,17 +136,17 @@ class FakesArgs:
 
     def _sampling(self, usual: "SamplingDefaults") -> "SamplingDefaults":
         from mmdisco.core.av import AV
-        from mmdisco.core.scheduler_names import expect_scheduler
         from mmdisco.generation.config import GenerateConfig
 
         # the bounds are those of a clip's own options
-        GenerateConfig(steps=self.steps, scheduler=self.scheduler, cfg_scale=self.cfg_scale)
-        name = self.scheduler or usual.solver
-        expect_scheduler(name)
-        scale = usual.guidance_scale
+        GenerateConfig.of_tree(
+            {"steps": self.steps, "scheduler": self.scheduler, "cfg_scale": self.cfg_scale}
+        )
+        name = self.scheduler or usual.scheduler
+        scale = usual.cfg_scale
         if self.cfg_scale is not None:
             scale = AV(self.cfg_scale, self.cfg_scale)
-        return replace(usual, steps=self.steps or usual.steps, solver=name, guidance_scale=scale)
+        return replace(usual, steps=self.steps or usual.steps, scheduler=name, cfg_scale=scale)
 
     @property
     def share(self) -> tuple[int, int]:

@@ -100,7 +100,7 @@ def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
     whole = 0
     # all before the first is sampled: what is wrong with the last one is said at once
     batches, refused = _prepared(plan)
-    around = [Environment.of(job.config, plan.system) for job, _ in batches]
+    around = Environment.of_run([job.config for job, _ in batches], plan.system)
     changes = plan.record.changes(around[0]) if plan.record else None
     given = [Given.of(job.config, plan.system.form.seconds, job.suffix) for job, _ in batches]
     for line in filter(None, dict.fromkeys((changes, *(one.used for one in given)))):

@@ -9,7 +9,7 @@ Independent of models.
     VE units    x / α             Euler and its kin, which keep x_0 + (σ/α) ε
     flow units  x / (α + σ)       flow-match Euler and Heun, which keep (1 − s) x_0 + s ε
 
-``scheduler_names`` names them for a command line; no other string chooses one.
+``SOLVERS`` names them for a command line; no other string chooses one.
 """
 
 import copy
@@ -36,7 +36,6 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.core.scheduler_names import expect_scheduler
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
@@ -327,5 +326,6 @@ def solver(name: str) -> Solver:
     Raises:
         UserError: The name is not in ``SOLVERS``.
     """
-    expect_scheduler(name)
+    if name not in SOLVERS:
+        raise UserError(f"unknown scheduler {name!r}: choose one of {', '.join(SOLVERS)}")
     return SOLVERS[name]()

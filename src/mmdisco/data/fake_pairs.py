@@ -167,7 +167,7 @@ class FakePairs:
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that affects the fakes."""
-        scale = self.sampling.guidance_scale
+        scale = self.sampling.cfg_scale
         return {
             "made_by": MAKER,
             "preset": self.clips.preset,
@@ -176,7 +176,7 @@ class FakePairs:
             "weights": base_weight_hashes(self.pair),
             "clips": self.clips.fingerprint,
             "steps": self.sampling.steps,
-            "scheduler": self.sampling.solver,
+            "scheduler": self.sampling.scheduler,
             "cfg_scale": [scale.audio, scale.video],
             "samples_per_clip": self.samples_per_clip,
             "shard_size": self.shard_size,
@@ -274,7 +274,7 @@ class FakePairs:
         ]
         model = self.pair.model(seeds[: len(shard.captions)])
         return fake_shard(
-            guided_base(model, self.sampling.guidance_scale),
+            guided_base(model, self.sampling.cfg_scale),
             self.pair.method.sampler(model, self.sampling.settings),
             model.encode_prompts(shard.captions),
             model.latent_shapes(float(self.pair.form.seconds)),

@@ -88,6 +88,20 @@ def _height_and_width(value: Any) -> Any:
 EXACT: Final = BeforeValidator(_exact)
 Side = Annotated[int, Field(ge=1, le=8192)]
 Scale = Annotated[float | None, SAMPLING]
+SchedulerName = Literal[
+    "ddim",
+    "ddpm",
+    "ddpm-clip",
+    "dpm++2m",
+    "dpm++3m",
+    "sde-dpm++2m",
+    "dpm++2s",
+    "unipc",
+    "euler",
+    "euler-ancestral",
+    "flow-euler",
+]
+"""Names of ``mmdisco.core.schedulers``, which imports libraries."""
 
 
 class SystemConfig(Settings):
@@ -204,7 +218,7 @@ class GenerateConfig(SystemConfig):
     """Prompt that classifier-free guidance leads away from."""
     steps: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
     """Evaluations of the base models."""
-    scheduler: Annotated[str | None, SAMPLING] = None
+    scheduler: Annotated[SchedulerName | None, SAMPLING] = None
     """Scheduler; an unknown name lists them."""
     resample: Annotated[int, Field(ge=0, le=100), SAMPLING] = 0
     """Number of times that each step is repeated from latents noised back by one step."""

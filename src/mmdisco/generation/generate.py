@@ -7,7 +7,6 @@ mistake in it is answered before.
 """
 
 import inspect
-import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -160,16 +159,16 @@ def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfi
     from mmdisco.core.guidance import ClassifierFreeGuidance
 
     cfg = partial(ClassifierFreeGuidance, **config.for_cfg)
-    low, high = config.joint_min_logsnr, config.joint_max_logsnr
     defaults = system.sampling()
     chosen = replace(
         defaults,
         steps=config.steps or defaults.steps,
-        solver=config.scheduler or defaults.solver,
-        guidance_scale=AV(_or(config.cfg_scale_audio, 1.0), _or(config.cfg_scale_video, 1.0)),
+        scheduler=config.scheduler or defaults.scheduler,
+        cfg_scale=AV(_or(config.cfg_scale_audio, 1.0), _or(config.cfg_scale_video, 1.0)),
         joint_scale=AV(_or(config.joint_scale_audio, 0.0), _or(config.joint_scale_video, 0.0)),
-        joint_levels=(_or(low, -math.inf), _or(high, math.inf)),
-        guidance_every=config.joint_every or 1,
+        joint_min_logsnr=config.joint_min_logsnr,
+        joint_max_logsnr=config.joint_max_logsnr,
+        joint_every=config.joint_every or 1,
     )
     return replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
 

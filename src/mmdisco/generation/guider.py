@@ -4,7 +4,6 @@ A guider sees one pipeline alone, so the other modality is given: sound for a vi
 for a sound. ``JointPipeline`` is for two pipelines that generate together.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,59 +23,42 @@ from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
 
 
-class GivenSide(ABC):
-    """A clean latent of one modality, beside which the other is generated."""
+@dataclass(frozen=True)
+class GivenSide:
+    """Clean latents of one modality, beside which the other is generated.
 
-    @abstractmethod
+    Attributes:
+        discriminator: Log ratio of the pair.
+        x_0: Latents of the given modality: sounds (b, c, l) or (b, c, l, m), or videos (b, c, t, h,
+            w). None in place of the generated one.
+        text: Pooled captions of either side.
+
+    Raises:
+        UserError: Both modalities are given, or neither.
+    """
+
+    discriminator: Discriminator
+    x_0: AV[Latent | None]
+    text: AV[Tensor]
+
+    def __post_init__(self) -> None:
+        if (self.x_0.audio is None) == (self.x_0.video is None):
+            raise UserError("give latents of one modality, and None in place of the generated one")
+
     def gradient(self, x_t: Latent, level: NoiseLevel) -> Latent:
         """Return ∇h with respect to the noisy latent of the other modality."""
-
-
-@dataclass(frozen=True)
-class GivenVideo(GivenSide):
-    """Clean latents of videos, to generate sound.
-
-    Attributes:
-        discriminator: Log ratio of the pair.
-        x_0: Latents of the videos, (b, c, t, h, w).
-        text: Pooled captions of either side.
-    """
-
-    discriminator: Discriminator
-    x_0: Latent
-    text: AV[Tensor]
-
-    @override
-    def gradient(self, x_t: Latent, level: NoiseLevel) -> Latent:
-        at = AV(level, NoiseLevel.clean(len(x_t)))
-        return _gradient(self.discriminator, AV(x_t, self.x_0), at, self.text).audio
-
-
-@dataclass(frozen=True)
-class GivenAudio(GivenSide):
-    """Clean latents of sounds, to generate video.
-
-    Attributes:
-        discriminator: Log ratio of the pair.
-        x_0: Latents of the sounds, (b, c, l) or (b, c, l, m).
-        text: Pooled captions of either side.
-    """
-
-    discriminator: Discriminator
-    x_0: Latent
-    text: AV[Tensor]
-
-    @override
-    def gradient(self, x_t: Latent, level: NoiseLevel) -> Latent:
-        at = AV(NoiseLevel.clean(len(x_t)), level)
-        return _gradient(self.discriminator, AV(self.x_0, x_t), at, self.text).video
+        clean = NoiseLevel.clean(len(x_t))
+        z_t = self.x_0.map(lambda given: x_t if given is None else given)
+        levels = self.x_0.map(lambda given: level if given is None else clean)
+        found = log_ratio_gradient(lambda z: self.discriminator(z, levels, self.text), z_t).gradient
+        return found.audio if self.x_0.audio is None else found.video
 
 
 class DiscriminatorGuidance(ClassifierFreeGuidance):
     """Classifier-free guidance, and ε̂ − s σ ∇h in the pipeline's own parameterization.
 
     The numbers are saved with the guider; the network and the given side are not:
-    ``guider.attach(pipe.scheduler, GivenAudio(…))`` before a run. Latents must be in the core's
+    ``guider.attach(pipe.scheduler, GivenSide(…))`` before a run. Latents must be in the core's
     layout, as those of Wan are.
 
     Args:
@@ -152,9 +134,3 @@ class DiscriminatorGuidance(ClassifierFreeGuidance):
         scale = torch.full_like(level.sigma, self.joint_scale)
         change = guide(torch.zeros_like(x_t), given.gradient(x_t, level), level, scale)
         return broadcast_like(levels.prediction.gain(level), change) * change
-
-
-def _gradient(
-    discriminator: Discriminator, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
-) -> AV[Tensor]:
-    return log_ratio_gradient(lambda z: discriminator(z, level, text), z_t).gradient

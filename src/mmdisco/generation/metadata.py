@@ -5,7 +5,7 @@ Enough to make the clip again. Knows requests and files; samples nothing.
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -43,21 +43,31 @@ class Environment(Settings):
     """SHA-256 of the given file, if there is one."""
 
     @staticmethod
-    def of(config: GenerateConfig, system: JointSystem) -> "Environment":
-        """Record the present environment.
+    def of_run(configs: Sequence[GenerateConfig], system: JointSystem) -> "list[Environment]":
+        """Record the present environment of each request of a run; a file is read once.
+
+        Args:
+            configs: Requests of one system.
+            system: The system.
 
         Raises:
-            UserError: The given file cannot be read, or the device cannot be used.
+            UserError: A given file cannot be read, or the device cannot be used.
         """
         import torch
 
-        return Environment(
-            versions=libraries(*LIBRARIES),
-            threads=torch.get_num_threads(),
-            machine=device_name(config.torch_device()),
-            weights=dict(system.weight_hashes()),
-            given=None if config.given is None else sha256(config.given),
-        )
+        machine = device_name(configs[0].torch_device())
+        weights, found = dict(system.weight_hashes()), libraries(*LIBRARIES)
+        given = {path: sha256(path) for path in {one.given for one in configs} if path is not None}
+        return [
+            Environment(
+                versions=found,
+                threads=torch.get_num_threads(),
+                machine=machine,
+                weights=weights,
+                given=None if one.given is None else given[one.given],
+            )
+            for one in configs
+        ]
 
 
 @dataclass(frozen=True)

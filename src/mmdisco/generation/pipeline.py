@@ -36,7 +36,7 @@ class SamplerConfig:
     Attributes:
         steps: Evaluations of the base models.
         solvers: Solver of each modality.
-        guidance_scale: Scale w of classifier-free guidance; 1 is off.
+        cfg_scale: Scale w of classifier-free guidance; 1 is off.
         joint_scale: Scale s of the discriminator's gradient; 0 is the unguided baseline.
         grid: Spacing of the steps along the path of noise levels.
         classifier_free: Adds classifier-free guidance to a denoiser.
@@ -46,7 +46,7 @@ class SamplerConfig:
 
     steps: int
     solvers: AV[Solver]
-    guidance_scale: AV[float]
+    cfg_scale: AV[float]
     joint_scale: AV[JointScale]
     grid: TimestepSpacing = field(default_factory=LinspaceSpacing)
     classifier_free: PromptGuidance = ClassifierFreeGuidance
@@ -95,7 +95,7 @@ class JointOutsideCFG(GuidanceOrder):
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Wrap the guided base models; the discriminator reads the captions only."""
-        base = settings.classifier_free(model, null, settings.guidance_scale)
+        base = settings.classifier_free(model, null, settings.cfg_scale)
         return JointGuidance(base, discriminator, settings.joint_scale, settings.asking.begin())
 
 
@@ -241,9 +241,9 @@ class GenerationRun:
         return self.task.finish(self.model, z_0, self.seconds)
 
 
-def guided_base(model: JointModel, guidance_scale: AV[float]) -> JointDenoiser:
+def guided_base(model: JointModel, cfg_scale: AV[float]) -> JointDenoiser:
     """Add classifier-free guidance to the base models, as for fake pairs and for training."""
-    return ClassifierFreeGuidance(model, model.encode_prompts([""]), guidance_scale)
+    return ClassifierFreeGuidance(model, model.encode_prompts([""]), cfg_scale)
 
 
 def generate(

@@ -6,11 +6,9 @@ A resolved request holds a scale for each modality that is made, and none for a 
 without effect are left open in it, so that it is valid itself and may be written down and repeated.
 """
 
-import math
 from typing import Any
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.scheduler_names import expect_scheduler
 from mmdisco.errors import UserError
 from mmdisco.generation.config import CFG, GenerateConfig
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
@@ -28,7 +26,6 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     asks_for_any = config.no_prompt or config.given is not None or not system.prompted
     if not asks_for_any and not config.caption.strip():
         raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
-    expect_scheduler(config.scheduler or defaults.solver)
     made = AV(config.audio is None, config.video is None)
     cfg_scale = _cfg_scale(config, defaults, made)
     joint_scale = _joint_scale(config, defaults, made)
@@ -36,7 +33,7 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     return config.updated(
         {
             "steps": config.steps or defaults.steps,
-            "scheduler": None if config.as_released else config.scheduler or defaults.solver,
+            "scheduler": None if config.as_released else config.scheduler or defaults.scheduler,
             "cfg_scale": None,
             "cfg_scale_audio": cfg_scale.audio,
             "cfg_scale_video": cfg_scale.video,
@@ -83,7 +80,7 @@ def _cfg_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool
             raise UserError("a scale of the prompt has no effect without a prompt: leave it out")
         _expect_no_cfg(config, "without a prompt: leave it out")
         return AV(None, None)
-    scale = _filled(config.cfg_scale, own, defaults.guidance_scale, made)
+    scale = _filled(config.cfg_scale, own, defaults.cfg_scale, made)
     if {scale.audio, scale.video} <= {None, 1.0}:
         _expect_no_cfg(config, "at CFG scale 1: leave it out, or ask for another scale")
     return scale
@@ -116,17 +113,15 @@ def _frugality(
                 "are without use: leave them out"
             )
         return {}
-    low, high = defaults.joint_levels
-    low = low if config.joint_min_logsnr is None else config.joint_min_logsnr
-    high = high if config.joint_max_logsnr is None else config.joint_max_logsnr
-    if not low < high:
+    low, high = config.joint_min_logsnr, config.joint_max_logsnr
+    low = defaults.joint_min_logsnr if low is None else low
+    high = defaults.joint_max_logsnr if high is None else high
+    if low is not None and high is not None and not low < high:
         raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
     return {
-        "joint_every": None
-        if config.as_released
-        else config.joint_every or defaults.guidance_every,
-        "joint_min_logsnr": low if math.isfinite(low) else None,
-        "joint_max_logsnr": high if math.isfinite(high) else None,
+        "joint_every": None if config.as_released else config.joint_every or defaults.joint_every,
+        "joint_min_logsnr": low,
+        "joint_max_logsnr": high,
     }
 
 

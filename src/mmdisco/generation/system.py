@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mmdisco.core.av import AV
 from mmdisco.media.clip import ClipSpec
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mmdisco.discriminators.two_tower import AudioVideoConfig
     from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
 
-EVERY_LEVEL: Final = (-math.inf, math.inf)
-
 
 @dataclass(frozen=True)
 class SamplingDefaults:
@@ -28,25 +26,27 @@ class SamplingDefaults:
 
     Attributes:
         steps: Evaluations of the base models.
-        solver: A name of ``mmdisco.core.schedulers``.
-        guidance_scale: Scale w of classifier-free guidance.
+        scheduler: A name of ``mmdisco.core.schedulers``.
+        cfg_scale: Scale w of classifier-free guidance.
         joint_scale: Scale s of joint generation.
         video_to_audio: Scale s where the video is given.
         audio_to_video: Scale s where the audio is given.
-        joint_levels: Lowest and highest ln(α²/σ²) with joint guidance; outside, its gradient
-            changes little and would cost as much.
-        guidance_every: Number n of guided evaluations per run of the discriminator: the first of
+        joint_min_logsnr: Lowest ln(α²/σ²) with joint guidance, if it has an end; below, its
+            gradient changes little and would cost as much.
+        joint_max_logsnr: Highest ln(α²/σ²) with joint guidance, if it has an end.
+        joint_every: Number n of guided evaluations per run of the discriminator: the first of
             every n evaluates it, the others reuse its gradient.
     """
 
     steps: int
-    solver: str
-    guidance_scale: AV[float]
+    scheduler: str
+    cfg_scale: AV[float]
     joint_scale: AV[float]
     video_to_audio: float
     audio_to_video: float
-    joint_levels: tuple[float, float] = EVERY_LEVEL
-    guidance_every: int = 1
+    joint_min_logsnr: float | None = None
+    joint_max_logsnr: float | None = None
+    joint_every: int = 1
 
     @property
     def settings(self) -> "SamplerConfig":
@@ -56,19 +56,15 @@ class SamplingDefaults:
         from mmdisco.core.schedulers import solver
         from mmdisco.generation.pipeline import SamplerConfig
 
+        low = -math.inf if self.joint_min_logsnr is None else self.joint_min_logsnr
+        high = math.inf if self.joint_max_logsnr is None else self.joint_max_logsnr
         return SamplerConfig(
             self.steps,
-            AV(solver(self.solver), solver(self.solver)),
-            self.guidance_scale,
-            self.joint_scale.map(lambda scale: IntervalScale(scale, *self.joint_levels)),
-            asking=NoReuse() if self.guidance_every == 1 else ReuseEvery(self.guidance_every),
+            AV(solver(self.scheduler), solver(self.scheduler)),
+            self.cfg_scale,
+            self.joint_scale.map(lambda scale: IntervalScale(scale, low, high)),
+            asking=NoReuse() if self.joint_every == 1 else ReuseEvery(self.joint_every),
         )
-
-
-def levels_of(record: Sequence[float | None]) -> tuple[float, float]:
-    """Read two ends from JSON, where an open one is null."""
-    low, high = record
-    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,7 @@ def build(
     base: JointDenoiser = guided_base(model, scale)
     if compute.cache_base:
         base = CachedDenoiser(base, out / "training" / "bases")
-    sampling = replace(pair.sampling(), guidance_scale=scale)
+    sampling = replace(pair.sampling(), cfg_scale=scale)
     coupling = pair.method.sampler(model, sampling.settings).path
     trainer = build_trainer(config, base, coupling, null, distributed)
     pretrainer = None

@@ -58,7 +58,7 @@ class OnClips(ExperimentSetting):
         """
         held = self._held()
         scale = AV(*map(float, held.inputs.made["cfg_scale"]))
-        return replace(held.pair.sampling(), guidance_scale=scale, joint_scale=AV(1.0, 1.0))
+        return replace(held.pair.sampling(), cfg_scale=scale, joint_scale=AV(1.0, 1.0))
 
     def expect(self, variants: list[Variant]) -> None:
         """Check that guided variants without training have a discriminator and clips to compare."""

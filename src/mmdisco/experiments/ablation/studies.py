@@ -21,7 +21,6 @@ from mmdisco.experiments.ablation.study import (
     NotGreater,
     Variant,
 )
-from mmdisco.generation.system import EVERY_LEVEL
 from mmdisco.training.config import FusionName
 
 EVENTS: Final = "gap event_f1"
@@ -47,16 +46,17 @@ STEPS_OF: Final = {
     "unipc": (10, 20),
 }
 RESAMPLES: Final = (0, 1, 2)
-INF: Final = float("inf")
+Ends = tuple[float | None, float | None]
+EVERY_LEVEL: Final = (None, None)
 WITHOUT_ENDS: Final = (-4.0, 4.0)
-INTERVALS_OF_LOG_SNR: Final = {
+INTERVALS_OF_LOG_SNR: Final[dict[str, Ends]] = {
     "every level": EVERY_LEVEL,
-    "ln snr above 0": (0.0, INF),
-    "ln snr below 0": (-INF, 0.0),
+    "ln snr above 0": (0.0, None),
+    "ln snr below 0": (None, 0.0),
     "ln snr −2 to 2": (-2.0, 2.0),
     "ln snr −4 to 4": WITHOUT_ENDS,
 }
-REUSES: Final = {
+REUSES: Final[dict[str, tuple[int, Ends]]] = {
     "every evaluation": (1, EVERY_LEVEL),
     "every 2nd": (2, EVERY_LEVEL),
     "every 3rd": (3, EVERY_LEVEL),
@@ -170,10 +170,8 @@ def _lengths(baseline: Baseline) -> list[Variant]:
 
 def _samplers(baseline: Baseline) -> list[Variant]:
     return [
-        sampled(
-            baseline, f"{solver}, {steps} steps", float(steps), solver, solver=solver, steps=steps
-        )
-        for solver, own in STEPS_OF.items()
+        sampled(baseline, f"{name}, {steps} steps", float(steps), name, scheduler=name, steps=steps)
+        for name, own in STEPS_OF.items()
         for steps in own
     ]
 
@@ -191,15 +189,15 @@ def _resampling(baseline: Baseline) -> list[Variant]:
 
 def _intervals(baseline: Baseline) -> list[Variant]:
     return [
-        sampled(baseline, name, joint_levels=levels)
-        for name, levels in INTERVALS_OF_LOG_SNR.items()
+        sampled(baseline, name, joint_min_logsnr=low, joint_max_logsnr=high)
+        for name, (low, high) in INTERVALS_OF_LOG_SNR.items()
     ]
 
 
 def _reuse(baseline: Baseline) -> list[Variant]:
     return [
-        sampled(baseline, name, guidance_every=every, joint_levels=levels)
-        for name, (every, levels) in REUSES.items()
+        sampled(baseline, name, joint_every=every, joint_min_logsnr=low, joint_max_logsnr=high)
+        for name, (every, (low, high)) in REUSES.items()
     ]
 
 

@@ -216,7 +216,7 @@ class Embedded(BenchmarkPair):
         if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
             raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
         system = MiniatureSystem(self.weights)
-        model, scale = system.model(), system.sampling().guidance_scale
+        model, scale = system.model(), system.sampling().cfg_scale
         networks = {
             AUDIO: cast(Any, model.audio).denoiser.network,
             VIDEO: cast(Any, model.video).denoiser.network,

@@ -101,7 +101,7 @@ def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
         MiniatureRow("joint", joint_generation, sampling),
         MiniatureRow("joint, additive control", joint_generation, sampling, "additive"),
         MiniatureRow(
-            "joint, 50 DDIM steps", joint_generation, replace(sampling, steps=50, solver="ddim")
+            "joint, 50 DDIM steps", joint_generation, replace(sampling, steps=50, scheduler="ddim")
         ),
         MiniatureRow(f"video to audio, {UNGUIDED}", video_to_audio, unguided),
         MiniatureRow("video to audio", video_to_audio, to_audio),

@@ -88,7 +88,7 @@ def fill_fake(
         return
     model, sampling = folder.model(), folder.sampling()
     yield from generate_fake_pairs(
-        guided_base(model, sampling.guidance_scale),
+        guided_base(model, sampling.cfg_scale),
         folder.method.sampler(model, sampling.settings),
         [model.encode_prompts(texts) for texts in shards],
         model.latent_shapes(SECONDS),
@@ -133,7 +133,7 @@ def miniature_trainer(config: TrainingConfig, pair: MiniatureSystem, cache: Path
         cache: Folder that caches predictions of the base models; those of other weights or another
             guidance lie in folders of their own.
     """
-    model, scale = pair.model(), pair.sampling().guidance_scale
+    model, scale = pair.model(), pair.sampling().cfg_scale
     parts = ("text_encoder", "audio_denoiser", "video_denoiser")
     key = key_of([*(pair.config["sha256"][part] for part in parts), scale.audio, scale.video])
     base = CachedDenoiser(guided_base(model, scale), cache / key)
@@ -204,7 +204,7 @@ def diagnostics_runner(
     for _ in fill_fake(fake, folder, shards, FAKE_SEED):
         pass
     clips, meanings = real.read(), [asked_of(index) for index in range(pairs)]
-    base = guided_base(model, folder.sampling().guidance_scale)
+    base = guided_base(model, folder.sampling().cfg_scale)
     return DiagnosticsRunner(
         base=CachedDenoiser(base, kept / "bases"),
         couplings=couplings_of(SameTimestep(model.schedules), one_sided=True),

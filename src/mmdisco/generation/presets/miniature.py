@@ -18,7 +18,7 @@ from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.base import CheckpointRef, Preset
-from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults, levels_of
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.io.files import (
     read_object,
     read_tensors,
@@ -210,12 +210,13 @@ class MiniatureSystem(JointSystem):
 def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
     return SamplingDefaults(
         steps=record["steps"],
-        solver=record["solver"],
-        guidance_scale=AV(*map(float, record["guidance_scale"])),
+        scheduler=record["scheduler"],
+        cfg_scale=AV(*map(float, record["cfg_scale"])),
         joint_scale=AV(*map(float, record["joint_scale"])),
         video_to_audio=float(record["video_to_audio"]),
         audio_to_video=float(record["audio_to_video"]),
-        joint_levels=levels_of(record["joint_levels"]),
+        joint_min_logsnr=record["joint_min_logsnr"],
+        joint_max_logsnr=record["joint_max_logsnr"],
     )
 
 

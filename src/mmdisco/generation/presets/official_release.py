@@ -96,7 +96,7 @@ class JointInsideCFG(GuidanceOrder):
                 "step: leave --joint-every out"
             )
         guided = JointGuidance(model, discriminator, settings.joint_scale)
-        return settings.classifier_free(guided, null, settings.guidance_scale)
+        return settings.classifier_free(guided, null, settings.cfg_scale)
 
 
 def _strided(schedule: NoiseSchedule, clip_sample: bool) -> Solver:  # noqa: FBT001
