@@ -210,7 +210,7 @@ def test_cells_depend_on_all_that_decides_them(order):
         (["loss", "--data", "somewhere"], "both --data and --fakes"),
         (["loss", "--clips", "4"], "at least 16"),
         (["loss", "--pair-stores", "nowhere"], "no store of real pairs"),
-        (["loss", "--quick", "--steps", "0"], "training.steps is 0"),
+        (["loss", "--quick", "--steps", "0"], "training.steps 0: give more than 0"),
         (["samplers", "--quick", "--contrastive-steps", "3"], "none of these variants is trained"),
         (["samplers", "--quick", "--pair-stores", "nowhere"], "none of these variants is trained"),
         (["levels", "--quick", "--discriminator", "nowhere"], "these variants train their own"),
