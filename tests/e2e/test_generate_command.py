@@ -129,6 +129,16 @@ def test_a_clip_of_nothing_in_particular_is_asked_for_and_made_again(run, tmp_pa
     assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")
 
 
+def test_the_record_of_a_chosen_clip_has_all_logits_and_makes_it_again(run, tmp_path):
+    done = run(PROMPT, "--candidates", "3", "--steps", "2", "--out", "clip.mp4")
+    assert done.status == 0, done.err
+    record = json.loads((tmp_path / "clip.json").read_text())
+    assert record["candidates"] == len(record["candidate_logits"]) == 3
+    assert names(tmp_path) == [f"clip.{end}" for end in ("json", "mp4", "png")]
+    assert run("--from-metadata", "clip.json", "--out", "again.mp4").status == 0
+    assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")
+
+
 def test_files_are_named_after_the_prompt(run, tmp_path):
     done = run("A red ball, bouncing!")
     assert done.out[0] == "a-red-ball-bouncing.mp4"

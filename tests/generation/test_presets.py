@@ -83,7 +83,7 @@ def film(tmp_path):
 
 def test_a_clip_has_the_form_of_the_preset(pair):
     prepared, z_0 = made(pair, "rain")
-    (clip,) = prepared.clips(z_0)
+    (clip,) = prepared.select(z_0).clips()
     assert (clip.video.frames.shape, clip.video.fps) == ((2, 16, 24, 3), 8)
     assert (len(clip.audio.waveform), clip.audio.sample_rate) == (4000, 16_000)
 
@@ -135,7 +135,7 @@ def test_one_side_is_made_for_a_given_file_without_guidance(pair, film):
     for side in ("video", "audio"):
         request = {side: film, "no_joint_guidance": True}
         prepared, z_0 = made(pair, "rain", **request)
-        (clip,) = prepared.clips(z_0)
+        (clip,) = prepared.select(z_0).clips()
         given = read_clip(film)
         if side == "video":
             np.testing.assert_array_equal(clip.video.frames, given.video.frames[:8])
@@ -207,7 +207,7 @@ def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
     pair = JOINT.pair(SystemConfig(weights=tiny_weights))
     prepared = prepared_of(pair, steps=3)
     z_0 = deque(prepared.run(), maxlen=1).pop()
-    assert prepared.clips(z_0)[0].video.frames.shape == (4, 8, 8, 3)
+    assert prepared.select(z_0).clips()[0].video.frames.shape == (4, 8, 8, 3)
     other = made(pair, None, steps=3, seed=1)[1]
     assert not equal(z_0, other, rtol=0.1)
     released = JOINT.as_released().pair(SystemConfig(weights=tiny_weights))
@@ -216,6 +216,8 @@ def test_mm_diffusion_is_a_preset_without_prompts(tiny_weights, film):
     assert not equal(z_0, deque(as_released.run(), maxlen=1).pop(), rtol=1e-3)
     with pytest.raises(UserError, match="reads no prompts"):
         prepared_of(pair, "rain")
+    with pytest.raises(UserError, match="leave --candidates out"):
+        prepared_of(pair, candidates=2)
 
 
 @pytest.mark.parametrize("preset", [JOINT, JOINT.as_released()], ids=["mended", "as released"])
@@ -239,13 +241,13 @@ def test_mm_diffusion_enlarges_its_frames(tiny_weights, tmp_path):
         for size in ((8, 8), (16, 16))
     )
     assert equal(small[1], large[1])
-    clips = large[0].clips(large[1])
+    clips = large[0].select(large[1]).clips()
     assert [clip.video.frames.shape for clip in clips] == [(4, 16, 16, 3)] * 2
-    assert [clip.video.frames.shape[1] for clip in small[0].clips(small[1])] == [8, 8]
+    assert [clip.video.frames.shape[1] for clip in small[0].select(small[1]).clips()] == [8, 8]
     alone = made(
         JOINT.pair(SystemConfig(weights=tiny_weights, size=(16, 16))), None, steps=2, seed=1
     )
-    (one,) = alone[0].clips(alone[1])
+    (one,) = alone[0].select(alone[1]).clips()
     assert_close(one.video.frames, clips[1].video.frames, rtol=1e-3)
     with pytest.raises(UserError, match="give --size 16x16 or none"):
         JOINT.pair(SystemConfig(weights=tiny_weights, size=(32, 32)))

@@ -291,12 +291,47 @@ def test_start_and_track_of_a_given_sound_are_options_of_python_too(tmp_path, ti
     np.testing.assert_allclose(made.audio.waveform, ramp[24_000:49_600], atol=2**-15)
 
 
+@pytest.mark.parametrize("guided", [True, False])
+def test_of_several_candidates_the_one_with_the_largest_logit_is_kept(tiny_pair, guided):
+    options = {"steps": 2, "samples": 2, "candidates": 3, "no_joint_guidance": not guided}
+    prepared = prepared_of(tiny_pair, **options)
+    z_0 = deque(prepared.run(), maxlen=1).pop()
+    selection = prepared.select(z_0)
+    logits = prepared.generation.logits([PROMPT] * 6, z_0)
+    assert selection.logits == logits.unflatten(0, (2, 3)).tolist()
+    seeds = prepared.config.seeds
+    assert len(set(seeds)) == 6
+    assert seeds[::3] == prepared_of(tiny_pair, samples=2).config.seeds
+    clips = selection.clips()
+    assert len(clips) == 2
+    for sample, best in enumerate(logits.unflatten(0, (2, 3)).argmax(1).tolist()):
+        # a candidate is the clip that a run with its seed alone makes
+        row = 3 * sample + best
+        single = prepared_of(tiny_pair, steps=2, seed=seeds[row], no_joint_guidance=not guided)
+        alone = deque(single.run(), maxlen=1).pop()
+        # a batch of another size rounds otherwise
+        assert_close(selection.z_0.audio[sample], alone.audio[0], rtol=1e-3)
+        frames = single.select(alone).clips()[0].video.frames
+        assert_close(clips[sample].video.frames, frames, rtol=1e-2)
+
+
+def test_candidates_keep_the_given_side(tiny_pair, tmp_path):
+    clip = example(0, 0).clip
+    write_clip(tmp_path / "clip.mp4", clip)
+    options = {"weights": tiny_pair, "steps": 2, "candidates": 2, "samples": 2}
+    for side in ("video", "audio"):
+        clips = generate(**{side: tmp_path / "clip.mp4"}, **options)
+        assert len(clips) == 2
+    with pytest.raises(UserError, match="at most 256 in all"):
+        generate(PROMPT, weights=tiny_pair, samples=64, candidates=5)
+
+
 def test_numbers_that_ran_away_are_refused(tiny_pair):
     prepared = prepared_of(tiny_pair)
     shapes = prepared.generation.model.latent_shapes(prepared.generation.seconds)
     lost = shapes.map(lambda shape: torch.full((1, *shape), float("nan")))
     with pytest.raises(UserError, match="ask for more steps or smaller scales"):
-        prepared.clips(lost)
+        prepared.select(lost).clips()
 
 
 def test_folder_without_a_pair_is_refused(tmp_path, tiny_pair):
@@ -322,7 +357,7 @@ def test_damaged_weights_are_refused_by_the_checksum(tmp_path, tiny_pair):
 def test_loud_sound_is_brought_down(tiny_pair):
     prepared = prepared_of(tiny_pair, steps=2)
     z = deque(prepared.run(), maxlen=1).pop()
-    (clip,) = prepared.clips(replace(z, audio=z.audio * 40))
+    (clip,) = prepared.select(replace(z, audio=z.audio * 40)).clips()
     assert_close(np.abs(clip.audio.waveform).max(), CEILING)
 
 
@@ -334,7 +369,7 @@ def test_decoder_that_leaves_the_range_of_numbers_ends_the_run_in_one_line(side,
     assert wild.audio.isfinite().all()
     assert wild.video.isfinite().all()
     with pytest.raises(UserError, match=r"not finite numbers: ask for --dtype float32") as caught:
-        prepared.clips(wild)
+        prepared.select(wild).clips()
     assert "\n" not in str(caught.value)
 
 

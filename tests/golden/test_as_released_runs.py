@@ -264,7 +264,7 @@ def test_a_pair_as_released_runs_as_recorded(name, tmp_path, monkeypatch):
     near(z.video, run.own("final.video_latent"))
     if cast(Any, prepared.generation.model).audio.model is None:
         return
-    clips = prepared.clips(z)
+    clips = prepared.select(z).clips()
     sounds, frames = run.tensors["output.audio_int16"], run.tensors["output.video_uint8"]
     for clip, sound, shown in zip(clips, sounds.numpy(), frames.numpy(), strict=True):
         made = np.trunc(clip.audio.waveform[: len(sound)] * 32768)
@@ -326,5 +326,5 @@ def test_mm_diffusion_as_released_runs_as_recorded(guided, joint_folder, tmp_pat
     if guided:
         near(z.video, tensors["final.video"].transpose(1, 2))
     shown = tensors[f"{prefix}output.video_uint8"].numpy().astype(int)
-    made = np.stack([np.trunc(clip.video.frames * 255) for clip in prepared.clips(z)])
+    made = np.stack([np.trunc(clip.video.frames * 255) for clip in prepared.select(z).clips()])
     assert np.abs(made - shown).max() <= 1

@@ -111,7 +111,7 @@ def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
             say(line if len(plan.jobs) == 1 else f"{job.name}: {line}")
     for (job, prepared), environment, taken in zip(batches, around, given, strict=True):
         try:
-            made = _sampled(prepared)
+            made, logits = _sampled(prepared)
         except UserError as error:
             if alone:
                 raise
@@ -122,7 +122,8 @@ def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
         begin = time.monotonic()
         for sample, outputs in job.outputs.items():
             _write(made[sample], outputs, _title(job.config), taken)
-            metadata = ClipMetadata(job.config, sample, environment)
+            chosen = None if logits is None else logits[sample]
+            metadata = ClipMetadata(job.config, sample, environment, chosen)
             write_json(outputs.record, metadata.to_record(seconds))
             whole += 1
             run.kept = f"{whole} of {len(clips)} clips are whole and kept: {ANEW_ALL}"
@@ -164,16 +165,14 @@ def _hush_libraries() -> None:
         logging.disable_progress_bar()
 
 
-def _sampled(prepared: PreparedGeneration) -> list[AudioVideo]:
+def _sampled(prepared: PreparedGeneration) -> tuple[list[AudioVideo], list[list[float]] | None]:
+    """Sample and decode; return the clips, and the logits of the candidates of each."""
     with warnings.catch_warnings():
         warnings.showwarning = say
-        return _run(prepared)
-
-
-def _run(prepared: PreparedGeneration) -> list[AudioVideo]:
-    with progress("sampling") as shown:
-        steps = shown.track(prepared.run(), "sampling", prepared.generation.settings.steps)
-        return prepared.clips(deque(steps, maxlen=1).pop())
+        with progress("sampling") as shown:
+            steps = shown.track(prepared.run(), "sampling", prepared.generation.settings.steps)
+            selection = prepared.select(deque(steps, maxlen=1).pop())
+            return selection.clips(), selection.logits
 
 
 def _write(clip: AudioVideo, outputs: OutputPaths, title: str, given: Given) -> None:

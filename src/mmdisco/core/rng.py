@@ -53,6 +53,11 @@ def randn_tensor(shape: torch.Size, generators: list[Generator], dtype: torch.dt
 
 def seeded_generator(seed: int, stream: int) -> Generator:
     """Return an independent generator for each (seed, stream), such as a step of training."""
+    return torch.Generator().manual_seed(derived_seed(seed, stream))
+
+
+def derived_seed(seed: int, stream: int) -> int:
+    """Return an independent seed below 2⁶³ for each (seed, stream)."""
     # a hash of both, since neighbouring seeds and streams must be unrelated
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return int(state >> np.uint64(1))

@@ -27,6 +27,9 @@ VARIABLE: Final = "MMDISCO_WEIGHTS"
 BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_slicing", "vae_tiling")
 """Options that decide latents: prepared clips and fake pairs record them."""
 
+MOST_CLIPS: Final = 256
+"""Clips that a request samples in one batch."""
+
 _FINEST: Final = 1_000_000
 _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 
@@ -202,8 +205,11 @@ class GenerateConfig(SystemConfig):
     """Ask for any clip: for a discriminator trained without captions."""
     seed: Annotated[int, Field(ge=0, le=2**62)] = 0
     """Seed of the first sample; sample i uses seed + i."""
-    samples: Annotated[int, Field(ge=1, le=256)] = 1
+    samples: Annotated[int, Field(ge=1, le=MOST_CLIPS)] = 1
     """Number of clips of each prompt, made in one batch."""
+    candidates: Annotated[int, Field(ge=1, le=64), SAMPLING] = 1
+    """Clips that are sampled for each one that is kept, the one whose sound and picture belong
+    together most by the discriminator's logit. Costs so many times the sampling."""
     video: Path | None = None
     """Video to make sound for, used up to the length of a clip; the last frame of a shorter one is
     held."""
@@ -264,6 +270,11 @@ class GenerateConfig(SystemConfig):
         scales = (self.joint_scale, self.joint_scale_audio, self.joint_scale_video)
         if self.no_joint_guidance and scales != (None, None, None):
             raise UserError("--no-joint-guidance and a scale exclude each other: leave one out")
+        if self.samples * self.candidates > MOST_CLIPS:
+            raise UserError(
+                f"{self.samples} samples of {self.candidates} candidates are one batch: ask for "
+                f"at most {MOST_CLIPS} in all"
+            )
         if self.as_released and self.scheduler is not None:
             raise UserError("--as-released brings its own scheduler: leave --scheduler out")
         if self.as_released and self.joint_every is not None:
@@ -284,8 +295,19 @@ class GenerateConfig(SystemConfig):
 
     @property
     def seeds(self) -> list[int]:
-        """Seed of every sample."""
-        return [self.seed + index for index in range(self.samples)]
+        """Seed of every candidate, sample by sample; the first is the sample's own."""
+        from mmdisco.core.rng import derived_seed
+
+        return [
+            derived_seed(self.seed + sample, candidate) if candidate else self.seed + sample
+            for sample in range(self.samples)
+            for candidate in range(self.candidates)
+        ]
+
+    @property
+    def discriminates(self) -> bool:
+        """Whether the discriminator is run: to guide, or to choose among candidates."""
+        return self.candidates > 1 or not self.no_joint_guidance
 
     @property
     def for_cfg(self) -> dict[str, Any]:

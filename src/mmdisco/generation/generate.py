@@ -84,7 +84,7 @@ def generate(prompt: str | None = None, **options: Any) -> list[AudioVideo]:
     for line in check(resolved, system):
         warnings.warn(line, stacklevel=2)
     prepared = prepare(resolved, system)
-    return prepared.clips(deque(prepared.run(), maxlen=1).pop())
+    return prepared.select(deque(prepared.run(), maxlen=1).pop()).clips()
 
 
 @dataclass(frozen=True)
@@ -101,21 +101,54 @@ class PreparedGeneration:
 
     def run(self) -> "Iterator[AV[Tensor]]":
         """Sample, and yield the latents after each step."""
-        config = self.config
-        return self.generation.run([config.caption] * config.samples, config.seeds)
+        return self.generation.run(self._prompts, self.config.seeds)
 
-    def clips(self, z_0: "AV[Tensor]") -> list[AudioVideo]:
-        """Decode the final latents of ``run``, with a warning where a sound is attenuated.
+    def select(self, z_0: "AV[Tensor]") -> "Selection":
+        """Keep of the final latents of ``run`` the best candidate of each sample.
 
         Raises:
-            UserError: The run or a decoder produced values that are not finite.
+            UserError: The run produced values that are not finite.
         """
         if not (z_0.audio.isfinite().all() and z_0.video.isfinite().all()):
             raise UserError(
                 "the run left the range of numbers: ask for more steps or smaller scales"
             )
+        count = self.config.candidates
+        if count == 1:
+            return Selection(self.generation, z_0)
+        logits = self.generation.logits(self._prompts, z_0).unflatten(0, (-1, count))
+        best = [sample * count + int(row) for sample, row in enumerate(logits.argmax(1))]
+        generation = replace(self.generation, task=self.generation.task.take(best))
+        return Selection(generation, z_0.map(lambda one: one[best]), logits.tolist())
+
+    @property
+    def _prompts(self) -> list[str]:
+        return [self.config.caption] * len(self.config.seeds)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Latents of the clips that are kept, one per sample.
+
+    Attributes:
+        generation: Run that decodes them.
+        z_0: The latents.
+        logits: The discriminator's logit of every candidate of each sample, where there was a
+            choice.
+    """
+
+    generation: "GenerationRun"
+    z_0: "AV[Tensor]"
+    logits: list[list[float]] | None = None
+
+    def clips(self) -> list[AudioVideo]:
+        """Decode the latents, with a warning where a sound is attenuated.
+
+        Raises:
+            UserError: A decoder produced values that are not finite.
+        """
         try:
-            clips = self.generation.clips(z_0)
+            clips = self.generation.clips(self.z_0)
         except NotFiniteError as error:
             raise UserError(
                 f"{error}: ask for --dtype float32 or bfloat16, since decoders overflow in float16"
@@ -138,7 +171,7 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
     task = _task(config, system.form)
     generation = GenerationRun(
         model=system.model(config.seeds),
-        discriminator=_unguided() if config.no_joint_guidance else system.discriminator(),
+        discriminator=system.discriminator() if config.discriminates else _unguided(),
         settings=sampler_config(config, system),
         task=task,
         seconds=float(system.form.seconds),
@@ -184,11 +217,12 @@ def _task(config: GenerateConfig, form: ClipSpec) -> "Task":
         return JointGeneration()
     from mmdisco.media.conditioning_clip import read_conditioning_audio, read_conditioning_video
 
+    count = len(config.seeds)
     if config.video is not None:
         seen, shown = read_conditioning_video(config.video, form, start=config.start)
-        return VideoToAudio([seen] * config.samples, [shown] * config.samples)
+        return VideoToAudio([seen] * count, [shown] * count)
     heard, played = read_conditioning_audio(config.given, form, config.start, config.audio_track)
-    return AudioToVideo([heard] * config.samples, [played] * config.samples)
+    return AudioToVideo([heard] * count, [played] * count)
 
 
 def _audible(audio: Audio) -> Audio:

@@ -26,6 +26,8 @@ MAKER: Final = "mmdisco generate"
 LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "scipy", "av")
 BESIDE: Final = ("made_by", "sample", "environment", "took_seconds")
 """Keys of a record beside those of its request."""
+LOGITS: Final = "candidate_logits"
+"""Key of a clip that was chosen among candidates."""
 
 
 class Environment(Settings):
@@ -78,11 +80,13 @@ class ClipMetadata:
         config: Resolved request of the whole batch; its folder of weights is not part of a record.
         sample: Index in the batch of the sample that the record describes, from 0.
         environment: Environment in which the clip was made.
+        logits: The discriminator's logit of every candidate, the largest of which is the clip's.
     """
 
     config: GenerateConfig
     sample: int
     environment: Environment
+    logits: Sequence[float] | None = None
 
     def changes(self, now: Environment) -> str | None:
         """Describe in one line what differs from when the clip was made; None if nothing does.
@@ -114,10 +118,12 @@ class ClipMetadata:
 
     def to_record(self, took_seconds: float) -> dict[str, Any]:
         """Return the record for JSON, with the duration of the whole batch."""
+        chosen = {} if self.logits is None else {LOGITS: [round(one, 4) for one in self.logits]}
         return {
             "made_by": MAKER,
             **self.config.to_record(),
             "sample": self.sample,
+            **chosen,
             "environment": self.environment.tree(),
             "took_seconds": round(took_seconds, 2),
         }
@@ -137,7 +143,7 @@ def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
     try:
         if values.get("made_by") != MAKER:
             raise UserError(f"made_by {values.get('made_by')!r}")
-        options = {name: value for name, value in values.items() if name not in BESIDE}
+        options = {name: one for name, one in values.items() if name not in (*BESIDE, LOGITS)}
         config = GenerateConfig(**options, weights=weights)
         _expect_whole(config, values)
         environment = Environment.of_tree({**values["environment"]}, "environment")

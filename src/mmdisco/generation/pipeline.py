@@ -19,6 +19,7 @@ from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance, JointScale
 from mmdisco.core.log_ratio import GradientReuse, NoReuse
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LinspaceSpacing, Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver
@@ -111,6 +112,10 @@ class Task(ABC):
         """Replace the given modality's noise in ``z_T`` by its clean latent."""
 
     @abstractmethod
+    def take(self, rows: Sequence[int]) -> "Task":
+        """Return the task of some samples of the batch."""
+
+    @abstractmethod
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
         """Decode clean latents to clips; a given modality is shown as it was given."""
 
@@ -125,6 +130,10 @@ class JointGeneration(Task):
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
         """Return ``z_T``: both modalities start from noise."""
         return z_T
+
+    @override
+    def take(self, rows: Sequence[int]) -> Task:
+        return self
 
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
         """Decode both modalities."""
@@ -151,6 +160,10 @@ class VideoToAudio(Task):
         """Place the clean video latent beside the noise of the sound."""
         return AV(z_T.audio, model.encode_video(self.seen))
 
+    @override
+    def take(self, rows: Sequence[int]) -> Task:
+        return VideoToAudio([self.seen[row] for row in rows], [self.shown[row] for row in rows])
+
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
         """Decode the sounds, each with the video as it was given, cut to the sound's length."""
         shown = [cut_video(video, seconds) for video in self.shown]
@@ -176,6 +189,10 @@ class AudioToVideo(Task):
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
         """Place the clean sound latent beside the noise of the video."""
         return AV(model.encode_audio(self.heard), z_T.video)
+
+    @override
+    def take(self, rows: Sequence[int]) -> Task:
+        return AudioToVideo([self.heard[row] for row in rows], [self.played[row] for row in rows])
 
     def finish(self, model: JointModel, z_0: AV[Tensor], seconds: float) -> list[AudioVideo]:
         """Decode the videos, each with the sound as it was given, cut to the video's length."""
@@ -235,6 +252,13 @@ class GenerationRun:
         """Build the base models with both kinds of guidance."""
         null = self.model.encode_prompts([self.negative])
         return self.method.denoiser(self.model, self.discriminator, self.settings, null)
+
+    def logits(self, prompts: Sequence[str], z_0: AV[Tensor]) -> Tensor:
+        """Compute the discriminator's logit of clean latents, (b,): how well the sides agree."""
+        clean = NoiseLevel.clean(len(prompts))
+        text = self.model.encode_prompts(prompts).map(lambda one: one.pooled)
+        with torch.no_grad():
+            return self.discriminator(z_0, AV(clean, clean), text)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
         """Decode the final latents of ``run``."""

@@ -65,9 +65,10 @@ def check(config: GenerateConfig, system: JointSystem) -> list[str]:
     return system.expect(
         Requirements(
             config.caption,
-            not config.no_joint_guidance,
+            config.discriminates,
             config.given is not None,
             config.negative_prompt,
+            config.candidates > 1,
         )
     )
 

@@ -76,12 +76,14 @@ class Requirements:
         guided: Whether the discriminator is run.
         one_sided: Whether one modality is given.
         negative: Negative prompt; may be empty.
+        chosen: Whether some of the samples are kept.
     """
 
     prompt: str
     guided: bool
     one_sided: bool
     negative: str = ""
+    chosen: bool = False
 
 
 class JointSystem(ABC):

@@ -211,6 +211,10 @@ class MMDiffusionSystem(PretrainedSystem):
         for prompt in (demand.prompt, demand.negative):
             if prompt.strip():
                 raise UserError(f"{name} reads no prompts, not even {prompt!r}: leave them out")
+        if demand.chosen:
+            raise UserError(
+                f"{name} draws noise of its own for every sample: leave --candidates out"
+            )
         self._expect_files(demand)
         if not demand.one_sided:
             return []
