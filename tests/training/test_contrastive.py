@@ -28,7 +28,6 @@ from mmdisco.training.contrastive import (
     ContrastiveTerm,
     GroupedNoiseLevels,
 )
-from mmdisco.training.distributed import SingleProcess
 from mmdisco.training.trainer import Trainer, TrainerState
 
 PATH = SameTimestep(AV(scaled_linear(), scaled_linear()))
@@ -161,11 +160,9 @@ def test_it_learns_which_pairs_belong_together(tmp_path):
 def gradient_of(tmp_path, term: ContrastiveTerm | None) -> dict[str, torch.Tensor]:
     """The gradient of one step of the training of a new network."""
     config = TrainerConfig(steps=2, batch_size=4, max_grad_norm=1e6, caption_dropout=0.0)
-    batches = Batches(NoiseLevelSampler(PATH, PowerSampler(1.0)), config, NULL)
-    trained = network(PRODUCTS)
-    run = TrainerState(
-        BASE, batches, MMDisCoLoss(1.0, 0.0), SingleProcess(), (), trained, tmp_path, term
-    )
+    levels, trained = NoiseLevelSampler(PATH, PowerSampler(1.0)), network(PRODUCTS)
+    trainer = Trainer(BASE, levels, MMDisCoLoss(1.0, 0.0), config, NULL, contrastive=term)
+    run = TrainerState(trainer, trained, tmp_path)
     groups = CaptionGroups.of(pairs(64), ["all"] * 64, NULL, groups_of(4, 0.0))
     run.update(1, groups, groups)
     return {name: one.grad for name, one in trained.named_parameters() if one.grad is not None}

@@ -92,7 +92,7 @@ def fake_shard(
 
 
 MAKER: Final = "mmdisco sample-fakes"
-JUDGES: Final = ("discriminator", "additive")
+DISCRIMINATORS: Final = ("discriminator", "additive")
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ class FakePairs:
 
 def base_weight_hashes(pair: JointSystem) -> dict[str, str]:
     """Return the checksums of a system's weights except those of its discriminators."""
-    return {name: mark for name, mark in pair.weight_hashes().items() if name not in JUDGES}
+    return {name: one for name, one in pair.weight_hashes().items() if name not in DISCRIMINATORS}
 
 
 def _is_whole(piece: Path) -> bool:

@@ -1,12 +1,13 @@
 """Plots of results: every value with its interval and baselines, and curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import Figure
 
 from mmdisco.evaluation.metrics.result import MetricResult, Outcome
 from mmdisco.io.files import replacing
@@ -30,14 +31,9 @@ def draw_values(path: Path, sets: Sets) -> None:
         for name, own in found.items()
         if any(one.interval and isfinite(one.value) for one in own.values())
     }
-    rows = max(1, ceil(len(shown) / ACROSS))
-    canvas = Canvas(figsize=(3.2 * ACROSS, 0.9 + 1.35 * rows), layout="constrained")
-    axes = canvas.subplots(rows, ACROSS, squeeze=False).flatten()
-    for panel, (name, own) in zip(axes, shown.items(), strict=False):
-        _values(panel, name, own, list(sets))
-    for panel in axes[len(shown) :]:
-        panel.set_axis_off()
-    _save(path, canvas)
+    with _panels(path, len(shown), 1.35, 0.9) as panels:
+        for panel, (name, own) in zip(panels, shown.items(), strict=True):
+            _values(panel, name, own, list(sets))
 
 
 def draw_curves(path: Path, sets: Sets) -> None:
@@ -47,23 +43,18 @@ def draw_curves(path: Path, sets: Sets) -> None:
         UserError: The file cannot be written.
     """
     shown = with_curves(sets)
-    rows = max(1, ceil(len(shown) / ACROSS))
-    canvas = Canvas(figsize=(3.2 * ACROSS, 2.5 * rows), layout="constrained")
-    axes = canvas.subplots(rows, ACROSS, squeeze=False).flatten()
-    for panel, (name, own) in zip(axes, shown.items(), strict=False):
-        for (which, one), colour in zip(own.items(), COLOURS, strict=False):
-            assert one.curve is not None
-            points = one.curve.points
-            panel.plot(list(points), list(points.values()), ".-", color=colour, label=which)
-            panel.set_xlabel(one.curve.axis, fontsize=8)
-        panel.set_title(name, fontsize=8)
-        panel.tick_params(labelsize=7)
-        panel.grid(linewidth=0.3)
-        if len(own) > 1:
-            panel.legend(fontsize=7)
-    for panel in axes[len(shown) :]:
-        panel.set_axis_off()
-    _save(path, canvas)
+    with _panels(path, len(shown), 2.5) as panels:
+        for panel, (name, own) in zip(panels, shown.items(), strict=True):
+            for (which, one), colour in zip(own.items(), COLOURS, strict=False):
+                assert one.curve is not None
+                points = one.curve.points
+                panel.plot(list(points), list(points.values()), ".-", color=colour, label=which)
+                panel.set_xlabel(one.curve.axis, fontsize=8)
+            panel.set_title(name, fontsize=8)
+            panel.tick_params(labelsize=7)
+            panel.grid(linewidth=0.3)
+            if len(own) > 1:
+                panel.legend(fontsize=7)
 
 
 def with_curves(sets: Sets) -> dict[str, dict[str, MetricResult]]:
@@ -108,6 +99,14 @@ def _values(panel: Axes, name: str, own: Mapping[str, MetricResult], order: Sequ
     panel.tick_params(axis="x", labelsize=7)
 
 
-def _save(path: Path, canvas: Canvas) -> None:
+@contextmanager
+def _panels(path: Path, count: int, height: float, margin: float = 0.0) -> Generator[list[Axes]]:
+    """Yield the panels of a figure that is written at the end, ``height`` inches each."""
+    rows = max(1, ceil(count / ACROSS))
+    figure = Figure(figsize=(3.2 * ACROSS, margin + height * rows), layout="constrained")
+    axes = list(figure.subplots(rows, ACROSS, squeeze=False).flatten())
+    for panel in axes[count:]:
+        panel.set_axis_off()
+    yield axes[:count]
     with replacing(path) as beside:
-        canvas.savefig(beside, dpi=110, metadata={"Software": None})
+        figure.savefig(beside, dpi=110, metadata={"Software": None})

@@ -66,42 +66,32 @@ class TrainerState:
     """State of one run.
 
     Attributes:
-        base: The frozen base models.
-        batches: Batches of each step.
-        loss: Loss to minimise.
-        distributed: Processes that work on it.
-        callbacks: Callbacks of the main process.
+        trainer: Base models, loss, levels, processes and settings.
         network: The network in training.
         run_dir: Folder of checkpoint and log.
-        contrastive: Third term of the loss, if there is one.
     """
 
-    base: JointDenoiser
-    batches: Batches
-    loss: Loss
-    distributed: Distributed
-    callbacks: tuple[Callback, ...]
+    trainer: "Trainer"
     network: Discriminator
     run_dir: Path
-    contrastive: ContrastiveTerm | None = None
     averages: LossAverages = field(default_factory=LossAverages)
     lines: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
-        config = self.batches.config
+        config = self.trainer.config
         self.network.train()
         self.average = EMA(self.network, config.ema_decay)
-        self.wrapped = self.distributed.wrap(self.network)
-        self.wrapped_average = self.distributed.wrap(self.average.network)
+        self.wrapped = self.trainer.distributed.wrap(self.network)
+        self.wrapped_average = self.trainer.distributed.wrap(self.average.network)
         self.optimizer = AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.settings = config.tree() | self.loss.settings()
-        if self.contrastive is not None:
-            self.settings |= self.contrastive.settings()
+        self.settings = config.tree() | self.trainer.loss.settings()
+        if self.trainer.contrastive is not None:
+            self.settings |= self.trainer.contrastive.settings()
         self.checkpoint = self.run_dir / "checkpoint.safetensors"
         self.log = self.run_dir / "log.jsonl"
 
@@ -113,11 +103,11 @@ class TrainerState:
         """
         found = self.checkpoint.exists()
         # no process writes before all have looked, and none goes on before all have read
-        self.distributed.wait()
+        self.trainer.distributed.wait()
         start = self._restore() if found else 0
         if not found:
             self.save(0)
-        self.distributed.wait()
+        self.trainer.distributed.wait()
         return start
 
     def _restore(self) -> int:
@@ -132,7 +122,7 @@ class TrainerState:
                 )
         with understood(self.checkpoint):
             restore_optimizer(self.optimizer, kept.group("optimizer"))
-            self.batches.levels.time.restore(kept.group("time"))
+            self.trainer.levels.time.restore(kept.group("time"))
             self.averages.restore(kept.group("losses"))
         if self.log.exists():
             lines = read_text(self.log, MOST_LIST_BYTES).splitlines()
@@ -144,13 +134,13 @@ class TrainerState:
 
     def save(self, step: int) -> None:
         """Write log and checkpoint, in the main process."""
-        if not self.distributed.main:
+        if not self.trainer.distributed.main:
             return
         tensors = (
             grouped("network", self.network.state_dict())
             | grouped("average", self.average.network.state_dict())
             | grouped("optimizer", optimizer_tensors(self.optimizer))
-            | grouped("time", self.batches.levels.time.state())
+            | grouped("time", self.trainer.levels.time.state())
             | grouped("losses", self.averages.state())
         )
         # the log first: on resumption lines beyond the checkpoint are dropped, but none is
@@ -164,43 +154,43 @@ class TrainerState:
         Raises:
             UserError: The loss is not finite.
         """
-        config = self.batches.config
+        config = self.trainer.config
         with record_function(DATA):
-            draw, noised_real = self.batches.real(step, real)
-            noised_fake = self.batches.fake(step, fake, draw.levels)
+            draw, noised_real = self.trainer.batches.real(step, real)
+            noised_fake = self.trainer.batches.fake(step, fake, draw.levels)
         self.optimizer.zero_grad()
         with record_function(NETWORKS):
-            losses = self._differentiate(self.loss, draw, noised_real, noised_fake)
-            if self.contrastive is not None:
-                self._contrast(self.contrastive, step)
-        per_sample = self.loss.total(losses)
+            losses = self._differentiate(self.trainer.loss, draw, noised_real, noised_fake)
+            if self.trainer.contrastive is not None:
+                self._contrast(self.trainer.contrastive, step)
+        per_sample = self.trainer.loss.total(losses)
         self._expect_finite((draw.weight.to(per_sample.dtype) * per_sample).mean(), step)
         with record_function(OPTIMISER):
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate(step)
             gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
-            self.distributed.all_reduce(gradients)
+            self.trainer.distributed.all_reduce(gradients)
             norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
             self.optimizer.step()
             self.average.update(self.network, step)
-        self.batches.levels.time.observe(draw.u, per_sample)
+        self.trainer.levels.time.observe(draw.u, per_sample)
         self.averages.add(draw.levels, losses, norm.cpu())
 
     def log_step(self, done: int) -> None:
         """Add the callbacks' entries of a step to the log."""
         line: dict[str, Any] = {}
-        if done % self.batches.config.log_every == 0:
+        if done % self.trainer.config.log_every == 0:
             line |= self.averages.summary()
             self.averages = LossAverages()
-        if not self.distributed.main:
+        if not self.trainer.distributed.main:
             return
-        for callback in self.callbacks:
+        for callback in self.trainer.callbacks:
             line |= callback.on_step(done, self.wrapped_average)
         if not line:
             return
         line = {"step": done, **line}
         self.lines.append(json.dumps(line))
-        for callback in self.callbacks:
+        for callback in self.trainer.callbacks:
             callback.on_log(line)
 
     def _contrast(self, term: ContrastiveTerm, step: int) -> None:
@@ -224,8 +214,10 @@ class TrainerState:
         """Backpropagate this process's rows, and return the losses of all rows."""
         size = len(real.pairs)
         own: list[Losses] = []
-        for rows in self.distributed.parts(size):
-            losses = loss.losses(self.wrapped, self.base, rows_of(real, rows), rows_of(fake, rows))
+        for rows in self.trainer.distributed.parts(size):
+            losses = loss.losses(
+                self.wrapped, self.trainer.base, rows_of(real, rows), rows_of(fake, rows)
+            )
             per_sample = loss.total(losses)
             # scaled to the mean over the whole batch, so that parts and processes only add up
             ((draw.weight[rows].to(per_sample.dtype) * per_sample).sum() / size).backward()
@@ -240,7 +232,7 @@ class TrainerState:
         )
 
     def _whole(self, parts: list[Tensor]) -> Tensor:
-        return self.distributed.gather(torch.cat([one.detach() for one in parts]))
+        return self.trainer.distributed.gather(torch.cat([one.detach() for one in parts]))
 
 
 __all__ = ["Trainer", "TrainerConfig"]
@@ -303,16 +295,7 @@ class Trainer:
         self.distributed.expect(config.batch_size)
         if self.contrastive is not None:
             self.distributed.expect(self.contrastive.batches.config.batch_size)
-        run = TrainerState(
-            base=self.base,
-            batches=self.batches,
-            loss=self.loss,
-            distributed=self.distributed,
-            callbacks=self.callbacks,
-            network=self.distributed.to_device(discriminator),
-            run_dir=run_dir,
-            contrastive=self.contrastive,
-        )
+        run = TrainerState(self, self.distributed.to_device(discriminator), run_dir)
         start = run.resume()
         if start == config.steps:
             yield run.average.network

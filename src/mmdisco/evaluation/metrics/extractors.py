@@ -93,40 +93,11 @@ class Peaks(Extractor):
 
 
 @dataclass(frozen=True)
-class SyncEmbeddings(Extractor):
-    """Embeddings of the sync scorer.
+class _NetworkExtractor(Extractor, Generic[Network]):
+    """A network with its weights.
 
     Attributes:
-        scorer: The network.
-    """
-
-    scorer: SyncScorer
-    name = "sync-scorer"
-    preprocessing = "frames at 10 fps averaged to 32×32; 16 kHz, 64 mel bins every 12.5 ms"
-
-    @cached_property
-    def version(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Hash of the weights."""
-        return digest(self.scorer)
-
-    def needs(self, clip: AudioVideo) -> str | None:
-        """Require the minimum length for a rhythm."""
-        seconds = min(clip.video.seconds, clip.audio.seconds)
-        least = LEAST_STEPS / RATE
-        return None if seconds * RATE >= LEAST_STEPS else _TOO_SHORT.format(least)
-
-    def read(self, clip: AudioVideo) -> Record:
-        """Compute ``heard`` and ``seen``, (steps, width) each."""
-        heard, seen = embed(self.scorer, clip)
-        return {"heard": heard, "seen": seen}
-
-
-@dataclass(frozen=True)
-class _ObjectsNetwork(Extractor, Generic[Network]):
-    """A small network of sounding objects.
-
-    Attributes:
-        network: The network with its weights.
+        network: The network.
     """
 
     network: Network
@@ -136,17 +107,36 @@ class _ObjectsNetwork(Extractor, Generic[Network]):
         """Hash of the weights."""
         return digest(self.network)
 
+
+@dataclass(frozen=True)
+class SyncEmbeddings(_NetworkExtractor[SyncScorer]):
+    """Embeddings of the sync scorer."""
+
+    name = "sync-scorer"
+    preprocessing = "frames at 10 fps averaged to 32×32; 16 kHz, 64 mel bins every 12.5 ms"
+
     def needs(self, clip: AudioVideo) -> str | None:
-        """Require exactly the format it was trained on."""
-        return _objects_form(clip)
+        """Require the minimum length for a rhythm."""
+        seconds = min(clip.video.seconds, clip.audio.seconds)
+        least = LEAST_STEPS / RATE
+        return None if seconds * RATE >= LEAST_STEPS else _TOO_SHORT.format(least)
+
+    def read(self, clip: AudioVideo) -> Record:
+        """Compute ``heard`` and ``seen``, (steps, width) each."""
+        heard, seen = embed(self.network, clip)
+        return {"heard": heard, "seen": seen}
 
 
 @dataclass(frozen=True)
-class ObjectsVideo(_ObjectsNetwork[VideoFeatures]):
+class ObjectsVideo(_NetworkExtractor[VideoFeatures]):
     """Small video network of sounding objects."""
 
     name = "objects-video"
     preprocessing = "16 frames of 64×64 at 10 fps as they are"
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Require exactly the format it was trained on."""
+        return _objects_form(clip)
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` (64,)."""
@@ -154,11 +144,15 @@ class ObjectsVideo(_ObjectsNetwork[VideoFeatures]):
 
 
 @dataclass(frozen=True)
-class ObjectsAudio(_ObjectsNetwork[AudioFeatures]):
+class ObjectsAudio(_NetworkExtractor[AudioFeatures]):
     """Small audio network of sounding objects."""
 
     name = "objects-audio"
     preprocessing = "1.6 s at 16 kHz, 64 mel bins every 12.5 ms"
+
+    def needs(self, clip: AudioVideo) -> str | None:
+        """Require exactly the format it was trained on."""
+        return _objects_form(clip)
 
     def read(self, clip: AudioVideo) -> Record:
         """Compute ``features`` (64,)."""

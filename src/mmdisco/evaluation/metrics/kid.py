@@ -55,11 +55,6 @@ class KernelSums:
         return within / (n * (n - 1)) + others / (m * (m - 1)) - 2 * across / (n * m)
 
 
-def kernel_distance(first: Features, second: Features) -> float:
-    """Compute MMD² of two sets of at least two feature vectors each, (n, d) and (m, d)."""
-    return KernelSums.of(first, second, 1).distance()
-
-
 def kernel_jackknife(first: Features, second: Features) -> Jackknife:
     """Compute MMD² with its standard error; needs more clips than twice the groups."""
     sums = KernelSums.of(first, second)

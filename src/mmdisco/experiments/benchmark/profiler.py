@@ -6,9 +6,8 @@ of generation.
 """
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,55 +46,30 @@ class Cost:
     peak_bytes: int = 0
 
 
-class Memory(ABC):
-    """A high-water mark of memory."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Reset the mark to what is held now."""
-
-    @abstractmethod
-    def peak(self) -> int:
-        """Return the peak in bytes since the reset; 0 where unknown."""
+_CLEAR: Final = Path("/proc/self/clear_refs")
+_STATUS: Final = Path("/proc/self/status")
 
 
-class DeviceMemory(Memory):
-    """Tensors on a CUDA device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    @override
-    def reset(self) -> None:
-        torch.cuda.reset_peak_memory_stats(self._device)
-
-    @override
-    def peak(self) -> int:
-        return torch.cuda.max_memory_allocated(self._device)
+def reset_peak(device: torch.device) -> None:
+    """Reset the high-water mark of memory to what is held now, where the system allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        # proc(5): 5 sets the mark of the process's resident set to the present size
+        _CLEAR.write_text("5")
 
 
-class ResidentMemory(Memory):
-    """The process's resident set, on Linux; elsewhere nothing is known."""
-
-    _CLEAR: Final = Path("/proc/self/clear_refs")
-    _STATUS: Final = Path("/proc/self/status")
-
-    def reset(self) -> None:
-        """Reset the mark, where the system allows it."""
-        try:
-            # proc(5): 5 sets the high-water mark to the present size
-            self._CLEAR.write_text("5")
-        except OSError:
-            return
-
-    @override
-    def peak(self) -> int:
-        try:
-            status = self._STATUS.read_text()
-        except OSError:
-            return 0
-        marks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(marks[0]) * 1024 if marks else 0
+def peak_bytes(device: torch.device) -> int:
+    """Return the peak since the reset: tensors on CUDA, else the resident set; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = _STATUS.read_text()
+    except OSError:
+        return 0
+    marks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(marks[0]) * 1024 if marks else 0
 
 
 class Profiler:
@@ -109,8 +83,6 @@ class Profiler:
     def __init__(self, device: torch.device, count: Callable[[], int]) -> None:
         self._device = device
         self._count = count
-        cuda = device.type == "cuda"
-        self._memory: Memory = DeviceMemory(device) if cuda else ResidentMemory()
         self._inside: list[str] = []
         self._costs: dict[str, Cost] = {}
         self._since = self._reading()
@@ -162,8 +134,8 @@ class Profiler:
             cost.seconds += now[0] - self._since[0]
             cost.cpu_seconds += now[1] - self._since[1]
             cost.flops += now[2] - self._since[2]
-            cost.peak_bytes = max(cost.peak_bytes, self._memory.peak())
-        self._memory.reset()
+            cost.peak_bytes = max(cost.peak_bytes, peak_bytes(self._device))
+        reset_peak(self._device)
         # read again, to exclude the cost of booking itself
         self._since = self._reading()
 

@@ -212,24 +212,21 @@ class Bench:
         for clips in batches:
             named = [asked_of(start + offset) for offset in range(len(clips))]
             start += len(clips)
-            audio, video = self.features
-            yield MiniatureCell(
-                [read(clip, one) for clip, one in zip(clips, named, strict=True)],
-                AV(
-                    audio_features(audio, [clip.audio for clip in clips]),
-                    video_features(video, [clip.video for clip in clips]),
-                ),
-            )
+            readings = [read(clip, one) for clip, one in zip(clips, named, strict=True)]
+            yield MiniatureCell(readings, self._features(clips))
 
     def reference(self) -> Iterator[AV[FeatureStatistics]]:
         """Compute features of other held-out clips, unmodified, batch by batch."""
-        audio, video = self.features
         for start in range(0, REFERENCE_CLIPS, BATCH):
             clips = [example(HELD_OUT + 2, start + offset).clip for offset in range(BATCH)]
-            yield AV(
-                FeatureStatistics.of(audio_features(audio, [clip.audio for clip in clips])),
-                FeatureStatistics.of(video_features(video, [clip.video for clip in clips])),
-            )
+            yield self._features(clips).map(FeatureStatistics.of)
+
+    def _features(self, clips: Sequence[AudioVideo]) -> AV[np.ndarray]:
+        audio, video = self.features
+        return AV(
+            audio_features(audio, [clip.audio for clip in clips]),
+            video_features(video, [clip.video for clip in clips]),
+        )
 
 
 def joined(cells: Sequence[MiniatureCell]) -> MiniatureCell:

@@ -7,7 +7,7 @@ also counted over the clips whose caption leaves it open.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.features import Times
-from mmdisco.evaluation.metrics.sounding_objects.detect_audio import AudioEvents, detect_audio
-from mmdisco.evaluation.metrics.sounding_objects.detect_video import VideoEvents, detect_video
+from mmdisco.evaluation.metrics.sounding_objects.detect_audio import Detections, detect_audio
+from mmdisco.evaluation.metrics.sounding_objects.detect_video import detect_video
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.sounding_objects.scene import SceneConstraints
 
@@ -34,8 +34,8 @@ class Reading:
         named: Attributes that the caption names.
     """
 
-    sight: VideoEvents
-    hearing: AudioEvents
+    sight: Detections
+    hearing: Detections
     named: SceneConstraints
 
 
@@ -52,45 +52,6 @@ class Share:
     value: float
     clips: int
     error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement over a set of clips; every share is over all clips unless noted.
-
-    Attributes:
-        event_f1: F1 of events seen and heard, within ``TIGHT``.
-        event_f1_loose: The same within ``LOOSE``.
-        exact: Clips whose events all match within ``TIGHT``.
-        material: Same material by colour and by timbre.
-        material_free: The same where the caption names no colour.
-        size: Same size class by pixels and by pitch.
-        size_free: The same where the caption names no size.
-        kind: Same kind by pixels and by sound.
-        caption_kind: The kind seen is the one named.
-        caption_kind_heard: The kind heard is the one named.
-        caption_colour: The colour seen is the one named, where one is.
-        caption_size: The size seen is the one named, where one is.
-        caption_count: The number of events seen is the one named, where one is.
-        events_seen: Events per clip in the pixels.
-        events_heard: Events per clip in the sound.
-    """
-
-    event_f1: Share
-    event_f1_loose: Share
-    exact: Share
-    material: Share
-    material_free: Share
-    size: Share
-    size_free: Share
-    kind: Share
-    caption_kind: Share
-    caption_kind_heard: Share
-    caption_colour: Share
-    caption_size: Share
-    caption_count: Share
-    events_seen: Share
-    events_heard: Share
 
 
 def matches(first: Times, second: Times, tolerance: float) -> int:
@@ -125,9 +86,9 @@ def read(clip: AudioVideo, named: SceneConstraints) -> Reading:
     return Reading(detect_video(clip.video), detect_audio(clip.audio), named)
 
 
-def agreement(readings: Sequence[Reading]) -> Agreement:
-    """Average over ``readings``, one per clip."""
-    return Agreement(**{name: _share(readings, score) for name, score in _SCORES.items()})
+def agreement(readings: Sequence[Reading]) -> dict[str, Share]:
+    """Average every score of ``SCORES`` over ``readings``, one per clip."""
+    return {name: _share(readings, score) for name, score in SCORES.items()}
 
 
 def shuffle(readings: Sequence[Reading], seed: int) -> list[Reading]:
@@ -167,9 +128,9 @@ def gap_closed(guided: float, control: float, real: float) -> float:
     return (guided - control) / (real - control) if real != control else float("nan")
 
 
-def as_record(figures: Agreement) -> dict[str, dict[str, float]]:
-    """Convert ``figures`` to nested dictionaries, for JSON."""
-    return asdict(figures)
+def as_record(shares: Mapping[str, Share]) -> dict[str, dict[str, float]]:
+    """Convert shares to nested dictionaries, for JSON."""
+    return {name: asdict(one) for name, one in shares.items()}
 
 
 def _rotated(readings: Sequence[Reading], rng: np.random.Generator) -> list[Reading]:
@@ -198,16 +159,18 @@ def _if_named(named: object, seen: object) -> float | None:
     return None if named is None else _same(named, seen)
 
 
-# ``None`` leaves the clip out of the mean.
-_SCORES: Final[dict[str, Callable[[Reading], float | None]]] = {
+SCORES: Final[dict[str, Callable[[Reading], float | None]]] = {
+    # F1 of events seen and heard, and clips whose events all match
     "event_f1": lambda r: event_f1(r.sight.events, r.hearing.events, TIGHT),
     "event_f1_loose": lambda r: event_f1(r.sight.events, r.hearing.events, LOOSE),
     "exact": lambda r: float(event_f1(r.sight.events, r.hearing.events, TIGHT) == 1),
+    # the same by pixels and by sound; free: where the caption does not name it
     "material": lambda r: _same(r.sight.colour, r.hearing.colour),
     "material_free": lambda r: None if r.named.colour else _same(r.sight.colour, r.hearing.colour),
     "size": lambda r: _same(r.sight.size, r.hearing.size),
     "size_free": lambda r: None if r.named.size else _same(r.sight.size, r.hearing.size),
     "kind": lambda r: _same(r.sight.kind, r.hearing.kind),
+    # as the caption names it, where it does
     "caption_kind": lambda r: _if_named(r.named.kind, r.sight.kind),
     "caption_kind_heard": lambda r: _if_named(r.named.kind, r.hearing.kind),
     "caption_colour": lambda r: _if_named(r.named.colour, r.sight.colour),
@@ -216,3 +179,4 @@ _SCORES: Final[dict[str, Callable[[Reading], float | None]]] = {
     "events_seen": lambda r: float(len(r.sight.events)),
     "events_heard": lambda r: float(len(r.hearing.events)),
 }
+"""Scores of a clip; ``None`` leaves the clip out of the mean."""

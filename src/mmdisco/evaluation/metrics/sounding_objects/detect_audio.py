@@ -49,15 +49,15 @@ _RINGING: Final = 0.33  # loudness left at 205 ms that only a bell has
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class AudioEvents:
-    """Detections in the waveform.
+class Detections:
+    """Detections in one modality.
 
     Attributes:
-        kind: ``None`` if there is no onset; then the rest is empty too.
-        colour: Colour whose timbre fits best.
-        size: Nearest of the three by pitch.
-        radius: Radius in pixels of the object with this pitch.
-        events: Onsets in seconds, ascending.
+        kind: ``None`` if no sounding object is detected; then the rest is empty too.
+        colour: Nearest by hue, or whose timbre fits best.
+        size: Nearest of the three by radius.
+        radius: Radius in pixels, seen or of the object with the pitch heard.
+        events: Times of contacts and flashes, or onsets, in seconds, ascending.
     """
 
     kind: ObjectKind | None
@@ -67,16 +67,16 @@ class AudioEvents:
     events: Times
 
 
-def detect_audio(audio: Audio) -> AudioEvents:
+def detect_audio(audio: Audio) -> Detections:
     """Detect everything in ``audio``, which must have the data's sample rate."""
     if audio.sample_rate != SAMPLE_RATE:
         raise ValueError(f"sample_rate must be {SAMPLE_RATE}, not {audio.sample_rate}")
     events = onsets(audio.waveform)
     if not len(events):
-        return AudioEvents(None, None, None, math.nan, events)
+        return Detections(None, None, None, math.nan, events)
     colour, pitch = _timbre_and_pitch(audio.waveform, events)
     radius = MIDDLE_RADIUS * (FUNDAMENTAL / pitch) ** (1 / PITCH_EXPONENT)
-    return AudioEvents(_kind(audio.waveform, events), colour, size_of(radius), radius, events)
+    return Detections(_kind(audio.waveform, events), colour, size_of(radius), radius, events)
 
 
 def onsets(waveform: Waveform) -> Times:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.evaluation.metrics.features import Times
+from mmdisco.evaluation.metrics.sounding_objects.detect_audio import Detections
 from mmdisco.evaluation.metrics.sounding_objects.pixels import (
     LEAST_AREA,
     LEAST_INK,
@@ -29,7 +30,7 @@ from mmdisco.evaluation.metrics.sounding_objects.pixels import (
 )
 from mmdisco.media.clip import Video
 from mmdisco.media.sounding_objects.render import BELL_HALF_WIDTH, FADE, FLOOR, PALETTE, STRIKER
-from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, ObjectKind, Size, size_of
+from mmdisco.media.sounding_objects.scene import ACCELERATION, Colour, ObjectKind, size_of
 
 # (a, b): the masked area of an object of radius r is a r² − b r; b is what a drum's skin covers.
 _AREA: Final = {
@@ -57,29 +58,10 @@ _FAINTEST_RISE: Final = 0.006  # mean brightness of a frame
 _DEAD_TIME: Final = 0.15  # seconds in which two detections are one event
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class VideoEvents:
-    """Detections in the pixels.
-
-    Attributes:
-        kind: ``None`` if no sounding object is visible; then the rest is empty too.
-        colour: Nearest of the four by hue.
-        size: Nearest of the three.
-        radius: Radius in pixels.
-        events: Times in seconds, ascending.
-    """
-
-    kind: ObjectKind | None
-    colour: Colour | None
-    size: Size | None
-    radius: float
-    events: Times
+_NOTHING: Final = Detections(None, None, None, math.nan, np.empty(0))
 
 
-_NOTHING: Final = VideoEvents(None, None, None, math.nan, np.empty(0))
-
-
-def detect_video(video: Video) -> VideoEvents:
+def detect_video(video: Video) -> Detections:
     """Detect everything in ``video``."""
     soft = softened(video)
     mask = coloured(soft)
@@ -93,7 +75,7 @@ def detect_video(video: Video) -> VideoEvents:
     else:
         gap = filled(_gap(kind, thing, striker, radius))
         events = np.empty(0) if gap is None else contacts(gap, video.times, ACCELERATION[kind])
-    return VideoEvents(kind, _colour(soft, mask), size_of(radius), radius, events)
+    return Detections(kind, _colour(soft, mask), size_of(radius), radius, events)
 
 
 def _radius(kind: ObjectKind, area: float) -> float:
