@@ -154,7 +154,7 @@ Out of distribution (OOD) they are N(0, 2²): the discriminator has to mend the 
   [What each loss teaches](losses/losses.png), [what guidance does](losses/guidance.png).
 - [budget](budget/table.md): a wider network, trained for longer.
 - [two-level](two-level/table.md): one network for the joint and for both conditionals.
-- [samplers](samplers/table.md): solvers, steps, grids and corrections.
+- [samplers](samplers/table.md): solvers, steps, grids and resampling.
 - [vectors](vectors/table.md): pairs of vectors in R⁸.
 - [bases](bases/table.md): trained networks as bases, and the fakes that they made.
 - [oracle](oracle.md): the exact log ratio, for every pair of schedules.

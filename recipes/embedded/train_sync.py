@@ -35,8 +35,14 @@ from mmdisco.evaluation.metrics.sync.canonical_correlation import (
     whole_seen,
 )
 from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SyncNetwork
-from mmdisco.evaluation.metrics.sync.scorer import SyncScorer, embed, picture_of, sound_of
-from mmdisco.evaluation.metrics.sync.scores import pair_auc, shuffled_auc
+from mmdisco.evaluation.metrics.sync.scorer import (
+    SyncScorer,
+    embed,
+    pair_auc,
+    picture_of,
+    shuffled_auc,
+    sound_of,
+)
 from mmdisco.io.files import sha256, write_json, write_tensors
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.read import ReadSpec, read_clip

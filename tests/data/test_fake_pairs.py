@@ -184,7 +184,7 @@ def test_fakes_are_told_of_and_drawn(tiny_pair, made, tmp_path, mmdisco):
     picture = tmp_path / "made.png"
     ended = mmdisco("inspect", made, "--picture", picture, "--weights", tiny_pair)
     assert ended.status == 0, ended.err
-    assert ended.out[0].startswith("fakes by the bases of embedded: steps 2, scheduler")
+    assert ended.out[0].startswith("fakes of the base models of embedded: steps 2, scheduler")
     assert ended.out[1:3] == [
         "train: 6 pairs in 2 shards of 2 to 4",
         "validation: 4 pairs in 1 shards of 4 to 4",

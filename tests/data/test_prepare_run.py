@@ -283,7 +283,7 @@ def test_a_source_that_changed_is_not_mixed_in(whole, order, tmp_path, source):
     for path in films.glob("*.mkv"):
         path.unlink()
     (tmp_path / "out" / "train" / "shard-00000.safetensors").unlink()
-    with pytest.raises(UserError, match="shard 0 of train is damaged and its films are not what"):
+    with pytest.raises(UserError, match="shard 0 of train is damaged and its videos are not what"):
         list(prepare(order(tmp_path / "out", films)))
 
 

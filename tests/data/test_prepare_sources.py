@@ -221,7 +221,7 @@ def test_blocks_hold_one_part_and_all_clips_in_order():
         ("validation", 2),
     ]
     train = [
-        (run.piece.name, start)
+        (run.clip_group.name, start)
         for block in blocks
         if block.part == "train"
         for run in block.runs

@@ -12,8 +12,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import items
 from mmdisco.evaluation.command import EvaluateArgs, carry_out, part_of, selection_of
 from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
-from mmdisco.evaluation.extract import ExtractionPlan
-from mmdisco.evaluation.feature_cache import CachedFeatures, cache_path
+from mmdisco.evaluation.extract import CachedFeatures, ExtractionPlan, cache_path
 from mmdisco.evaluation.registry import suite
 from mmdisco.io.files import plain, write_json
 from mmdisco.media.clip import Audio, AudioVideo, Video

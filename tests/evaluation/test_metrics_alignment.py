@@ -16,7 +16,7 @@ from mmdisco.evaluation.metrics.base import EvaluationData, derangements
 from mmdisco.evaluation.metrics.extractors import Objects, Peaks, SyncEmbeddings
 from mmdisco.evaluation.metrics.features import InMemory
 from mmdisco.evaluation.metrics.result import MetricResult, Skipped
-from mmdisco.evaluation.metrics.sync.scores import auc, lag, pair_auc, shuffled_auc
+from mmdisco.evaluation.metrics.sync.scorer import auc, lag, pair_auc, shuffled_auc
 from mmdisco.media.sounding_objects.dataset import example
 
 

@@ -162,7 +162,7 @@ def test_a_size_changes_what_is_measured(size, side, shape):
 def test_bases_compute_in_the_type_asked_for():
     setting = replace(SMALL, dtype=torch.bfloat16)
     record = record_of(last(audioldm_animatediff(), setting), setting)
-    assert record["dtype"] == {"bases": "bfloat16", "discriminator": "float32"}
+    assert record["dtype"] == {"base_models": "bfloat16", "discriminator": "float32"}
 
 
 def test_attention_and_products_in_place_are_counted():

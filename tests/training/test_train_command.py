@@ -47,7 +47,7 @@ def test_training_gives_a_folder_that_generates(asked, tiny_pair, tmp_path, mmdi
     names = {path.name for path in out.iterdir()}
     assert names >= {"config.json", WEIGHTS, "README.md", "curves.png", "training.yaml"}
     samples = {path.name for path in (out / "training" / "samples").iterdir()}
-    assert samples == {"bases-0.mp4", "step-00000006-0.mp4"}
+    assert samples == {"unguided-0.mp4", "step-00000006-0.mp4"}
     lines = [json.loads(one) for one in (out / "training" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3, 4, 6]
     assert lines[0]["samples_per_second"] > 0

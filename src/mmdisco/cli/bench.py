@@ -27,15 +27,15 @@ def bench(
     width: Annotated[int | None, typer.Option(help="Pixels; 256 if left out.")] = None,
     batch: Annotated[int, typer.Option(help="Clips at once.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="Of the bases: float32, float16, bfloat16.")] = (
-        "float32"
-    ),
+    dtype: Annotated[
+        str, typer.Option(help="Precision of the base models: float32, float16, bfloat16.")
+    ] = ("float32"),
     seed: Annotated[int, typer.Option(help="Of the random weights and the noise.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="JSON file to write or add to; a table goes beside it.")
     ] = None,
 ) -> None:
-    """Time, memory and operations of one guided step: both bases, discriminator, scheduler.
+    """Time, memory and operations of one guided step: both base models, discriminator, scheduler.
 
     Networks are of full size, with random weights: nothing is downloaded, and clips are not made.
     """

@@ -17,7 +17,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the clips the generator was trained on.")
     ] = None,
     bases: Annotated[
-        Path | None, typer.Option(help="Folder of clips of the bases alone, to stand beside.")
+        Path | None, typer.Option(help="Folder of clips of the unguided baseline, measured beside.")
     ] = None,
     diagnostics: Annotated[
         Path | None, typer.Option(help="diagnostics.json of `mmdisco diagnose`, for the report.")

@@ -131,7 +131,7 @@ def _fakes(path: Path) -> list[str]:
     record = read_object(path / "fakes.json")
     names = ("steps", "scheduler", "cfg_scale", "seed", "samples_per_clip", "max_per_caption")
     how = ", ".join(f"{name} {record[name]}" for name in names if record.get(name) is not None)
-    lines = [f"fakes by the bases of {record['preset']}: {how}"]
+    lines = [f"fakes of the base models of {record['preset']}: {how}"]
     for part in PARTS:
         store = PairStore(path / part, "fake")
         if store.shards:

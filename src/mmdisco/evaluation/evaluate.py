@@ -8,8 +8,17 @@ from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import ClipFiles, ClipIssue, items
-from mmdisco.evaluation.extract import ExtractionPlan, Watch, collect, kept_of, unwatched
-from mmdisco.evaluation.feature_cache import CachedFeatures, FeatureCache, FeatureKey, full_name
+from mmdisco.evaluation.extract import (
+    CachedFeatures,
+    ExtractionPlan,
+    FeatureCache,
+    FeatureKey,
+    Watch,
+    collect,
+    full_name,
+    kept_of,
+    unwatched,
+)
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.result import UNGUIDED, MetricResult, Outcome
 from mmdisco.evaluation.registry import MetricSuite, extractors_of, suite

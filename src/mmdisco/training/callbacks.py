@@ -92,7 +92,7 @@ class SampleClips(Callback):
         model: The base models, loaded.
         sampling: Settings of sampling; joint scales are 1.
         captions: One caption per clip.
-        folder: Gets ``bases-0.mp4`` and ``step-00002500-0.mp4``.
+        folder: Gets ``unguided-0.mp4`` and ``step-00002500-0.mp4``.
         every: Steps between samples.
     """
 
@@ -109,8 +109,8 @@ class SampleClips(Callback):
             return {}
         names: list[str] = []
         # the first time also after an interrupted run made them, so that the log is the same
-        if step == self.every or not self._path("bases", len(self.captions) - 1).exists():
-            names += self._make("bases", ZeroLogit(), 0.0)
+        if step == self.every or not self._path("unguided", len(self.captions) - 1).exists():
+            names += self._make("unguided", ZeroLogit(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
 
     def _make(self, stem: str, network: Discriminator, scale: float) -> list[str]:

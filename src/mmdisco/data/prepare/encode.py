@@ -202,8 +202,8 @@ class BlockEncoder:
         records: list[dict[str, Any]] = []
         latents: list[AV[Tensor]] = []
         waiting: list[tuple[dict[str, Any], AudioVideo]] = []
-        for piece, start, found in decode_clips(block, self._encoder.form, self._audio_track):
-            record = self._record(piece, start)
+        for clip_group, start, found in decode_clips(block, self._encoder.form, self._audio_track):
+            record = self._record(clip_group, start)
             records.append(record)
             if isinstance(found, SkipReason):
                 _skip(record, found)
@@ -227,15 +227,15 @@ class BlockEncoder:
         captions = [record["source_caption"] for record in records if record["kept"]]
         return self._encoder.pairs(latents, captions) if latents else None, records
 
-    def _record(self, piece: ClipGroup, start: Fraction) -> dict[str, Any]:
+    def _record(self, clip_group: ClipGroup, start: Fraction) -> dict[str, Any]:
         return {
             "kept": True,
-            "source": piece.name,
-            "group": piece.group,
+            "source": clip_group.name,
+            "group": clip_group.group,
             "start": round(float(start), 6),
             "end": round(float(start + self._encoder.form.seconds), 6),
-            "caption": self._encoder.prompt(piece.caption),
-            "source_caption": piece.caption,
+            "caption": self._encoder.prompt(clip_group.caption),
+            "source_caption": clip_group.caption,
         }
 
     def _encoded(self, waiting: list[tuple[dict[str, Any], AudioVideo]]) -> list[AV[Tensor]]:
@@ -255,22 +255,24 @@ def decode_clips(
 ) -> Iterator[tuple[ClipGroup, Fraction, AudioVideo | SkipReason]]:
     """Decode every clip of a shard in order, or give the reason to skip it."""
     for run in block.runs:
-        reason = _changed(run.piece)
+        reason = _changed(run.clip_group)
         if reason is not None:
-            yield from ((run.piece, start, reason) for start in run.starts)
+            yield from ((run.clip_group, start, reason) for start in run.starts)
             continue
-        clips = read_clips(run.piece.path, run.starts, form, audio_track)
+        clips = read_clips(run.clip_group.path, run.starts, form, audio_track)
         for start, found in zip(run.starts, clips, strict=True):
-            yield run.piece, start, found
+            yield run.clip_group, start, found
 
 
-def _changed(piece: ClipGroup) -> SkipReason | None:
+def _changed(clip_group: ClipGroup) -> SkipReason | None:
     try:
-        size = piece.path.stat().st_size
+        size = clip_group.path.stat().st_size
     except OSError as error:
         return SkipReason("unreadable", error.strerror or str(error))
     return (
-        None if size == piece.bytes else SkipReason("changed", "it has another size than at first")
+        None
+        if size == clip_group.bytes
+        else SkipReason("changed", "it has another size than at first")
     )
 
 

@@ -48,7 +48,7 @@ class ClipGroup:
 class Pass:
     """Clips of a video that are decoded in one pass."""
 
-    piece: ClipGroup
+    clip_group: ClipGroup
     starts: tuple[Fraction, ...]
 
 
@@ -75,12 +75,12 @@ class PreparePlan:
     """Plan of a whole source.
 
     Attributes:
-        pieces: Clip groups with their splits.
+        clip_groups: Clip groups with their splits.
         refused: Files that are skipped as a whole.
         left_out: Number of clips between two splits of one video, which are in neither.
     """
 
-    pieces: tuple[ClipGroup, ...]
+    clip_groups: tuple[ClipGroup, ...]
     refused: tuple[SkippedFile, ...]
     left_out: int = 0
 
@@ -88,13 +88,13 @@ class PreparePlan:
         """Divide into shards of ``size`` clips, the last one of a split smaller."""
         blocks: list[ShardPlan] = []
         open_runs: dict[str, list[Pass]] = {}
-        for piece in self.pieces:
-            part = str(piece.part)
-            rest = piece.starts
+        for clip_group in self.clip_groups:
+            part = str(clip_group.part)
+            rest = clip_group.starts
             while rest:
                 runs = open_runs.setdefault(part, [])
                 room = size - sum(len(run.starts) for run in runs)
-                runs.extend(Pass(piece, starts) for starts in _passes(rest[:room]))
+                runs.extend(Pass(clip_group, starts) for starts in _passes(rest[:room]))
                 rest = rest[room:]
                 if sum(len(run.starts) for run in runs) == size:
                     blocks.append(ShardPlan(len(blocks), part, tuple(open_runs.pop(part))))
@@ -104,7 +104,7 @@ class PreparePlan:
 
     def write(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Write JSON lines; the first holds the settings and the checksum of the others."""
-        lines = [json_text(_piece_record(piece)) for piece in self.pieces]
+        lines = [json_text(_group_record(clip_group)) for clip_group in self.clip_groups]
         lines += [
             json_text(
                 {"name": one.name, "reason": one.reason.category, "detail": one.reason.detail}
@@ -129,13 +129,13 @@ class PreparePlan:
             if head["sha256"] != _sum(lines):
                 return None
             records = [parse_json(line, str(path)) for line in lines]
-            pieces = tuple(_piece(record) for record in records if "starts" in record)
+            clip_groups = tuple(_group_of(record) for record in records if "starts" in record)
             refused = tuple(
                 SkippedFile(record["name"], SkipReason(record["reason"], record["detail"]))
                 for record in records
                 if "reason" in record
             )
-            return PreparePlan(pieces, refused, int(head["left_out"])), dict(head["settings"])
+            return PreparePlan(clip_groups, refused, int(head["left_out"])), dict(head["settings"])
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None
 
@@ -154,12 +154,12 @@ def _sum(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _piece_record(piece: ClipGroup) -> dict[str, Any]:
-    starts = [str(start) for start in piece.starts]
-    return {**asdict(piece), "path": str(piece.path), "starts": starts}
+def _group_record(clip_group: ClipGroup) -> dict[str, Any]:
+    starts = [str(start) for start in clip_group.starts]
+    return {**asdict(clip_group), "path": str(clip_group.path), "starts": starts}
 
 
-def _piece(record: Mapping[str, Any]) -> ClipGroup:
+def _group_of(record: Mapping[str, Any]) -> ClipGroup:
     starts = tuple(number(start) for start in record["starts"])
     fields: dict[str, Any] = {**record, "path": Path(record["path"]), "starts": starts}
     return ClipGroup(**fields)

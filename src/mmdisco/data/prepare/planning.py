@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from mmdisco.data.pairing import evenly_spaced
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source, SourceVideo
 from mmdisco.errors import UserError
@@ -20,11 +21,14 @@ from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.windows import scene_cuts
 
 SHARE: Final = 0.1  # share of the groups for validation, by default
-STRETCH: Final = Fraction(60)  # length in seconds of a block of a single video, by default
+SPLIT_BLOCK: Final = Fraction(60)  # length in seconds of a block of a single video, by default
 
 
 def split(
-    pieces: Sequence[ClipGroup], share: float, seconds: Fraction, stretch: Fraction = STRETCH
+    clip_groups: Sequence[ClipGroup],
+    share: float,
+    seconds: Fraction,
+    split_block: Fraction = SPLIT_BLOCK,
 ) -> tuple[list[ClipGroup], int]:
     """Assign clips to splits, and count those left out between two splits of one video.
 
@@ -32,29 +36,33 @@ def split(
     group with the nearest hash is moved there.
 
     Args:
-        pieces: Clips of all videos.
+        clip_groups: Clips of all videos.
         share: Approximate share of the groups for validation; 0 gives it none.
         seconds: Length of a clip; the gap between two splits of one video is as long.
-        stretch: Length in seconds of the blocks that a single video is split by.
+        split_block: Length in seconds of the blocks that a single video is split by.
     """
-    alone = is_alone(pieces)
-    if alone and share > 0:
-        pieces = [part for piece in pieces for part in _stretches(piece, stretch)]
-    validation = _chosen((one.group for one in pieces if not one.part), share)
-    if any(one.part for one in pieces):
-        validation = {one.group for one in pieces if _place(one.group) < share}
+    single = is_single_video(clip_groups)
+    if single and share > 0:
+        clip_groups = [
+            part for clip_group in clip_groups for part in _blocks(clip_group, split_block)
+        ]
+    validation = _chosen((one.group for one in clip_groups if not one.part), share)
+    if any(one.part for one in clip_groups):
+        validation = {one.group for one in clip_groups if _place(one.group) < share}
     split = [
-        piece
-        if piece.part
-        else replace(piece, part=VALIDATION if piece.group in validation else TRAIN)
-        for piece in pieces
+        clip_group
+        if clip_group.part
+        else replace(clip_group, part=VALIDATION if clip_group.group in validation else TRAIN)
+        for clip_group in clip_groups
     ]
-    return _joined(split, seconds) if alone else (split, 0)
+    return _joined(split, seconds) if single else (split, 0)
 
 
-def is_alone(pieces: Sequence[ClipGroup]) -> bool:
+def is_single_video(clip_groups: Sequence[ClipGroup]) -> bool:
     """Check whether all are of one group without a split, so that the video itself is divided."""
-    return len({piece.group for piece in pieces}) == 1 and not any(one.part for one in pieces)
+    return len({clip_group.group for clip_group in clip_groups}) == 1 and not any(
+        one.part for one in clip_groups
+    )
 
 
 def _place(group: str) -> float:
@@ -73,32 +81,32 @@ def _chosen(groups: Iterable[str], share: float) -> set[str]:
     return set(ordered[:count])
 
 
-def _stretches(piece: ClipGroup, stretch: Fraction) -> list[ClipGroup]:
+def _blocks(clip_group: ClipGroup, split_block: Fraction) -> list[ClipGroup]:
     found: dict[int, list[Fraction]] = {}
-    for start in piece.starts:
-        found.setdefault(int(start // stretch), []).append(start)
+    for start in clip_group.starts:
+        found.setdefault(int(start // split_block), []).append(start)
     return [
-        replace(piece, group=f"{piece.group}#{index}", starts=tuple(starts))
+        replace(clip_group, group=f"{clip_group.group}#{index}", starts=tuple(starts))
         for index, starts in found.items()
     ]
 
 
-def _joined(pieces: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipGroup], int]:
+def _joined(clip_groups: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipGroup], int]:
     """Join neighbours of one split, leaving out one clip's length between two splits."""
     joined: list[ClipGroup] = []
     left_out = 0
-    for piece in pieces:
+    for clip_group in clip_groups:
         before = joined[-1] if joined else None
-        if before is None or (before.path, before.caption) != (piece.path, piece.caption):
-            joined.append(piece)
-        elif before.part == piece.part:
-            joined[-1] = replace(before, starts=before.starts + piece.starts)
+        if before is None or (before.path, before.caption) != (clip_group.path, clip_group.caption):
+            joined.append(clip_group)
+        elif before.part == clip_group.part:
+            joined[-1] = replace(before, starts=before.starts + clip_group.starts)
         else:
             free = before.starts[-1] + 2 * seconds
-            starts = tuple(start for start in piece.starts if start >= free)
-            left_out += len(piece.starts) - len(starts)
+            starts = tuple(start for start in clip_group.starts if start >= free)
+            left_out += len(clip_group.starts) - len(starts)
             if starts:
-                joined.append(replace(piece, starts=starts))
+                joined.append(replace(clip_group, starts=starts))
     return joined, left_out
 
 
@@ -111,19 +119,19 @@ class SplitConfig:
 
     Attributes:
         share: Share of the groups for validation, in [0, 1); None is the default.
-        most: Maximum number of clips per file or captioned span, evenly spaced; None takes all.
-        shots: Whether clips must not contain a scene cut.
-        hop: Seconds between the starts of clips, above 0; None is a clip's length.
-        stretch: Length in seconds of the blocks that a single video is split by, above 0; None is
-            the default.
+        max_clips: Maximum number of clips per file or captioned span, evenly spaced; None is all.
+        avoid_cuts: Whether clips must not contain a scene cut.
+        clip_stride: Seconds between the starts of clips, above 0; None is their length.
+        split_block: Length in seconds of the blocks that a single video is split by, above 0;
+            None is the default.
         audio_track: Number of the audio track, from 1; None is the track that a player plays.
     """
 
     share: float | None = None
-    most: int | None = None
-    shots: bool = False
-    hop: Fraction | None = None
-    stretch: Fraction | None = None
+    max_clips: int | None = None
+    avoid_cuts: bool = False
+    clip_stride: Fraction | None = None
+    split_block: Fraction | None = None
     audio_track: int | None = None
 
 
@@ -136,76 +144,78 @@ def make_plan(source: Source, form: ClipSpec, rule: SplitConfig) -> Iterator[str
     Raises:
         UserError: The source is missing or malformed, or a part of the rule has no effect on it.
     """
-    looked: dict[Path, VideoInfo | SkipReason] = {}
-    pieces: list[ClipGroup] = []
+    probed: dict[Path, VideoInfo | SkipReason] = {}
+    clip_groups: list[ClipGroup] = []
     refused: list[SkippedFile] = []
     for item in source.items():
-        found = item if isinstance(item, SkippedFile) else _piece(item, form, rule, looked)
+        found = item if isinstance(item, SkippedFile) else _group_of(item, form, rule, probed)
         if isinstance(found, SkippedFile):
             refused.append(found)
         else:
-            pieces.append(found)
+            clip_groups.append(found)
         yield item.name
     share = SHARE if rule.share is None else rule.share
-    _expect_effect(rule, pieces, share)
-    stretch = rule.stretch or STRETCH
-    whole, left_out = split(pieces, share, form.seconds, stretch) if pieces else ([], 0)
+    _expect_effect(rule, clip_groups, share)
+    split_block = rule.split_block or SPLIT_BLOCK
+    whole, left_out = (
+        split(clip_groups, share, form.seconds, split_block) if clip_groups else ([], 0)
+    )
     yield PreparePlan(tuple(whole), tuple(refused), left_out)
 
 
-def _expect_effect(rule: SplitConfig, pieces: Sequence[ClipGroup], share: float) -> None:
-    if not pieces:
+def _expect_effect(rule: SplitConfig, clip_groups: Sequence[ClipGroup], share: float) -> None:
+    if not clip_groups:
         return
-    if rule.share is not None and all(one.part for one in pieces):
+    if rule.share is not None and all(one.part for one in clip_groups):
         raise UserError(
             "--validation has no effect, since the source defines the split of every video: leave "
             "it out"
         )
-    if rule.stretch is not None and not (share > 0 and is_alone(pieces)):
+    if rule.split_block is not None and not (share > 0 and is_single_video(clip_groups)):
         raise UserError(
             "--split-block has no effect, since it divides a single video for validation: leave it "
             "out"
         )
 
 
-def _piece(
-    item: SourceVideo, form: ClipSpec, rule: SplitConfig, looked: dict[Path, VideoInfo | SkipReason]
+def _group_of(
+    item: SourceVideo, form: ClipSpec, rule: SplitConfig, probed: dict[Path, VideoInfo | SkipReason]
 ) -> ClipGroup | SkippedFile:
-    if item.path not in looked:
-        looked[item.path] = probe(item.path, rule.audio_track)
-    film = looked[item.path]
-    if isinstance(film, SkipReason):
-        return SkippedFile(item.name, film)
+    if item.path not in probed:
+        probed[item.path] = probe(item.path, rule.audio_track)
+    info = probed[item.path]
+    if isinstance(info, SkipReason):
+        return SkippedFile(item.name, info)
     # a clip may lack half a frame at its end: files are cut at frames, not at clips
-    end = film.seconds + 1 / (2 * form.fps)
+    end = info.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:
         starts = _starts(item, end, form.seconds, rule)
     except UserError as error:
         return SkippedFile(item.name, SkipReason("undecodable", str(error)))
     if not starts:
-        lasts = f"{max(0.0, float(min(end, film.seconds) - item.start)):.2f} s"
+        lasts = f"{max(0.0, float(min(end, info.seconds) - item.start)):.2f} s"
         return SkippedFile(
             item.name, SkipReason("too short", f"{lasts} of {float(form.seconds):g} s")
         )
-    if rule.most is not None and len(starts) > rule.most:
-        starts = [starts[i * len(starts) // rule.most] for i in range(rule.most)]
+    if rule.max_clips is not None:
+        starts = [starts[k] for k in evenly_spaced(len(starts), rule.max_clips)]
     return ClipGroup(
-        item.path, item.name, item.caption, item.group, item.part, film.bytes, tuple(starts)
+        item.path, item.name, item.caption, item.group, item.part, info.bytes, tuple(starts)
     )
 
 
 def _starts(
     item: SourceVideo, end: Fraction, seconds: Fraction, rule: SplitConfig
 ) -> Sequence[Fraction]:
-    hop = rule.hop or seconds
+    stride = rule.clip_stride or seconds
     bounds = [(item.start, end)]
-    if rule.shots:
+    if rule.avoid_cuts:
         seen = [time for time in scene_cuts(item.path) if item.start < time < end]
         edges = list(pairwise([item.start, *seen, end]))
         bounds = [(a, b - _DOUBT) for a, b in edges[:-1]] + edges[-1:]
     return [
-        first + k * hop
+        first + k * stride
         for first, last in bounds
-        for k in range(max(0, int((last - first - seconds) // hop) + 1))
+        for k in range(max(0, int((last - first - seconds) // stride) + 1))
     ]

@@ -82,7 +82,7 @@ def prepare(config: PrepareConfig) -> Iterator[Step]:
     work = _Work(config)
     outcomes: list[ShardOutcome] = []
     for block in blocks:
-        yield Step(block.runs[0].piece.name, done, total, work.complaint(block))
+        yield Step(block.runs[0].clip_group.name, done, total, work.complaint(block))
         outcomes.append(work.outcome(block))
         done += len(block)
     yield Step("report", done, total)

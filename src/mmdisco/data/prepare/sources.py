@@ -188,14 +188,12 @@ class ListedCaptions(Captions):
     """Captions by file name: the path relative to the source, or its last part only.
 
     Args:
-        stretches: Captioned spans by name.
+        spans: Captioned spans by name.
         unread: Columns of the list that are not used.
     """
 
-    def __init__(
-        self, stretches: Mapping[str, list[CaptionSpan]], unread: Sequence[str] = ()
-    ) -> None:
-        self._stretches = dict(stretches)
+    def __init__(self, spans: Mapping[str, list[CaptionSpan]], unread: Sequence[str] = ()) -> None:
+        self._spans = dict(spans)
         self.unread = tuple(unread)
         self._used: set[str] = set()
 
@@ -203,14 +201,14 @@ class ListedCaptions(Captions):
     def of(self, path: Path, root: Path) -> list[CaptionSpan]:
         """Return the listed spans; a video that is not in the list has no caption."""
         for name in (relative(path, root), path.name, path.stem):
-            if name in self._stretches:
+            if name in self._spans:
                 self._used.add(name)
-                return self._stretches[name]
+                return self._spans[name]
         return [CaptionSpan("")]
 
     @override
     def unused(self) -> list[str]:
-        return [name for name in self._stretches if name not in self._used]
+        return [name for name in self._spans if name not in self._used]
 
 
 def read_captions(path: Path) -> ListedCaptions:
@@ -225,11 +223,11 @@ def read_captions(path: Path) -> ListedCaptions:
     """
     table = read_table(path, (_FILE, _TEXT, _START, _END), "captions")
     _expect_captions(path, table)
-    stretches: dict[str, list[CaptionSpan]] = {}
+    spans: dict[str, list[CaptionSpan]] = {}
     for row in table.rows:
-        name, stretch = _stretch(row)
-        stretches.setdefault(name.removeprefix("./"), []).append(stretch)
-    return ListedCaptions(stretches, table.unread)
+        name, span = _span(row)
+        spans.setdefault(name.removeprefix("./"), []).append(span)
+    return ListedCaptions(spans, table.unread)
 
 
 def _expect_captions(path: Path, table: Table) -> None:
@@ -241,7 +239,7 @@ def _expect_captions(path: Path, table: Table) -> None:
         )
 
 
-def _stretch(row: Row) -> tuple[str, CaptionSpan]:
+def _span(row: Row) -> tuple[str, CaptionSpan]:
     name, caption = row.get(_FILE.name), row.get(_TEXT.name)
     if not isinstance(name, str):
         raise UserError(f"{row.place}, names no file: give a column or a key named path")

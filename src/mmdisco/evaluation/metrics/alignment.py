@@ -17,12 +17,11 @@ from mmdisco.evaluation.metrics.result import (
     MetricResult,
     Outcome,
     Skipped,
-    mean_figure,
+    mean_result,
 )
 from mmdisco.evaluation.metrics.sounding_objects.agreement import TIGHT, event_f1
 from mmdisco.evaluation.metrics.sync.network import RATE
-from mmdisco.evaluation.metrics.sync.scorer import Embedding
-from mmdisco.evaluation.metrics.sync.scores import auc, by_delay, lag
+from mmdisco.evaluation.metrics.sync.scorer import Embedding, auc, by_delay, lag
 
 MOST: Final = 2000
 _SHUFFLES: Final = 10
@@ -99,14 +98,14 @@ class Synchrony(Metric):
                 baseline=baseline,
                 notes="0.5 is chance; the scorer is not the discriminator that guides",
             ),
-            mean_figure(
+            mean_result(
                 "synchrony, mean lag in seconds",
                 found.lags,
                 higher_is_better=None,
                 notes="positive if sound comes after its picture; most 0.6 s",
                 curve=Curve("seconds that the sound is late, mean score", found.by_delay),
             ),
-            mean_figure(
+            mean_result(
                 "synchrony, mean size of the lag in seconds",
                 np.abs(found.lags),
                 higher_is_better=False,

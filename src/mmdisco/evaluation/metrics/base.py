@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdisco.evaluation.metrics.features import Readings
-from mmdisco.evaluation.metrics.result import MetricResult, Outcome, Skipped, mean_figure
+from mmdisco.evaluation.metrics.result import MetricResult, Outcome, Skipped, mean_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +108,4 @@ def against_shuffles(
         "shuffled": float(np.mean(means)),
         "z": gap / spread if spread > 0 else float("nan"),
     }
-    return mean_figure(name, own, higher_is_better=True, baseline=baseline, notes=notes)
+    return mean_result(name, own, higher_is_better=True, baseline=baseline, notes=notes)

@@ -33,7 +33,7 @@ from mmdisco.evaluation.metrics.result import (
     MetricResult,
     Outcome,
     Skipped,
-    mean_figure,
+    mean_result,
 )
 
 Probabilities = npt.NDArray[np.floating]  # (clips, classes)
@@ -187,7 +187,7 @@ class PRDC(Metric):
             f"{NEIGHBOURS} neighbours, {len(generated)} generated and {len(reference)} real clips"
         )
         return [
-            mean_figure(
+            mean_result(
                 f"{name}, {self.extractor}",
                 scores,
                 higher_is_better=True,
@@ -250,7 +250,7 @@ class InceptionScore(Metric):
         if not pairs:
             return Skipped(name, "generated and reference clips of the same names")
         real, own = (probabilities(np.stack(side)) for side in zip(*pairs, strict=True))
-        return mean_figure(name, paired_divergences(real, own), higher_is_better=False)
+        return mean_result(name, paired_divergences(real, own), higher_is_better=False)
 
 
 def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:

@@ -8,7 +8,7 @@ import numpy as np
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
 from mmdisco.evaluation.metrics.fidelity import FEATURES, MOST, spread_of
 from mmdisco.evaluation.metrics.prdc import Nearest, nearest
-from mmdisco.evaluation.metrics.result import Outcome, Skipped, mean_figure
+from mmdisco.evaluation.metrics.result import Outcome, Skipped, mean_result
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close
 ENOUGH: Final = 100  # held-out clips below which the threshold of closeness is too noisy
@@ -58,7 +58,7 @@ class NearestTraining(Metric):
         )
         against = "held-out clips" if given else "reference clips among themselves"
         return [
-            mean_figure(
+            mean_result(
                 f"{self.name}, mean distance",
                 near.distance,
                 higher_is_better=None,
@@ -74,7 +74,7 @@ class NearestTraining(Metric):
             return Skipped(name, f"{ENOUGH} reference clips, not {len(others.distance)}")
         limit = float(np.quantile(others.distance, CLOSE))
         close = (near.distance < limit).astype(np.float64)
-        return mean_figure(
+        return mean_result(
             name,
             close,
             higher_is_better=None,

@@ -111,7 +111,7 @@ class Skipped:
 Outcome = MetricResult | Skipped
 
 
-def mean_figure(
+def mean_result(
     name: str,
     scores: npt.NDArray[np.floating],
     *,

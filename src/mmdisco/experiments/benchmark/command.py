@@ -53,7 +53,10 @@ def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
             "audio": list(measured.shapes.audio),
             "video": list(measured.shapes.video),
         },
-        "dtype": {"bases": str(setting.dtype).removeprefix("torch."), "discriminator": "float32"},
+        "dtype": {
+            "base_models": str(setting.dtype).removeprefix("torch."),
+            "discriminator": "float32",
+        },
         "device": str(setting.device),
         "threads": torch.get_num_threads(),
         "seed": setting.seed,
@@ -61,7 +64,7 @@ def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
         "steps_a_round": setting.joint_every,
         **versions(*PACKAGES),
         "parts": parts,
-        "discriminator in units of the bases": {
+        "discriminator relative to the base models": {
             key: round(value, 5) for key, value in measured.ratios.items()
         },
         "peak_bytes": measured.peak_bytes or None,
@@ -78,9 +81,9 @@ def table(record: Mapping[str, Any]) -> str:
     """Format one pair's costs as a Markdown table, with totals and conditions."""
     rows = [_row(name, part) for name, part in record["parts"].items()]
     lines = [markdown_table(HEADINGS, rows), ""]
-    ratios = record["discriminator in units of the bases"]
+    ratios = record["discriminator relative to the base models"]
     lines.append(
-        f"The discriminator is {_percent(ratios['seconds'])} of the bases by time, "
+        f"The discriminator is {_percent(ratios['seconds'])} of the base models by time, "
         f"{_percent(ratios['cpu_seconds'])} by CPU time, {_percent(ratios['flops'])} by operations."
     )
     if record["peak_bytes"]:
@@ -124,7 +127,7 @@ def _conditions(record: Mapping[str, Any]) -> str:
     }
     versions = ", ".join(f"{name} {record[name]}" for name in ("python", *PACKAGES))
     return (
-        f"Latents {latents['audio']} and {latents['video']}, {record['dtype']['bases']}, "
+        f"Latents {latents['audio']} and {latents['video']}, {record['dtype']['base_models']}, "
         f"{record['device']}, threads: {record['threads']}, {_timed(record)}, "
         f"seed {record['seed']}; {versions}."
     )

@@ -124,7 +124,7 @@ STUDIES: dict[str, ToyStudy] = {
         losses=("both",),
     ),
     "samplers": ToyStudy(
-        "Solvers, steps and corrections",
+        "Solvers, steps and resampling",
         ToyRecipe(evaluations=_SAMPLERS),
         ("8gaussians", "moons"),
         settings=("ind",),
@@ -139,7 +139,7 @@ STUDIES: dict[str, ToyStudy] = {
         losses=("disc", "both"),
     ),
     "bases": ToyStudy(
-        "Bases that were trained, fakes that they made",
+        "Trained base models, and fakes that they made",
         ToyRecipe(trained_bases=True),
         ("8gaussians", "moons"),
         settings=("ind",),
