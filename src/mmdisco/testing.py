@@ -40,7 +40,8 @@ class BaseModelContract:
     def test_noise_has_the_form_of_the_latent(self, model: BaseModel[Any], seconds: float) -> None:
         """ε̂ has the shape of the latent, is float32 and finite, and carries no gradient."""
         x_t, level = _noisy(model, seconds, 2)
-        eps = model.predict_noise(x_t, level, model.encode_prompts(PROMPTS[:2]))
+        cond = model.encode_prompts(PROMPTS[:2])
+        eps = model.predict_noise(x_t.requires_grad_(), level, cond)
         assert eps.shape == x_t.shape
         assert eps.dtype == torch.float32
         assert eps.isfinite().all()

@@ -1,21 +1,21 @@
-"""What every adapter promises, for all of them."""
+"""What the presets' pipelines promise as base models, for all of them."""
 
 import pytest
 import torch
 from closeness import assert_close
 from test_adapters_tiny import (
     BUILDERS,
-    PICTURE,
     SECONDS,
     clips,
+    load,
     modality,
     networks,
+    save,
 )
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentDenoisers
 from mmdisco.core.guidance import ClassifierFreeGuidance
-from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.pair_store import PairStore
 from mmdisco.media.clip import Audio
@@ -26,7 +26,6 @@ SHAPES = {
     "animatediff": (4, 4, 8, 12),
     "text-to-video": (4, 4, 8, 12),
 }
-OPTIONS = {"audio": {}, "video": {"picture": PICTURE}}
 PROMPTS = ["a dog barks", "", "rain on a roof of tin, and a train far away"]
 
 
@@ -65,15 +64,6 @@ def test_latents_have_time_on_axis_2(model, name):
     assert longer[2:] == torch.Size(SHAPES[name][2:])
 
 
-def test_noise_has_the_shape_of_the_latent_in_float32(model, name):
-    x_t = noise(model, name, 2)
-    eps = model.predict_noise(x_t, levels(model, 999, 20), model.encode_prompts(["a", "b"]))
-    assert eps.shape == x_t.shape
-    assert eps.dtype == torch.float32
-    assert eps.isfinite().all()
-    assert eps.std() > 1e-3
-
-
 @pytest.mark.parametrize("length", [1, 5, 7])
 def test_any_number_of_steps_is_taken(model, name, length):
     x_t = noise(model, name, 1, length)
@@ -94,8 +84,8 @@ def test_noise_comes_out_whatever_the_network_predicts(model, name):
 
 
 def test_schedule_is_the_table_of_the_scheduler(model):
-    betas = model.parts.scheduler.betas.double()
-    assert torch.equal(model.schedule.alphas, torch.cumprod(1 - betas, 0).sqrt())
+    betas = model.pipe.scheduler.betas.double()
+    assert_close(model.schedule.alphas, torch.cumprod(1 - betas, 0).sqrt(), rtol=1e-5)
     assert torch.equal(model.schedule.times, torch.arange(1000.0, dtype=torch.float64))
 
 
@@ -113,23 +103,13 @@ def test_no_gradient_flows_through_a_prediction(name, prediction_type):
     assert not eps.requires_grad
 
 
-def test_a_prediction_depends_on_no_batch_mate(model, name):
-    x_t, at = noise(model, name, 3), levels(model, 900, 500, 30)
-    cond = model.encode_prompts(PROMPTS)
-    together = model.predict_noise(x_t, at, cond)
-    for i, prompt in enumerate(PROMPTS):
-        own = NoiseLevel(at.t[i : i + 1], at.alpha[i : i + 1], at.sigma[i : i + 1])
-        alone = model.predict_noise(x_t[i : i + 1], own, model.encode_prompts([prompt]))
-        close(together[i : i + 1], alone)
-
-
 def test_a_prompt_depends_on_no_batch_mate(model):
     together = model.encode_prompts(PROMPTS)
     for i, prompt in enumerate(PROMPTS):
         alone = model.encode_prompts([prompt])
         close(together.pooled[i : i + 1], alone.pooled)
         for one, other in zip(together.embeds, alone.embeds, strict=True):
-            assert_close(one[i : i + 1], other, rtol=1e-4)
+            assert torch.equal(one[i : i + 1], other)
 
 
 def test_text_changes_the_noise(model, name):
@@ -148,7 +128,8 @@ def test_pooled_text_is_one_vector_a_prompt(model, name):
     if modality(name) == "audio":
         close(cond.pooled.norm(dim=1), torch.ones(3))
     else:
-        close(cond.pooled, cond.embeds[0].mean(1))
+        tokens = model.pipe.encode_prompt(PROMPTS, "cpu", 1, False)[0]  # noqa: FBT003
+        close(cond.pooled, tokens.mean(1))
 
 
 def test_clips_come_back_with_their_length_rate_and_size(model, name):
@@ -179,15 +160,15 @@ def test_encoding_and_decoding_depend_on_no_batch_mate(model, name):
 
 def test_latents_are_scaled_for_the_network(model, name):
     given = clips(name, 1)
-    scale = model.parts.vae.config.scaling_factor
+    scale = model.pipe.vae.config.scaling_factor
     z_0 = model.encode(given)
-    model.parts.vae.register_to_config(scaling_factor=2 * scale)
+    model.pipe.vae.register_to_config(scaling_factor=2 * scale)
     try:
         close(model.encode(given), 2 * z_0)
         field = "waveform" if modality(name) == "audio" else "frames"
         rescaled = getattr(model.decode(2 * z_0)[0], field)
     finally:
-        model.parts.vae.register_to_config(scaling_factor=scale)
+        model.pipe.vae.register_to_config(scaling_factor=scale)
     assert (rescaled == getattr(model.decode(z_0)[0], field)).all()
 
 
@@ -212,8 +193,7 @@ def null_for(null, count):
 
 
 def test_saved_and_loaded_it_is_the_same_model(model, name, tmp_path):
-    model.save_pretrained(tmp_path / "saved")
-    loaded = type(model).from_pretrained(tmp_path / "saved", **OPTIONS[modality(name)])
+    loaded = load(name, save(name, tmp_path))
     assert torch.equal(loaded.schedule.alphas, model.schedule.alphas)
     x_t, at, given = noise(model, name, 1), levels(model, 500), clips(name, 1)
     before, after = (one.encode_prompts(PROMPTS[:1]) for one in (model, loaded))
@@ -227,13 +207,11 @@ def test_saved_and_loaded_it_is_the_same_model(model, name, tmp_path):
 
 
 def test_half_precision_stays_inside(model, name, tmp_path):
-    model.save_pretrained(tmp_path / "saved")
-    options = OPTIONS[modality(name)]
-    half = type(model).from_pretrained(tmp_path / "saved", dtype=torch.bfloat16, **options)
-    assert half.parts.unet.dtype == torch.bfloat16
+    half = load(name, save(name, tmp_path), torch.bfloat16)
+    assert half.pipe.unet.dtype == torch.bfloat16
     x_t, at = noise(model, name, 1), levels(model, 500)
     cond = half.encode_prompts(["a"])
-    assert all(one.dtype in (torch.float32, torch.int64) for one in (cond.pooled, *cond.embeds))
+    assert cond.pooled.dtype == torch.float32
     eps = half.predict_noise(x_t, at, cond)
     assert eps.dtype == half.encode(clips(name, 1)).dtype == torch.float32
     exact = model.predict_noise(x_t, at, model.encode_prompts(["a"]))
@@ -248,4 +226,4 @@ def test_captions_of_any_length_share_one_store(model, name, tmp_path):
         store.append(Pairs(AV(z_0, z_0.clone()), AV(cond, model.encode_prompts([prompt]))))
     kept = store.read().cond.audio
     for one, other in zip(kept.embeds, model.encode_prompts(PROMPTS).embeds, strict=True):
-        assert_close(one, other, rtol=1e-4)
+        assert torch.equal(one, other)

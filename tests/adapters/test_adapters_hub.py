@@ -7,10 +7,11 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_adapters_tiny import SECONDS, audioldm
+from test_adapters_tiny import SECONDS, save
 
 from mmdisco.adapters import checkpoint
-from mmdisco.adapters.audioldm import AudioLDM
+from mmdisco.adapters.components import AUDIOLDM
+from mmdisco.adapters.stock.pretrained import load_pipeline, unguided_audio
 from mmdisco.errors import UserError
 
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -20,13 +21,18 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("originals")
-    audioldm().save_pretrained(folder / "audioldm")
+    save("audioldm", folder / "audioldm")
     return folder
+
+
+def load(source):
+    found = checkpoint.find(source, AUDIOLDM, torch.float32, "some/model")
+    return unguided_audio(load_pipeline("AudioLDMPipeline", [(found, AUDIOLDM)]))
 
 
 def test_what_is_no_folder_and_no_id_is_refused():
     with pytest.raises(UserError, match="no folder, and no id"):
-        AudioLDM.from_pretrained("no/such/folder")
+        load("no/such/folder")
 
 
 def cache(monkeypatch, tmp_path):
@@ -37,7 +43,7 @@ def cache(monkeypatch, tmp_path):
 def test_an_id_that_is_not_cached_is_refused_with_all_its_files(monkeypatch, tmp_path):
     place = cache(monkeypatch, tmp_path)
     with pytest.raises(UserError) as error:
-        AudioLDM.from_pretrained("some/model")
+        load("some/model")
     message = str(error.value)
     assert "\n" not in message
     assert UNET in message
@@ -53,7 +59,7 @@ def test_an_id_is_read_from_the_cache(monkeypatch, tmp_path, originals):
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text("0" * 40)
     shutil.copytree(originals / "audioldm", place / "snapshots" / ("0" * 40))
-    model = AudioLDM.from_pretrained("some/model")
+    model = load("some/model")
     assert model.latent_shape(SECONDS["audio"])[1] == 160
 
 
@@ -79,8 +85,8 @@ def test_only_what_is_needed_of_an_id_is_downloaded(monkeypatch, tmp_path, origi
 
     cache(monkeypatch, tmp_path)
     monkeypatch.setattr(checkpoint, "snapshot_download", download)
-    model = AudioLDM.from_pretrained("some/model")
-    assert torch.equal(model.parts.unet.conv_in.weight, weights["conv_in.weight"])
+    model = load("some/model")
+    assert torch.equal(model.pipe.unet.conv_in.weight, weights["conv_in.weight"])
     assert VAE in asked
     assert [name for name in asked if "bin" in name] == ["unet/diffusion_pytorch_model.bin"]
     assert "model_index.json" not in asked

@@ -1,5 +1,6 @@
-"""Every adapted model at a size that loads and runs at once: real classes, random weights."""
+"""Pipelines of the presets at a size that loads and runs at once: real classes, random weights."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -15,13 +16,16 @@ from diffusers import (
 )
 from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel
 from transformers import (
+    ClapAudioConfig,
+    ClapConfig,
+    ClapModel,
     ClapTextConfig,
     ClapTextModelWithProjection,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
     GPT2Config,
-    GPT2Model,
+    GPT2LMHeadModel,
     RobertaTokenizer,
     SpeechT5HifiGan,
     SpeechT5HifiGanConfig,
@@ -31,11 +35,15 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts, with_motion
-from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
-from mmdisco.adapters.audioldm2 import AudioLDM2, AudioLDM2Parts
+from mmdisco.adapters import components
+from mmdisco.adapters.checkpoint import Checkpoint
 from mmdisco.adapters.device import CPU
-from mmdisco.adapters.text_to_video import TextToVideoSD, TextToVideoSDParts
+from mmdisco.adapters.stock.pretrained import (
+    assemble_pipeline,
+    load_pipeline,
+    unguided_audio,
+    unguided_video,
+)
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.media.clip import Audio, Video
 
@@ -81,8 +89,8 @@ def vocoder():
     return awake(network)[0]
 
 
-def clap():
-    config = ClapTextConfig(
+def clap_config():
+    return ClapTextConfig(
         hidden_size=16,
         intermediate_size=24,
         num_attention_heads=2,
@@ -91,7 +99,18 @@ def clap():
         projection_dim=12,
         max_position_embeddings=80,
     )
-    return ClapTextModelWithProjection(config)
+
+
+def clap():
+    return ClapTextModelWithProjection(clap_config())
+
+
+def whole_clap():
+    sounds = ClapAudioConfig(
+        hidden_size=16, depths=[1], num_attention_heads=[1], num_hidden_layers=1, projection_dim=12
+    )
+    both = {"text_config": clap_config().to_dict(), "audio_config": sounds.to_dict()}
+    return ClapModel(ClapConfig(**both, projection_dim=12))
 
 
 def roberta_tokenizer():
@@ -172,16 +191,20 @@ def awake(*networks):
     return networks
 
 
-def audioldm(prediction_type="epsilon", runtime=CPU):
+def audioldm_parts(prediction_type="epsilon"):
     torch.manual_seed(0)
     unet, vae, text = awake(audioldm_unet(), autoencoder(1), clap())
-    parts = AudioLDMParts(
-        unet, vae, vocoder(), text, roberta_tokenizer(), scheduler(prediction_type)
-    )
-    return AudioLDM(parts, runtime)
+    return {
+        "unet": unet,
+        "vae": vae,
+        "vocoder": vocoder(),
+        "text_encoder": text,
+        "tokenizer": roberta_tokenizer(),
+        "scheduler": scheduler(prediction_type),
+    }
 
 
-def audioldm2(prediction_type="epsilon", runtime=CPU):
+def audioldm2_parts(prediction_type="epsilon"):
     torch.manual_seed(0)
     unet = AudioLDM2UNet2DConditionModel(
         sample_size=16,
@@ -200,33 +223,38 @@ def audioldm2(prediction_type="epsilon", runtime=CPU):
     )
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     vocabulary = [*pieces, *((letter, -3.0) for letter in LETTERS)]
-    gpt = GPT2Model(GPT2Config(n_embd=16, n_head=2, n_layer=2, vocab_size=8, n_positions=160))
+    sizes = {"n_embd": 16, "n_head": 2, "n_layer": 2, "vocab_size": 8, "n_positions": 160}
+    gpt = GPT2LMHeadModel(GPT2Config(**sizes))
     gpt.config.max_new_tokens = 5
-    unet, vae, text, gpt = awake(unet, autoencoder(1), clap(), gpt)
-    parts = AudioLDM2Parts(
-        unet=unet,
-        vae=vae,
-        vocoder=vocoder(),
-        text_encoder=text,
-        text_encoder_2=t5,
-        projection_model=AudioLDM2ProjectionModel(12, 20, 16),
-        language_model=gpt,
-        tokenizer=roberta_tokenizer(),
-        tokenizer_2=T5Tokenizer(vocab=vocabulary, model_max_length=100),
-        scheduler=scheduler(prediction_type),
-    )
-    return AudioLDM2(parts, runtime)
+    unet, vae, text, gpt = awake(unet, autoencoder(1), whole_clap(), gpt)
+    return {
+        "unet": unet,
+        "vae": vae,
+        "vocoder": vocoder(),
+        "text_encoder": text,
+        "text_encoder_2": t5,
+        "projection_model": AudioLDM2ProjectionModel(12, 20, 16),
+        "language_model": gpt,
+        "tokenizer": roberta_tokenizer(),
+        "tokenizer_2": T5Tokenizer(vocab=vocabulary, model_max_length=100),
+        "scheduler": scheduler(prediction_type),
+    }
 
 
-def animatediff(prediction_type="epsilon", runtime=CPU, picture=PICTURE):
+def animatediff_parts(prediction_type="epsilon"):
     torch.manual_seed(0)
-    unet = with_motion(image_unet(), motion_adapter())
-    unet, vae, text = awake(unet, autoencoder(3), clip())
-    parts = AnimateDiffParts(unet, vae, text, clip_tokenizer(), scheduler(prediction_type))
-    return AnimateDiff(parts, picture, runtime)
+    unet, motion, vae, text = awake(image_unet(), motion_adapter(), autoencoder(3), clip())
+    return {
+        "unet": unet,
+        "motion_adapter": motion,
+        "vae": vae,
+        "text_encoder": text,
+        "tokenizer": clip_tokenizer(),
+        "scheduler": scheduler(prediction_type),
+    }
 
 
-def text_to_video(prediction_type="epsilon", runtime=CPU, picture=PICTURE):
+def text_to_video_parts(prediction_type="epsilon"):
     torch.manual_seed(0)
     unet = UNet3DConditionModel(
         sample_size=8,
@@ -241,8 +269,54 @@ def text_to_video(prediction_type="epsilon", runtime=CPU, picture=PICTURE):
         norm_num_groups=8,
     )
     unet, vae, text = awake(unet, autoencoder(3), clip())
-    parts = TextToVideoSDParts(unet, vae, text, clip_tokenizer(), scheduler(prediction_type))
-    return TextToVideoSD(parts, picture, runtime)
+    return {
+        "unet": unet,
+        "vae": vae,
+        "text_encoder": text,
+        "tokenizer": clip_tokenizer(),
+        "scheduler": scheduler(prediction_type),
+    }
+
+
+PIPELINES = {
+    "audioldm": ("AudioLDMPipeline", audioldm_parts, components.AUDIOLDM),
+    "audioldm2": ("AudioLDM2Pipeline", audioldm2_parts, components.AUDIOLDM2),
+    "animatediff": ("AnimateDiffPipeline", animatediff_parts, components.IMAGE_MODEL),
+    "text-to-video": ("TextToVideoSDPipeline", text_to_video_parts, components.IMAGE_MODEL),
+}
+
+
+def wrapped(name, pipe, picture=PICTURE):
+    if modality(name) == "audio":
+        return unguided_audio(pipe)
+    return unguided_video(pipe, (picture.height, picture.width), picture.fps)
+
+
+def model_of(name, prediction_type="epsilon", runtime=CPU, picture=PICTURE, **others):
+    kind, parts, _ = PIPELINES[name]
+    pipe = assemble_pipeline(kind, {**parts(prediction_type), **others}, runtime)
+    return wrapped(name, pipe, picture)
+
+
+audioldm, audioldm2, animatediff, text_to_video = (
+    functools.partial(model_of, name) for name in PIPELINES
+)
+
+
+def save(name, folder):
+    """A checkpoint as it is published; a motion adapter lies beside the image model's parts."""
+    for part, one in PIPELINES[name][1]().items():
+        one.save_pretrained(folder / part)
+    return folder
+
+
+def load(name, folder, dtype=torch.float32, home="https://huggingface.co/some/model", motion=None):
+    kind, _, files = PIPELINES[name]
+    sources = [(Checkpoint(folder, home, dtype), files)]
+    if name == "animatediff":
+        adapter = Checkpoint(motion or folder / "motion_adapter", f"{home}-motion", dtype)
+        sources.append((adapter, (components.MOTION_ADAPTER,)))
+    return wrapped(name, load_pipeline(kind, sources))
 
 
 BUILDERS = {
@@ -275,7 +349,7 @@ def clips(name, count):
 
 
 def networks(model):
-    return [one for one in vars(model.parts).values() if isinstance(one, torch.nn.Module)]
+    return [one for one in model.pipe.components.values() if isinstance(one, torch.nn.Module)]
 
 
 @pytest.mark.parametrize("name", BUILDERS)

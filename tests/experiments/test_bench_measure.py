@@ -181,7 +181,7 @@ def test_attention_and_products_in_place_are_counted():
     ("make", "setting", "message"),
     [
         (audioldm_animatediff, replace(SMALL, seconds=0.33), "ask for 0.32 or 0.36"),
-        (audioldm_animatediff, replace(SMALL, frames=33), "AnimateDiff makes 32 at most"),
+        (audioldm_animatediff, replace(SMALL, frames=33), "AnimateDiffPipeline makes 32 at most"),
         (audioldm_animatediff, replace(SMALL, height=36), "takes multiples of 8"),
         (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
         (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),

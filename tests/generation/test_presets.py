@@ -397,9 +397,12 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["rain", "--preset", "tiny", "--size", "big"], "give HEIGHTxWIDTH"),
         (["rain", "--preset", "tiny", "--size", "16x23"], "takes multiples of 2"),
         (["rain", "--preset", "tiny", "--seconds", "nan"], "seconds nan: give a finite number"),
-        (["rain", "--preset", "tiny", "--seconds", "0.3"], "seconds: AnimateDiff makes whole"),
+        (
+            ["rain", "--preset", "tiny", "--seconds", "0.3"],
+            "AnimateDiffPipeline makes clips of",
+        ),
         (["rain", "--preset", "tiny", "--seconds", "1", "--frames", "8"], "leave one out"),
-        (["rain", "--preset", "tiny", "--frames", "64"], "AnimateDiff makes 12 at most"),
+        (["rain", "--preset", "tiny", "--frames", "64"], "AnimateDiffPipeline makes 12 at most"),
         (
             ["rain", "--preset", "tiny", "--dtype", "int8"],
             "unknown dtype 'int8': choose one of float32",

@@ -5,20 +5,10 @@ from fractions import Fraction
 
 import pytest
 import torch
-from test_adapters_tiny import (
-    audioldm,
-    autoencoder,
-    awake,
-    clip,
-    clip_tokenizer,
-    image_unet,
-    motion_adapter,
-    scheduler,
-)
+from test_adapters_tiny import save
 from test_mmdiffusion_model import SMALL
 from torch import nn
 
-from mmdisco.adapters.checkpoint import save_parts
 from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
@@ -28,7 +18,7 @@ from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
-from mmdisco.generation.presets.base_models import AnimateDiffBase, AudioLDMBase
+from mmdisco.generation.presets.base_models import ANIMATEDIFF, AUDIOLDM
 from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
 from mmdisco.generation.presets.text_pairs import TextPreset
@@ -47,8 +37,8 @@ CONFIG = config(Spectrogram(4, 12), OfficialVideo(4, 20))
 JOINT_CONFIG = config(Waveform(1), OfficialVideo(3))
 TINY = TextPreset(
     title="tiny",
-    audio=AudioLDMBase(),
-    video=AnimateDiffBase(),
+    audio=AUDIOLDM,
+    video=ANIMATEDIFF,
     discriminator=OfficialDiscriminator("tiny", 0.0, lambda _: CONFIG),
     usual=SamplingDefaults(3, "ddpm", AV(2.5, 7.5), AV(100.0, 100.0), 1.0, 1.0),
     clips=ClipSpec(Fraction(1, 4), Fraction(8), (16, 24), 16_000),
@@ -83,18 +73,11 @@ def save_converted(folder, name, network, shape):
 def fill(folder):
     """All files of both presets, in the layout of a folder of weights."""
     with torch.random.fork_rng():
-        audioldm().save_pretrained(folder / "cvssp" / "audioldm-m-full")
-        unet, vae, text, motion = awake(image_unet(), autoencoder(3), clip(), motion_adapter())
-        parts = {
-            "unet": unet,
-            "vae": vae,
-            "text_encoder": text,
-            "tokenizer": clip_tokenizer(),
-            "scheduler": scheduler(),
-        }
-        images = folder / "SG161222" / "Realistic_Vision_V5.1_noVAE"
-        save_parts(images, "StableDiffusionPipeline", parts)
-        motion.save_pretrained(folder / "guoyww" / "animatediff-motion-adapter-v1-5-2")
+        save("audioldm", folder / "cvssp" / "audioldm-m-full")
+        images = save("animatediff", folder / "SG161222" / "Realistic_Vision_V5.1_noVAE")
+        motion = folder / "guoyww" / "animatediff-motion-adapter-v1-5-2"
+        motion.parent.mkdir()
+        (images / "motion_adapter").rename(motion)
         torch.manual_seed(0)
         save_judge(folder / "mmdisco" / "tiny.pt", CONFIG)
         save_judge(folder / "mmdisco" / "tiny-joint.pt", JOINT_CONFIG)

@@ -1,4 +1,4 @@
-"""Adapters equal the released code: spectrograms, predictions, whole runs, decoded clips.
+"""Pipelines as base models equal the released code: spectrograms, predictions, runs, clips.
 
 The committed part covers the spectrogram, AnimateDiff and both decoders; the rest needs the full
 folder, named by MMDISCO_GOLDEN.
@@ -6,6 +6,7 @@ folder, named by MMDISCO_GOLDEN.
 
 import json
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,17 +27,13 @@ from transformers import (
     SpeechT5HifiGanConfig,
 )
 
-from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts
-from mmdisco.adapters.audio_vae import AudioVAE
-from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
 from mmdisco.adapters.audioldm_mel import MelFrontEnd
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.stock.pretrained import assemble_pipeline, unguided_audio, unguided_video
 from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "adapters"
 FULL = os.environ.get("MMDISCO_GOLDEN")
 RUNS = ("", "_joint3", "_nojoint")
-CPU = torch.device("cpu")
 
 full = pytest.mark.skipif(not FULL, reason="MMDISCO_GOLDEN names no folder of reference vectors")
 
@@ -61,25 +58,19 @@ def animatediff(params, unet, vae):
             hidden_size=width, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8
         )
     )
-    parts = AnimateDiffParts(
-        unet=filled(UNetMotionModel(**params["v_unet"]), unet),
-        vae=filled(AutoencoderKL(**params["v_vae"]), vae),
-        text_encoder=text,
-        tokenizer=CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[], model_max_length=5),
-        scheduler=DDIMScheduler(**params["v_sched"]),
-    )
-    return AnimateDiff(parts, VideoSpec(params["height"], params["width"], Fraction(8)))
-
-
-def decoders(params, weights):
-    vae = filled(AutoencoderKL(**params["a_vae"]), weights, "vae.")
-    vocoder = filled(
-        SpeechT5HifiGan(SpeechT5HifiGanConfig(**params["vocoder"])), weights, "vocoder."
-    )
-    return vae.eval(), vocoder.eval()
+    parts = {
+        "unet": filled(UNetMotionModel(**params["v_unet"]), unet),
+        "vae": filled(AutoencoderKL(**params["v_vae"]), vae),
+        "text_encoder": text,
+        "tokenizer": CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[], model_max_length=5),
+        "scheduler": DDIMScheduler(**params["v_sched"]),
+    }
+    pipe = assemble_pipeline("AnimateDiffPipeline", parts)
+    return unguided_video(pipe, (params["height"], params["width"]), Fraction(8))
 
 
 def audioldm(params, unet, weights):
+    own_unet = UNet2DConditionModel(**params["a_unet"])
     config = ClapTextConfig(
         hidden_size=8,
         num_attention_heads=2,
@@ -87,20 +78,26 @@ def audioldm(params, unet, weights):
         intermediate_size=8,
         projection_dim=params["a_unet"]["projection_class_embeddings_input_dim"],
     )
-    vae, vocoder = decoders(params, weights)
-    parts = AudioLDMParts(
-        unet=filled(UNet2DConditionModel(**params["a_unet"]), unet),
-        vae=vae,
-        vocoder=vocoder,
-        text_encoder=ClapTextModelWithProjection(config),
-        tokenizer=RobertaTokenizer(vocab={"<s>": 0, "<pad>": 1}, merges=[]),
-        scheduler=DDIMScheduler(**params["a_sched"]),
+    tokens = {"<s>": 0, "<pad>": 1}
+    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**params["vocoder"]))
+    parts = {
+        "unet": own_unet if unet is None else filled(own_unet, unet),
+        "vae": filled(AutoencoderKL(**params["a_vae"]), weights, "vae."),
+        "vocoder": filled(vocoder, weights, "vocoder."),
+        "text_encoder": ClapTextModelWithProjection(config),
+        "tokenizer": RobertaTokenizer(vocab=tokens, merges=[], model_max_length=5),
+        "scheduler": DDIMScheduler(**params["a_sched"]),
+    }
+    return unguided_audio(assemble_pipeline("AudioLDMPipeline", parts))
+
+
+def predicted(model, x_t, level, embeds):
+    """The prediction of each sample for embeddings in the place of its prompt."""
+    nothing = Conditioning(torch.zeros(1, 0), (torch.zeros(1, 1, dtype=torch.uint8),))
+    each = [replace(model, call={**model.call, "prompt_embeds": one[None]}) for one in embeds]
+    return torch.cat(
+        [one.predict_noise(x_t[i : i + 1], level.at(i), nothing) for i, one in enumerate(each)]
     )
-    return AudioLDM(parts)
-
-
-def conditioning(embeds):
-    return Conditioning(embeds.reshape(len(embeds), -1, embeds.shape[-1]).mean(1), (embeds,))
 
 
 def predictions(model, run, side, rows):
@@ -109,19 +106,19 @@ def predictions(model, run, side, rows):
         x_t = run[f"traj.{side}.latent_in"][row]
         level = model.schedule.level(run[f"traj.t.{side}"][row].double())
         for kind, text in (("cond", side), ("uncond", f"{side}_neg")):
-            eps = model.predict_noise(x_t, level, conditioning(run[f"emb.{text}"]))
+            eps = predicted(model, x_t, level, run[f"emb.{text}"])
             yield eps, run[f"traj.{side}.base_{kind}"][row]
 
 
 def sampled(model, run, side, scale):
     """The whole run from its first latent: DDPM steps (Ho et al. 2020, Eq. 7), recorded noise."""
-    cond, null = (conditioning(run[f"emb.{text}"]) for text in (side, f"{side}_neg"))
+    cond, null = (run[f"emb.{text}"] for text in (side, f"{side}_neg"))
     x_t = run[f"traj.{side}.latent_in"][0]
     times = [int(t[0]) for t in run[f"traj.t.{side}"]]
     bar = model.schedule.alphas.square()
     for row, t in enumerate(times):
         level = model.schedule.level(torch.full((len(x_t),), t, dtype=torch.float64))
-        with_text, without = (model.predict_noise(x_t, level, one) for one in (cond, null))
+        with_text, without = (predicted(model, x_t, level, one) for one in (cond, null))
         eps = without + scale * (with_text - without)
         before = float(bar[times[row + 1]]) if row + 1 < len(times) else 1.0
         now = float(bar[t])
@@ -182,8 +179,8 @@ def test_frames_decode_as_recorded(run, video):
 
 
 def test_sounds_decode_as_recorded(run, params):
-    parts = decoders(params, load_file(HERE / "audio_dec.safetensors"))
-    made = int16(AudioVAE(*parts, CPU, "AudioLDM").decode(run["final.audio_latent"]))
+    model = audioldm(params, None, load_file(HERE / "audio_dec.safetensors"))
+    made = int16(model.decode(run["final.audio_latent"]))
     assert (made.int() - run["output.audio_int16"].int()).abs().max() <= 1
 
 

@@ -19,7 +19,7 @@ import torch
 from diffusers.schedulers import scheduling_ddpm
 from recordings import recordings
 from safetensors.torch import load_file
-from test_adapters_golden import animatediff, audioldm
+from test_adapters_golden import animatediff, audioldm, predicted
 from test_auffusion_vectors import Recording as AuffusionRecording
 from test_auffusion_vectors import canonical, recorded_parts
 from test_mmdiffusion_vectors import FULL, PACKED, judge_of
@@ -33,6 +33,7 @@ from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 from mmdisco.adapters.mmdiffusion.shifts import SeededShifts
+from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.core import sampler
@@ -75,6 +76,8 @@ class Told(BaseModel):
     def predict_noise(self, x_t, level, cond):
         if self.model is None:
             return self.denoiser.predict_noise(x_t, level, cond)
+        if isinstance(self.model, StockModel):
+            return predicted(self.model, x_t, level.expand(len(x_t)), cond.embeds[1])
         return self.denoiser.predict_noise(x_t, level, Conditioning(cond.pooled, cond.embeds[1:]))
 
     def encode_prompts(self, prompts: Sequence[str]):

@@ -6,16 +6,14 @@ their network exactly. Every fault is a ``UserError`` of one line that names the
 do.
 """
 
-import os
 import re
 import shlex
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -28,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmdisco.adapters.components import ComponentFiles
 from mmdisco.errors import UserError
-from mmdisco.io.files import read_object, understood, write_json
+from mmdisco.io.files import read_object, understood
 
 Network = TypeVar("Network", bound=nn.Module)
 Component = TypeVar("Component", nn.Module, PreTrainedTokenizerBase, SchedulerMixin)
@@ -127,19 +125,6 @@ class Checkpoint:
     home: str
     dtype: torch.dtype
 
-    def load_all(self, parts: Sequence[ComponentFiles], fields: type) -> dict[str, Any]:
-        """Load components, each by the class of the field of its name.
-
-        Args:
-            parts: The components.
-            fields: Dataclass with a field for each component.
-
-        Raises:
-            UserError: As of ``load``.
-        """
-        kinds = get_type_hints(fields)
-        return {part.name: self.load(part, kinds[part.name]) for part in parts}
-
     def load(self, part: ComponentFiles, kind: type[Any]) -> Any:
         """Load a network, a tokenizer or a scheduler.
 
@@ -161,11 +146,6 @@ class Checkpoint:
         except _REFUSALS as error:
             raise UserError(f"{path} cannot be loaded: {_one_line(error)}") from error
 
-    def class_of(self, part: ComponentFiles) -> str:
-        """Return the class that a diffusers network was saved from; "" if not stated."""
-        config: dict[str, Any] = read_object(self.folder / part.name / "config.json")
-        return str(config.get("_class_name", ""))
-
     def _network(self, path: Path, part: ComponentFiles, kind: Any) -> nn.Module:
         files = part.chosen(self.folder)
         for file in files:
@@ -175,7 +155,6 @@ class Checkpoint:
         network, report = kind.from_pretrained(
             str(path),
             dtype=self.dtype,
-            variant=part.variant_of(files),
             use_safetensors=files[0].endswith((".safetensors", ".json")),
             local_files_only=True,
             output_loading_info=True,
@@ -332,41 +311,3 @@ def cached(repository: str, parts: Sequence[ComponentFiles]) -> Path:
             if isinstance(found, str):
                 return Path(found).parents[len(relative.parts) - 1]
     return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-
-
-def save_parts(folder: Path, pipeline: str, parts: Mapping[str, Any]) -> None:
-    """Write every part into its sub-folder, and ``model_index.json``.
-
-    The folder is whole or not there.
-
-    Args:
-        folder: Folder that is empty or not there.
-        pipeline: Name of the diffusers pipeline that the parts make up.
-        parts: Networks, tokenizers and schedulers by their sub-folders.
-
-    Raises:
-        UserError: The folder holds something, or cannot be written.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} holds something already: name a new folder")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        beside.mkdir(parents=True)
-        for name, part in parts.items():
-            part.save_pretrained(str(beside / name))
-        write_json(beside / "model_index.json", _index(pipeline, parts))
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _index(pipeline: str, parts: Mapping[str, Any]) -> dict[str, Any]:
-    classes = {
-        name: [type(part).__module__.split(".")[0], type(part).__name__]
-        for name, part in parts.items()
-    }
-    return {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **classes}

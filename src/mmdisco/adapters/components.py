@@ -18,13 +18,11 @@ class ComponentFiles:
         name: Sub-folder; "" for the checkpoint's own folder.
         always: Required files.
         choices: Sets of files of which one is required, best first.
-        variant: Requested variant of the weights, if any.
     """
 
     name: str
     always: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...] = ()
-    variant: str | None = None
 
     def missing(self, folder: Path) -> list[str]:
         """List the files that ``folder`` lacks; of several choices, those of the best."""
@@ -45,10 +43,6 @@ class ComponentFiles:
                 return files
         return ()
 
-    def variant_of(self, files: tuple[str, ...]) -> str | None:
-        """Return the variant of chosen files: the requested one, or none."""
-        return self.variant if any(f".{self.variant}." in name for name in files) else None
-
     def patterns(self, there: Collection[str]) -> list[str]:
         """Return patterns of the best choice in a repository with the files ``there``."""
         own = f"{self.name}/" if self.name else ""
@@ -58,14 +52,14 @@ class ComponentFiles:
         return [own + name for name in (*self.always, *choice, *shards)]
 
 
-def diffusers_network(name: str, variant: str | None = None) -> ComponentFiles:
+def diffusers_network(name: str) -> ComponentFiles:
     """List the files of a network saved by diffusers in the sub-folder ``name``."""
-    return _network(name, "diffusion_pytorch_model", "diffusion_pytorch_model", variant)
+    return _network(name, "diffusion_pytorch_model", "diffusion_pytorch_model")
 
 
-def transformers_network(name: str, variant: str | None = None) -> ComponentFiles:
+def transformers_network(name: str) -> ComponentFiles:
     """List the files of a network saved by transformers in the sub-folder ``name``."""
-    return _network(name, "model", "pytorch_model", variant)
+    return _network(name, "model", "pytorch_model")
 
 
 def tokenizer(name: str, *slow: str) -> ComponentFiles:
@@ -84,19 +78,9 @@ def published_file(name: str) -> ComponentFiles:
     return ComponentFiles("", (), ((name,), converted))
 
 
-def _network(name: str, stem: str, old_stem: str, variant: str | None) -> ComponentFiles:
-    choices = [
-        (f"{stem}.safetensors",),
-        (f"{stem}.safetensors.index.json",),
-        (f"{old_stem}.bin",),
-    ]
-    if variant:
-        choices = [
-            (f"{stem}.{variant}.safetensors",),
-            (f"{stem}.safetensors.index.{variant}.json",),
-            *choices,
-        ]
-    return ComponentFiles(name, ("config.json",), tuple(choices), variant)
+def _network(name: str, stem: str, old_stem: str) -> ComponentFiles:
+    choices = (f"{stem}.safetensors",), (f"{stem}.safetensors.index.json",), (f"{old_stem}.bin",)
+    return ComponentFiles(name, ("config.json",), choices)
 
 
 def _with_shards(folder: Path, choice: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,45 +121,33 @@ AUFFUSION: Final = (
 """Denoiser, autoencoder, scheduler, text encoder, tokenizer, list of encoders, adapter, vocoder."""
 
 
-def audioldm(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """List the components of AudioLDM by the names of its pipeline."""
-    return (
-        diffusers_network("unet", variant),
-        diffusers_network("vae", variant),
-        transformers_network("vocoder", variant),
-        transformers_network("text_encoder", variant),
-        tokenizer("tokenizer", "vocab.json", "merges.txt"),
-        scheduler(),
-    )
+AUDIOLDM: Final = (
+    diffusers_network("unet"),
+    diffusers_network("vae"),
+    transformers_network("vocoder"),
+    transformers_network("text_encoder"),
+    tokenizer("tokenizer", "vocab.json", "merges.txt"),
+    scheduler(),
+)
+"""Components of AudioLDM by the names of its pipeline."""
 
+AUDIOLDM2: Final = (
+    *AUDIOLDM,
+    transformers_network("text_encoder_2"),
+    diffusers_network("projection_model"),
+    transformers_network("language_model"),
+    tokenizer("tokenizer_2", "spiece.model"),
+)
+"""Components of AudioLDM2, except the one that ranks its results."""
 
-def audioldm2(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """List the components of AudioLDM2 by the names of its pipeline."""
-    return (
-        diffusers_network("unet", variant),
-        diffusers_network("vae", variant),
-        transformers_network("vocoder", variant),
-        transformers_network("text_encoder", variant),
-        transformers_network("text_encoder_2", variant),
-        diffusers_network("projection_model", variant),
-        transformers_network("language_model", variant),
-        tokenizer("tokenizer", "vocab.json", "merges.txt"),
-        tokenizer("tokenizer_2", "spiece.model"),
-        scheduler(),
-    )
+IMAGE_MODEL: Final = (
+    diffusers_network("unet"),
+    diffusers_network("vae"),
+    transformers_network("text_encoder"),
+    tokenizer("tokenizer", "vocab.json", "merges.txt"),
+    scheduler(),
+)
+"""Components of Stable Diffusion and its kin."""
 
-
-def image_model(variant: str | None = None) -> tuple[ComponentFiles, ...]:
-    """List the components of Stable Diffusion and its kin, the denoiser first."""
-    return (
-        diffusers_network("unet", variant),
-        diffusers_network("vae", variant),
-        transformers_network("text_encoder", variant),
-        tokenizer("tokenizer", "vocab.json", "merges.txt"),
-        scheduler(),
-    )
-
-
-def motion_adapter(variant: str | None = None) -> ComponentFiles:
-    """List the files of AnimateDiff's motion modules, a checkpoint of their own."""
-    return diffusers_network("", variant)
+MOTION_ADAPTER: Final = diffusers_network("")
+"""AnimateDiff's motion modules, a checkpoint of their own."""

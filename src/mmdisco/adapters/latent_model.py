@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.core.parameterization import Prediction
 from mmdisco.shapes import Latent, PerSample
 
 
@@ -49,7 +49,8 @@ class LatentModel(BaseModel[Medium]):
     Args:
         unet: The network, on the device.
         codec: The codec of its latents.
-        trained: Noise levels and output of its training.
+        schedule: Noise levels of its training.
+        prediction: The predicted quantity.
         device: Device of the network; latents and captions stay where the caller has them.
     """
 
@@ -57,12 +58,14 @@ class LatentModel(BaseModel[Medium]):
         self,
         unet: nn.Module,
         codec: Codec[Medium],
-        trained: SchedulerConfig,
+        schedule: NoiseSchedule,
+        prediction: Prediction,
         device: torch.device,
     ) -> None:
         self._unet: Any = unet
         self._codec = codec
-        self._trained = trained
+        self._schedule = schedule
+        self._prediction = prediction
         self._device = device
 
     @abstractmethod
@@ -81,15 +84,14 @@ class LatentModel(BaseModel[Medium]):
     @property
     @override
     def schedule(self) -> NoiseSchedule:
-        return self._trained.schedule
+        return self._schedule
 
     @override
     def predict_noise(self, x_t: Latent, level: NoiseLevel, cond: Conditioning) -> Latent:
-        def network(latent: Tensor, t: Tensor) -> Tensor:
-            own = tuple(map(self._place, cond.embeds))
-            return self._run(latent, t, level, own)
-
-        return self._trained.predict_noise(network, x_t, level, self._device)
+        with torch.no_grad():
+            t = level.t.to(device=self._device, dtype=torch.float32)
+            output = self._run(x_t.to(self._device), t, level, tuple(map(self._place, cond.embeds)))
+            return self._prediction.to_eps(output.to(x_t), x_t, level)
 
     @override
     def latent_shape(self, seconds: float) -> torch.Size:

@@ -6,28 +6,13 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from transformers import ClapTextModelWithProjection, CLIPTextModel, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.errors import UserError
-from mmdisco.shapes import Text
 
 # longer than any text encoder: transformers' value for a tokenizer that states no length
 _UNSTATED: Final = 100_000
-
-
-def clap_vectors(
-    tokenizer: PreTrainedTokenizerBase,
-    encoder: ClapTextModelWithProjection,
-    prompts: Sequence[str],
-    device: torch.device,
-) -> Text:
-    """Encode prompts to CLAP's unit vectors, (b, 512) at the published size, float32."""
-    ids, mask = padded_ids(tokenizer, prompts, tokenizer.model_max_length)
-    with torch.no_grad():
-        out = encoder(input_ids=ids.to(device), attention_mask=mask.to(device))
-        return functional.normalize(out.text_embeds.float(), dim=-1).cpu()
 
 
 def clip_conditioning(

@@ -34,7 +34,7 @@ from mmdisco.adapters.auffusion.weights import (
 from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.latent_model import LatentModel
-from mmdisco.adapters.scheduler_config import SchedulerConfig
+from mmdisco.adapters.stock.schedulers import as_trained, read_scheduler
 from mmdisco.adapters.vae import expect_matching
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.noise import NoiseLevel
@@ -89,8 +89,10 @@ class Auffusion(LatentModel[Audio]):
         made = parts.adapter.proj.out_features
         expect_matching(parts.unet, parts.vae, read=read, made=made, model=NAME)
         self._sounds = AuffusionCodec(parts.vae, parts.vocoder, runtime.device)
-        trained = SchedulerConfig.of(parts.scheduler)
-        super().__init__(parts.unet, self._sounds, trained, runtime.device)
+        levels = read_scheduler(as_trained(parts.scheduler))
+        super().__init__(
+            parts.unet, self._sounds, levels.schedule, levels.prediction, runtime.device
+        )
         self._text = PromptEncoder(
             parts.tokenizer, parts.text_encoder, parts.adapter, runtime.device
         )

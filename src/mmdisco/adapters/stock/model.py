@@ -100,6 +100,7 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
                 "disable_cache() on it"
             )
         level = level.expand(len(x_t))
+        x_t = x_t.detach()
         eps = torch.empty_like(x_t)
         for rows in self._calls(level):
             prompts = [_from_bytes(prompt) for prompt in cond.embeds[0][rows]]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
 from typing_extensions import override
 
@@ -270,6 +271,28 @@ def read_scheduler(scheduler: Any) -> SchedulerLevels:
             "with ᾱ, flows, or preconditions as EDM does, such as DDIM, UniPC or flow-match Euler"
         )
     return _diffusion(scheduler, table.double().cpu(), _PREDICTIONS[predicted])
+
+
+def as_trained(scheduler: Any) -> DDIMScheduler:
+    """Return a scheduler with the noise levels and the prediction of a network's training alone.
+
+    A checkpoint's own may keep latents in other units, rescale its steps or clip.
+
+    Raises:
+        UserError: It has no table of β, or a prediction type that is not known.
+    """
+    name = type(scheduler).__name__
+    if not isinstance(getattr(scheduler, "betas", None), Tensor):
+        raise UserError(
+            f"{name} has no table of β: give the scheduler that the network was trained with"
+        )
+    predicted = scheduler.config.get("prediction_type", "epsilon")
+    if predicted not in _PREDICTIONS:
+        raise UserError(
+            f"{name} is configured for {predicted!r}: choose one of {', '.join(_PREDICTIONS)}"
+        )
+    kind: Any = DDIMScheduler
+    return kind.from_config(scheduler.config)
 
 
 def _diffusion(scheduler: Any, table: Tensor, prediction: Prediction) -> SchedulerLevels:

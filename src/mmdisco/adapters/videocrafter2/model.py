@@ -20,7 +20,6 @@ from mmdisco.adapters.components import CLIP_TOKENIZER, VIDEOCRAFTER2
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.latent_model import LatentModel
 from mmdisco.adapters.prompts import clip_conditioning
-from mmdisco.adapters.scheduler_config import SchedulerConfig
 from mmdisco.adapters.vae import expect_matching
 from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
 from mmdisco.adapters.videocrafter2.unet import run_unet, training_schedule
@@ -84,10 +83,10 @@ class VideoCrafter2(LatentModel[Video]):
         read: int = parts.unet.config["cross_attention_dim"]
         made = parts.text_encoder.config.hidden_size
         expect_matching(parts.unet, parts.vae, read=read, made=made, model=NAME)
-        trained = SchedulerConfig(schedule or training_schedule(), Epsilon())
+        levels = schedule or training_schedule()
         factor = 2 ** (len(parts.unet.config["block_out_channels"]) - 1)
         codec = VideoVAE(parts.vae, picture, runtime.device, NAME, factor)
-        super().__init__(parts.unet, codec, trained, runtime.device)
+        super().__init__(parts.unet, codec, levels, Epsilon(), runtime.device)
         self._fps = float(picture.fps)
         self.parts = parts
         networks = (parts.text_encoder, parts.unet, parts.vae)

@@ -26,17 +26,18 @@ from transformers import (
     SpeechT5HifiGanConfig,
 )
 
-from mmdisco.adapters.animatediff import AnimateDiff, AnimateDiffParts
-from mmdisco.adapters.audioldm import AudioLDM, AudioLDMParts
 from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
 from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
 from mmdisco.adapters.device import Runtime
+from mmdisco.adapters.stock.model import StockModel
+from mmdisco.adapters.stock.pretrained import assemble_pipeline, unguided_audio, unguided_video
 from mmdisco.adapters.video_vae import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.unet import new_unet
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_json
+from mmdisco.media.clip import Audio, Video
 
 CONFIGS: Final = Path(__file__).parent / "configs"
 _TOKENS: Final = 77
@@ -136,34 +137,37 @@ def random_network(
     return network
 
 
-def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> AudioLDM:
+def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> StockModel[Audio]:
     """Make AudioLDM around a U-Net of this configuration."""
     text = ClapTextConfig(
         **_text(8), projection_dim=config["projection_class_embeddings_input_dim"]
     )
     special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     vocabulary = {token: index for index, token in enumerate(special)}
-    parts = AudioLDMParts(
-        unet=_unet(UNet2DConditionModel, config, setting),
-        vae=_autoencoder(config["in_channels"], images=1, levels=3),
-        vocoder=_vocoder(64, [5, 4, 2, 2, 2]),
-        text_encoder=ClapTextModelWithProjection(text),
-        tokenizer=RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=_TOKENS),
-        scheduler=_scheduler(0.0015, 0.0195),
-    )
-    return AudioLDM(parts, Runtime(setting.device))
+    parts = {
+        "unet": _unet(UNet2DConditionModel, config, setting),
+        "vae": _autoencoder(config["in_channels"], images=1, levels=3),
+        "vocoder": _vocoder(64, [5, 4, 2, 2, 2]),
+        "text_encoder": nn.Module.to(ClapTextModelWithProjection(text), setting.dtype),
+        "tokenizer": RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=_TOKENS),
+        "scheduler": _scheduler(0.0015, 0.0195),
+    }
+    runtime = Runtime(setting.device)
+    return unguided_audio(assemble_pipeline("AudioLDMPipeline", parts, runtime))
 
 
-def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> AnimateDiff:
+def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> StockModel[Video]:
     """Make AnimateDiff around a U-Net of this configuration."""
-    parts = AnimateDiffParts(
-        unet=_unet(UNetMotionModel, config, setting),
-        vae=_autoencoder(config["in_channels"]),
-        text_encoder=_clip(config["cross_attention_dim"]),
-        tokenizer=_clip_tokenizer(),
-        scheduler=_scheduler(0.00085, 0.012),
-    )
-    return AnimateDiff(parts, setting.video, Runtime(setting.device))
+    parts = {
+        "unet": _unet(UNetMotionModel, config, setting),
+        "vae": _autoencoder(config["in_channels"]),
+        "text_encoder": nn.Module.to(_clip(config["cross_attention_dim"]), setting.dtype),
+        "tokenizer": _clip_tokenizer(),
+        "scheduler": _scheduler(0.00085, 0.012),
+    }
+    pipe = assemble_pipeline("AnimateDiffPipeline", parts, Runtime(setting.device))
+    picture = setting.video
+    return unguided_video(pipe, (picture.height, picture.width), picture.fps)
 
 
 def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig) -> Auffusion:

@@ -19,6 +19,7 @@ from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels, JointModel
@@ -136,8 +137,8 @@ class TwoModels(BenchmarkPair):
         self._check(self._models(replace(setting, device=torch.device("meta"))), setting.length)
         model = self._models(setting)
         networks = {
-            AUDIO: cast(Any, model.audio).parts.unet,
-            VIDEO: cast(Any, model.video).parts.unet,
+            AUDIO: _unet_of(model.audio),
+            VIDEO: _unet_of(model.video),
             DISCRIMINATOR: _official(self.discriminator, setting),
         }
         return BenchmarkCase(model, networks, setting.length, "a drum", self.order)
@@ -243,6 +244,10 @@ PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
 def count(network: nn.Module) -> int:
     """Count the weights of a network."""
     return sum(weight.numel() for weight in network.parameters())
+
+
+def _unet_of(model: Any) -> nn.Module:
+    return model.pipe.unet if isinstance(model, StockModel) else model.parts.unet
 
 
 def _official(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscriminator:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from typing_extensions import override
 
@@ -37,38 +37,52 @@ class BaseModelSpec(ABC, Generic[Medium]):
 
 
 @dataclass(frozen=True)
-class AudioLDMBase(BaseModelSpec[Audio]):
-    """AudioLDM (``cvssp/audioldm-m-full``)."""
+class StockAudioBase(BaseModelSpec[Audio]):
+    """An audio pipeline of diffusers.
+
+    Attributes:
+        pipeline: Name of its class.
+        refs: Its checkpoints.
+    """
+
+    pipeline: str
+    refs: tuple[CheckpointRef, ...]
 
     @property
     @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        parts = components.audioldm()
-        return (_hub("sound", "cvssp/audioldm-m-full", parts, 2.6, "CC BY-NC-SA 4.0"),)
+        return self.refs
 
+    @override
     def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Audio]:
-        """Load the model, which makes any multiple of 0.04 s."""
-        from mmdisco.adapters.audioldm import AudioLDM
+        from mmdisco.adapters.stock.pretrained import unguided_audio
 
-        (source,) = _sources(self, options)
-        return AudioLDM.from_pretrained(source, options.torch_dtype, runtime_of(options))
+        return unguided_audio(_load_pipeline(self.pipeline, self.refs, options))
 
 
 @dataclass(frozen=True)
-class AudioLDM2Base(BaseModelSpec[Audio]):
-    """AudioLDM2 (``cvssp/audioldm2``)."""
+class StockVideoBase(BaseModelSpec[Video]):
+    """A video pipeline of diffusers.
+
+    Attributes:
+        pipeline: Name of its class.
+        refs: Its checkpoints.
+    """
+
+    pipeline: str
+    refs: tuple[CheckpointRef, ...]
 
     @property
     @override
     def components(self) -> tuple[CheckpointRef, ...]:
-        return (_hub("sound", "cvssp/audioldm2", components.audioldm2(), 4.4, "CC BY-NC-SA 4.0"),)
+        return self.refs
 
-    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Audio]:
-        """Load the model, which makes any multiple of 0.04 s."""
-        from mmdisco.adapters.audioldm2 import AudioLDM2
+    @override
+    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
+        from mmdisco.adapters.stock.pretrained import unguided_video
 
-        (source,) = _sources(self, options)
-        return AudioLDM2.from_pretrained(source, options.torch_dtype, runtime_of(options))
+        pipe = _load_pipeline(self.pipeline, self.refs, options)
+        return unguided_video(pipe, form.size, form.fps)
 
 
 @dataclass(frozen=True)
@@ -87,54 +101,6 @@ class AuffusionBase(BaseModelSpec[Audio]):
 
         (source,) = _sources(self, options)
         return Auffusion.from_pretrained(source, options.torch_dtype, runtime_of(options))
-
-
-@dataclass(frozen=True)
-class AnimateDiffBase(BaseModelSpec[Video]):
-    """AnimateDiff around Realistic Vision."""
-
-    @property
-    def components(self) -> tuple[CheckpointRef, ...]:
-        """Checkpoints of the image model and the motion adapter."""
-        images, motion = components.image_model(), (components.motion_adapter(),)
-        realistic = "SG161222/Realistic_Vision_V5.1_noVAE"
-        adapter = "guoyww/animatediff-motion-adapter-v1-5-2"
-        return (
-            _hub("video", realistic, images, 4.3, "CreativeML Open RAIL-M"),
-            _hub("motion", adapter, motion, 1.8, "none stated"),
-        )
-
-    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
-        """Load the model, which makes up to 32 frames."""
-        from mmdisco.adapters.animatediff import AnimateDiff
-
-        source, motion = _sources(self, options)
-        dtype, runtime = options.torch_dtype, runtime_of(options)
-        return AnimateDiff.from_pretrained(source, motion, _picture(form), dtype, runtime)
-
-
-@dataclass(frozen=True)
-class TextToVideoBase(BaseModelSpec[Video]):
-    """ModelScope's model and others of its architecture.
-
-    Attributes:
-        source: Id on the hub.
-    """
-
-    source: str
-
-    @property
-    @override
-    def components(self) -> tuple[CheckpointRef, ...]:
-        return (_hub("video", self.source, components.image_model(), 7.3, "CC BY-NC 4.0"),)
-
-    def load(self, options: SystemConfig, form: ClipSpec) -> BaseModel[Video]:
-        """Load the model, which makes any number of frames."""
-        from mmdisco.adapters.text_to_video import TextToVideoSD
-
-        (source,) = _sources(self, options)
-        dtype, runtime = options.torch_dtype, runtime_of(options)
-        return TextToVideoSD.from_pretrained(source, _picture(form), dtype, runtime)
 
 
 @dataclass(frozen=True)
@@ -180,6 +146,13 @@ def _hub(
     return CheckpointRef(role, source, parts, gigabytes, licence, folder=source)
 
 
+def _load_pipeline(kind: str, refs: tuple[CheckpointRef, ...], options: SystemConfig) -> Any:
+    from mmdisco.adapters.stock.pretrained import load_pipeline
+
+    sources = [(ref.find(options), ref.parts) for ref in refs]
+    return load_pipeline(kind, sources, runtime_of(options))
+
+
 def _sources(base: BaseModelSpec[Medium], options: SystemConfig) -> list[Path]:
     return [component.find(options).folder for component in base.components]
 
@@ -188,3 +161,39 @@ def _picture(form: ClipSpec) -> "VideoSpec":
     from mmdisco.adapters.video_vae import VideoSpec
 
     return VideoSpec(*form.size, fps=form.fps)
+
+
+def _text_to_video(source: str) -> StockVideoBase:
+    refs = (_hub("video", source, components.IMAGE_MODEL, 7.3, "CC BY-NC 4.0"),)
+    return StockVideoBase("TextToVideoSDPipeline", refs)
+
+
+AUDIOLDM: Final = StockAudioBase(
+    "AudioLDMPipeline",
+    (_hub("sound", "cvssp/audioldm-m-full", components.AUDIOLDM, 2.6, "CC BY-NC-SA 4.0"),),
+)
+AUDIOLDM2: Final = StockAudioBase(
+    "AudioLDM2Pipeline",
+    (_hub("sound", "cvssp/audioldm2", components.AUDIOLDM2, 4.4, "CC BY-NC-SA 4.0"),),
+)
+ANIMATEDIFF: Final = StockVideoBase(
+    "AnimateDiffPipeline",
+    (
+        _hub(
+            "video",
+            "SG161222/Realistic_Vision_V5.1_noVAE",
+            components.IMAGE_MODEL,
+            4.3,
+            "CreativeML Open RAIL-M",
+        ),
+        _hub(
+            "motion",
+            "guoyww/animatediff-motion-adapter-v1-5-2",
+            (components.MOTION_ADAPTER,),
+            1.8,
+            "none stated",
+        ),
+    ),
+)
+MODELSCOPE: Final = _text_to_video("ali-vilab/text-to-video-ms-1.7b")
+ZEROSCOPE: Final = _text_to_video("cerspense/zeroscope_v2_576w")

@@ -16,12 +16,13 @@ from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
 from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files, form_of
 from mmdisco.generation.presets.base_models import (
-    AnimateDiffBase,
-    AudioLDM2Base,
-    AudioLDMBase,
+    ANIMATEDIFF,
+    AUDIOLDM,
+    AUDIOLDM2,
+    MODELSCOPE,
+    ZEROSCOPE,
     AuffusionBase,
     BaseModelSpec,
-    TextToVideoBase,
     VideoCrafter2Base,
 )
 from mmdisco.generation.presets.discriminators import (
@@ -202,8 +203,8 @@ def videocrafter2_as_released() -> NoiseSchedule:
 
 AUDIOLDM_ANIMATEDIFF: Final = TextPreset(
     title="audioldm-animatediff",
-    audio=AudioLDMBase(),
-    video=AnimateDiffBase(),
+    audio=AUDIOLDM,
+    video=ANIMATEDIFF,
     discriminator=OfficialDiscriminator("audioldm_animediff_vggsound", 0.1),
     usual=usual(AV(2.5, 7.5), AV(1.0, 8.0)),
     clips=TWO_SECONDS,
@@ -221,8 +222,8 @@ AUFFUSION_VIDEOCRAFTER2: Final = TextPreset(
 )
 AUDIOLDM2_MODELSCOPE: Final = TextPreset(
     title="audioldm2-modelscope",
-    audio=AudioLDM2Base(),
-    video=TextToVideoBase("ali-vilab/text-to-video-ms-1.7b"),
+    audio=AUDIOLDM2,
+    video=MODELSCOPE,
     discriminator=None,
     usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
     clips=TWO_SECONDS,
@@ -230,8 +231,8 @@ AUDIOLDM2_MODELSCOPE: Final = TextPreset(
 )
 AUDIOLDM2_ZEROSCOPE: Final = TextPreset(
     title="audioldm2-zeroscope",
-    audio=AudioLDM2Base(),
-    video=TextToVideoBase("cerspense/zeroscope_v2_576w"),
+    audio=AUDIOLDM2,
+    video=ZEROSCOPE,
     discriminator=None,
     usual=usual(AV(3.5, 9.0), AV(1.0, 1.0)),
     clips=THREE_WIDE_SECONDS,
