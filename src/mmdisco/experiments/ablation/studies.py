@@ -39,11 +39,12 @@ SHARES_OF_LEVELS: Final = {
     "independent 1": (1.0, 0.0),
 }
 STEPS_OF: Final = {
-    "ddim": (10, 20, 50),
-    "ddpm": (20, 50),
-    "dpm++2m": (10, 20, 30),
-    "sde-dpm++2m": (10, 20, 30, 50),
-    "unipc": (10, 20),
+    "ddim": (8, 20, 50),
+    "ddpm": (8, 20, 50),
+    "dpm++2m": (8, 12, 20),
+    "sde-dpm++2m": (4, 8, 12, 20, 50),
+    "unipc": (8, 20),
+    "euler-ancestral": (4, 8, 12, 20, 50),
 }
 RESAMPLES: Final = (0, 1, 2)
 Ends = tuple[float | None, float | None]
