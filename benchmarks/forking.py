@@ -20,9 +20,9 @@ def warm() -> None:
     import mmdisco.cli.app
     import mmdisco.cli.fakes
     import mmdisco.cli.generate_clips
-    import mmdisco.cli.prepare_order
     import mmdisco.cli.toy_study
     import mmdisco.cli.train
+    import mmdisco.data.prepare.run
     import mmdisco.evaluation.command
     import mmdisco.experiments.ablation.on_miniature
     import mmdisco.training.config_io  # noqa: F401

@@ -22,11 +22,12 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.encode import decode_clips, skip_reason
 from mmdisco.data.prepare.encode import statistics as figures
 from mmdisco.data.prepare.layouts import OneFilm
 from mmdisco.data.prepare.plan import PreparePlan
-from mmdisco.data.prepare.planning import SplitConfig, make_plan
+from mmdisco.data.prepare.planning import make_plan
 from mmdisco.data.prepare.sources import NoCaptions
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import ClipSpec
@@ -108,7 +109,8 @@ def make_film(
 
 def planned(path: Path, form: ClipSpec) -> PreparePlan:
     """The plan of one film, all for training."""
-    *_, plan = make_plan(OneFilm(path, NoCaptions()), form, SplitConfig(share=0.0))
+    config = PrepareConfig(source=path, out=path.parent, validation=0.0)
+    *_, plan = make_plan(OneFilm(path, NoCaptions()), form, config)
     if not isinstance(plan, PreparePlan):
         raise RuntimeError("a plan is what comes last")
     return plan

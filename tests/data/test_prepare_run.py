@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import time
-from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,12 +14,14 @@ import pytest
 import torch
 from filmmaking import film, moving, noise, silence
 
-from mmdisco.cli.prepare_order import PrepareArgs, order_of
+from mmdisco.data.prepare.config import PrepareConfig
+from mmdisco.data.prepare.encode import ShardEncoder
 from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import prepare
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.io.files import read_tensors
 from mmdisco.media.windows import read_clips
 
@@ -48,9 +49,9 @@ def choice(tiny_pair):
 
 
 @pytest.fixture(scope="module")
-def encoder(source, choice, tmp_path_factory):
+def encoder(choice):
     """The models of the tiny pair, loaded."""
-    return order_of(PrepareArgs(source, tmp_path_factory.mktemp("none") / "out"), choice).encoder
+    return ShardEncoder(system_of(choice))
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def order(source, choice, encoder):
     def order(out, films=source, **changes):
         listed = films / "captions.jsonl"
         captions = str(listed) if listed.is_file() else "none"
-        usual = {"captions": captions, "validation": 0.3, "shard": 2, "batch": 2}
-        wish = PrepareArgs(films, out, **{**usual, **changes})
-        return replace(order_of(wish, choice), encoder=encoder)
+        usual = {"captions": captions, "validation": 0.3, "shard_size": 2, "batch": 2}
+        usual |= {"source": films, "out": out, "weights": choice.weights}
+        return PrepareConfig(**usual | changes), encoder
 
     return order
 
@@ -69,10 +70,16 @@ def order(source, choice, encoder):
 def whole(source, choice, encoder, tmp_path_factory):
     """The result without any accident."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    wish = PrepareArgs(
-        source, out, captions=str(source / "captions.jsonl"), validation=0.3, shard=2, batch=2
+    config = PrepareConfig(
+        source=source,
+        out=out,
+        captions=str(source / "captions.jsonl"),
+        validation=0.3,
+        shard_size=2,
+        batch=2,
+        weights=choice.weights,
     )
-    list(prepare(replace(order_of(wish, choice), encoder=encoder)))
+    list(prepare(config, encoder))
     return out
 
 
@@ -90,7 +97,7 @@ def copied(whole, tmp_path):
 
 
 def notices(order):
-    return [step.notice for step in prepare(order) if step.notice]
+    return [step.notice for step in prepare(*order) if step.notice]
 
 
 def test_manifest_and_stores_say_the_same(whole, source, encoder):
@@ -142,7 +149,7 @@ def test_captions_that_are_understood_by_half_are_told(whole):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stretch": 20.0}, "--split-block has no effect"),
+        ({"split_block": 20.0}, "--split-block has no effect"),
         ({"layout": "landscape", "validation": 0.3}, "--validation has no effect"),
     ],
 )
@@ -221,7 +228,7 @@ def ended(pid):
 
 
 def run_to_the_end(order):
-    list(prepare(order))
+    list(prepare(*order))
     os._exit(0)
 
 
@@ -272,19 +279,19 @@ def test_kills_at_random_times_change_nothing(whole, order, tmp_path):
 
 def test_another_setting_is_refused(whole, order, tmp_path):
     out = copied(whole, tmp_path)
-    with pytest.raises(UserError, match=r"prepared with shard 2, not 3: give another folder"):
-        list(prepare(order(out, shard=3)))
+    with pytest.raises(UserError, match=r"prepared with shard_size 2, not 3: give another folder"):
+        list(prepare(*order(out, shard_size=3)))
 
 
 def test_a_source_that_changed_is_not_mixed_in(whole, order, tmp_path, source):
     films = tmp_path / "films"
     shutil.copytree(source, films)
-    list(prepare(order(tmp_path / "out", films)))
+    list(prepare(*order(tmp_path / "out", films)))
     for path in films.glob("*.mkv"):
         path.unlink()
     (tmp_path / "out" / "train" / "shard-00000.safetensors").unlink()
     with pytest.raises(UserError, match="shard 0 of train is damaged and its videos are not what"):
-        list(prepare(order(tmp_path / "out", films)))
+        list(prepare(*order(tmp_path / "out", films)))
 
 
 def test_hostile_files_are_survived_and_told(order, tmp_path):
@@ -308,7 +315,7 @@ def test_hostile_files_are_survived_and_told(order, tmp_path):
     os.mkfifo(films / "pipe.mp4")
     moving(films / "locked.mkv", 5).chmod(0)
     out = tmp_path / "out"
-    list(prepare(order(out, films)))
+    list(prepare(*order(out, films)))
     good = {"good 'one'.mkv", 'new\nline "x" <b>&.mkv', "no\udcfftext.mkv"}
     if os.geteuid() == 0:
         good.add("locked.mkv")  # who may read everything can read this too
@@ -341,6 +348,6 @@ def test_nothing_of_use_is_one_line_that_names_the_report(order, tmp_path):
     films.mkdir()
     film(films / "silent.mkv", 2.0, sound=silence)
     with pytest.raises(UserError, match=r"no clip is of use: .*report\.json"):
-        list(prepare(order(tmp_path / "out", films)))
+        list(prepare(*order(tmp_path / "out", films)))
     assert (tmp_path / "out" / "report.html").is_file()
     assert not (tmp_path / "out" / "prepared.json").exists()

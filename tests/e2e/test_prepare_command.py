@@ -91,8 +91,8 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     [
         (["--layout", "tapes"], "unknown layout 'tapes': choose one of clips, film"),
         (["--layout", "clips"], "the layout clips wants a folder"),
-        (["--validation", "1"], "give a share from 0 to below 1"),
-        (["--shard-size", "0"], "--shard-size 0: give at least 1"),
+        (["--validation", "1"], "validation 1.0: give at least 0 and less than 1"),
+        (["--shard-size", "0"], "shard_size 0: give at least 1"),
         (["--group-by", "folder"], "the layout film groups films by itself"),
         (["--captions", "none.txt"], "must end in .jsonl or .csv"),
         (["--seconds", "3"], "embedded makes clips of 1.6 s"),

@@ -5,7 +5,6 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer.main
@@ -86,9 +85,8 @@ def _build(name: str, function: Callable[..., Any]) -> Any:
     if hasattr(function, CONFIGURED):
         from mmdisco.cli.config_options import with_options
 
-        config, fields = getattr(function, CONFIGURED)
-        found = getattr(import_module("mmdisco.generation.config"), config)
-        function = with_options(function, found, fields)
+        config, without = getattr(function, CONFIGURED)
+        function = with_options(function, pkgutil.resolve_name(config), without)
     return typer.main.get_command_from_info(
         CommandInfo(name=name, cls=kind, callback=function),
         pretty_exceptions_short=False,

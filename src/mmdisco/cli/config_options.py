@@ -16,14 +16,14 @@ from mmdisco.generation.config import Panel, Positional
 
 
 def with_options(
-    function: Callable[..., Any], config: type[BaseModel], names: tuple[str, ...]
+    function: Callable[..., Any], config: type[BaseModel], without: tuple[str, ...]
 ) -> Callable[..., Any]:
     """Return a command whose keyword arguments are options for fields of a configuration.
 
     Args:
         function: The command; its own parameters stay.
         config: The configuration.
-        names: Names of the fields; all of them if empty.
+        without: Names of fields that are no options.
     """
     own = inspect.signature(function).parameters.values()
     kept = [
@@ -32,7 +32,7 @@ def with_options(
         if one.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     fields = config.model_fields
-    added = [_parameter(name, fields[name]) for name in names or fields]
+    added = [_parameter(name, fields[name]) for name in fields if name not in without]
 
     @wraps(function)
     def command(**values: Any) -> Any:
@@ -52,15 +52,20 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind = _kind(field.annotation)
     unset = field.default is None or field.default is False or field.default == ""
     info: Any
-    if any(isinstance(one, Positional) for one in field.metadata):
-        info, kind = typer.Argument(help=field.description), list[kind]
+    positional = next((one for one in field.metadata if isinstance(one, Positional)), None)
+    if positional is not None:
+        info = typer.Argument(help=field.description)
+        kind = list[kind] if positional.several else kind
     else:
         info = typer.Option(
             f"--{name.replace('_', '-')}",
             help=field.description,
             rich_help_panel=panel,
-            show_default=False if unset else f"{field.default}",
+            show_default=False if unset or field.is_required() else f"{field.default}",
         )
+    if field.is_required():
+        one = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, one, annotation=Annotated[kind, info])
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -9,7 +9,7 @@ from mmdisco.cli.options import Threads, options_of
 from mmdisco.cli.stopping import ANEW, running
 
 
-@options_of("GenerateConfig")
+@options_of("mmdisco.generation.config:GenerateConfig")
 def generate(
     prompts: Annotated[
         Path | None,

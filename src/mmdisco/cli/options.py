@@ -15,18 +15,18 @@ CONFIGURED: Final = "__configured__"
 COMMAND_CLASS: Final = "__command_class__"
 
 
-def options_of(config: str, *names: str) -> Callable[[Function], Function]:
+def options_of(config: str, *, without: tuple[str, ...] = ()) -> Callable[[Function], Function]:
     """Mark a command whose keyword arguments are fields of a configuration.
 
     They become options when the command is called: the configuration takes a moment to import.
 
     Args:
-        config: Name of the configuration in ``mmdisco.generation.config``.
-        names: Names of the fields; all of them if left out.
+        config: Module and name of the configuration.
+        without: Names of fields that have no effect on the command.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, CONFIGURED, (config, names))
+        setattr(function, CONFIGURED, (config, without))
         return function
 
     return mark

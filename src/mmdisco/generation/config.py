@@ -54,7 +54,13 @@ class ForCFG:
 
 @dataclass(frozen=True)
 class Positional:
-    """Mark of the option that the command line takes without its name, several times."""
+    """Mark of an option that the command line takes without its name.
+
+    Attributes:
+        several: Whether several values may be given.
+    """
+
+    several: bool = False
 
 
 SAMPLING: Final = Panel("Sampling")
@@ -198,7 +204,7 @@ class GenerateConfig(SystemConfig):
         UserError: A value is out of its range or of another kind, or two exclude each other.
     """
 
-    prompt: Annotated[str | None, Positional()] = None
+    prompt: Annotated[str | None, Positional(several=True)] = None
     """Description of picture and sound, as in "a red ball bouncing". May be left out where a video
     or a sound is given."""
     no_prompt: bool = False

@@ -8,16 +8,19 @@ from typing import Final
 
 from typing_extensions import override
 
+from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.sources import (
     TRAIN,
     VALIDATION,
     Captions,
     CaptionSpan,
+    FolderNames,
     NoCaptions,
     SkippedFile,
     Source,
     SourceVideo,
     find_videos,
+    read_captions,
     relative,
 )
 from mmdisco.errors import UserError
@@ -204,3 +207,52 @@ class VGGSound(Source):
                     f"{place}, is no row of VGGSound: id, second, label and train or test are "
                     "wanted; if a label has a comma in it, put quotes around it"
                 ) from error
+
+
+_GROUPINGS: Final[dict[str, Grouping]] = {
+    "file": by_file,
+    "folder": by_folder,
+    "name": by_stem,
+}
+
+
+def source_of(config: PrepareConfig, notify: Callable[[str], None]) -> Source:
+    """Return the source that a configuration names.
+
+    Args:
+        config: The configuration.
+        notify: Is called with a line about what is not read.
+
+    Raises:
+        UserError: The source is not there, or does not fit the layout.
+    """
+    root, layout = config.source, config.chosen_layout
+    if not root.exists():
+        raise UserError(f"{root} is not there: give a folder of clips, or a film")
+    if (layout == "film") == root.is_dir():
+        wanted = "a file" if layout == "film" else "a folder"
+        raise UserError(f"{root}: the layout {layout} wants {wanted}")
+    if config.group_by != "file" and layout != "clips":
+        raise UserError(f"the layout {layout} groups films by itself: leave --group-by out")
+    if layout == "vggsound":
+        if config.captions in ("none", "folders"):
+            raise UserError("the layout vggsound wants its table: give --captions vggsound.csv")
+        return VGGSound(root, Path(config.captions))
+    captions = _captions(config.captions, notify)
+    builders: dict[str, Callable[[], Source]] = {
+        "clips": lambda: ClipList(root, captions, _GROUPINGS[config.group_by]),
+        "film": lambda: OneFilm(root, captions),
+        "landscape": lambda: landscape(root, captions),
+        "aist": lambda: aist(root, captions),
+    }
+    return builders[layout]()
+
+
+def _captions(name: str, notify: Callable[[str], None]) -> Captions:
+    named: dict[str, Callable[[], Captions]] = {"none": NoCaptions, "folders": FolderNames}
+    if name in named:
+        return named[name]()
+    listed = read_captions(Path(name))
+    if listed.unread:
+        notify(f"of {name} these columns are not read: {', '.join(listed.unread)}")
+    return listed

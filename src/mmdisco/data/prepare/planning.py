@@ -6,13 +6,14 @@ is divided into blocks of time, each a group.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from mmdisco.data.pairing import evenly_spaced
+from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source, SourceVideo
 from mmdisco.errors import UserError
@@ -20,7 +21,6 @@ from mmdisco.media.clip import ClipSpec
 from mmdisco.media.probe import SkipReason, VideoInfo, probe
 from mmdisco.media.windows import scene_cuts
 
-SHARE: Final = 0.1  # share of the groups for validation, by default
 SPLIT_BLOCK: Final = Fraction(60)  # length in seconds of a block of a single video, by default
 
 
@@ -113,65 +113,42 @@ def _joined(clip_groups: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipG
 _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is detected
 
 
-@dataclass(frozen=True)
-class SplitConfig:
-    """Layout of clips and splits.
-
-    Attributes:
-        share: Share of the groups for validation, in [0, 1); None is the default.
-        max_clips: Maximum number of clips per file or captioned span, evenly spaced; None is all.
-        avoid_cuts: Whether clips must not contain a scene cut.
-        clip_stride: Seconds between the starts of clips, above 0; None is their length.
-        split_block: Length in seconds of the blocks that a single video is split by, above 0;
-            None is the default.
-        audio_track: Number of the audio track, from 1; None is the track that a player plays.
-    """
-
-    share: float | None = None
-    max_clips: int | None = None
-    avoid_cuts: bool = False
-    clip_stride: Fraction | None = None
-    split_block: Fraction | None = None
-    audio_track: int | None = None
-
-
-def make_plan(source: Source, form: ClipSpec, rule: SplitConfig) -> Iterator[str | PreparePlan]:
+def make_plan(source: Source, form: ClipSpec, config: PrepareConfig) -> Iterator[str | PreparePlan]:
     """Probe all files of a source and plan their clips.
 
     Yields:
         The name of each file, once it has been probed; the plan at the end.
 
     Raises:
-        UserError: The source is missing or malformed, or a part of the rule has no effect on it.
+        UserError: The source is missing or malformed, or an option has no effect on it.
     """
     probed: dict[Path, VideoInfo | SkipReason] = {}
     clip_groups: list[ClipGroup] = []
     refused: list[SkippedFile] = []
     for item in source.items():
-        found = item if isinstance(item, SkippedFile) else _group_of(item, form, rule, probed)
+        found = item if isinstance(item, SkippedFile) else _group_of(item, form, config, probed)
         if isinstance(found, SkippedFile):
             refused.append(found)
         else:
             clip_groups.append(found)
         yield item.name
-    share = SHARE if rule.share is None else rule.share
-    _expect_effect(rule, clip_groups, share)
-    split_block = rule.split_block or SPLIT_BLOCK
+    _expect_effect(config, clip_groups)
+    split_block = config.split_block or SPLIT_BLOCK
     whole, left_out = (
-        split(clip_groups, share, form.seconds, split_block) if clip_groups else ([], 0)
+        split(clip_groups, config.share, form.seconds, split_block) if clip_groups else ([], 0)
     )
     yield PreparePlan(tuple(whole), tuple(refused), left_out)
 
 
-def _expect_effect(rule: SplitConfig, clip_groups: Sequence[ClipGroup], share: float) -> None:
+def _expect_effect(config: PrepareConfig, clip_groups: Sequence[ClipGroup]) -> None:
     if not clip_groups:
         return
-    if rule.share is not None and all(one.part for one in clip_groups):
+    if config.validation is not None and all(one.part for one in clip_groups):
         raise UserError(
             "--validation has no effect, since the source defines the split of every video: leave "
             "it out"
         )
-    if rule.split_block is not None and not (share > 0 and is_single_video(clip_groups)):
+    if config.split_block is not None and not (config.share > 0 and is_single_video(clip_groups)):
         raise UserError(
             "--split-block has no effect, since it divides a single video for validation: leave it "
             "out"
@@ -179,10 +156,13 @@ def _expect_effect(rule: SplitConfig, clip_groups: Sequence[ClipGroup], share: f
 
 
 def _group_of(
-    item: SourceVideo, form: ClipSpec, rule: SplitConfig, probed: dict[Path, VideoInfo | SkipReason]
+    item: SourceVideo,
+    form: ClipSpec,
+    config: PrepareConfig,
+    probed: dict[Path, VideoInfo | SkipReason],
 ) -> ClipGroup | SkippedFile:
     if item.path not in probed:
-        probed[item.path] = probe(item.path, rule.audio_track)
+        probed[item.path] = probe(item.path, config.audio_track)
     info = probed[item.path]
     if isinstance(info, SkipReason):
         return SkippedFile(item.name, info)
@@ -190,7 +170,7 @@ def _group_of(
     end = info.seconds + 1 / (2 * form.fps)
     end = end if item.end is None else min(item.end, end)
     try:
-        starts = _starts(item, end, form.seconds, rule)
+        starts = _starts(item, end, form.seconds, config)
     except UserError as error:
         return SkippedFile(item.name, SkipReason("undecodable", str(error)))
     if not starts:
@@ -198,19 +178,19 @@ def _group_of(
         return SkippedFile(
             item.name, SkipReason("too short", f"{lasts} of {float(form.seconds):g} s")
         )
-    if rule.max_clips is not None:
-        starts = [starts[k] for k in evenly_spaced(len(starts), rule.max_clips)]
+    if config.clips_per_file is not None:
+        starts = [starts[k] for k in evenly_spaced(len(starts), config.clips_per_file)]
     return ClipGroup(
         item.path, item.name, item.caption, item.group, item.part, info.bytes, tuple(starts)
     )
 
 
 def _starts(
-    item: SourceVideo, end: Fraction, seconds: Fraction, rule: SplitConfig
+    item: SourceVideo, end: Fraction, seconds: Fraction, config: PrepareConfig
 ) -> Sequence[Fraction]:
-    stride = rule.clip_stride or seconds
+    stride = config.clip_stride or seconds
     bounds = [(item.start, end)]
-    if rule.avoid_cuts:
+    if config.shots:
         seen = [time for time in scene_cuts(item.path) if item.start < time < end]
         edges = list(pairwise([item.start, *seen, end]))
         bounds = [(a, b - _DOUBT) for a, b in edges[:-1]] + edges[-1:]

@@ -12,42 +12,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.data.pair_store import PairStore
+from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
+from mmdisco.data.prepare.layouts import source_of
 from mmdisco.data.prepare.plan import PreparePlan, Records, ShardOutcome, ShardPlan
-from mmdisco.data.prepare.planning import SplitConfig, make_plan
+from mmdisco.data.prepare.planning import make_plan
 from mmdisco.data.prepare.report import report, write_page
 from mmdisco.data.prepare.sources import PARTS, Source
 from mmdisco.errors import UserError
-from mmdisco.io.files import json_text, remove_leftovers, sha256, write_json, write_text
+from mmdisco.generation.presets.registry import system_of
+from mmdisco.io.files import (
+    expect_writable,
+    json_text,
+    remove_leftovers,
+    sha256,
+    write_json,
+    write_text,
+)
+from mmdisco.media.clip import ClipSpec
 
 KIND: Final = "real"
 _LIBRARIES: Final = ("mmdisco", "torch", "av")
 _LISTED: Final = ("source", "start", "end", "caption", "source_caption", "group", "statistics")
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """Configuration of a preparation.
-
-    Attributes:
-        source: Source of the videos.
-        encoder: Encoders of the base models.
-        out: Folder to fill.
-        rule: Layout of clips and splits.
-        shard: Maximum number of clips per shard.
-        batch: Clips that are encoded at once.
-        about: System the folder is for, kept in ``prepared.json``: preset, options, weights.
-        arguments: Further settings that must not change between a run and its resumption.
-    """
-
-    source: Source
-    encoder: ShardEncoder
-    out: Path
-    rule: SplitConfig
-    shard: int
-    batch: int
-    about: Mapping[str, Any]
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,34 +53,50 @@ class Step:
     notice: str = ""
 
 
-def prepare(config: PrepareConfig) -> Iterator[Step]:
+def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Iterator[Step]:
     """Fill the folder.
+
+    Args:
+        config: The configuration.
+        encoder: Encoders of its system that are loaded already.
 
     Raises:
         UserError: Models or the source are missing, the folder was made with other settings or
             cannot be written, or no clip is usable.
     """
-    config.encoder.expect()
+    notices: list[str] = []
+    source = source_of(config, notices.append)
+    yield from (Step("plan", notice=line) for line in notices)
+    pair = system_of(config)
+    encoder = encoder or ShardEncoder(pair)
+    expect_writable(config.out / "prepared.json")
+    encoder.expect()
+    about: dict[str, Any] = {
+        "preset": config.preset,
+        "options": config.build_options(),
+        "weights": None if config.weights is None else str(config.weights),
+        "weight_hashes": dict(pair.weight_hashes()),
+    }
     remove_leftovers(config.out)
-    plan = yield from _planned(config)
-    blocks = plan.blocks(config.shard)
+    plan = yield from _planned(config, source, encoder.form, about)
+    blocks = plan.blocks(config.shard_size)
     total, done = sum(map(len, blocks)), 0
-    work = _Work(config)
+    work = _Work(config, encoder)
     outcomes: list[ShardOutcome] = []
     for block in blocks:
         yield Step(block.runs[0].clip_group.name, done, total, work.complaint(block))
         outcomes.append(work.outcome(block))
         done += len(block)
     yield Step("report", done, total)
-    _finish(config, plan, outcomes)
+    _finish(config, encoder, plan, outcomes, about)
 
 
 class _Work:
     """Processing of shards in config, each at the next index of its split's store."""
 
-    def __init__(self, config: PrepareConfig) -> None:
+    def __init__(self, config: PrepareConfig, encoder: ShardEncoder) -> None:
         self._records = Records(config.out / "blocks")
-        self._maker = BlockEncoder(config.encoder, config.batch, config.rule.audio_track)
+        self._maker = BlockEncoder(encoder, config.batch, config.audio_track)
         self._stores: dict[str, PairStore] = {
             part: PairStore.restored(config.out / part, KIND) for part in PARTS
         }
@@ -141,9 +143,11 @@ class _Work:
         return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
 
 
-def _planned(config: PrepareConfig) -> Generator[Step, None, PreparePlan]:
+def _planned(
+    config: PrepareConfig, source: Source, form: ClipSpec, about: Mapping[str, Any]
+) -> Generator[Step, None, PreparePlan]:
     path = config.out / "blocks" / "plan.jsonl"
-    settings = {**config.about, **config.arguments}
+    settings = {**about, **config.arguments()}
     kept = PreparePlan.read(path)
     if kept is not None:
         _expect_same(kept[1], settings, config.out)
@@ -151,7 +155,7 @@ def _planned(config: PrepareConfig) -> Generator[Step, None, PreparePlan]:
     if path.exists():
         yield Step("plan", notice=f"{path} is damaged: made again")
     plan = PreparePlan((), ())
-    for step in make_plan(config.source, config.encoder.form, config.rule):
+    for step in make_plan(source, form, config):
         if isinstance(step, PreparePlan):
             plan = step
         else:
@@ -169,7 +173,13 @@ def _expect_same(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -
             )
 
 
-def _finish(config: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcome]) -> None:
+def _finish(
+    config: PrepareConfig,
+    encoder: ShardEncoder,
+    plan: PreparePlan,
+    outcomes: list[ShardOutcome],
+    about: Mapping[str, Any],
+) -> None:
     """Write manifest and report, and last of all the file that marks the folder as complete."""
     out = config.out
     index: dict[str, int] = {part: 0 for part in PARTS}
@@ -180,23 +190,23 @@ def _finish(config: PrepareConfig, plan: PreparePlan, outcomes: list[ShardOutcom
             where = {"shard": outcome.shard, "row": row}
             lines.append(json_text({**place, **where, **{key: clip[key] for key in _LISTED}}))
             index[outcome.part] += 1
-    summary = report(plan, outcomes, config.encoder.notices)
+    summary = report(plan, outcomes, encoder.notices)
     write_json(out / "report.json", summary)
     write_page(out / "report.html", summary, outcomes)
     if not lines:
         raise UserError(f"no clip is of use: {out / 'report.json'} says why")
     write_text(out / "manifest.jsonl", "".join(f"{line}\n" for line in lines))
-    form = config.encoder.form
+    form = encoder.form
     record = {
         "made_by": "mmdisco prepare",
-        **config.about,
+        **about,
         "seconds": float(form.seconds),
         "fps": float(form.fps),
         "size": list(form.size),
         "sample_rate": form.sample_rate,
         "clips": index,
         "manifest_sha256": sha256(out / "manifest.jsonl"),
-        "arguments": dict(config.arguments),
+        "arguments": config.arguments(),
         "versions": {name: version(name) for name in _LIBRARIES},
     }
     write_json(out / "prepared.json", record)

@@ -1,0 +1,76 @@
+"""Configuration of ``mmdisco prepare``. Imports neither torch nor a model."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from mmdisco.generation.config import CLIPS, EXACT, Panel, Positional, SystemConfig
+
+LAYOUT: Final = Panel("Layout")
+VALIDATION: Final = 0.1  # share of the groups, by default
+SECONDS: Final = 1_000_000  # more is no length of a film
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[Fraction | None, Field(gt=0, lt=SECONDS), EXACT, LAYOUT]
+
+
+class PrepareConfig(SystemConfig):
+    """Configuration of a preparation: source, layout of clips and splits, and the system.
+
+    Raises:
+        UserError: A value is out of its range or of another kind.
+    """
+
+    source: Annotated[Path, Positional()]
+    """A folder of clips, or one film."""
+    out: Path
+    """Folder of the result."""
+    layout: Annotated[Literal["clips", "film", "vggsound", "landscape", "aist"] | None, LAYOUT] = (
+        None
+    )
+    """clips, film, vggsound, landscape or aist; by what SOURCE is if left out."""
+    captions: Annotated[str, LAYOUT] = "none"
+    """A .csv or .jsonl file (path, caption, start, end), vggsound.csv, or one of: folders, none."""
+    group_by: Annotated[Literal["file", "folder", "name"], LAYOUT] = "file"
+    """Group that is never split between training and validation: file, folder, or name (without its
+    last number)."""
+    validation: Annotated[float | None, Field(ge=0, lt=1), LAYOUT] = None
+    """Share of the groups for validation; 0.1."""
+    shots: Annotated[bool, LAYOUT] = False
+    """No clip across a cut."""
+    clip_stride: Seconds = None
+    """Seconds from one clip's beginning to the next; shorter than a clip, they overlap. A clip's
+    length if left out."""
+    split_block: Seconds = None
+    """Seconds of a film that is alone that go to one part, training or validation; 60."""
+    clips_per_file: Annotated[Count | None, LAYOUT] = None
+    """Maximum number of clips of a file or captioned span, evenly spaced; all if left out."""
+    audio_track: Annotated[int | None, Field(ge=1, le=1000), CLIPS] = None
+    """Number of the audio track to read, from 1; the one that players play if left out."""
+    shard_size: Count = 64
+    """Clips of a shard; a stop loses one at most."""
+    batch: Count = 8
+    """Clips that are encoded at once."""
+
+    @property
+    def chosen_layout(self) -> str:
+        """Layout as given, else by what the source is."""
+        return self.layout or ("clips" if self.source.is_dir() else "film")
+
+    @property
+    def share(self) -> float:
+        """Share of the groups for validation."""
+        return VALIDATION if self.validation is None else self.validation
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what must not change between a run and its resumption, for JSON."""
+        own = [name for name in type(self).model_fields if name not in SystemConfig.model_fields]
+        values = {name: getattr(self, name) for name in own if name != "out"}
+        return {
+            **{k: float(one) if isinstance(one, Fraction) else one for k, one in values.items()},
+            "source": str(self.source.absolute()),
+            "layout": self.chosen_layout,
+            "validation": self.share,
+        }
