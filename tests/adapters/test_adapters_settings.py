@@ -35,7 +35,7 @@ from test_adapters_tiny import (
 
 from mmdisco.adapters.device import Runtime
 from mmdisco.adapters.stock.schedulers import as_trained, read_scheduler
-from mmdisco.adapters.video_vae import VideoVAE
+from mmdisco.adapters.videocrafter2.codec import VideoVAE
 from mmdisco.core.noise import scaled_linear
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video

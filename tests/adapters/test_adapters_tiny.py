@@ -44,7 +44,7 @@ from mmdisco.adapters.stock.pretrained import (
     unguided_audio,
     unguided_video,
 )
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.media.clip import Audio, Video
 
 BYTES = list(bytes_to_unicode().values())

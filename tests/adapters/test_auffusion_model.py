@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 from test_auffusion_tiny import VOCODER, published
 
 from mmdisco.adapters.auffusion import spectrogram
+from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion
-from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder
 from mmdisco.core.denoiser import Conditioning

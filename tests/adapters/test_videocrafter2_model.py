@@ -10,7 +10,7 @@ from closeness import assert_close
 from test_videocrafter2_tiny import PICTURE, built, published
 
 from mmdisco.adapters.device import Runtime
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.unet import clean_scales
 from mmdisco.core.av import AV
@@ -218,15 +218,6 @@ def test_clips_that_do_not_fit_are_refused(model, videos, message):
 def test_seconds_that_are_no_whole_frames_are_refused(model, seconds):
     with pytest.raises(UserError, match="VideoCrafter2 makes whole frames"):
         model.latent_shape(seconds)
-
-
-def test_a_bound_on_frames_is_kept(model):
-    model = VideoCrafter2(model.parts, replace(PICTURE, most_frames=2))
-    assert model.latent_shape(0.25)[1] == 2
-    with pytest.raises(UserError, match="3 frames: VideoCrafter2 makes 2 at most"):
-        model.latent_shape(0.375)
-    with pytest.raises(UserError, match="3 frames"):
-        model.encode([clip(frames=3)])
 
 
 def test_networks_can_wait_in_main_memory_and_frames_be_tiled(model, folder):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.unet import clean_scales, training_betas
 from mmdisco.adapters.videocrafter2.weights import Architecture, convert

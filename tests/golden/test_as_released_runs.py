@@ -29,12 +29,12 @@ from test_released_vectors import config_of, under
 from test_videocrafter2_vectors import RUN, silent_parts
 from test_videocrafter2_vectors import Recording as VideoCrafterRecording
 
+from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion
-from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint
 from mmdisco.adapters.mmdiffusion.shifts import SeededShifts
 from mmdisco.adapters.stock.model import StockModel
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.core import sampler
 from mmdisco.core.av import AV, each

@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mmdisco.adapters.auffusion import spectrogram
+from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
-from mmdisco.adapters.auffusion.padding import SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
 from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
 from mmdisco.core.denoiser import Conditioning

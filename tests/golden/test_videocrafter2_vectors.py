@@ -18,9 +18,8 @@ from closeness import assert_close
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmdisco.adapters.prompts import padded_ids
-from mmdisco.adapters.video_vae import VideoSpec
-from mmdisco.adapters.videocrafter2.model import PADDING, VideoCrafter2, VideoCrafter2Parts
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
+from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts, padded_ids
 from mmdisco.adapters.videocrafter2.unet import (
     clean_scales,
     run_unet,
@@ -211,7 +210,7 @@ def test_token_numbers_equal_those_of_open_clip(recording):
     tokenizer = CLIPTokenizer.from_pretrained(str(HERE / "tokenizer"))
     texts = json.loads((HERE / "texts.json").read_text())
     with pytest.warns(UserWarning, match="reads the first 77"):
-        ids, _ = padded_ids(tokenizer, texts, 77, PADDING)
+        ids = padded_ids(tokenizer, texts, 77)
     assert torch.equal(ids, recording.tensors("openclip_text")["tokenize.ids"])
 
 

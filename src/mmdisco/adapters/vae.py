@@ -1,9 +1,7 @@
 """Autoencoder of diffusers behind a codec, and checks of its clips."""
 
-import math
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -11,8 +9,6 @@ from torch import Tensor, nn
 
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent
-
-_SLACK: Final = 1e-6
 
 
 class ScaledAutoencoder:
@@ -48,31 +44,6 @@ class ScaledAutoencoder:
         with torch.no_grad():
             own = latents.to(self._device, self._vae.dtype)
             return self._vae.decode(own / self._vae.config["scaling_factor"]).sample
-
-
-def whole_steps(seconds: float, rate: Fraction, model: str, step: str) -> int:
-    """Return the number of a model's steps that last ``seconds``.
-
-    Args:
-        seconds: Requested length.
-        rate: Steps per second.
-        model: Name of the model, for the message.
-        step: Word for one step, for the message.
-
-    Raises:
-        UserError: The length is not positive, or no whole number of steps; it names the nearest
-            lengths that are.
-    """
-    steps = seconds * float(rate)
-    if math.isfinite(steps) and round(steps) >= 1 and abs(steps - round(steps)) < _SLACK:
-        return round(steps)
-    below = max(1, math.floor(steps)) if math.isfinite(steps) else 1
-    near = sorted({below, below + 1 if steps > 1 else 1})
-    lengths = " or ".join(f"{float(count / rate):g}" for count in near)
-    raise UserError(
-        f"{seconds:g} seconds: {model} makes whole {step}s of {float(1 / rate):g} s; "
-        f"ask for {lengths}"
-    )
 
 
 def expect_one_length(lengths: Sequence[int], medium: str, unit: str) -> None:

@@ -1,7 +1,8 @@
-"""Sounds to the latents of Auffusion and back: spectrogram, autoencoder, vocoder."""
+"""Sounds to the latents of Auffusion and back: spectrogram, autoencoder, vocoder, padding."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -12,20 +13,59 @@ from typing_extensions import override
 
 from mmdisco.adapters.audioldm_mel import SAMPLE_RATE
 from mmdisco.adapters.auffusion import spectrogram
-from mmdisco.adapters.auffusion.padding import COLUMNS
 from mmdisco.adapters.auffusion.spectrogram import BINS, FRAMES, HOP
 from mmdisco.adapters.latent_model import Codec
 from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio
 from mmdisco.shapes import AudioLatent
 
 NAME: Final = "Auffusion"
+COLUMNS: Final = 128
 FACTOR: Final = FRAMES // COLUMNS
 SAMPLES: Final = HOP * FACTOR
 LONGEST: Final = COLUMNS * SAMPLES
 
 _SLACK: Final = 1e-4  # columns; far less than a sample
+
+
+@dataclass(frozen=True)
+class SilencePadding:
+    """Silence and its noise: short sounds go on so, for a network trained on 10.24 s only.
+
+    A shorter latent is continued with silence at the same noise level, q(z_t | silence) =
+    α_t z + σ_t ε. The ε is the same at every step, for every sample and with either caption: a
+    sound depends on its own seed alone, and classifier-free guidance has no difference of two
+    noises to amplify.
+
+    Attributes:
+        silence: Clean latent of 10.24 s of silence, (c, 128, m).
+        noise: ε of the same shape.
+    """
+
+    silence: Tensor
+    noise: Tensor
+
+    @staticmethod
+    def seeded(silence: Tensor, seed: int = 0) -> "SilencePadding":
+        """Draw the noise from a seed of its own, the same on every device."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(silence.shape, generator=generator)
+        return SilencePadding(silence, noise.to(silence))
+
+    def extend(self, x_t: AudioLatent, level: NoiseLevel) -> Tensor:
+        """Continue latents (b, c, l, m) of at most 128 columns to (b, c, 128, m).
+
+        Args:
+            x_t: Noisy latents.
+            level: Noise level of each sample.
+        """
+        columns = x_t.shape[2]
+        shape = (x_t.shape[0], *self.silence.shape)
+        silence = self.silence.to(x_t).expand(shape)
+        noisy = level.add_noise(silence, self.noise.to(x_t).expand(shape))
+        return torch.cat([x_t, noisy[:, :, columns:]], dim=2)
 
 
 class AuffusionCodec(Codec[Audio]):

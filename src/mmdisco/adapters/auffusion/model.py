@@ -16,8 +16,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, SpeechT5HifiGan
 from typing_extensions import override
 
-from mmdisco.adapters.auffusion.codec import NAME, AuffusionCodec
-from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
+from mmdisco.adapters.auffusion.codec import COLUMNS, NAME, AuffusionCodec, SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter, PromptEncoder
 from mmdisco.adapters.auffusion.weights import (
     ALL,

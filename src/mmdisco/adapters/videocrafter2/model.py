@@ -4,10 +4,11 @@ Published size: latents (4, f, h/8, w/8), trained at 16 frames of 512×320; 77 t
 ViT-H/14 (Cherti et al. 2022, arXiv:2212.07143), of width 1024.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL, UNet3DConditionModel
@@ -19,9 +20,8 @@ from mmdisco.adapters.checkpoint import expect_complete, find
 from mmdisco.adapters.components import CLIP_TOKENIZER, VIDEOCRAFTER2
 from mmdisco.adapters.device import CPU, Runtime
 from mmdisco.adapters.latent_model import LatentModel
-from mmdisco.adapters.prompts import clip_conditioning
 from mmdisco.adapters.vae import expect_matching
-from mmdisco.adapters.video_vae import VideoSpec, VideoVAE
+from mmdisco.adapters.videocrafter2.codec import VideoSpec, VideoVAE
 from mmdisco.adapters.videocrafter2.unet import run_unet, training_schedule
 from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.core.denoiser import Conditioning
@@ -132,7 +132,26 @@ class VideoCrafter2(LatentModel[Video]):
 
     @override
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        parts = self.parts
-        return clip_conditioning(
-            parts.tokenizer, parts.text_encoder, prompts, self._device, PADDING
+        encoder = self.parts.text_encoder
+        length = encoder.config.max_position_embeddings
+        ids = padded_ids(self.parts.tokenizer, prompts, length).to(self._device)
+        with torch.no_grad():
+            tokens = encoder(input_ids=ids).last_hidden_state.float().cpu()
+        return Conditioning(tokens.mean(dim=1), (tokens,))
+
+
+def padded_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], length: int) -> Tensor:
+    """Return token ids (b, length), filled with 0; a longer prompt is cut with a warning.
+
+    The encoder reads the padding like any token.
+    """
+    longest = max(len(ids) for ids in tokenizer(list(prompts), verbose=False).input_ids)
+    if longest > length:
+        warnings.warn(
+            f"a prompt of {longest} tokens: the text encoder reads the first {length}",
+            stacklevel=3,
         )
+    text: Any = tokenizer(
+        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    return torch.where(text.attention_mask.bool(), text.input_ids, PADDING)

@@ -26,13 +26,13 @@ from transformers import (
     SpeechT5HifiGanConfig,
 )
 
+from mmdisco.adapters.auffusion.codec import COLUMNS, SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
-from mmdisco.adapters.auffusion.padding import COLUMNS, SilencePadding
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
 from mmdisco.adapters.device import Runtime
 from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.stock.pretrained import assemble_pipeline, unguided_audio, unguided_video
-from mmdisco.adapters.video_vae import VideoSpec
+from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.unet import new_unet
 from mmdisco.errors import UserError

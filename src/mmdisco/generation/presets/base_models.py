@@ -16,7 +16,7 @@ from mmdisco.generation.presets.base import CheckpointRef, runtime_of
 from mmdisco.media.clip import Audio, ClipSpec, Video
 
 if TYPE_CHECKING:
-    from mmdisco.adapters.video_vae import VideoSpec
+    from mmdisco.adapters.videocrafter2.codec import VideoSpec
 
 
 class BaseModelSpec(ABC, Generic[Medium]):
@@ -158,7 +158,7 @@ def _sources(base: BaseModelSpec[Medium], options: SystemConfig) -> list[Path]:
 
 
 def _picture(form: ClipSpec) -> "VideoSpec":
-    from mmdisco.adapters.video_vae import VideoSpec
+    from mmdisco.adapters.videocrafter2.codec import VideoSpec
 
     return VideoSpec(*form.size, fps=form.fps)
 

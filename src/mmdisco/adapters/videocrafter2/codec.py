@@ -1,8 +1,10 @@
 """Videos to the latents of an image autoencoder and back, frame by frame."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,10 +13,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from mmdisco.adapters.latent_model import Codec
-from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length, whole_steps
+from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Video
 from mmdisco.shapes import VideoLatent
+
+_SLACK: Final = 1e-6  # of a frame, for lengths in floating point
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,11 @@ class VideoSpec:
         height: Height in pixels.
         width: Width in pixels.
         fps: Frames per second.
-        most_frames: Number of frames for which the network has positions; ``None`` is no bound.
     """
 
     height: int
     width: int
     fps: Fraction = Fraction(8)
-    most_frames: int | None = None
 
 
 class VideoVAE(Codec[Video]):
@@ -72,8 +74,7 @@ class VideoVAE(Codec[Video]):
 
     @override
     def shape(self, seconds: float) -> torch.Size:
-        frames = whole_steps(seconds, self._picture.fps, self._model, "frame")
-        self._expect_few(frames)
+        frames = _whole_frames(seconds, self._picture.fps, self._model)
         sides = (self._picture.height, self._picture.width)
         own = (side // self._autoencoder.factor for side in sides)
         return torch.Size([self._autoencoder.channels, frames, *own])
@@ -82,14 +83,13 @@ class VideoVAE(Codec[Video]):
     def encode(self, media: Sequence[Video]) -> VideoLatent:
         size = (self._picture.height, self._picture.width)
         for video in media:
-            frames, height, width, _ = video.frames.shape
+            _, height, width, _ = video.frames.shape
             if video.fps != self._picture.fps or (height, width) != size:
                 raise UserError(
                     f"video of {width}×{height} at {video.fps} fps: {self._model} is set to "
                     f"{size[1]}×{size[0]} at {self._picture.fps}; fit the video or the setting"
                 )
-            self._expect_few(frames)
-        expect_one_length([len(video.frames) for video in media], "video", "frames")
+            expect_one_length([len(video.frames) for video in media], "video", "frames")
         return torch.stack([self._encode(video) for video in media])
 
     @override
@@ -106,9 +106,16 @@ class VideoVAE(Codec[Video]):
         frames = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return Video(np.ascontiguousarray(frames.cpu().numpy()), self._picture.fps)
 
-    def _expect_few(self, frames: int) -> None:
-        most = self._picture.most_frames
-        if most is not None and frames > most:
-            raise UserError(
-                f"{frames} frames: {self._model} makes {most} at most; ask for fewer seconds"
-            )
+
+def _whole_frames(seconds: float, fps: Fraction, model: str) -> int:
+    """Return the number of frames that last ``seconds``, or name the nearest lengths."""
+    frames = seconds * float(fps)
+    if math.isfinite(frames) and round(frames) >= 1 and abs(frames - round(frames)) < _SLACK:
+        return round(frames)
+    below = max(1, math.floor(frames)) if math.isfinite(frames) else 1
+    near = sorted({below, below + 1 if frames > 1 else 1})
+    lengths = " or ".join(f"{float(count / fps):g}" for count in near)
+    raise UserError(
+        f"{seconds:g} seconds: {model} makes whole frames of {float(1 / fps):g} s; "
+        f"ask for {lengths}"
+    )
