@@ -1,12 +1,12 @@
 import pytest
 
-from mmdisco.discriminators.official.blocks import ModulatedInputNormConfig, ShiftBeforeConfig
+from mmdisco.discriminators.official.blocks import ModulatedInputNorm, ShiftBefore
 from mmdisco.discriminators.official.checkpoint import empty
 from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
 from mmdisco.discriminators.official.fusion import ChannelFusionConfig, MeanFusionConfig
 from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
-from mmdisco.discriminators.official.transformer import MeanOfTokensConfig, TransformerConfig
+from mmdisco.discriminators.official.transformer import MeanOfTokens, TransformerConfig
 from mmdisco.errors import UserError
 
 SOUND, PICTURE, MEAN = Spectrogram(2), OfficialVideo(2), MeanFusionConfig()
@@ -27,15 +27,13 @@ def test_published_shapes_have_the_published_number_of_weights(name):
     "config",
     [
         *PUBLISHED.values(),
-        OfficialConfig(
-            SOUND, PICTURE, MEAN, channel_mult=(0.5, 1.25), modulation=ShiftBeforeConfig()
-        ),
+        OfficialConfig(SOUND, PICTURE, MEAN, channel_mult=(0.5, 1.25), modulation=ShiftBefore),
         OfficialConfig(
             Spectrogram(2, attention=(0, 1)),
             PICTURE,
-            ChannelFusionConfig(TransformerConfig(16, 1, 8, MeanOfTokensConfig())),
+            ChannelFusionConfig(TransformerConfig(16, 1, 8, MeanOfTokens)),
             width=32,
-            input_norm=ModulatedInputNormConfig(),
+            input_norm=ModulatedInputNorm,
             cross_attention=(1,),
             head_width=32,
         ),
@@ -76,8 +74,8 @@ def test_names_without_a_scale_are_those_of_the_release():
         MEAN,
         channel_mult=(1,),
         depth=1,
-        modulation=ShiftBeforeConfig(),
-        input_norm=ModulatedInputNormConfig(),
+        modulation=ShiftBefore,
+        input_norm=ModulatedInputNorm,
     )
     names = {released_name(name) for name in empty(config).state_dict()}
     block = "feature_extractor.input_blocks"
@@ -88,7 +86,7 @@ def test_names_without_a_scale_are_those_of_the_release():
 
 def test_an_odd_width_of_the_fusion_is_refused():
     with pytest.raises(UserError, match="width 15"):
-        TransformerConfig(15, 1, 8, MeanOfTokensConfig())
+        TransformerConfig(15, 1, 8, MeanOfTokens)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, JointGu
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, scaled_linear, variance_exploding
 from mmdisco.discriminators.official.blocks import (
-    ModulatedInputNormConfig,
+    ModulatedInputNorm,
     ShiftBefore,
-    ShiftBeforeConfig,
 )
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
@@ -33,8 +32,8 @@ from mmdisco.discriminators.official.latents import (
 )
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
-    ClassTokenConfig,
-    MeanOfTokensConfig,
+    ClassToken,
+    MeanOfTokens,
     TransformerConfig,
 )
 from mmdisco.discriminators.wrappers import ClampedLogit
@@ -49,11 +48,9 @@ MEAN = OfficialConfig(
     channel_mult=(1, 1),
     embedding=8,
 )
-TRANSFORMER = TransformerConfig(16, 1, 8, ClassTokenConfig())
+TRANSFORMER = TransformerConfig(16, 1, 8, ClassToken)
 SEQUENCE = replace(MEAN, fusion=SequenceFusionConfig(TRANSFORMER))
-CHANNELS = replace(
-    MEAN, fusion=ChannelFusionConfig(replace(TRANSFORMER, readout=MeanOfTokensConfig()))
-)
+CHANNELS = replace(MEAN, fusion=ChannelFusionConfig(replace(TRANSFORMER, readout=MeanOfTokens)))
 WAVES = replace(MEAN, audio=Waveform(3, 5), dilations=10)
 ATTENTIVE = replace(
     MEAN,
@@ -64,8 +61,8 @@ ATTENTIVE = replace(
 )
 SHIFTED = replace(
     MEAN,
-    modulation=ShiftBeforeConfig(),
-    input_norm=ModulatedInputNormConfig(),
+    modulation=ShiftBefore,
+    input_norm=ModulatedInputNorm,
     channel_mult=(1.5, 1),
     width=64,
 )

@@ -16,10 +16,10 @@ from mmdisco.core.av import AV
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import broadcast_like, linear
 from mmdisco.discriminators.official.blocks import (
-    ModulatedInputNormConfig,
-    NoInputNormConfig,
-    ScaleAndShiftConfig,
-    ShiftBeforeConfig,
+    ModulatedInputNorm,
+    NoInputNorm,
+    ScaleAndShift,
+    ShiftBefore,
 )
 from mmdisco.discriminators.official.checkpoint import published
 from mmdisco.discriminators.official.config import OfficialConfig
@@ -32,8 +32,8 @@ from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (
-    ClassTokenConfig,
-    MeanOfTokensConfig,
+    ClassToken,
+    MeanOfTokens,
     TransformerConfig,
 )
 from mmdisco.discriminators.wrappers import ClampedLogit
@@ -54,7 +54,7 @@ def config_of(theirs):
         return tuple(factor.bit_length() - 1 for factor in towers[name])
 
     sound = {"1d": Waveform, "2d": Spectrogram}[towers["audio_conv_type"]]
-    readout = ClassTokenConfig() if fusion["use_class_token"] else MeanOfTokensConfig()
+    readout = ClassToken if fusion["use_class_token"] else MeanOfTokens
     form = fusion["fusion_type"].split("_")[0]
     head = MeanFusionConfig()
     if form != "aggregate":
@@ -65,7 +65,7 @@ def config_of(theirs):
             readout,
         )
         head = {"cat": SequenceFusionConfig, "interp": ChannelFusionConfig}[form](transformer)
-    norm = {None: NoInputNormConfig, "tmod_norm": ModulatedInputNormConfig}
+    norm = {None: NoInputNorm, "tmod_norm": ModulatedInputNorm}
     return OfficialConfig(
         audio=sound(towers["audio_cdim"], widths.audio, levels("audio_attention_resolutions")),
         video=OfficialVideo(
@@ -75,10 +75,10 @@ def config_of(theirs):
         width=towers["model_channels"],
         depth=towers["num_res_blocks"],
         channel_mult=tuple(towers["channel_mult"]),
-        modulation=ScaleAndShiftConfig() if towers["use_scale_shift_norm"] else ShiftBeforeConfig(),
+        modulation=ScaleAndShift if towers["use_scale_shift_norm"] else ShiftBefore,
         embedding=theirs["time_embed_dims"],
         dilations=towers["max_dila"],
-        input_norm=norm[towers["first_norm_type"]](),
+        input_norm=norm[towers["first_norm_type"]],
         cross_attention=levels("cross_attention_resolutions"),
         heads=towers["num_heads"],
         head_width=towers["num_head_channels"],

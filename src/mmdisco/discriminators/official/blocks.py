@@ -5,7 +5,6 @@ own latent and its own embedding. Independent of noise levels, captions and fusi
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,7 +31,17 @@ class Half(nn.Module, ABC):
 
 
 class Modulation(nn.Module, ABC):
-    """GroupNorm modulated by the embedding."""
+    """GroupNorm modulated by the embedding.
+
+    Args:
+        groups: Groups of the norm.
+        channels: Channels of its input.
+        embedding: Width of the embedding.
+    """
+
+    @abstractmethod
+    def __init__(self, groups: int, channels: int, embedding: int) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
@@ -40,10 +49,10 @@ class Modulation(nn.Module, ABC):
 
 
 class ScaleAndShift(Modulation):
-    """GroupNorm without affine weights, scaled and shifted by the embedding."""
+    """GroupNorm without affine weights, scaled and shifted: all published discriminators."""
 
     def __init__(self, groups: int, channels: int, embedding: int) -> None:
-        super().__init__()
+        super().__init__(groups, channels, embedding)
         self.groups = groups
         self.projection = nn.Linear(embedding, 2 * channels)
 
@@ -55,10 +64,10 @@ class ScaleAndShift(Modulation):
 
 
 class ShiftBefore(Modulation):
-    """The embedding added, then a GroupNorm with affine weights."""
+    """The embedding added, then a GroupNorm: the release's ``use_scale_shift_norm: false``."""
 
     def __init__(self, groups: int, channels: int, embedding: int) -> None:
-        super().__init__()
+        super().__init__(groups, channels, embedding)
         self.projection = nn.Linear(embedding, channels)
         self.norm = nn.GroupNorm(groups, channels)
 
@@ -68,90 +77,41 @@ class ShiftBefore(Modulation):
         return self.norm(x + shift.unflatten(1, (-1, *[1] * (x.ndim - 2))))
 
 
-@dataclass(frozen=True)
-class ModulationConfig(ABC):
-    """Modulation of the towers' norms by the embedding."""
+class InputNorm(Half):
+    """Norm before the first convolution of a tower.
+
+    Args:
+        channels: Channels of the latent.
+        embedding: Width of the embedding.
+        modulation: Kind of modulation by the embedding.
+    """
 
     @abstractmethod
-    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        """Build the norm, with new weights.
-
-        Args:
-            groups: Groups of the norm.
-            channels: Channels of its input.
-            embedding: Width of the embedding.
-        """
+    def __init__(self, channels: int, embedding: int, modulation: type[Modulation]) -> None:
+        super().__init__()
 
 
-@dataclass(frozen=True)
-class ScaleAndShiftConfig(ModulationConfig):
-    """Scale and shift after the norm, as in all published discriminators."""
+class NoInputNorm(InputNorm):
+    """No norm, as in all published discriminators."""
 
-    @override
-    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        return ScaleAndShift(groups, channels, embedding)
-
-
-@dataclass(frozen=True)
-class ShiftBeforeConfig(ModulationConfig):
-    """Shift before the norm: the release's ``use_scale_shift_norm: false``."""
-
-    @override
-    def build(self, groups: int, channels: int, embedding: int) -> Modulation:
-        return ShiftBefore(groups, channels, embedding)
-
-
-class NoInputNorm(Half):
-    """No norm before the first convolution, as in all published discriminators."""
+    def __init__(self, channels: int, embedding: int, modulation: type[Modulation]) -> None:
+        super().__init__(channels, embedding, modulation)
 
     @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
         return x
 
 
-class ModulatedInputNorm(Half):
+class ModulatedInputNorm(InputNorm):
     """Norm of every channel of the latent separately, modulated by the embedding."""
 
-    def __init__(self, modulation: Modulation) -> None:
-        super().__init__()
-        self.modulation = modulation
+    def __init__(self, channels: int, embedding: int, modulation: type[Modulation]) -> None:
+        super().__init__(channels, embedding, modulation)
+        self.modulation = modulation(channels, channels, embedding)
 
     @override
     def forward(self, x: Latent, embedding: Vector) -> Tensor:
         return self.modulation(x, embedding)
-
-
-@dataclass(frozen=True)
-class InputNormConfig(ABC):
-    """Norm before the first convolution of either tower."""
-
-    @abstractmethod
-    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        """Build the norm, with new weights.
-
-        Args:
-            channels: Channels of the latent.
-            embedding: Width of the embedding.
-            modulation: Modulation of norms by the embedding.
-        """
-
-
-@dataclass(frozen=True)
-class NoInputNormConfig(InputNormConfig):
-    """No norm, as in all published discriminators."""
-
-    @override
-    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        return NoInputNorm()
-
-
-@dataclass(frozen=True)
-class ModulatedInputNormConfig(InputNormConfig):
-    """Norm of every channel separately, modulated."""
-
-    @override
-    def build(self, channels: int, embedding: int, modulation: ModulationConfig) -> Half:
-        return ModulatedInputNorm(modulation.build(channels, channels, embedding))
 
 
 class FirstHalf(Half):

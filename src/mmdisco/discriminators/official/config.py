@@ -1,22 +1,23 @@
 """The shape of a released discriminator, and the four shapes that are published.
 
-Configurations are stored as JSON: nested dataclasses, each with the name of its kind.
+Configurations are stored as JSON: nested dataclasses, each with the name of its kind, and classes
+of layers by name alone.
 """
 
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mmdisco.discriminators.official.attention import GROUPS
 from mmdisco.discriminators.official.blocks import (
-    InputNormConfig,
-    ModulatedInputNormConfig,
-    ModulationConfig,
-    NoInputNormConfig,
-    ScaleAndShiftConfig,
-    ShiftBeforeConfig,
+    InputNorm,
+    ModulatedInputNorm,
+    Modulation,
+    NoInputNorm,
+    ScaleAndShift,
+    ShiftBefore,
 )
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
@@ -26,8 +27,8 @@ from mmdisco.discriminators.official.fusion import (
 )
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.transformer import (
-    ClassTokenConfig,
-    MeanOfTokensConfig,
+    ClassToken,
+    MeanOfTokens,
     TransformerConfig,
 )
 from mmdisco.errors import UserError
@@ -38,9 +39,12 @@ def to_record(config: Any, kinds: Mapping[str, type]) -> Any:
     """Convert ``config`` to JSON's types.
 
     Args:
-        config: A dataclass of ``kinds``, nested in others, tuples and numbers.
-        kinds: The name of every dataclass that occurs.
+        config: A dataclass of ``kinds``, nested in others, tuples, numbers and classes.
+        kinds: The name of every class that occurs.
     """
+    if isinstance(config, type):
+        (kind,) = (name for name, one in kinds.items() if config is one)
+        return {"kind": kind}
     if isinstance(config, tuple):
         return [to_record(value, kinds) for value in config]
     if not dataclasses.is_dataclass(config):
@@ -64,6 +68,8 @@ def from_record(record: Any, kinds: Mapping[str, type]) -> Any:
     kind = kinds.get(str(record.get("kind")))
     if kind is None:
         raise _refusal(f"a part of kind {str(record.get('kind'))[:40]}")
+    if not dataclasses.is_dataclass(kind) and not fields:
+        return kind
     try:
         return kind(**fields)
     except (AttributeError, TypeError) as error:
@@ -84,12 +90,12 @@ _KINDS: Final[dict[str, type]] = {
     "sequence": SequenceFusionConfig,
     "channels": ChannelFusionConfig,
     "transformer": TransformerConfig,
-    "class token": ClassTokenConfig,
-    "mean of tokens": MeanOfTokensConfig,
-    "no input norm": NoInputNormConfig,
-    "modulated input norm": ModulatedInputNormConfig,
-    "scale and shift": ScaleAndShiftConfig,
-    "shift before the norm": ShiftBeforeConfig,
+    "class token": ClassToken,
+    "mean of tokens": MeanOfTokens,
+    "no input norm": NoInputNorm,
+    "modulated input norm": ModulatedInputNorm,
+    "scale and shift": ScaleAndShift,
+    "shift before the norm": ShiftBefore,
 }
 
 
@@ -124,11 +130,11 @@ class OfficialConfig:
     channel_mult: tuple[int | float, ...] = (1, 2, 4)
     embedding: int = 128
     dilations: int = 1
-    input_norm: InputNormConfig = field(default_factory=NoInputNormConfig)
+    input_norm: type[InputNorm] = NoInputNorm
     cross_attention: tuple[int, ...] = ()
     heads: int = 4
     head_width: int = 64
-    modulation: ModulationConfig = field(default_factory=ScaleAndShiftConfig)
+    modulation: type[Modulation] = ScaleAndShift
 
     def __post_init__(self) -> None:
         check_sizes(self)
@@ -203,7 +209,7 @@ AUFFUSION_VIDEOCRAFTER2_VGGSOUND: Final = OfficialConfig(
     audio=Spectrogram(channels=4, text_width=768),
     video=OfficialVideo(channels=4, text_width=1024),
     fusion=SequenceFusionConfig(
-        TransformerConfig(width=256, layers=5, features=256, readout=ClassTokenConfig())
+        TransformerConfig(width=256, layers=5, features=256, readout=ClassToken)
     ),
 )
 """Auffusion with VideoCrafter2, VGGSound: 38,972,161 weights.

@@ -105,7 +105,7 @@ def _blocks(config: OfficialConfig) -> list[OfficialBlock]:
     channels = config.channels[0]
 
     def first(kind: LatentKind) -> FirstHalf:
-        norm = config.input_norm.build(kind.channels, config.embedding, config.modulation)
+        norm = config.input_norm(kind.channels, config.embedding, config.modulation)
         return FirstHalf(kind, channels, norm)
 
     blocks = [OfficialBlock(first(config.audio), first(config.video), NoExchange())]
@@ -129,7 +129,7 @@ def _block(
         if level in kind.attention:
             attention = kind.attend(channels[1], config.heads)
         dilation = 2 ** (number % config.dilations)
-        modulation = config.modulation.build(GROUPS, channels[1], config.embedding)
+        modulation = config.modulation(GROUPS, channels[1], config.embedding)
         return ResHalf(kind, channels, modulation, window, dilation, attention)
 
     exchange = (

@@ -11,7 +11,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import override
 
 from mmdisco.discriminators.official.attention import attend
 from mmdisco.errors import UserError
@@ -24,7 +23,11 @@ HEAD_WIDTH: Final = 64
 
 
 class Readout(nn.Module, ABC):
-    """Reduction of a sequence to one vector."""
+    """Reduction of a sequence of tokens of some width to one vector."""
+
+    @abstractmethod
+    def __init__(self, width: int) -> None:
+        super().__init__()
 
     @abstractmethod
     def begin(self, tokens: Tokens) -> Tensor:
@@ -35,38 +38,11 @@ class Readout(nn.Module, ABC):
         """Return the vector, (b, width), of the layers' output."""
 
 
-@dataclass(frozen=True)
-class ReadoutConfig(ABC):
-    """Shape of a ``Readout``."""
-
-    @abstractmethod
-    def build(self, width: int) -> Readout:
-        """Build the readout, with new weights."""
-
-
-@dataclass(frozen=True)
-class ClassTokenConfig(ReadoutConfig):
-    """Readout of a learned token in front."""
-
-    @override
-    def build(self, width: int) -> Readout:
-        return ClassToken(width)
-
-
-@dataclass(frozen=True)
-class MeanOfTokensConfig(ReadoutConfig):
-    """Readout by the mean of all tokens, that of the noise level included."""
-
-    @override
-    def build(self, width: int) -> Readout:
-        return MeanOfTokens()
-
-
 class ClassToken(Readout):
     """Readout of a learned token in front."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
+        super().__init__(width)
         self.token = nn.Parameter(torch.zeros(width))
 
     def begin(self, tokens: Tokens) -> Tensor:
@@ -79,7 +55,10 @@ class ClassToken(Readout):
 
 
 class MeanOfTokens(Readout):
-    """Readout by the mean of all tokens."""
+    """Readout by the mean of all tokens, that of the noise level included."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
 
     def begin(self, tokens: Tokens) -> Tensor:
         """Return the tokens unchanged."""
@@ -104,7 +83,7 @@ class TransformerConfig:
     width: int
     layers: int
     features: int
-    readout: ReadoutConfig
+    readout: type[Readout]
 
     def __post_init__(self) -> None:
         check_sizes(self)
@@ -118,7 +97,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width = config.width
-        self.readout = config.readout.build(width)
+        self.readout = config.readout(width)
         self.positions = nn.Parameter(torch.zeros(POSITIONS, width))
         self.blocks = nn.ModuleList(
             block(width)
