@@ -6,11 +6,11 @@ from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Sync
 from mmdisco.evaluation.metrics.av_align import (
     CURRENT,
     VARIANTS,
-    OneSided,
-    OneToOne,
-    Product,
-    Symmetric,
     motion_peaks,
+    one_sided,
+    one_to_one,
+    symmetric,
+    union_of_rates,
 )
 from mmdisco.evaluation.metrics.base import EvaluationData, derangements
 from mmdisco.evaluation.metrics.extractors import Objects, Peaks, SyncEmbeddings
@@ -26,20 +26,20 @@ def times(*values):
 
 def test_a_peak_is_matched_once():
     heard, seen = times(0.1, 0.15), times(0.12)
-    assert OneToOne().score(heard, seen, 0.1) == pytest.approx(1 / 2)
-    assert OneSided().score(heard, seen, 0.1) == pytest.approx(2 / 1)  # may exceed 1
+    assert one_to_one(heard, seen, 0.1) == pytest.approx(1 / 2)
+    assert one_sided(heard, seen, 0.1) == pytest.approx(2 / 1)  # may exceed 1
 
 
 def test_variants_agree_with_a_count_by_hand():
     heard, seen = times(0.1, 0.5), times(0.15, 0.9, 1.2)
-    assert OneToOne().score(heard, seen, 0.1) == pytest.approx(1 / 4)
-    assert Symmetric().score(heard, seen, 0.1) == pytest.approx(2 / 5)
+    assert one_to_one(heard, seen, 0.1) == pytest.approx(1 / 4)
+    assert symmetric(heard, seen, 0.1) == pytest.approx(2 / 5)
     p, q = 1 / 2, 1 / 3
-    assert Product().score(heard, seen, 0.1) == pytest.approx(p * q / (p + q - p * q))
+    assert union_of_rates(heard, seen, 0.1) == pytest.approx(p * q / (p + q - p * q))
 
 
 def test_the_window_is_exclusive():
-    assert OneToOne().score(times(0.0), times(0.25), 0.25) == 0
+    assert one_to_one(times(0.0), times(0.25), 0.25) == 0
 
 
 def test_motion_peaks_are_strict_inner_maxima_above_the_least():

@@ -170,8 +170,8 @@ def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):
     monkeypatch.setattr("mmdisco.experiments.toy.run.train_denoiser", small)
     short = {"training.steps": 5, "width": 16, "samples": 200, "trained_bases": True}
     recipe = ToyRecipe().updated(short)
-    outcome = run_cell(ToyCell("mixture", "ind", "both", 0, recipe), tmp_path)
-    assert 0 < float(str(outcome.rows[0]["tv"])) < 1
+    rows, _ = run_cell(ToyCell("mixture", "ind", "both", 0, recipe), tmp_path)
+    assert 0 < float(str(rows[0]["tv"])) < 1
     assert len(list((tmp_path / "fakes").glob("shard-*.safetensors"))) == 4
 
 

@@ -184,29 +184,14 @@ class ShardOutcome:
         """Clips in the shard, in order."""
         return [clip for clip in self.clips if clip["kept"]]
 
+    def write(self, path: Path) -> None:
+        """Write the outcome with its checksum, atomically."""
+        body = json_text(asdict(self))
+        write_text(path, f"{_sum([body])}\n{body}\n")
 
-class Records:
-    """Folder of outcomes.
-
-    Args:
-        folder: The folder, made with the first outcome.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def path(self, number: int) -> Path:
-        """Return the file of a shard's outcome."""
-        return self._folder / f"block-{number:05d}.json"
-
-    def write(self, number: int, outcome: ShardOutcome) -> None:
-        """Write an outcome atomically."""
-        body = json_text(asdict(outcome))
-        write_text(self.path(number), f"{_sum([body])}\n{body}\n")
-
-    def read(self, number: int) -> ShardOutcome | None:
+    @staticmethod
+    def read(path: Path) -> "ShardOutcome | None":
         """Read an outcome; None if it is missing or has changed since it was written."""
-        path = self.path(number)
         if not path.exists():
             return None
         try:

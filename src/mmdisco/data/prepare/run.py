@@ -15,7 +15,7 @@ from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
 from mmdisco.data.prepare.layouts import source_of
-from mmdisco.data.prepare.plan import PreparePlan, Records, ShardOutcome, ShardPlan
+from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome, ShardPlan
 from mmdisco.data.prepare.planning import make_plan
 from mmdisco.data.prepare.report import report, write_page
 from mmdisco.data.prepare.sources import PARTS, Source
@@ -92,10 +92,10 @@ def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Itera
 
 
 class _Work:
-    """Processing of shards in config, each at the next index of its split's store."""
+    """Processing of shards in order, each at the next index of its split's store."""
 
     def __init__(self, config: PrepareConfig, encoder: ShardEncoder) -> None:
-        self._records = Records(config.out / "blocks")
+        self._folder = config.out / "blocks"
         self._maker = BlockEncoder(encoder, config.batch, config.audio_track)
         self._stores: dict[str, PairStore] = {
             part: PairStore.restored(config.out / part, KIND) for part in PARTS
@@ -104,8 +104,8 @@ class _Work:
 
     def complaint(self, block: ShardPlan) -> str:
         """Describe the damage of a finished shard; "" if it is intact or not made yet."""
-        record = self._records.path(block.number)
-        outcome = self._records.read(block.number)
+        record = self._record(block)
+        outcome = ShardOutcome.read(record)
         if outcome is None:
             return f"{record} is damaged: made again" if record.exists() else ""
         if self._is_whole(outcome):
@@ -115,7 +115,7 @@ class _Work:
 
     def outcome(self, block: ShardPlan) -> ShardOutcome:
         """Return the outcome of a shard, made now unless it is done."""
-        outcome = self._records.read(block.number)
+        outcome = ShardOutcome.read(self._record(block))
         if outcome is None or not self._is_whole(outcome):
             outcome = self._made(block, outcome)
         if outcome.shard is not None:
@@ -133,8 +133,11 @@ class _Work:
         if pairs is not None:
             self._stores[block.part].put(shard, pairs)
         outcome = ShardOutcome(block.part, None if pairs is None else shard, tuple(clips))
-        self._records.write(block.number, outcome)
+        outcome.write(self._record(block))
         return outcome
+
+    def _record(self, block: ShardPlan) -> Path:
+        return self._folder / f"block-{block.number:05d}.json"
 
     def _is_whole(self, outcome: ShardOutcome) -> bool:
         store, shard = self._stores[outcome.part], outcome.shard

@@ -9,7 +9,7 @@ Onsets and motion are computed by librosa and OpenCV, which are in the extra ``m
 install 'mmdisco[metrics]'``.
 """
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -30,61 +30,41 @@ def motion_peaks(motion: npt.NDArray[np.floating], fps: float, least: float) -> 
     return (np.flatnonzero(high) + 1) / fps
 
 
-class Matching(ABC):
-    """Matching of two lists of times, as a score."""
-
-    @abstractmethod
-    def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Score two lists, not both empty; in [0, 1] unless the matching documents otherwise."""
+Matching = Callable[[Times, Times, float], float]
+"""Score of two lists of times, heard and seen, not both empty, within a window in seconds."""
 
 
-@dataclass(frozen=True)
-class OneToOne(Matching):
-    """Greedy matching: each onset in turn takes the first free peak closer than the window."""
-
-    def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Compute matched over union."""
-        free, matched = list(seen), 0
-        for instant in heard:
-            near = next((k for k, peak in enumerate(free) if abs(instant - peak) < window), None)
-            if near is not None:
-                del free[near]
-                matched += 1
-        return matched / (len(heard) + len(seen) - matched)
+def one_to_one(heard: Times, seen: Times, window: float) -> float:
+    """Match greedily, each onset in turn to the first free peak in the window; matched / union."""
+    free, matched = list(seen), 0
+    for instant in heard:
+        near = next((k for k, peak in enumerate(free) if abs(instant - peak) < window), None)
+        if near is not None:
+            del free[near]
+            matched += 1
+    return matched / (len(heard) + len(seen) - matched)
 
 
-@dataclass(frozen=True)
-class OneSided(Matching):
-    """Onsets near any peak; several may share one, so the score may exceed 1."""
-
-    def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Compute matched over union."""
-        matched = int(_near(heard, seen, window).sum())
-        union = len(heard) + len(seen) - matched
-        return matched / union if union else 1.0
+def one_sided(heard: Times, seen: Times, window: float) -> float:
+    """Count onsets near any peak over the union; several may share one, so it may exceed 1."""
+    matched = int(_near(heard, seen, window).sum())
+    union = len(heard) + len(seen) - matched
+    return matched / union if union else 1.0
 
 
-@dataclass(frozen=True)
-class Symmetric(Matching):
-    """Hits of both lists in one another over all times."""
-
-    def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Compute hits over times."""
-        hits = _near(heard, seen, window).sum() + _near(seen, heard, window).sum()
-        return float(hits / (len(heard) + len(seen)))
+def symmetric(heard: Times, seen: Times, window: float) -> float:
+    """Count hits of both lists in one another over all times."""
+    hits = _near(heard, seen, window).sum() + _near(seen, heard, window).sum()
+    return float(hits / (len(heard) + len(seen)))
 
 
-@dataclass(frozen=True)
-class Product(Matching):
-    """Union of the hit rates p and q of both lists: p q / (p + q − p q)."""
-
-    def score(self, heard: Times, seen: Times, window: float) -> float:
-        """Compute the union of both hit rates."""
-        if not len(heard) or not len(seen):
-            return 0.0
-        p = float(_near(heard, seen, window).mean())
-        q = float(_near(seen, heard, window).mean())
-        return p * q / (p + q - p * q) if p + q else 0.0
+def union_of_rates(heard: Times, seen: Times, window: float) -> float:
+    """Unite the hit rates p and q of both lists: p q / (p + q − p q)."""
+    if not len(heard) or not len(seen):
+        return 0.0
+    p = float(_near(heard, seen, window).mean())
+    q = float(_near(seen, heard, window).mean())
+    return p * q / (p + q - p * q) if p + q else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +88,15 @@ class AvAlignVariant:
         seen = motion_peaks(motion, fps, self.least_motion)
         if not len(onsets) and not len(seen):
             return 0.0
-        return self.matching.score(onsets, seen, self.frames / fps)
+        return self.matching(onsets, seen, self.frames / fps)
 
 
-CURRENT: Final = AvAlignVariant("TempoTokens 2025", OneToOne(), least_motion=0.1, frames=1)
+CURRENT: Final = AvAlignVariant("TempoTokens 2025", one_to_one, least_motion=0.1, frames=1)
 VARIANTS: Final = (
     CURRENT,
-    AvAlignVariant("TempoTokens 2023, JavisDiT", OneSided(), least_motion=0.0, frames=1),
-    AvAlignVariant("JavisBench, as described", Symmetric(), least_motion=0.0, frames=3),
-    AvAlignVariant("SVG", Product(), least_motion=0.0, frames=1),
+    AvAlignVariant("TempoTokens 2023, JavisDiT", one_sided, least_motion=0.0, frames=1),
+    AvAlignVariant("JavisBench, as described", symmetric, least_motion=0.0, frames=3),
+    AvAlignVariant("SVG", union_of_rates, least_motion=0.0, frames=1),
 )
 
 

@@ -83,7 +83,10 @@ class OnClips(ExperimentSetting):
 
     def weight_hashes(self) -> Mapping[str, Any]:
         """Return the hashes of clips and fakes."""
-        return {"clips": PreparedFolder(self.data).fingerprint, "fakes": dict(self._made())}
+        return {
+            "clips": PreparedFolder(self.data).fingerprint,
+            "fakes": read_object(self.fakes / "fakes.json"),
+        }
 
     def train(self, config: TrainingConfig, seed: int, folder: Path) -> None:
         """Train as ``mmdisco train`` does."""
@@ -134,9 +137,6 @@ class OnClips(ExperimentSetting):
 
     def _held(self) -> HeldOutClips:
         return HeldOutClips.load(self.data, self.fakes, self.weights)
-
-    def _made(self) -> Mapping[str, Any]:
-        return read_object(self.fakes / "fakes.json")
 
     def _clips(self, name: str) -> Path:
         return self.root / "clips" / name

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
-from mmdisco.media.sounding_objects.dataset import Example, caption_of, example
+from mmdisco.media.sounding_objects.dataset import caption_of, example
 from mmdisco.training.config import (
     DiscriminatorConfig,
     NegativesConfig,
@@ -114,7 +115,7 @@ class OnMiniature(ExperimentSetting):
                 rows, fakes = self.counts
                 texts = [caption_of(DATA_SEED, row).text for row in range(fakes)]
                 shards = [texts[first : first + PART] for first in range(0, fakes, PART)]
-                for _ in fill_real(real, folder.model(), _clip, rows):
+                for _ in fill_real(real, folder.model(), partial(example, DATA_SEED), rows):
                     pass
                 for _ in fill_fake(fake, folder, shards, DATA_SEED):
                     pass
@@ -231,10 +232,6 @@ class OnMiniature(ExperimentSetting):
                     f"{self.data} has no store of {kind} pairs: leave --pair-stores out"
                 )
         return real, fake
-
-
-def _clip(row: int) -> Example:
-    return example(DATA_SEED, row)
 
 
 def _key(folder: MiniatureSystem, *more: object) -> str:

@@ -100,7 +100,10 @@ class BenchmarkCase:
     @property
     def weights(self) -> dict[str, int]:
         """Number of weights of each network."""
-        return {part: count(network) for part, network in self.networks.items()}
+        return {
+            part: sum(weight.numel() for weight in network.parameters())
+            for part, network in self.networks.items()
+        }
 
 
 class BenchmarkPair(ABC):
@@ -239,11 +242,6 @@ PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
     "embedded": Embedded,
 }
 """Pairs by their names on the command line."""
-
-
-def count(network: nn.Module) -> int:
-    """Count the weights of a network."""
-    return sum(weight.numel() for weight in network.parameters())
 
 
 def _unet_of(model: Any) -> nn.Module:

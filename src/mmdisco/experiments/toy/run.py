@@ -92,20 +92,15 @@ class ToyCell:
             raise UserError(f"unknown loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
 
 
-@dataclass(frozen=True)
-class ToyOutcome:
-    """Results of a cell: one row per evaluation, and the points of the first one."""
-
-    rows: list[dict[str, object]]
-    points: Tensor
-
-
-def run_cell(cell: ToyCell, run_dir: Path) -> ToyOutcome:
+def run_cell(cell: ToyCell, run_dir: Path) -> tuple[list[dict[str, object]], Tensor]:
     """Train (from a checkpoint if there is one), sample and measure.
 
     Args:
         cell: The cell.
         run_dir: Folder of checkpoint, log and fake pairs.
+
+    Returns:
+        A row per evaluation, and the points of the first one.
     """
     goal = problem(cell.problem, cell.setting)
     schedule = linear()
@@ -129,7 +124,7 @@ def run_cell(cell: ToyCell, run_dir: Path) -> ToyOutcome:
         first = points if first is None else first
         rows.append({**common, **asdict(evaluation), **measures(goal, points)})
     assert first is not None
-    return ToyOutcome(rows, first)
+    return rows, first
 
 
 def _bases(
@@ -216,7 +211,7 @@ class KeptToyCell(MeasuredCell):
 
     @override
     def measure(self) -> list[dict[str, object]]:
-        outcome = run_cell(self.cell, self.out / "runs" / self.name)
-        points = outcome.points[:KEPT_POINTS].to(torch.float32)
+        rows, points = run_cell(self.cell, self.out / "runs" / self.name)
+        points = points[:KEPT_POINTS].to(torch.float32)
         write_tensors(self.points_file, {"points": points}, {"cell": self.name})
-        return outcome.rows
+        return rows
