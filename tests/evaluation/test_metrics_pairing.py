@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     agreement,
-    gap_closed,
     read,
     same_caption_shuffle,
     shuffle,

@@ -11,12 +11,12 @@ from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.noise import linear
 from mmdisco.errors import UserError
+from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.experiments.toy.measure import (
     class_agreement,
-    gap_closed,
     gradient_r2,
     sliced_wasserstein,
     total_variation,
@@ -106,7 +106,7 @@ def test_r2_of_the_exact_ratio_is_one_and_of_half_of_it_three_quarters():
 
 
 def test_gap_is_the_share_of_the_way():
-    assert gap_closed(0.6, 0.1, 0.2) == pytest.approx(0.8)
+    assert gap_closed(0.2, 0.6, 0.1) == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

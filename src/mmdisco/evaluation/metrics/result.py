@@ -136,6 +136,15 @@ def mean_result(
     )
 
 
+def gap_closed(guided: float, control: float, best: float) -> float:
+    """Compute (guided − control) / (best − control): 0 is no better than the control, 1 the best.
+
+    Of real clips the control are recombined ones; of samplers it is the unguided baseline. NaN
+    where there is no gap.
+    """
+    return (guided - control) / (best - control) if best != control else float("nan")
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 

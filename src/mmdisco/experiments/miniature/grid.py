@@ -15,7 +15,7 @@ from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.extract import Watch, unwatched
 from mmdisco.evaluation.metrics.frechet import FeatureStatistics
-from mmdisco.evaluation.metrics.sounding_objects.agreement import gap_closed
+from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
 from mmdisco.experiments.grid import MeasuredCell, run
 from mmdisco.experiments.miniature.evaluation import (

@@ -4,8 +4,6 @@ Total variation of a histogram is the main metric: support coverage, marginal di
 mutual information can each look perfect on samples that are wrong.
 """
 
-import math
-
 import torch
 from torch import Generator, Tensor
 
@@ -94,12 +92,6 @@ def measures(problem: ToyProblem, points: Tensor) -> dict[str, float]:
     if problem.width == 1:
         return {"tv": total_variation(problem, points), **common}
     return {"agreement": class_agreement(problem, points), **common}
-
-
-def gap_closed(bases: float, exact: float, guided: float) -> float:
-    """Compute the share of the gap from unguided to exact log ratio; NaN where there is no gap."""
-    gap = bases - exact
-    return (bases - guided) / gap if gap else math.nan
 
 
 def _seeded() -> Generator:

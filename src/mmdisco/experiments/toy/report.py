@@ -10,7 +10,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmdisco.experiments.toy.measure import EXTENT, gap_closed, total_variation
+from mmdisco.evaluation.metrics.result import gap_closed
+from mmdisco.experiments.toy.measure import EXTENT, total_variation
 from mmdisco.experiments.toy.problems import problem
 from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe
 from mmdisco.io.files import read_tensors, replacing, write_json, write_text
@@ -41,7 +42,7 @@ def with_gap(rows: Sequence[Row]) -> list[Row]:
         ends = [reference.get((*_place(row), row["seed"], name)) for name in ("unguided", "exact")]
         if None in ends or row["loss"] in ("unguided", "exact"):
             return row
-        return {**row, "gap": gap_closed(ends[0], ends[1], _figure(row))}  # type: ignore[arg-type]
+        return {**row, "gap": gap_closed(_figure(row), ends[0], ends[1])}  # type: ignore[arg-type]
 
     return [gap(row) for row in rows]
 

@@ -120,14 +120,6 @@ def same_caption_shuffle(readings: Sequence[Reading], seed: int) -> list[Reading
     return paired
 
 
-def gap_closed(guided: float, control: float, real: float) -> float:
-    """Compute (guided − recombined guided) / (real − recombined guided): 0 is chance, 1 real.
-
-    NaN where real pairs agree no better than recombined ones: there is no gap.
-    """
-    return (guided - control) / (real - control) if real != control else float("nan")
-
-
 def as_record(shares: Mapping[str, Share]) -> dict[str, dict[str, float]]:
     """Convert shares to nested dictionaries, for JSON."""
     return {name: asdict(one) for name, one in shares.items()}
