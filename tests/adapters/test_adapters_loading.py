@@ -223,3 +223,8 @@ def test_old_names_of_attention_layers_are_known(saved):
     after = load("audioldm", folder).pipe.vae
     for key, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[key], value)
+
+
+def test_loading_gives_no_advice_to_programmers(originals, capfd):
+    load("audioldm", originals / "audioldm")
+    assert "deprecated" not in capfd.readouterr().err

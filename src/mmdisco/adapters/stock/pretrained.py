@@ -4,7 +4,8 @@ Diffusers loads what it finds; here one message names all files that are missing
 that fetches them, and damaged weights, or components of two checkpoints, are refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -12,8 +13,10 @@ from typing import Any, Final
 import diffusers
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import ClapModel
+from transformers.utils import logging as transformers_logging
 
 from mmdisco.adapters.checkpoint import Checkpoint, expect_complete
 from mmdisco.adapters.components import ComponentFiles
@@ -29,6 +32,21 @@ _UNSTATED: Final = 100_000  # tokens; transformers' value for a tokenizer withou
 _GENERATED: Final = 8  # vectors of AudioLDM2's language model, where its checkpoint states none
 
 
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Silence advice to programmers, such as that a class gets no new features."""
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+
+
+@_quiet()
 def load_pipeline(
     kind: str,
     sources: Sequence[tuple[Checkpoint, Sequence[ComponentFiles]]],
@@ -55,6 +73,7 @@ def load_pipeline(
     return assemble_pipeline(kind, parts, runtime)
 
 
+@_quiet()
 def assemble_pipeline(kind: str, parts: Mapping[str, Any], runtime: Runtime = CPU) -> Any:
     """Make a pipeline of its components: frozen, in evaluation mode and on the device.
 
