@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from mmdisco.adapters.miniature.spec import SECONDS
+from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.evaluation.metrics.result import UNGUIDED

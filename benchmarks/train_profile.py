@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from mmdisco.adapters.miniature import PACKAGED, SECONDS
 from mmdisco.adapters.miniature.denoiser import (
     ConvTransformer,
     DenoiserConfig,
@@ -29,7 +30,6 @@ from mmdisco.adapters.miniature.model import (
     audio_schedule,
     video_schedule,
 )
-from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, IndependentDenoisers

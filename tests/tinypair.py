@@ -11,8 +11,7 @@ from mmdisco.adapters.miniature.autoencoder import (
     build_video_autoencoder,
 )
 from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
-from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE, TextEncoder
 from mmdisco.discriminators.convolutions import FlatLatents
 from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.fusion import AdditiveFusionConfig

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmdisco.adapters.miniature import FPS
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
     build_video_autoencoder,
     decode_frames,
     encode_frames,
 )
-from mmdisco.adapters.miniature.spec import FPS
 from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
 from mmdisco.experiments.miniature.evaluation import held_out
 from mmdisco.io.files import read_tensors

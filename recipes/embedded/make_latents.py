@@ -16,7 +16,7 @@ from mmdisco.adapters.miniature.autoencoder import (
     encode_frames,
     encode_mel,
 )
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.model import TextEncoder
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.pairs import Pairs

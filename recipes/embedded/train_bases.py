@@ -9,8 +9,7 @@ from fit import Schedule, fit
 from torch import Generator, Tensor
 
 from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
-from mmdisco.adapters.miniature.model import audio_schedule, video_schedule
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.model import TextEncoder, audio_schedule, video_schedule
 from mmdisco.core.parameterization import VPrediction
 from mmdisco.data.pair_store import PairStore
 from mmdisco.io.files import read_tensors, write_tensors

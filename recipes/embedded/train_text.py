@@ -11,7 +11,7 @@ from fit import Schedule, fit
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mmdisco.adapters.miniature.text_encoder import WIDTH, TextEncoder
+from mmdisco.adapters.miniature.model import TEXT_WIDTH, TextEncoder
 from mmdisco.io.files import write_tensors
 from mmdisco.media.sounding_objects.dataset import Caption, draw_caption, draw_named, vocabulary
 from mmdisco.media.sounding_objects.scene import (
@@ -37,7 +37,7 @@ class Reader(nn.Module):
         self.encoder = encoder
         counts = {name: len(answers) + 1 for name, answers in _ANSWERS.items()}
         counts["count"] = MOST_EVENTS + 1
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in counts.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(TEXT_WIDTH, n) for name, n in counts.items()})
 
 
 def train(seed: int, out: Path) -> None:

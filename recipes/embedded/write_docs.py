@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
+from mmdisco.adapters.miniature import PACKAGED, SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ConstantScale
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, generate

@@ -5,9 +5,9 @@ import pytest
 import torch
 from closeness import assert_close, is_close
 
+from mmdisco.adapters.miniature import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import video_schedule
-from mmdisco.adapters.miniature.spec import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem

@@ -7,7 +7,7 @@ import pytest
 import torch
 from closeness import assert_close, is_close
 
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.model import TextEncoder
 from mmdisco.adapters.miniature.vocabulary import words_of
 from mmdisco.errors import UserError
 from mmdisco.media.sounding_objects.dataset import draw_caption, vocabulary

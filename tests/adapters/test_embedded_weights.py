@@ -8,7 +8,7 @@ import torch
 from closeness import assert_close
 from safetensors import safe_open
 
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.model import TextEncoder
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import IntervalScale
 from mmdisco.errors import UserError

@@ -10,7 +10,8 @@ from mmdisco.cli.prompt_files import read_prompts
 from mmdisco.data.prepare.layouts import VGGSound
 from mmdisco.data.prepare.sources import read_captions
 from mmdisco.errors import UserError
-from mmdisco.io.tables import Column, number, read_rows, read_table, whole_number
+from mmdisco.io.settings import number
+from mmdisco.io.tables import Column, read_rows, read_table, whole_number
 
 COLUMNS = (Column("path", ("file",)), Column("caption", ("description",)))
 

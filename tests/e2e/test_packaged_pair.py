@@ -6,7 +6,7 @@ import torch
 from closeness import assert_close
 
 from mmdisco import generate
-from mmdisco.adapters.miniature.spec import PACKAGED
+from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out

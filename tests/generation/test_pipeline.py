@@ -5,7 +5,7 @@ import pytest
 import torch
 from closeness import assert_close
 
-from mmdisco.adapters.miniature.spec import SECONDS
+from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.guidance import ClassifierFreeGuidance, ConstantScale, IntervalScale

@@ -14,7 +14,7 @@ import torch
 from closeness import assert_close, is_close
 
 from mmdisco import generate
-from mmdisco.adapters.miniature.spec import FORM
+from mmdisco.adapters.miniature import FORM
 from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.generate import prepare, sampler_config

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mmdisco.adapters.miniature.spec import PACKAGED
+from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.cli.progress import progress
 from mmdisco.errors import UserError
 from mmdisco.experiments.ablation import on_clips, on_miniature

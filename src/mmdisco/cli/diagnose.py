@@ -96,7 +96,7 @@ def execute(args: DiagnoseArgs) -> Iterator[str]:
 def _build(
     args: DiagnoseArgs, watch: Callable[[], None]
 ) -> "tuple[AudioVideoDiscriminator, DiagnosticsRunner]":
-    from mmdisco.adapters.miniature.spec import PACKAGED
+    from mmdisco.adapters.miniature import PACKAGED
     from mmdisco.experiments.miniature.training import diagnostics_runner, fitting
     from mmdisco.generation.presets.miniature import MiniatureSystem
     from mmdisco.training.diagnostics.held_out import HeldOutClips

@@ -9,7 +9,7 @@ import typer
 from mmdisco.errors import UserError
 
 if TYPE_CHECKING:
-    from mmdisco.generation.presets.base import Preset
+    from mmdisco.generation.presets.registry import Preset
     from mmdisco.generation.system import SamplingDefaults
 
 

@@ -16,7 +16,7 @@ from mmdisco.evaluation.extract import ExtractionPlan, Watch, unwatched
 from mmdisco.evaluation.registry import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.report import markdown, page
 from mmdisco.io.files import expect_writable, read_object, write_json, write_text
-from mmdisco.io.tables import number
+from mmdisco.io.settings import number
 from mmdisco.media.read import ReadSpec
 from mmdisco.training.diagnostics.report import Diagnostics
 

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
 from mmdisco.errors import UserError
-from mmdisco.io.settings import Settings, shown
+from mmdisco.io.settings import Settings, number, shown
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,6 @@ def _exact(value: Any) -> Any:
         raise PydanticKnownError("finite_number")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Fraction(value).limit_denominator(_FINEST)
-    from mmdisco.io.tables import number
-
     try:
         return number(value)
     except ValueError as error:

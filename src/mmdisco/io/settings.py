@@ -11,6 +11,7 @@ import re
 import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +35,9 @@ _KINDS: Final = {
     "string": "no text",
     "tuple": "no list",
 }
+_NUMBER: Final = re.compile(
+    r"[+-]?(\d{1,30}(/\d{1,30}|\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE
+)
 
 
 Config = TypeVar("Config", bound="Settings")
@@ -148,6 +152,20 @@ def nested(values: Mapping[str, object]) -> Tree:
             tree = cast(Tree, inner)
         tree[last] = value
     return whole
+
+
+def number(value: Any) -> Fraction:
+    """Parse a number of a table or an option exactly; also ``30000/1001``.
+
+    Raises:
+        ValueError: It is not a number, or has more than 30 digits or a power of ten beyond 99.
+    """
+    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value).strip()):
+        raise ValueError(value)
+    try:
+        return Fraction(str(value).strip())
+    except ZeroDivisionError as error:
+        raise ValueError(value) from error
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +17,6 @@ from mmdisco.io.files import expect_file, expect_modest
 LONGEST_LINE: Final = 1 << 20  # bytes
 _MARK: Final = "\ufeff"  # byte order mark, with which some programs begin a file
 _WHOLE: Final = re.compile(r"[+-]?\d{1,30}", re.ASCII)
-_NUMBER: Final = re.compile(
-    r"[+-]?(\d{1,30}(/\d{1,30}|\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -141,20 +137,6 @@ def whole_number(value: Any) -> int:
     if isinstance(value, bool) or not _WHOLE.fullmatch(str(value).strip()):
         raise ValueError(value)
     return int(str(value))
-
-
-def number(value: Any) -> Fraction:
-    """Parse a number of a table or an option exactly; also ``30000/1001``.
-
-    Raises:
-        ValueError: It is not a number, or has more than 30 digits or a power of ten beyond 99.
-    """
-    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value).strip()):
-        raise ValueError(value)
-    try:
-        return Fraction(str(value).strip())
-    except ZeroDivisionError as error:
-        raise ValueError(value) from error
 
 
 def _named_rows(path: Path) -> Iterator[tuple[str, Any]]:

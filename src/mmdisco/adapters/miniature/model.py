@@ -11,13 +11,15 @@ settings and the SHA-256 of every file, so that a damaged one is named.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic
+from typing import Final, Generic
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import override
 
+from mmdisco.adapters.miniature import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SECONDS, SIDE
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
     decode_frames,
@@ -25,17 +27,52 @@ from mmdisco.adapters.miniature.autoencoder import (
     encode_frames,
     encode_mel,
 )
-from mmdisco.adapters.miniature.spec import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SECONDS, SIDE
-from mmdisco.adapters.miniature.text_encoder import TextEncoder
+from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, Video, bring_down
 from mmdisco.media.mel import MelScale
-from mmdisco.shapes import Latent
+from mmdisco.shapes import Latent, Text
 
 AUDIO_SHAPE = torch.Size([4, 32, 16])
 VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
+
+TEXT_WIDTH: Final = 64
+_TEXT_HIDDEN: Final = 256
+
+
+class TextEncoder(nn.Module):
+    """Encoder of prompts to vectors (b, 64) of mean 0 and variance 1 over their entries.
+
+    The captions are lists of attributes, so the set of words carries their whole meaning, and a
+    prompt in another word order is understood: a bag of known words through a small MLP.
+
+    Args:
+        words: The vocabulary, in the order of the weights.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__()
+        self.vocabulary = Vocabulary(tuple(words))
+        self.first = nn.Linear(len(words), _TEXT_HIDDEN)
+        self.second = nn.Linear(_TEXT_HIDDEN, TEXT_WIDTH)
+
+    def forward(self, prompts: Sequence[str]) -> Text:
+        """Encode each prompt; the empty prompt has a vector too, the unconditional one."""
+        bags = self.bags(prompts)
+        hidden = functional.silu(self.first(bags))
+        return functional.layer_norm(self.second(hidden), [TEXT_WIDTH])
+
+    def bags(self, prompts: Sequence[str]) -> Tensor:
+        """Return 1 for every known word in a prompt and 0 for the others, (b, words)."""
+        bags = torch.zeros(len(prompts), len(self.vocabulary.words))
+        positions = {word: position for position, word in enumerate(self.vocabulary.words)}
+        for row, prompt in enumerate(prompts):
+            for word in self.vocabulary.read(prompt):
+                for known in word.known:
+                    bags[row, positions[known]] = 1
+        return bags
 
 
 def audio_schedule() -> NoiseSchedule:

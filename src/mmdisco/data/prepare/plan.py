@@ -15,7 +15,7 @@ from typing import Any, Final
 from mmdisco.data.prepare.sources import SkippedFile
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, json_text, parse_json, read_text, write_text
-from mmdisco.io.tables import number
+from mmdisco.io.settings import number
 from mmdisco.media.probe import SkipReason
 
 _GAP: Final = Fraction(30)  # seconds without a clip after which a video is opened again

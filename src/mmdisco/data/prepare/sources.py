@@ -14,7 +14,8 @@ from typing import Any, Final
 from typing_extensions import override
 
 from mmdisco.errors import UserError
-from mmdisco.io.tables import Column, Row, Table, number, read_table
+from mmdisco.io.settings import number
+from mmdisco.io.tables import Column, Row, Table, read_table
 from mmdisco.media.probe import SkipReason
 
 TRAIN: Final = "train"

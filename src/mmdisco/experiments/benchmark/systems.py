@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from mmdisco.adapters.miniature.spec import PACKAGED, SECONDS
+from mmdisco.adapters.miniature import PACKAGED, SECONDS
 from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion

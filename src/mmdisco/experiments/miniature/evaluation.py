@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mmdisco.adapters.miniature.spec import SECONDS
+from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from mmdisco.adapters.miniature.spec import PACKAGED
+from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.extract import Watch, unwatched

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from mmdisco.adapters.miniature import SECONDS
 from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE
-from mmdisco.adapters.miniature.spec import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import IndependentModels

@@ -12,7 +12,7 @@ from mmdisco.adapters import components
 from mmdisco.core.denoiser import BaseModel, Medium
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.presets.base import CheckpointRef, runtime_of
+from mmdisco.generation.presets.registry import CheckpointRef, runtime_of
 from mmdisco.media.clip import Audio, ClipSpec, Video
 
 if TYPE_CHECKING:

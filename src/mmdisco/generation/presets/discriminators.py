@@ -12,7 +12,7 @@ from mmdisco.adapters.components import published_file
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.discriminators.wrappers import ClampedLogit
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.presets.base import CheckpointRef
+from mmdisco.generation.presets.registry import CheckpointRef
 
 if TYPE_CHECKING:
     from mmdisco.discriminators.official.config import OfficialConfig

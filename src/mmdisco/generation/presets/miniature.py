@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from typing_extensions import override
 
-from mmdisco.adapters.miniature.spec import FORM, PACKAGED
+from mmdisco.adapters.miniature import FORM, PACKAGED
 from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.presets.base import CheckpointRef, Preset
+from mmdisco.generation.presets.registry import CheckpointRef, Preset
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.io.files import (
     read_object,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmdisco.adapters.miniature.denoiser import VelocityDenoiser
-    from mmdisco.adapters.miniature.text_encoder import TextEncoder
+    from mmdisco.adapters.miniature.model import TextEncoder
     from mmdisco.core.denoiser import IndependentModels
     from mmdisco.core.noise import NoiseSchedule
     from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
@@ -57,7 +57,7 @@ class MiniatureSystem(JointSystem):
 
     def text(self) -> "TextEncoder":
         """Text encoder with the pair's vocabulary."""
-        from mmdisco.adapters.miniature.text_encoder import TextEncoder
+        from mmdisco.adapters.miniature.model import TextEncoder
 
         return self.load("text_encoder", lambda: TextEncoder(self._words))
 

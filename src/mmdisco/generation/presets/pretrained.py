@@ -15,8 +15,8 @@ from mmdisco.discriminators.wrappers import OnDevice, ReplacementDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder
-from mmdisco.generation.presets.base import CheckpointRef, expect_files
 from mmdisco.generation.presets.discriminators import DiscriminatorSpec
+from mmdisco.generation.presets.registry import CheckpointRef, expect_files
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 
 

@@ -14,7 +14,6 @@ from mmdisco.core.noise import NoiseSchedule, linear
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG
-from mmdisco.generation.presets.base import CheckpointRef, Preset, expect_files, form_of
 from mmdisco.generation.presets.base_models import (
     ANIMATEDIFF,
     AUDIOLDM,
@@ -33,6 +32,7 @@ from mmdisco.generation.presets.discriminators import (
 )
 from mmdisco.generation.presets.official_release import JointInsideCFG
 from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
+from mmdisco.generation.presets.registry import CheckpointRef, Preset, expect_files, form_of
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, ClipSpec, Video
 
