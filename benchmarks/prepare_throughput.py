@@ -22,7 +22,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mmdisco.data.prepare.config import PrepareConfig
+from mmdisco.data.config import PrepareConfig
 from mmdisco.data.prepare.encode import decode_clips, skip_reason
 from mmdisco.data.prepare.encode import statistics as figures
 from mmdisco.data.prepare.layouts import OneFilm

@@ -81,12 +81,14 @@ def prepared(tiny_pair, tmp_path_factory):
 @pytest.fixture(scope="session")
 def made(prepared, tiny_pair, tmp_path_factory):
     """Finished fakes of ``prepared``, made on one thread as by the processes that are forked."""
-    from mmdisco.cli.fakes import FakesArgs, execute
+    from mmdisco.cli.fakes import execute
+    from mmdisco.data.config import FakesConfig
 
     folder = tmp_path_factory.mktemp("made")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    execute(FakesArgs(prepared, folder, weights=tiny_pair, steps=2, shard_size=4))
+    usual = {"weights": tiny_pair, "steps": 2, "shard_size": 4}
+    execute(FakesConfig(prepared=prepared, out=folder, **usual))
     torch.set_num_threads(before)
     return folder
 

@@ -8,7 +8,8 @@ import pytest
 from killing import run_forked, run_killed
 from training_runs import record_prepared
 
-from mmdisco.cli.fakes import FakesArgs, execute
+from mmdisco.cli.fakes import execute
+from mmdisco.data.config import FakesConfig
 from mmdisco.data.fake_pairs import fake_shard
 from mmdisco.data.pair_store import PairStore
 from mmdisco.errors import UserError
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # forks
 
 
 def order(prepared, tiny_pair, out, **others):
-    return FakesArgs(prepared, out, weights=tiny_pair, **{"steps": 2, "shard_size": 4, **others})
+    usual = {"prepared": prepared, "out": out, "weights": tiny_pair, "steps": 2, "shard_size": 4}
+    return FakesConfig(**usual | others)
 
 
 def contents(folder):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from filmmaking import film, moving, noise, silence
 
-from mmdisco.data.prepare.config import PrepareConfig
+from mmdisco.data.config import PrepareConfig
 from mmdisco.data.prepare.encode import ShardEncoder
 from mmdisco.data.prepare.report import summary_lines
 from mmdisco.data.prepare.run import prepare

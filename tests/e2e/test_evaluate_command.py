@@ -10,11 +10,12 @@ import pytest
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import items
-from mmdisco.evaluation.command import EvaluateArgs, carry_out, part_of, selection_of
+from mmdisco.evaluation.command import EvaluateArgs, carry_out, selection_of
 from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
 from mmdisco.evaluation.extract import CachedFeatures, ExtractionPlan, cache_path
 from mmdisco.evaluation.registry import suite
 from mmdisco.io.files import plain, write_json
+from mmdisco.io.settings import part_of
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import WHOLE
 from mmdisco.media.sounding_objects.dataset import example

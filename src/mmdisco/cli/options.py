@@ -57,7 +57,6 @@ AudioTrack = Annotated[
         rich_help_panel=CLIPS,
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu (usual), cuda, …", rich_help_panel=MODELS)]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
 FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco sample-fakes` made.")]
 Threads = Annotated[

@@ -10,11 +10,11 @@ from mmdisco.cli.options import Threads, options_of
 from mmdisco.cli.stopping import GO_ON, running
 
 if TYPE_CHECKING:
-    from mmdisco.data.prepare.config import PrepareConfig
+    from mmdisco.data.config import PrepareConfig
 
 
 @options_of(
-    "mmdisco.data.prepare.config:PrepareConfig",
+    "mmdisco.data.config:PrepareConfig",
     without=("frames", "as_released", "discriminator", "offload", "vae_slicing", "vae_tiling"),
 )
 def prepare(threads: Threads = None, **options: Any) -> None:
@@ -24,7 +24,7 @@ def prepare(threads: Threads = None, **options: Any) -> None:
     """
     # imports that --help need not wait for
     from mmdisco.cli.config_options import given
-    from mmdisco.data.prepare.config import PrepareConfig
+    from mmdisco.data.config import PrepareConfig
 
     config = PrepareConfig(**given(options))
     with running(f"finished shards are kept in {config.out}: {GO_ON}", threads) as run:

@@ -16,7 +16,7 @@ from mmdisco.evaluation.extract import ExtractionPlan, Watch, unwatched
 from mmdisco.evaluation.registry import DEFAULT_FEATURES, DEFAULT_METRICS
 from mmdisco.evaluation.report import markdown, page
 from mmdisco.io.files import expect_writable, read_object, write_json, write_text
-from mmdisco.io.settings import number
+from mmdisco.io.settings import number, part_of
 from mmdisco.media.read import ReadSpec
 from mmdisco.training.diagnostics.report import Diagnostics
 
@@ -122,18 +122,6 @@ def selection_of(options: EvaluateArgs) -> ReadSpec:
         audio_track=_track(options.audio_track),
         sample_rate=None if options.rate is None else int(_positive("--rate", options.rate) or 0),
     )
-
-
-def part_of(words: str) -> tuple[int, int]:
-    """Parse share and number of shares from ``I/N``.
-
-    Raises:
-        UserError: The text is not of this form.
-    """
-    found = re.fullmatch(r"(\d+)/(\d+)", words)
-    if not found or int(found[1]) >= int(found[2]):
-        raise UserError(f"--shard must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
-    return int(found[1]), int(found[2])
 
 
 def read_diagnostics(path: Path) -> Diagnostics:

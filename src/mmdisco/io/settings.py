@@ -168,6 +168,18 @@ def number(value: Any) -> Fraction:
         raise ValueError(value) from error
 
 
+def part_of(words: str) -> tuple[int, int]:
+    """Parse share and number of shares from ``I/N``.
+
+    Raises:
+        UserError: The text is not of this form.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", words)
+    if not found or int(found[1]) >= int(found[2]):
+        raise UserError(f"--shard must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
+    return int(found[1]), int(found[2])
+
+
 def shown(value: object) -> str:
     """Return a value as a message shows it, of at most 40 letters."""
     text = repr(value) if isinstance(value, str) else str(value)

@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from mmdisco.data.prepare.config import PrepareConfig
+from mmdisco.data.config import PrepareConfig
 from mmdisco.data.prepare.sources import (
     TRAIN,
     VALIDATION,

@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from mmdisco.data.config import PrepareConfig
 from mmdisco.data.pairing import evenly_spaced
-from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.plan import ClipGroup, PreparePlan
 from mmdisco.data.prepare.sources import TRAIN, VALIDATION, SkippedFile, Source, SourceVideo
 from mmdisco.errors import UserError

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from mmdisco.data.config import PrepareConfig
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepare.config import PrepareConfig
 from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
 from mmdisco.data.prepare.layouts import source_of
 from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome, ShardPlan

@@ -1,12 +1,21 @@
-"""Configuration of ``mmdisco prepare``. Imports neither torch nor a model."""
+"""Configurations of ``mmdisco prepare`` and ``sample-fakes``. Imports neither torch nor a model."""
 
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from mmdisco.generation.config import CLIPS, EXACT, Panel, Positional, SystemConfig
+from mmdisco.generation.config import (
+    CLIPS,
+    EXACT,
+    MODELS,
+    Panel,
+    Positional,
+    SchedulerName,
+    SystemConfig,
+)
+from mmdisco.io.settings import Settings, part_of
 
 LAYOUT: Final = Panel("Layout")
 VALIDATION: Final = 0.1  # share of the groups, by default
@@ -74,3 +83,46 @@ class PrepareConfig(SystemConfig):
             "layout": self.chosen_layout,
             "validation": self.share,
         }
+
+
+def _part(value: Any) -> Any:
+    return part_of(value) if isinstance(value, str) else value
+
+
+class FakesConfig(Settings):
+    """Configuration of fake pairs.
+
+    Raises:
+        UserError: A value is out of its range or of another kind.
+    """
+
+    model_config = ConfigDict(strict=False)
+
+    prepared: Annotated[Path, Positional()]
+    """Folder that `mmdisco prepare` made."""
+    out: Path
+    """Folder of the fakes."""
+    preset: str | None = None
+    """Must be that of the clips, which is the default."""
+    weights: Annotated[Path | None, MODELS] = None
+    """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
+    another pair."""
+    samples_per_clip: int = 1
+    """Fakes of each clip's caption."""
+    max_per_caption: int | None = None
+    """Maximum number of fakes of one caption; no limit if left out."""
+    shard_size: int = 32
+    """Fakes that are made in one batch."""
+    seed: int = 0
+    """Seed of the noise."""
+    steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """Sampling steps; the preset's if left out."""
+    scheduler: SchedulerName | None = None
+    """Scheduler; an unknown name lists them."""
+    cfg_scale: float | None = None
+    """Scale of classifier-free guidance; the preset's if left out."""
+    device: Annotated[str | None, MODELS] = None
+    """Device of the networks, by torch's name: cpu (usual), cuda, …"""
+    shard: Annotated[tuple[int, int] | None, BeforeValidator(_part)] = None
+    """Share I/N of the work, as in 0/4: every N-th shard from I on. Under `accelerate launch` this
+    is set already."""
