@@ -103,7 +103,7 @@ class FakesConfig(Settings):
     out: Path
     """Folder of the fakes."""
     preset: str | None = None
-    """Must be that of the clips, which is the default."""
+    """Preset of the clips, which is used if left out."""
     weights: Annotated[Path | None, MODELS] = None
     """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
     another pair."""
