@@ -39,10 +39,10 @@ def main() -> None:
     folder = MiniatureSystem(o.folder)
     model = folder.model()
     network = trained(o.name, o.weights)
-    paths = couplings_of(SameTimestep(model.schedules), one_sided=True)
+    couplings = couplings_of(SameTimestep(model.schedules), one_sided=True)
     runner = DiagnosticsRunner(
         base=guided_base(model, folder.sampling().cfg_scale),
-        paths={name: paths[name] for name in ("given video", "given audio")},
+        couplings={name: couplings[name] for name in ("given video", "given audio")},
         real=encoded(model, [example(HELD_OUT, index) for index in range(o.clips)]),
         against={},
         levels=LEVELS,
