@@ -72,6 +72,8 @@ def write_tiny_pair(folder):
         "joint_min_logsnr": None,
         "joint_max_logsnr": None,
         "audio_to_video": 1.0,
+        "few_steps": 1,
+        "few_steps_scheduler": "ddpm",
     }
     config = {
         **{name: one.to_record() for name, one in configs.items()},

@@ -22,6 +22,9 @@ SAMPLING: dict[str, Any] = {
     # nothing yet or changes nothing that is seen or heard
     "joint_min_logsnr": -7.0,
     "joint_max_logsnr": 3.0,
+    # docs/ablations/samplers
+    "few_steps": 14,
+    "few_steps_scheduler": "euler-ancestral",
 }
 NETWORKS = (
     "text_encoder",

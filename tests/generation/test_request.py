@@ -122,6 +122,13 @@ def scales(config):
     return config.joint_scale_audio, config.joint_scale_video
 
 
+def test_the_default_scheduler_depends_on_the_steps(tiny_pair):
+    pair = MiniatureSystem(tiny_pair)
+    found = {steps: resolved(pair, steps=steps).scheduler for steps in (None, 1, 2, 8)}
+    assert found == {None: "ddim", 1: "ddpm", 2: "ddim", 8: "ddim"}
+    assert resolved(pair, steps=1, scheduler="euler").scheduler == "euler"
+
+
 def test_whole_numbers_are_scales_too(tiny_pair):
     wish = resolved(MiniatureSystem(tiny_pair), joint_scale_audio=2, joint_scale_video=0)
     assert scales(wish) == (2.0, 0.0)

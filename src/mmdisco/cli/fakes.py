@@ -97,9 +97,10 @@ def _sampling(config: "FakesConfig", usual: "SamplingDefaults") -> "SamplingDefa
     from mmdisco.core.av import AV
 
     scale = config.cfg_scale
+    steps = config.steps or usual.steps
     return replace(
         usual,
-        steps=config.steps or usual.steps,
-        scheduler=config.scheduler or usual.scheduler,
+        steps=steps,
+        scheduler=config.scheduler or usual.scheduler_of(steps),
         cfg_scale=usual.cfg_scale if scale is None else AV(scale, scale),
     )

@@ -103,8 +103,11 @@ def _settings(preset: "Preset") -> str:
     if sampling is None:
         return clips
     prompts, joint = sampling.cfg_scale, sampling.joint_scale
+    steps = f"{sampling.steps} steps of {sampling.scheduler}"
+    if sampling.few_steps:
+        steps += f" (up to {sampling.few_steps}: {sampling.few_steps_scheduler})"
     return (
-        f"{clips}\n{sampling.steps} steps of {sampling.scheduler}\n"
+        f"{clips}\n{steps}\n"
         f"prompt {prompts.audio:g}, {prompts.video:g}; joint {joint.audio:g}, {joint.video:g}"
     )
 

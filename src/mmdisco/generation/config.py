@@ -229,7 +229,7 @@ class GenerateConfig(SystemConfig):
     steps: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
     """Evaluations of the base models."""
     scheduler: Annotated[SchedulerName | None, SAMPLING] = None
-    """Scheduler; an unknown name lists them."""
+    """Scheduler; an unknown name lists them. The default of a preset may depend on the steps."""
     resample: Annotated[int, Field(ge=0, le=100), SAMPLING] = 0
     """Number of times that each step is repeated from latents noised back by one step."""
     no_joint_guidance: Annotated[bool, SAMPLING] = False

@@ -30,10 +30,12 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     cfg_scale = _cfg_scale(config, defaults, made)
     joint_scale = _joint_scale(config, defaults, made)
     guided = bool(joint_scale.audio or joint_scale.video)
+    steps = config.steps or defaults.steps
+    scheduler = config.scheduler or defaults.scheduler_of(steps)
     return config.updated(
         {
-            "steps": config.steps or defaults.steps,
-            "scheduler": None if config.as_released else config.scheduler or defaults.scheduler,
+            "steps": steps,
+            "scheduler": None if config.as_released else scheduler,
             "cfg_scale": None,
             "cfg_scale_audio": cfg_scale.audio,
             "cfg_scale_video": cfg_scale.video,

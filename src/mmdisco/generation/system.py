@@ -36,6 +36,10 @@ class SamplingDefaults:
         joint_max_logsnr: Highest ln(α²/σ²) with joint guidance, if it has an end.
         joint_every: Number n of guided evaluations per run of the discriminator: the first of
             every n evaluates it, the others reuse its gradient.
+        few_steps: Largest number of steps at which ``few_steps_scheduler`` is the default: a
+            multistep scheduler extrapolates the gradient of joint guidance, which turns too fast
+            for large steps.
+        few_steps_scheduler: A name of ``mmdisco.core.schedulers``.
     """
 
     steps: int
@@ -47,6 +51,12 @@ class SamplingDefaults:
     joint_min_logsnr: float | None = None
     joint_max_logsnr: float | None = None
     joint_every: int = 1
+    few_steps: int = 0
+    few_steps_scheduler: str = ""
+
+    def scheduler_of(self, steps: int) -> str:
+        """Return the default scheduler for a number of steps."""
+        return self.few_steps_scheduler if steps <= self.few_steps else self.scheduler
 
     @property
     def settings(self) -> "SamplerConfig":
