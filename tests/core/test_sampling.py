@@ -61,6 +61,20 @@ def guided(name="moons"):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (VPSolver(EulerDiscreteScheduler()), "give it to VESolver"),
+        (VPSolver(FlowMatchEulerDiscreteScheduler()), "give it to FlowSolver"),
+        (VESolver(DDIMScheduler()), "give it to VPSolver"),
+        (FlowSolver(EulerDiscreteScheduler()), "give it to VESolver"),
+    ],
+)
+def test_a_scheduler_in_the_wrong_wrapper_is_refused(wrong, right):
+    with pytest.raises(UserError, match=right):
+        wrong.begin(linear().levels().take([999, 500, 0]))
+
+
+@pytest.mark.parametrize(
     ("ours", "theirs", "grid", "tolerance"),
     [
         (

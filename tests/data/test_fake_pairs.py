@@ -50,6 +50,17 @@ def test_number_of_processes_does_not_change_the_store(prepared, tiny_pair, made
     assert contents(tmp_path) == contents(made)
 
 
+def test_each_process_of_a_launcher_has_its_own_gpu(prepared, tiny_pair, tmp_path, monkeypatch):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(UserError, match="on the CPU: leave .* device"):
+        execute(order(prepared, tiny_pair, tmp_path / "out", device="cuda"))
+    assert chosen == [3]
+    execute(order(prepared, tiny_pair, tmp_path / "out"))
+    assert chosen == [3]
+
+
 def test_two_processes_at_once_make_every_shard_once(prepared, tiny_pair, made, tmp_path):
     copy = multiprocessing.get_context("fork")
     both = [

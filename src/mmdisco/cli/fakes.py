@@ -77,6 +77,11 @@ def _plan(config: "FakesConfig") -> "FakePairs":
     options = clips.options
     if config.device is not None:
         options = options.updated({"device": config.device})
+    if options.device == "cuda" and "LOCAL_RANK" in os.environ:
+        import torch
+
+        # a launcher's processes on one machine have a GPU each, and one name for it in the record
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     pair = system_of(options)
     captioned = pair.prompted and any(any(texts) for texts in clips.captions.values())
     if config.cfg_scale is not None and not captioned:

@@ -237,7 +237,7 @@ def plan_again(
         )
     found = read_record(record, own.get("weights"))
     system = system_of(found.config)
-    # beside the clip of the record, not in its place, lest another one be lost
+    # under another name than the clip of the record, lest that be lost
     path = out or Path(f"{record.stem}-again.mp4")
     outputs = _checked({found.sample: path}, found.config.given, wav=wav)
     job = GenerationJob(found.config, outputs, check(found.config, system))

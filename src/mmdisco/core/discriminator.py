@@ -23,7 +23,8 @@ class Discriminator(nn.Module, ABC):
         """Return the log density ratio of each pair, unbounded and without any autograd inside.
 
         Args:
-            z_t: Noisy latents in the units of their own schedule (VP, VE or flow).
+            z_t: Noisy latents in the units of their own schedule (VP, VE or flow); a network
+                scales them to α² + σ² = 1 itself (``NoiseLevel.to_vp``).
             level: The noise level of either latent, one per sample.
             text: Pooled caption of either modality, shape (b, d); width 0 where there is none.
         """

@@ -108,6 +108,7 @@ class VPSolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
+        _expect_wrapper(self)
         scheduler = _on_table(self.scheduler, levels)
         return _SchedulerRun(
             scheduler, _reciprocal(levels.magnitude), _no_conversion, dict(self.step_options)
@@ -126,6 +127,7 @@ class VESolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
+        _expect_wrapper(self)
         scheduler = _on_table(self.scheduler, levels)
         # such schedulers insist that their input was scaled; here the denoiser's own units do it
         scheduler.is_scale_input_called = True
@@ -144,6 +146,7 @@ class FlowSolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Pass s = σ/(α + σ) of each level to the scheduler."""
+        _expect_wrapper(self)
         given: Any = self.scheduler
         scheduler = type(given).from_config(
             given.config, shift=1.0, use_dynamic_shifting=False, shift_terminal=None
@@ -158,6 +161,21 @@ class FlowSolver(Solver):
             return (eps - state) / share[index]
 
         return _SchedulerRun(scheduler, _reciprocal(mixture), velocity, {})
+
+
+def _expect_wrapper(solver: VPSolver | VESolver | FlowSolver) -> None:
+    """Refuse a scheduler that keeps latents in other units than its wrapper gives it."""
+    scheduler: Any = solver.scheduler
+    wanted: type[Solver] = VPSolver
+    if type(scheduler).__name__.startswith("FlowMatch"):
+        wanted = FlowSolver
+    elif float(scheduler.init_noise_sigma) != 1:
+        wanted = VESolver
+    if not isinstance(solver, wanted):
+        raise UserError(
+            f"{type(scheduler).__name__} in {type(solver).__name__} takes wrong steps: give it to "
+            f"{wanted.__name__}"
+        )
 
 
 class _SchedulerRun(SolverState):
