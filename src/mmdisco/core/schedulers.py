@@ -108,7 +108,7 @@ class VPSolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
-        _expect_wrapper(self)
+        _expect_wrapper(self, self.scheduler)
         scheduler = _on_table(self.scheduler, levels)
         return _SchedulerRun(
             scheduler, _reciprocal(levels.magnitude), _no_conversion, dict(self.step_options)
@@ -127,7 +127,7 @@ class VESolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Tabulate the levels as the scheduler's betas."""
-        _expect_wrapper(self)
+        _expect_wrapper(self, self.scheduler)
         scheduler = _on_table(self.scheduler, levels)
         # such schedulers insist that their input was scaled; here the denoiser's own units do it
         scheduler.is_scale_input_called = True
@@ -146,7 +146,7 @@ class FlowSolver(Solver):
 
     def begin(self, levels: NoiseLevel) -> SolverState:
         """Pass s = σ/(α + σ) of each level to the scheduler."""
-        _expect_wrapper(self)
+        _expect_wrapper(self, self.scheduler)
         given: Any = self.scheduler
         scheduler = type(given).from_config(
             given.config, shift=1.0, use_dynamic_shifting=False, shift_terminal=None
@@ -163,9 +163,8 @@ class FlowSolver(Solver):
         return _SchedulerRun(scheduler, _reciprocal(mixture), velocity, {})
 
 
-def _expect_wrapper(solver: VPSolver | VESolver | FlowSolver) -> None:
+def _expect_wrapper(solver: Solver, scheduler: Any) -> None:
     """Refuse a scheduler that keeps latents in other units than its wrapper gives it."""
-    scheduler: Any = solver.scheduler
     wanted: type[Solver] = VPSolver
     if type(scheduler).__name__.startswith("FlowMatch"):
         wanted = FlowSolver
