@@ -1,6 +1,7 @@
 """Whole runs equal those of diffusers' own pipelines, step for step, with the same weights."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_a_run_equals_the_pipeline(name, scale, prediction_type):
         latents=z_T.clone(),
         **CALLS[name],
     )
-    ours = run(model, z_T, scale, tuple(pipeline.scheduler.timesteps.tolist()))
+    scheduler: Any = pipeline.scheduler
+    ours: list[Any] = run(model, z_T, scale, tuple(scheduler.timesteps.tolist()))
     if modality(name) == "audio":
         reference, made = theirs.audios[0], ours[0].waveform
     else:

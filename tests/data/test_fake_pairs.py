@@ -54,10 +54,12 @@ def test_each_process_of_a_launcher_has_its_own_gpu(prepared, tiny_pair, tmp_pat
     chosen = []
     monkeypatch.setattr("torch.cuda.set_device", chosen.append)
     monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(UserError, match="device 'cuda' cannot be used"):
+        execute(order(prepared, tiny_pair, tmp_path / "out", device="cuda"))
+    assert not chosen
+    monkeypatch.setattr("mmdisco.generation.config.SystemConfig.torch_device", lambda _: None)
     with pytest.raises(UserError, match=r"on the CPU: leave .* device"):
         execute(order(prepared, tiny_pair, tmp_path / "out", device="cuda"))
-    assert chosen == [3]
-    execute(order(prepared, tiny_pair, tmp_path / "out"))
     assert chosen == [3]
 
 

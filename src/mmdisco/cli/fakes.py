@@ -80,6 +80,7 @@ def _plan(config: "FakesConfig") -> "FakePairs":
     if options.device == "cuda" and "LOCAL_RANK" in os.environ:
         import torch
 
+        options.torch_device()  # raises where there is none
         # a launcher's processes on one machine have a GPU each, and one name for it in the record
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     pair = system_of(options)

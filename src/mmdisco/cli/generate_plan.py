@@ -223,7 +223,7 @@ def plan_again(
         record: The record.
         options: Options of ``GenerateConfig`` as the command has them; only ``weights`` may be.
         others: What else may not be given.
-        out: Name of the clip; beside the present one if left out.
+        out: Name of the clip; in the current folder if left out.
         wav: Whether the sound is written by itself too.
 
     Raises:

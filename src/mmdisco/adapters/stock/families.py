@@ -12,9 +12,19 @@ from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from mmdisco.adapters.audioldm_mel import SAMPLE_RATE, MelFrontEnd
+from mmdisco.adapters.stock.encoders import (
+    clap_vectors,
+    encode_images,
+    encode_longcat,
+    encode_ltx,
+    encode_mel,
+    encode_scaled,
+    encode_sound,
+    encode_wan,
+    mel_bins,
+    mel_grid,
+)
 from mmdisco.adapters.stock.layouts import (
     AxisOrder,
     ChannelsLast,
@@ -212,124 +222,43 @@ def _channels(pipe: Any) -> int:
     raise UserError(f"{type(pipe.vae).__name__} states no number of latent channels")
 
 
-def _moments(pipe: Any, values: Tensor) -> Tensor:
-    """The mean of the autoencoder's posterior."""
-    encoded = pipe.vae.encode(values.to(pipe._execution_device, pipe.vae.dtype))
-    return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded[0]
-
-
-def _encode_wan(pipe: Any, pixels: Tensor) -> Latent:
-    config = pipe.vae.config
-    mean, std = (
-        torch.tensor(config[f"latents_{name}"]).reshape(1, -1, 1, 1, 1).to(pixels)
-        for name in ("mean", "std")
-    )
-    return (_moments(pipe, pixels).to(pixels) - mean) / std
-
-
-def _encode_scaled(pipe: Any, values: Tensor) -> Latent:
-    return _moments(pipe, values).to(values) * pipe.vae.config["scaling_factor"]
-
-
-def _encode_ltx(pipe: Any, pixels: Tensor) -> Latent:
-    vae, found = pipe.vae, _moments(pipe, pixels).to(pixels)
-    scale = vae.config["scaling_factor"]
-    return pipe._normalize_latents(found, vae.latents_mean, vae.latents_std, scale)
-
-
-def _encode_images(pipe: Any, pixels: Tensor) -> Latent:
-    images = pixels.transpose(1, 2).flatten(0, 1)
-    return _encode_scaled(pipe, images).unflatten(0, (len(pixels), -1)).transpose(1, 2)
-
-
-def _encode_sound(pipe: Any, waveforms: Tensor) -> Latent:
-    return _moments(pipe, waveforms).to(waveforms)
-
-
-def _encode_longcat(pipe: Any, waveforms: Tensor) -> Latent:
-    values = waveforms.to(pipe._execution_device)
-    return pipe.vae.encode(values, sample_posterior=False).latents.to(waveforms)
-
-
-def _encode_mel(pipe: Any, waveforms: Tensor) -> Latent:
-    config = pipe.vocoder.config
-    if config.sampling_rate != SAMPLE_RATE:
-        raise UserError(
-            f"a vocoder of {config.sampling_rate} Hz: spectrograms of {type(pipe).__name__} are "
-            f"known for {SAMPLE_RATE} Hz only"
-        )
-    front_end = MelFrontEnd(_mel_hop(pipe), config.model_in_dim)
-    if waveforms.shape[2] <= front_end.margin:
-        raise UserError(
-            f"sound of {waveforms.shape[2]} samples: {type(pipe).__name__} takes more than "
-            f"{front_end.margin}; add silence"
-        )
-    return _encode_scaled(pipe, front_end.log_mel(front_end.level(waveforms[:, 0])))
-
-
-def _mel_hop(pipe: Any) -> int:
-    return math.prod(pipe.vocoder.config.upsample_rates)
-
-
-def _mel_grid(pipe: Any) -> tuple[int, int]:
-    return pipe.vocoder.config.sampling_rate, _mel_hop(pipe) * pipe.vae_scale_factor
-
-
-def _mel_bins(pipe: Any) -> tuple[int, ...]:
-    return (pipe.vocoder.config.model_in_dim // pipe.vae_scale_factor,)
-
-
-def _clap_vectors(pipe: Any, prompts: Sequence[str]) -> Text:
-    """The unit vectors of CLAP's text encoder, which AudioLDM itself reads."""
-    texts = pipe.tokenizer(
-        list(prompts),
-        padding="max_length",
-        max_length=pipe.tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).to(pipe._execution_device)
-    with torch.no_grad():
-        found = pipe.text_encoder.get_text_features(**texts).pooler_output
-    return functional.normalize(found.float(), dim=-1).cpu()
-
-
 VIDEO: Final = (
     VideoFamily(
         ("WanPipeline", "WanImageToVideoPipeline"),
         _SAME,
-        _encode_wan,
+        encode_wan,
         fps=lambda pipe: 24 if pipe.config.expand_timesteps else 16,
     ),
     VideoFamily(
         ("HunyuanVideo15Pipeline", "HunyuanVideo15ImageToVideoPipeline"),
         _SAME,
-        _encode_scaled,
+        encode_scaled,
         fps=lambda pipe: 24,
     ),
     VideoFamily(
         ("LTXPipeline",),
         PackedTokens(),
-        _encode_ltx,
+        encode_ltx,
         fps=lambda pipe: 25,
         factors=("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
     ),
     VideoFamily(
         ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
         AxisOrder((0, 2, 1, 3, 4), own_dtype=True),
-        _encode_scaled,
+        encode_scaled,
         fps=lambda pipe: 16 if pipe.transformer.config.patch_size_t else 8,
     ),
     VideoFamily(
         ("Kandinsky5T2VPipeline",),
         ChannelsLast(),
-        _encode_scaled,
+        encode_scaled,
         fps=lambda pipe: 24,
         batched=False,
     ),
     VideoFamily(
         ("AnimateDiffPipeline",),
         AxisOrder((0, 1, 2, 3, 4), own_dtype=True),
-        _encode_images,
+        encode_images,
         fps=lambda pipe: 8,
         factors=(None, "vae_scale_factor"),
         most=lambda pipe: (
@@ -339,7 +268,7 @@ VIDEO: Final = (
     VideoFamily(
         ("TextToVideoSDPipeline",),
         FramesInBatch(),
-        _encode_images,
+        encode_images,
         fps=lambda pipe: 8,
         factors=(None, "vae_scale_factor"),
     ),
@@ -349,34 +278,34 @@ VIDEO: Final = (
 _AUDIOLDM: Final = AudioFamily(
     ("AudioLDMPipeline", "MusicLDMPipeline"),
     AxisOrder((0, 1, 2, 3), own_dtype=True),
-    _encode_mel,
+    encode_mel,
     length="audio_length_in_s",
-    grid=_mel_grid,
-    space=_mel_bins,
+    grid=mel_grid,
+    space=mel_bins,
 )
 
 AUDIO: Final = (
     AudioFamily(
         ("StableAudio3Pipeline",),
         AxisOrder((0, 1, 2)),
-        _encode_sound,
+        encode_sound,
         length="duration",
         grid=lambda pipe: (pipe.vae.config.sampling_rate, pipe.vae.downsampling_ratio),
     ),
     AudioFamily(
         ("StableAudioPipeline",),
         AxisOrder((0, 1, 2), own_dtype=True),
-        _encode_sound,
+        encode_sound,
         length="audio_end_in_s",
         grid=lambda pipe: (pipe.vae.config.sampling_rate, pipe.vae.hop_length),
         fixed=lambda pipe: int(pipe.transformer.config.sample_size),
     ),
     _AUDIOLDM,
-    replace(_AUDIOLDM, pipelines=("AudioLDM2Pipeline",), pool=_clap_vectors),
+    replace(_AUDIOLDM, pipelines=("AudioLDM2Pipeline",), pool=clap_vectors),
     AudioFamily(
         ("AceStepPipeline",),
         AxisOrder((0, 2, 1)),
-        _encode_sound,
+        encode_sound,
         length="audio_duration",
         grid=lambda pipe: (pipe.sample_rate, round(pipe.sample_rate / pipe.latents_per_second)),
         rounding=-0.5,
@@ -385,7 +314,7 @@ AUDIO: Final = (
     AudioFamily(
         ("LongCatAudioDiTPipeline",),
         AxisOrder((0, 2, 1)),
-        _encode_longcat,
+        encode_longcat,
         length="audio_duration_s",
         grid=lambda pipe: (pipe.sample_rate, pipe.vae_scale_factor),
         batched=False,
