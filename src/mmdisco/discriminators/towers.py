@@ -6,8 +6,13 @@ skip. A tower sees one latent, its noise level and one embedding; it is independ
 and of the other tower. Nothing depends on batch mates, since the norms are per sample.
 """
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.convolutions import Latents, Pointwise, channels_last
@@ -16,6 +21,37 @@ from mmdisco.shapes import Latent, Tokens, Vector
 
 MOST_GROUPS = 32
 CHANNELS_PER_GROUP = 4
+
+
+@dataclass(frozen=True)
+class Frugality:
+    """Memory of a tower on large latents, for accuracy or for time.
+
+    Attributes:
+        bfloat16: Whether blocks compute in bfloat16. Their weights stay float32, and so does all
+            that follows a tower.
+        gradient_checkpointing: Whether the backward pass computes a block again instead of keeping
+            what is inside of it (Chen et al. 2016).
+    """
+
+    bfloat16: bool = False
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if {type(self.bfloat16), type(self.gradient_checkpointing)} != {bool}:
+            raise UserError(f"discriminator {self}: give true or false")
+
+    def run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        """Return the output of a block, of a tower's dtype."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._computed, block, *inputs, use_reentrant=False)
+        return self._computed(block, *inputs)
+
+    def _computed(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if not self.bfloat16:
+            return block(*inputs)
+        weights = {name: one.bfloat16() for name, one in block.named_parameters()}
+        return functional_call(block, weights, tuple(one.bfloat16() for one in inputs))
 
 
 class ResBlock(nn.Module):
@@ -66,6 +102,7 @@ class Tower(nn.Module):
         depth: Residual blocks per level.
         channel_mult: Channels of each level, in units of ``width``.
         embedding: Width of the embedding.
+        frugality: Precision of the blocks, and what their backward pass keeps.
     """
 
     def __init__(
@@ -76,8 +113,10 @@ class Tower(nn.Module):
         depth: int,
         channel_mult: tuple[int, ...],
         embedding: int,
+        frugality: Frugality | None = None,
     ) -> None:
         super().__init__()
+        self.frugality = frugality or Frugality()
         window = latents.window()
         unpooled = (1,) * len(window)
         self.smallest = tuple(size ** (len(channel_mult) - 1) for size in window)
@@ -108,10 +147,11 @@ class Tower(nn.Module):
                 f"latent of {tuple(x.shape[2:])} (time, then space) is too small for the "
                 f"discriminator's tower: give at least {self.smallest}"
             )
-        x = self.first(channels_last(x))
+        run = self.frugality.run
+        x = run(self.first, channels_last(x))
         for block in self.blocks:
-            x = block(x, embedding)
-        positions = x.movedim(1, -1)
+            x = run(block, x, embedding)
+        positions = x.to(embedding.dtype).movedim(1, -1)
         return positions.reshape(*positions.shape[:2], -1, positions.shape[-1]).mean(2)
 
 

@@ -30,7 +30,7 @@ from mmdisco.discriminators.fusion import (
     PooledFusionConfig,
     TimeFusionConfig,
 )
-from mmdisco.discriminators.towers import Tower
+from mmdisco.discriminators.towers import Frugality, Tower
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Logit, Text, Vector
@@ -56,6 +56,7 @@ class AudioVideoConfig:
         depth: Residual blocks per level, L in the paper.
         channel_mult: Channels of each level, in units of ``width``.
         fusion: Fusion of the two sequences of features into one logit.
+        frugality: Precision and memory of the towers.
     """
 
     audio: SpectrogramLatents | WaveformLatents | FlatLatents
@@ -64,6 +65,7 @@ class AudioVideoConfig:
     depth: int = 4
     channel_mult: tuple[int, ...] = (1, 2, 4)
     fusion: FusionConfig = field(default_factory=TimeFusionConfig)
+    frugality: Frugality = field(default_factory=Frugality)
 
     def __post_init__(self) -> None:
         check_sizes(self)
@@ -81,6 +83,7 @@ class AudioVideoConfig:
             "depth": self.depth,
             "channel_mult": list(self.channel_mult),
             "fusion": _to_record(self.fusion, _FUSION),
+            "frugality": dataclasses.asdict(self.frugality),
         }
 
     @staticmethod
@@ -96,6 +99,7 @@ class AudioVideoConfig:
                 "video": _from_record(record["video"], _VIDEO),
                 "fusion": _from_record(record["fusion"], _FUSION),
                 "channel_mult": tuple(record["channel_mult"]),
+                "frugality": Frugality(**record.get("frugality", {})),
             }
             numbers = {key: value for key, value in record.items() if key not in parts}
             return AudioVideoConfig(**parts, **numbers)
@@ -216,6 +220,7 @@ def _tower(latents: Latents, config: AudioVideoConfig) -> Tower:
         depth=config.depth,
         channel_mult=config.channel_mult,
         embedding=config.width,
+        frugality=config.frugality,
     )
 
 

@@ -37,6 +37,12 @@ class DiscriminatorConfig(Settings):
     """Layers of the transformer."""
     num_heads: PositiveInt = 4
     """Attention heads of a layer; twice their number divides d_model."""
+    bfloat16: bool | None = None
+    """Whether the towers compute in bfloat16; their weights, the transformer and the logit stay
+    float32. Null is true for videos of more than 32768 latent positions."""
+    gradient_checkpointing: bool | None = None
+    """Whether a tower's blocks are computed again in the backward pass, which saves memory and
+    takes time. Null is true for videos of more than 32768 latent positions."""
 
 
 class NoiseLevelConfig(Settings):

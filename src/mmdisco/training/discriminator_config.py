@@ -19,11 +19,13 @@ from mmdisco.discriminators.fusion import (
     PooledFusionConfig,
     TimeFusionConfig,
 )
+from mmdisco.discriminators.towers import Frugality
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.errors import UserError
 from mmdisco.training.config import DiscriminatorConfig
 
 SMALL: Final = 512  # values per step up to which a step is read as one vector
+LARGE: Final = 2**15  # positions of a video from which memory decides
 SAMPLES: Final = 1000.0  # steps per second from which latents are waveform samples
 
 
@@ -71,7 +73,14 @@ def build_discriminator_config(
         depth=size["depth"],
         channel_mult=size["channel_mult"],
         fusion=fusions[config.fusion],
+        frugality=_frugality(config, video),
     )
+
+
+def _frugality(config: DiscriminatorConfig, video: torch.Size) -> Frugality:
+    large = math.prod(video[1:]) > LARGE
+    wishes = (config.bfloat16, config.gradient_checkpointing)
+    return Frugality(*(large if wish is None else wish for wish in wishes))
 
 
 def _audio_latents(
