@@ -117,5 +117,5 @@ def test_a_record_holds_both_and_one_without_them_is_plain():
 
 def test_a_record_with_another_value_is_refused():
     record = {**TINY.to_record(), "frugality": {"bfloat16": 3}}
-    with pytest.raises(UserError, match="true or false"):
+    with pytest.raises(UserError, match="no configuration of a discriminator"):
         AudioVideoConfig.from_record(record)
