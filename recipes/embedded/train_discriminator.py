@@ -63,11 +63,13 @@ def train(name: str, config: TrainingConfig, out: Path, run: Path) -> None:
     first = config.contrastive_pretraining
     if first.steps or config.loss.contrastive:
         groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
-        # in place, as the whole training is
-        before = contrastive_trainer(config, trainer)
+        if first.steps:
+            # in place, as the whole training is
+            before = contrastive_trainer(config, trainer)
+            steps = before.steps(network, groups, groups, run / f"{name}_pretraining")
+            _last(name, first.steps, steps)
         if config.loss.contrastive:
             trainer = replace(trainer, contrastive=contrastive_term(config, trainer, groups))
-        _last(name, first.steps, before.steps(network, groups, groups, run / f"{name}_pretraining"))
     source = negatives(config.negatives, pairs, fake, meanings)
     steps = trainer.steps(network, real, source, run / f"{name}_training")
     average = _last(name, config.training.steps, steps)

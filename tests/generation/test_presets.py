@@ -59,6 +59,16 @@ def latents(pair, prompt="rain", **options):
     return made(pair, prompt, **options)[1]
 
 
+def test_a_published_discriminator_chooses_among_candidates(pair):
+    prepared, z_0 = made(pair, "rain", candidates=2)
+    selection = prepared.select(z_0)
+    assert selection.logits is not None
+    ((first, second),) = selection.logits
+    assert first != second
+    assert equal(selection.z_0, z_0.map(lambda one: one[[int(second > first)]]))
+    assert len(selection.clips()) == 1
+
+
 # of a whole run's largest latent: rounding alone moves some by 3e-6
 ROUNDING = 3e-5
 

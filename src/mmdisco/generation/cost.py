@@ -63,6 +63,11 @@ class NetworkCost:
     operations: int
     activations: int
 
+    @property
+    def title(self) -> str:
+        """Side and component, such as "video transformer"; the discriminator is both."""
+        return self.side if self.side == self.name else f"{self.side} {self.name}"
+
     @classmethod
     def of(cls, side: str, passes: Passes) -> "NetworkCost":
         """Return the cost of a network's passes."""
@@ -161,10 +166,9 @@ class JointCost:
 
     def _row(self, one: NetworkCost) -> list[str]:
         batch = f" of {one.batch}" if one.batch > 1 else ""
-        name = one.side if one.side == one.name else f"{one.side} {one.name}"
         rate = self.passes_a_step(one)
         return [
-            name,
+            one.title,
             _number(one.parameters),
             f"{one.weights / _GB:.2f}",
             f"{one.passes}{batch}",
@@ -186,8 +190,8 @@ class JointCost:
             return f"{needs}; {has}: it fits with one at a time, enable_model_cpu_offload()."
         largest = max(self.networks, key=lambda one: one.weights + one.activations)
         return (
-            f"{needs}; {has}: it does not fit, and the {largest.side} pipeline's {largest.name} "
-            f"needs most; {_advice(largest)}."
+            f"{needs}; {has}: it does not fit, and the {largest.title} needs most; "
+            f"{_advice(largest)}."
         )
 
 

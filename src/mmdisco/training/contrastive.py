@@ -7,7 +7,7 @@ k. The loss is the same in expectation, and its logit converges to the same
 log p(x, y | c) / p(x | c) p(y | c); only the dot products are trained.
 
 Pretraining minimises it alone, and ordinary training continues from there. As a third term it stays
-throughout the training: the paper's losses alone lose part of what the pretraining found.
+throughout the training, so that the paper's losses do not undo what the pretraining found.
 """
 
 from collections.abc import Hashable, Sequence
