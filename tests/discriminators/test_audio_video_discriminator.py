@@ -287,6 +287,12 @@ def test_record_of_something_else_is_refused(change):
         AudioVideoConfig.from_record({**TINY.to_record(), **change})
 
 
+@pytest.mark.parametrize("record", [-1, None, "x", [], {"audio": 3}], ids=str)
+def test_a_record_of_another_type_is_refused(record):
+    with pytest.raises(UserError, match=r"^no configuration of a discriminator "):
+        AudioVideoConfig.from_record(record)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -43,6 +43,12 @@ def test_a_configuration_comes_back_from_its_record(config):
     assert OfficialConfig.from_record(config.to_record()) == config
 
 
+@pytest.mark.parametrize("record", [-1, None, "x", [], {}], ids=str)
+def test_a_record_of_another_type_is_refused(record):
+    with pytest.raises(UserError, match="configuration of a released discriminator"):
+        OfficialConfig.from_record(record)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

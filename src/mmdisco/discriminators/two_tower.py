@@ -87,8 +87,11 @@ class AudioVideoConfig:
         }
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "AudioVideoConfig":
+    def from_record(record: Any) -> "AudioVideoConfig":
         """Invert ``to_record``.
+
+        Args:
+            record: What a JSON file holds, of any type.
 
         Raises:
             UserError: The record describes no such configuration.
@@ -115,7 +118,7 @@ def _to_record(config: Latents | FusionConfig, kinds: Mapping[str, type]) -> dic
     return {"kind": kind, **dataclasses.asdict(config)}
 
 
-def _from_record(record: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
+def _from_record(record: Any, kinds: Mapping[str, type]) -> Any:
     # JSON has lists where the dataclasses have tuples
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in record.items()

@@ -177,13 +177,16 @@ class OfficialConfig:
         return to_record(self, _ALL_KINDS)
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "OfficialConfig":
+    def from_record(record: Any) -> "OfficialConfig":
         """Invert ``to_record``.
+
+        Args:
+            record: What a JSON file holds, of any type.
 
         Raises:
             UserError: The record describes no such configuration.
         """
-        config = from_record(dict(record), _ALL_KINDS)
+        config = from_record(record, _ALL_KINDS)
         if not isinstance(config, OfficialConfig):
             raise UserError(
                 "a part of the configuration of a released discriminator: give the whole of it"
