@@ -3,17 +3,21 @@
 ``python recipes/embedded/run.py --out runs/embedded --seed 0`` makes data, trains text encoder,
 autoencoders, feature networks and both bases, makes the fakes, trains the discriminator and the
 additive control, packs the weights into ``OUT/pair`` and measures them. Two processes at most, one
-thread each. Stop it whenever; the same command goes on where it was.
+thread each. Stop it whenever; the same command goes on where it was. With ``--bases PAIR`` text
+encoder, autoencoders, feature networks and bases are those of a folder that was packed before, such
+as ``src/mmdisco/adapters/miniature/weights``, and only the discriminators are new.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from pack_pair import pack_pair
+from pack_pair import NETWORKS, pack_pair
+from train_discriminator import CONFIGS as DISCRIMINATORS
 
 HERE = Path(__file__).parent
 
@@ -24,7 +28,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clips", type=int, default=512, help="of every row of the table")
+    parser.add_argument("--bases", type=Path, help="packed pair whose bases are taken")
     options = parser.parse_args()
+    if options.bases:
+        _take_bases(options.bases, options.out)
     out, common = options.out, ["--out", str(options.out), "--seed", str(options.seed)]
     both = ("video", "audio")
     _side_by_side([["train_text.py", *common]])
@@ -51,6 +58,15 @@ def main() -> None:
             str(options.clips),
         ]
     )
+
+
+def _take_bases(pair: Path, out: Path) -> None:
+    """Copy a pair's networks but the discriminators; stages whose network is there do nothing."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in NETWORKS:
+        target = out / f"{name}.safetensors"
+        if name not in DISCRIMINATORS and not target.exists():
+            shutil.copy(pair / target.name, target)
 
 
 def _side_by_side(scripts: list[list[str]]) -> None:
