@@ -14,6 +14,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """What runs keep for the next is no affair of whoever starts the tests."""
+    os.environ["MMDISCO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

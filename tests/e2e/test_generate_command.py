@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import wave
 from fractions import Fraction
 
@@ -36,12 +37,12 @@ class Ended:
 
 @pytest.fixture
 def run(tiny_pair, tmp_path, monkeypatch, capsys):
-    """The command in the folder ``tmp_path``, with the tiny pair unless told otherwise."""
+    """The command in the folder ``tmp_path``, quiet and with the tiny pair by default."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments, quiet=True):
         weights = () if "--weights" in arguments else ("--weights", tiny_pair)
-        words = ["mmdisco", "generate", *arguments, *weights]
+        words = ["mmdisco", "generate", *arguments, *weights, *(["--quiet"] if quiet else [])]
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         with pytest.raises(SystemExit) as stopped:
             main()
@@ -49,6 +50,13 @@ def run(tiny_pair, tmp_path, monkeypatch, capsys):
         return Ended(stopped.value.code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def kept_between_runs(tmp_path, monkeypatch):
+    """An empty folder, to keep in what a run leaves for the next."""
+    monkeypatch.setenv("MMDISCO_CACHE", str(tmp_path / "kept"))
+    return tmp_path / "kept"
 
 
 @pytest.fixture(scope="module")
@@ -439,9 +447,63 @@ def test_a_bad_prompt_among_good_ones_costs_its_own_clip_only(run, tmp_path):
 
 def test_progress_is_shown_on_a_terminal(run, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    done = run(PROMPT)
+    done = run(PROMPT, quiet=False)
     assert "8/8" in done.err
     assert done.out == [f"a-red-ball-bouncing.{end}" for end in ("mp4", "png", "json")]
+
+
+@pytest.mark.usefixtures("kept_between_runs")
+def test_it_says_first_what_it_makes_and_at_the_end_what_to_do_next(run):
+    def said():
+        first, made, again, unguided = run(PROMPT, quiet=False).err.splitlines()
+        assert made.startswith("mmdisco: 1 clip in ")
+        assert "play a-red-ball-bouncing.mp4" in made
+        assert "mmdisco generate --from-metadata a-red-ball-bouncing.json" in again
+        assert "--no-joint-guidance" in unguided
+        return first
+
+    made = "mmdisco: embedded on cpu: 1 clip of 1.6 s, 8 steps of ddim, joint guidance, seed 0; "
+    assert said() == f"{made}how long it takes is known after this run"
+    assert re.fullmatch(f"{re.escape(made)}about \\d+ s", said())
+
+
+def test_the_time_expected_grows_with_steps_and_clips(run, kept_between_runs):
+    def expected(*more):
+        said = run(PROMPT, "--joint-scale", "1", *more, quiet=False).err
+        return int(re.search(r"about (\d+) s", said)[1])
+
+    pace = kept_between_runs / "pace.json"
+    run(PROMPT)
+    (kind,) = json.loads(pace.read_text())
+    pace.write_text(json.dumps({kind: [3, 0.5, 2]}))
+    assert expected("--steps", "4") == 3 + 4 * 0.5 + 2
+    pace.write_text(json.dumps({kind: [3, 0.5, 2]}))
+    assert expected("--steps", "4", "--samples", "2", "--candidates", "3") == 3 + 24 * 0.5 + 4
+    pace.write_text("no JSON")
+    assert "known after this run" in run(PROMPT, quiet=False).err
+
+
+def test_a_line_of_json_names_the_files_of_each_clip(run, tmp_path):
+    done = run(PROMPT, "--samples", "2", "--seed", "5", "--wav", "--json", "--steps", "1")
+    clips = [json.loads(line) for line in done.out]
+    assert [one["seed"] for one in clips] == [5, 6]
+    assert {one["prompt"] for one in clips} == {PROMPT}
+    for kind in ("clip", "sound", "picture", "record"):
+        assert all((tmp_path / one[kind]).is_file() for one in clips)
+
+
+def test_open_plays_the_first_clip(run, tmp_path, monkeypatch):
+    player = tmp_path / "bin" / "xdg-open"
+    player.parent.mkdir()
+    player.write_text('#!/bin/sh\necho "$1" > played\n')
+    player.chmod(0o755)
+    monkeypatch.setenv("PATH", str(player.parent), prepend=os.pathsep)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert run(PROMPT, "--samples", "2", "--steps", "1", "--out", "c.mp4", "--open").status == 0
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "played").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (tmp_path / "played").read_text() == "c-0.mp4\n"
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,7 @@ def run(tiny_weights, tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         words = ["mmdisco", *arguments, "--weights", tiny_weights]
+        words += ["--quiet"] if arguments[0] == "generate" else []
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         with pytest.raises(SystemExit) as stopped:
             main()

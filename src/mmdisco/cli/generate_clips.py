@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +14,11 @@ from mmdisco.cli.generate_plan import (
     GenerationPlan,
     OutputPaths,
     Refusal,
+    WrittenClip,
     raise_all,
     say,
 )
-from mmdisco.cli.progress import progress
+from mmdisco.cli.progress import Durations, progress
 from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig
@@ -84,15 +84,19 @@ class Given:
         return Given(sound=sound, used=used)
 
 
-def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
+def execute(
+    plan: GenerationPlan, run: Run, spent: Durations, *, quiet: bool = False
+) -> Iterator[WrittenClip]:
     """Make the clips and all that goes with them.
 
     Args:
         plan: Clips to make.
         run: Run that is told where files are written, and how much of them is there.
+        spent: Filled in with the seconds that it takes.
+        quiet: Whether no progress is shown.
 
     Yields:
-        The path of every file, once it is there.
+        Every clip, once its files are there.
     """
     begin = time.monotonic()
     clips = [one.clip for job in plan.jobs for one in job.outputs.values()]
@@ -109,9 +113,10 @@ def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
     for job, _ in batches:
         for line in job.notices:
             say(line if len(plan.jobs) == 1 else f"{job.name}: {line}")
+    spent.load = spent.lap()
     for (job, prepared), environment, taken in zip(batches, around, given, strict=True):
         try:
-            made, logits = _sampled(prepared)
+            made, logits = _sampled(prepared, spent, quiet=quiet)
         except UserError as error:
             if alone:
                 raise
@@ -126,8 +131,9 @@ def execute(plan: GenerationPlan, run: Run) -> Iterator[Path]:
             metadata = ClipMetadata(job.config, sample, environment, chosen)
             write_json(outputs.record, metadata.to_record(seconds))
             whole += 1
+            spent.finish += spent.lap()
             run.kept = f"{whole} of {len(clips)} clips are whole and kept: {ANEW_ALL}"
-            yield from outputs.all
+            yield WrittenClip(outputs, job.config, sample)
     if refused:
         asked = len(plan.jobs) + len(plan.refused)
         raise UserError(f"{refused} of {asked} prompts made no clip")
@@ -165,13 +171,17 @@ def _hush_libraries() -> None:
         logging.disable_progress_bar()
 
 
-def _sampled(prepared: PreparedGeneration) -> tuple[list[AudioVideo], list[list[float]] | None]:
+def _sampled(
+    prepared: PreparedGeneration, spent: Durations, *, quiet: bool
+) -> tuple[list[AudioVideo], list[list[float]] | None]:
     """Sample and decode; return the clips, and the logits of the candidates of each."""
     with warnings.catch_warnings():
         warnings.showwarning = say
-        with progress("sampling") as shown:
+        with progress("sampling", quiet=quiet) as shown:
             steps = shown.track(prepared.run(), "sampling", prepared.generation.settings.steps)
-            selection = prepared.select(deque(steps, maxlen=1).pop())
+            z_0 = deque(steps, maxlen=1).pop()
+            spent.steps += spent.lap()
+            selection = prepared.select(z_0)
             return selection.clips(), selection.logits
 
 

@@ -72,6 +72,32 @@ class OutputPaths:
 
 
 @dataclass(frozen=True)
+class WrittenClip:
+    """A clip that is there.
+
+    Attributes:
+        paths: Its files.
+        config: Request of its batch.
+        sample: Index in the batch.
+    """
+
+    paths: OutputPaths
+    config: GenerateConfig
+    sample: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Return files, prompt and seed for JSON; the rest lies in the record beside the clip."""
+        return {
+            "clip": str(self.paths.clip),
+            **({"sound": str(self.paths.sound)} if self.paths.wav else {}),
+            "picture": str(self.paths.picture),
+            "record": str(self.paths.record),
+            "prompt": self.config.prompt,
+            "seed": self.config.seed + self.sample,
+        }
+
+
+@dataclass(frozen=True)
 class GenerationJob:
     """One batch.
 
@@ -132,6 +158,46 @@ class GenerationPlan:
     record: ClipMetadata | None = None
     refused: tuple[Refusal, ...] = ()
 
+    @property
+    def work(self) -> tuple[int, int]:
+        """Steps of all samples and candidates together, and the number of clips."""
+        steps = sum((one.config.steps or 0) * len(one.config.seeds) for one in self.jobs)
+        return steps, sum(len(one.outputs) for one in self.jobs)
+
+    @property
+    def kind(self) -> str:
+        """What decides, with the machine, how long a step of a clip takes."""
+        config = self.jobs[0].config
+        own = (config.discriminator, config.weights, *config.build_options().values())
+        guided = "unguided" if config.no_joint_guidance else f"every {config.joint_every or 1}"
+        scales = {config.cfg_scale_audio, config.cfg_scale_video} - {None, 1.0}
+        told = [str(one) for one in own if one not in (None, False)]
+        return ", ".join([config.preset, *told, guided, *(["CFG"] if scales else [])])
+
+    @property
+    def summary(self) -> str:
+        """One line: the pair, where it runs, what is made, and with how many steps."""
+        configs = [one.config for one in self.jobs]
+        config, (_, count) = configs[0], self.work
+        steps = sorted({one.steps or 0 for one in configs})
+        schedulers = {one.scheduler for one in configs} - {None}
+        parts = [
+            f"{counted(count)} of {float(self.system.form.seconds):g} s",
+            f"{' to '.join(dict.fromkeys(map(str, (steps[0], steps[-1]))))} steps"
+            + "".join(f" of {one}" for one in schedulers if len(schedulers) == 1),
+            "without joint guidance" if config.no_joint_guidance else "joint guidance",
+        ]
+        if config.given is not None:
+            parts.insert(1, f"{'sound' if config.video else 'video'} for {config.given.name}")
+        if config.candidates > 1:
+            parts.append(f"the best of {config.candidates} candidates")
+        pair = (
+            f"{config.preset} with {config.discriminator}"
+            if config.discriminator
+            else config.preset
+        )
+        return f"{pair} on {config.device}: {', '.join([*parts, f'seed {config.seed}'])}"
+
 
 def raise_all(refused: Sequence[Refusal]) -> NoReturn:
     """Refuse all prompts: for the reason that they share, else with a line for each.
@@ -144,6 +210,11 @@ def raise_all(refused: Sequence[Refusal]) -> NoReturn:
     for one in refused:
         say(str(one))
     raise UserError(f"{len(refused)} of {len(refused)} prompts made no clip")
+
+
+def counted(clips: int) -> str:
+    """Return "1 clip" or "3 clips"."""
+    return "1 clip" if clips == 1 else f"{clips} clips"
 
 
 def say(message: object, *_: object) -> None:

@@ -1,12 +1,15 @@
-"""How far a long command is: a bar on a terminal, a line every so often in a log."""
+"""How far a long command is: a bar on a terminal, a line every so often in a log; and its pace."""
 
+import os
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console
@@ -14,8 +17,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmdisco.cli.stopping import is_first
+from mmdisco.errors import UserError
+from mmdisco.io.files import read_object, write_json
 
 SOONEST: Final = 30.0  # seconds from one line to the next
+MOST_PACES: Final = 100
+LONG: Final = 100.0  # seconds
 SHARE: Final = 0.05  # of the time that has passed: a run of a day writes no thousands of lines
 
 Item = TypeVar("Item")
@@ -44,12 +51,12 @@ class Shown(ABC):
 
 
 @contextmanager
-def progress(doing: str) -> Generator[Shown]:
+def progress(doing: str, *, quiet: bool = False) -> Generator[Shown]:
     """Show on the standard error what is done in the block, beginning with ``doing``.
 
-    Of processes that a launcher started together, only the first says something.
+    Of processes that a launcher started together, only the first says something; none if ``quiet``.
     """
-    if not is_first():
+    if quiet or not is_first():
         yield Lines(doing)
         return
     console = Console(stderr=True)
@@ -149,3 +156,77 @@ class Lines(Shown):
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that clips of one kind took on this machine when they were last made.
+
+    Attributes:
+        load: Seconds until the models are loaded.
+        step: Seconds of one step of one clip.
+        finish: Seconds of decoding and writing one clip.
+    """
+
+    load: float
+    step: float
+    finish: float
+
+    def expected(self, steps: int, clips: int) -> str:
+        """Expected duration of a run, with the steps of all clips together."""
+        return duration(self.load + self.step * steps + self.finish * clips)
+
+    @staticmethod
+    def recall(kind: str) -> "Pace | None":
+        """Return the pace of the last run of a kind; None if none is remembered."""
+        with suppress(UserError, TypeError, ValueError, KeyError):
+            load, step, finish = map(float, read_object(_paces())[kind])
+            return Pace(load, step, finish)
+        return None
+
+    def remember(self, kind: str) -> None:
+        """Keep the pace for the next run of a kind, where there is room to keep it."""
+        path, kept = _paces(), {}
+        with suppress(UserError):
+            kept = dict(list(read_object(path).items())[-MOST_PACES:])
+        with suppress(UserError):
+            write_json(path, {**kept, kind: [round(one, 4) for one in astuple(self)]})
+
+
+@dataclass
+class Durations:
+    """Seconds of a run, summed as it goes on.
+
+    Attributes:
+        load: Seconds until the models are loaded.
+        steps: Seconds of sampling.
+        finish: Seconds of decoding and writing.
+    """
+
+    load: float = 0.0
+    steps: float = 0.0
+    finish: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap, or since the beginning."""
+        before, self._since = self._since, time.monotonic()
+        return self._since - before
+
+    def __str__(self) -> str:
+        return duration(self.load + self.steps + self.finish)
+
+    def pace(self, steps: int, clips: int) -> Pace:
+        """Return the seconds of each step and clip."""
+        return Pace(self.load, self.steps / steps, self.finish / clips)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as text, such as "12 s" or "0:02:05"."""
+    return f"{max(1, round(seconds))} s" if seconds < LONG else _clock(seconds)
+
+
+def _paces() -> Path:
+    named = os.environ.get("MMDISCO_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return (Path(named) if named else Path(base) / "mmdisco") / "pace.json"

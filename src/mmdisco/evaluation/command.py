@@ -138,8 +138,9 @@ def read_diagnostics(path: Path) -> Diagnostics:
 
 def default_cache() -> Path:
     """Return the default folder of cached features."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mmdisco" / "clips"
+    named = os.environ.get("MMDISCO_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return (Path(named) if named else Path(base) / "mmdisco") / "clips"
 
 
 def _positive(name: str, given: float | int | str | None) -> Fraction | None:
