@@ -514,7 +514,7 @@ def hunyuan():
     return pipe
 
 
-def kandinsky5():
+def kandinsky5(kind=d.Kandinsky5T2VPipeline):
     transformer = d.Kandinsky5Transformer3DModel(
         in_visual_dim=4,
         in_text_dim=16,
@@ -542,7 +542,7 @@ def kandinsky5():
         image_token_id=257,
         video_token_id=258,
     )
-    pipe = d.Kandinsky5T2VPipeline(
+    pipe = kind(
         transformer=transformer,
         vae=vae,
         text_encoder=t.Qwen2_5_VLForConditionalGeneration(config),
@@ -555,7 +555,7 @@ def kandinsky5():
     return pipe
 
 
-def ltx():
+def ltx(kind=d.LTXPipeline):
     transformer = d.LTXVideoTransformer3DModel(
         in_channels=8,
         out_channels=8,
@@ -587,7 +587,7 @@ def ltx():
         decoder_causal=False,
     )
     vae.use_framewise_encoding = vae.use_framewise_decoding = False
-    return d.LTXPipeline(
+    return kind(
         scheduler=d.FlowMatchEulerDiscreteScheduler(),
         vae=vae,
         text_encoder=_t5(),
@@ -601,6 +601,20 @@ _SMALL = {"height": 16, "width": 16, "num_frames": 5}
 _SMALL9 = {"height": 16, "width": 16, "num_frames": 9}
 _GUIDED = {"negative_prompt": "", "guidance_scale": 2.5}
 _WAN = {**_SMALL9, **_GUIDED, "max_sequence_length": 16}
+_LTX = {**_WAN, "height": 32, "width": 32}
+
+
+def _image(side):
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def ltx_i2v():
+    return ltx(d.LTXImageToVideoPipeline)
+
+
+def kandinsky5_i2v():
+    return kandinsky5(d.Kandinsky5I2VPipeline)
+
 
 VIDEO = {
     "wan": (wan, _WAN),
@@ -608,10 +622,13 @@ VIDEO = {
     "wan 2.2 5B": (wan_5b, _WAN),
     "wan i2v": (wan_i2v, {**_WAN, "image": torch.zeros(1, 3, 16, 16)}),
     "hunyuan 1.5": (hunyuan, {**_SMALL, "negative_prompt": ""}),
-    "ltx": (ltx, {**_SMALL9, **_GUIDED, "height": 32, "width": 32, "max_sequence_length": 16}),
+    "ltx": (ltx, _LTX),
+    "ltx i2v": (ltx_i2v, {**_LTX, "image": _image(32)}),
     "cogvideox": (cogvideox, {**_SMALL9, **_GUIDED, "max_sequence_length": 16}),
     "cogvideox dpm": (cogvideox_dpm, {**_SMALL9, **_GUIDED, "max_sequence_length": 16}),
     "kandinsky 5": (kandinsky5, {**_SMALL, **_GUIDED, "max_sequence_length": 16}),
+    # its decoder reads the fifth latent step on
+    "kandinsky 5 i2v": (kandinsky5_i2v, {**_WAN, "num_frames": 21, "image": _image(16)}),
     "animatediff": (animatediff, {**_TINY, **_GUIDED}),
     "text-to-video": (text_to_video, {**_TINY, **_GUIDED}),
 }

@@ -131,6 +131,21 @@ def test_clips_that_do_not_fit_are_refused():
         model.latent_shape((most + 1) / 8)
 
 
+def test_the_image_of_a_video_is_no_part_of_its_latent():
+    """A video of an image encodes to the steps after it, and another image gives another ε̂."""
+    plain, model = stock("ltx"), stock("ltx i2v")
+    video = model.decode(torch.randn(1, *model.sample_shape))
+    assert torch.equal(model.encode(video), plain.encode(video)[:, :, 1:])
+    x, level = torch.randn(1, *model.sample_shape), model.schedule.level(torch.tensor([500.0]))
+    other = dataclasses.replace(model, call={**model.call, "image": torch.zeros(1, 3, 32, 32)})
+    eps, changed = (
+        one.predict_noise(x, level, one.encode_prompts(["a"])) for one in (model, other)
+    )
+    assert not torch.equal(eps, changed)
+    with pytest.raises(UserError, match="5 at least"):
+        model.latent_shape(1 / 25)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.0003, math.nan, math.inf])
 @pytest.mark.parametrize("name", ["wan", "animatediff", "audioldm"])
 def test_a_length_that_cannot_be_made_is_refused(name, seconds):

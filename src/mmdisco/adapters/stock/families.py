@@ -29,6 +29,7 @@ from mmdisco.adapters.stock.layouts import (
     AxisOrder,
     ChannelsLast,
     FramesInBatch,
+    LaterFrames,
     Layout,
     PackedTokens,
     network,
@@ -51,6 +52,7 @@ class VideoFamily:
         fps: Frames per second of a pipeline's training; ``frame_rate`` of a call is first.
         factors: Attributes of a pipeline: frames of a latent step, pixels of a latent's side.
             A causal autoencoder has a first step of one frame; without the former every step has.
+        given: Latent steps at the beginning that are made of an image and are no part of a latent.
         most: Frames for which a network has positions; None is no bound.
         batched: Whether a sample of a batch comes out as by itself; texts of other lengths beside
             it change it where the network does not mask their padding.
@@ -62,6 +64,7 @@ class VideoFamily:
     encode: Callable[[Any, Tensor], Latent]
     fps: Callable[[Any], int | Fraction]
     factors: tuple[str | None, str] = ("vae_scale_factor_temporal", "vae_scale_factor_spatial")
+    given: int = 0
     most: Callable[[Any], int | None] = lambda pipe: None
     batched: bool = True
     pool: Callable[[Any, Sequence[str]], Text] | None = None
@@ -80,7 +83,7 @@ class VideoFamily:
 
     def frames(self, pipe: Any, steps: int) -> int:
         """Return the frames that decode from so many latent steps."""
-        return (steps - 1) * self.frames_per_step(pipe) + 1
+        return (self.given + steps - 1) * self.frames_per_step(pipe) + 1
 
     def seconds(self, pipe: Any, call: Mapping[str, Any]) -> Fraction:
         """Return the length of the clip of a call with all of its arguments."""
@@ -107,7 +110,7 @@ class VideoFamily:
         )
         frames = call.get("num_frames") or _own_size(pipe, "frames")
         steps = (frames - 1) // self.frames_per_step(pipe) + 1
-        return torch.Size([_channels(pipe), steps, height, width])
+        return torch.Size([_channels(pipe), steps - self.given, height, width])
 
     def side(self, pipe: Any) -> int:
         """Return the pixels of a latent's side."""
@@ -117,8 +120,8 @@ class VideoFamily:
         """Check the size and the frames of a call.
 
         Raises:
-            UserError: The autoencoder cannot divide the size, or the network has no positions for
-                so many frames.
+            UserError: The autoencoder cannot divide the size, the network has no positions for so
+                many frames, or there is none beside the given image.
         """
         name, side = type(pipe).__name__, self.side(pipe)
         height, width = call.get("height") or side, call.get("width") or side
@@ -127,6 +130,9 @@ class VideoFamily:
         frames, most = call.get("num_frames") or 1, self.most(pipe)
         if most is not None and frames > most:
             raise UserError(f"{frames} frames: {name} makes {most} at most; ask for fewer seconds")
+        least = self.given * self.frames_per_step(pipe) + 1
+        if frames < least:
+            raise UserError(f"{frames} frames: {name} makes {least} at least; ask for more seconds")
 
     def arguments(self, pipe: Any, shape: torch.Size) -> dict[str, Any]:
         """Return the arguments of a call for latents (c, t, h, w)."""
@@ -222,6 +228,22 @@ def _channels(pipe: Any) -> int:
     raise UserError(f"{type(pipe.vae).__name__} states no number of latent channels")
 
 
+_LTX: Final = VideoFamily(
+    ("LTXPipeline",),
+    PackedTokens(),
+    encode_ltx,
+    fps=lambda pipe: 25,
+    factors=("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
+)
+
+_KANDINSKY5: Final = VideoFamily(
+    ("Kandinsky5T2VPipeline",),
+    ChannelsLast(),
+    encode_scaled,
+    fps=lambda pipe: 24,
+    batched=False,
+)
+
 VIDEO: Final = (
     VideoFamily(
         ("WanPipeline", "WanImageToVideoPipeline"),
@@ -235,12 +257,12 @@ VIDEO: Final = (
         encode_scaled,
         fps=lambda pipe: 24,
     ),
-    VideoFamily(
-        ("LTXPipeline",),
-        PackedTokens(),
-        encode_ltx,
-        fps=lambda pipe: 25,
-        factors=("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
+    _LTX,
+    replace(
+        _LTX,
+        pipelines=("LTXImageToVideoPipeline",),
+        layout=LaterFrames(PackedTokens(), _SAME),
+        given=1,
     ),
     VideoFamily(
         ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
@@ -248,12 +270,12 @@ VIDEO: Final = (
         encode_scaled,
         fps=lambda pipe: 16 if pipe.transformer.config.patch_size_t else 8,
     ),
-    VideoFamily(
-        ("Kandinsky5T2VPipeline",),
-        ChannelsLast(),
-        encode_scaled,
-        fps=lambda pipe: 24,
-        batched=False,
+    _KANDINSKY5,
+    replace(
+        _KANDINSKY5,
+        pipelines=("Kandinsky5I2VPipeline",),
+        layout=LaterFrames(ChannelsLast(), ChannelsLast()),
+        given=1,
     ),
     VideoFamily(
         ("AnimateDiffPipeline",),

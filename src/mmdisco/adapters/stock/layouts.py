@@ -4,6 +4,8 @@ The core has time on axis 2: video (b, c, t, h, w), audio (b, c, l) or (b, c, l,
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from mmdisco.adapters.stock.probe import replaced
 from mmdisco.shapes import Latent
 
 
@@ -34,6 +37,11 @@ class Layout(ABC):
     def to_argument(self, pipe: Any, x: Latent) -> Tensor:
         """Return what ``__call__`` takes as ``latents``, which a few pipelines keep otherwise."""
         return self.to_step(pipe, x)
+
+    @contextmanager
+    def starting(self, pipe: Any, x: Latent) -> Generator[dict[str, Any]]:
+        """Yield the arguments of a call that starts from ``x``, which is made inside the block."""
+        yield {"latents": self.to_argument(pipe, x)}
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,48 @@ class ChannelsLast(Layout):
         if not pipe.transformer.visual_cond:
             return own.clone()  # stepped in place
         return torch.cat([own, torch.zeros_like(own), torch.zeros_like(own[..., :1])], dim=-1)
+
+
+@dataclass(frozen=True)
+class LaterFrames(Layout):
+    """The latents after the first, which the pipeline makes of its image and does not step.
+
+    A call that starts from given latents would need that first one too. So the pipeline prepares
+    its own, and those after the first are exchanged.
+
+    Attributes:
+        whole: Layout of all latents.
+        stepped: Layout of those that ``step`` sees.
+    """
+
+    whole: Layout
+    stepped: Layout
+
+    @override
+    def to_core(self, pipe: Any, x: Tensor, shape: torch.Size) -> Latent:
+        return self.stepped.to_core(pipe, x, shape)
+
+    @override
+    def to_step(self, pipe: Any, x: Latent) -> Tensor:
+        return self.stepped.to_step(pipe, x)
+
+    @override
+    @contextmanager
+    def starting(self, pipe: Any, x: Latent) -> Generator[dict[str, Any]]:
+        plain, (_, channels, later, *sides) = pipe.prepare_latents, x.shape
+
+        def prepare_latents(*given: Any, **named: Any) -> Any:
+            made = plain(*given, **named)
+            first, *others = made if isinstance(made, tuple) else (made,)
+            every = self.whole.to_core(pipe, first, torch.Size([channels, later + 1, *sides]))
+            every = every.clone()
+            every[:, :channels, 1:] = x.to(every)
+            latents = self.whole.to_step(pipe, every)
+            return (latents, *others) if isinstance(made, tuple) else latents
+
+        with replaced(pipe, "prepare_latents", prepare_latents):
+            # the image's latent is drawn, and is to be the same at every level
+            yield {"generator": torch.Generator().manual_seed(0)}
 
 
 def network(pipe: Any) -> Any:

@@ -136,8 +136,9 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     def _predict(self, x: Latent, level: NoiseLevel, prompts: Sequence[str]) -> Tensor:
         at = level if self.takes_levels else level.at(0)
-        with self.prompts.used():
-            reached = probe.predict(self.pipe, self.levels, at, self._call(x, prompts))
+        call = self.call_for(x.shape[1:], prompts)
+        with self.prompts.used(), self.family.layout.starting(self.pipe, x) as own:
+            reached = probe.predict(self.pipe, self.levels, at, {**call, **own})
         output = self.family.layout.to_core(self.pipe, reached.output, x.shape[1:]).to(x)
         return self.levels.prediction.to_eps(output, x, level)
 
@@ -263,7 +264,9 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
             )
         shape = self._shape(medium.seconds)
         own = self._pixels if isinstance(medium, Video) else self._samples
-        return self.family.encode(self.pipe, own(medium, shape)).float().cpu()
+        encoded = self.family.encode(self.pipe, own(medium, shape)).float().cpu()
+        given = self.family.given if isinstance(self.family, VideoFamily) else 0
+        return encoded[:, :, given:]
 
     def _pixels(self, video: Any, shape: torch.Size) -> Tensor:
         """Return (1, 3, f, h, w) in [−1, 1] of a video of the model's size."""
@@ -288,24 +291,23 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         return [self._decode(one) for one in x_0.split(1)]
 
     def _decode(self, x_0: Latent) -> Any:
-        call = {**self._call(x_0, [""]), "output_type": "np"}
-        with self.prompts.used():
-            decoded = probe.decode(self.pipe, self.levels, call)
+        call = {**self.call_for(x_0.shape[1:], [""]), "output_type": "np"}
+        with self.prompts.used(), self.family.layout.starting(self.pipe, x_0) as own:
+            decoded = probe.decode(self.pipe, self.levels, {**call, **own})[0]
         values = np.asarray(decoded, dtype=np.float32)[0]
         if isinstance(self.family, VideoFamily):
             return Video(np.ascontiguousarray(values), self.rate)
         mono = values.mean(0) if values.ndim == 2 else values
         return Audio(np.clip(mono, -1, 1), int(self.rate))
 
-    def _call(self, x: Latent, prompts: Sequence[str]) -> dict[str, Any]:
-        """Return the arguments of a call for latents with their prompts."""
-        own = {**self._sizes(x.shape[1:]), "output_type": "latent"}
+    def call_for(self, shape: torch.Size, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments of a call for latents (c, t, …) of a shape with their prompts."""
+        own = {**self._sizes(shape), "output_type": "latent"}
         if len(prompts) > 1:
             texts = (name for name, one in self.call.items() if isinstance(one, str))
             own |= {name: [self.call[name]] * len(prompts) for name in texts if name in _TEXTS}
         if not self._embedded:
             own["prompt"] = prompts[0] if len(prompts) == 1 else list(prompts)
-        own["latents"] = self.family.layout.to_argument(self.pipe, x)
         return {**self.call, **own}
 
     def _sizes(self, shape: torch.Size) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def predict(
 def decode(pipe: Any, levels: SchedulerLevels, call: Mapping[str, Any]) -> Any:
     """Return the pipeline's output for clean ``latents``, without a step."""
     with _quiet(pipe, levels.visiting(pipe.scheduler, [])):
-        return pipe(**call)[0]
+        return pipe(**call)
 
 
 class PromptCache:
