@@ -54,6 +54,32 @@ def test_a_shell_completes_what_is_begun(begun, meant):
     assert meant in done.stdout.split()
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_complete_options_with_a_line_of_help_each(shell):
+    begun = {"_MMDISCO_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = mmdisco(**begun, _TYPER_COMPLETE_ARGS="mmdisco generate --joint-e")
+    (line,) = done.stdout.splitlines()
+    assert "--joint-every" in line
+    assert "cheaper, less exact." in line
+
+
+def test_completion_does_not_wait_for_torch():
+    begun = {"COMP_WORDS": "mmdisco generate --jo", "COMP_CWORD": "2"}
+    script = (
+        "import sys\nfrom mmdisco.cli import main\nsys.argv = ['mmdisco']\n"
+        "try:\n    main()\nfinally:\n    print(sorted({'torch', 'av', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"_MMDISCO_COMPLETE": "complete_bash"} | begun,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split()[-1] == "[]"
+    assert "--joint-every" in done.stdout
+
+
 def test_a_mistake_is_one_line_and_status_2():
     done = mmdisco("generate", "--no-such-option")
     assert done.returncode == 2

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "diagnose": f"{_HERE}.diagnose:diagnose",
     "inspect": f"{_HERE}.inspect:inspect",
     "evaluate": f"{_HERE}.evaluate:evaluate",
+    "doctor": f"{_HERE}.doctor:doctor",
 }
 """Module and function of every command, in the order of the help."""
 
@@ -125,6 +126,8 @@ def main() -> None:
     # a thread that waits sleeps: those that spin take the cores from the threads that work
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        if "_MMDISCO_COMPLETE" in os.environ:
+            os.environ["COLUMNS"] = "10000"  # a shell takes every line for a word to choose
         words = sys.argv[1:]
         # without a command, the list of them
         words += ["--help"] if words in ([], ["experiments"]) else []

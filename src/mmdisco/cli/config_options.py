@@ -51,15 +51,16 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     panel = next((one.title for one in field.metadata if isinstance(one, Panel)), None)
     kind = _kind(field.annotation)
     unset = field.default is None or field.default is False or field.default == ""
+    said = " ".join((field.description or "").split())
     info: Any
     positional = next((one for one in field.metadata if isinstance(one, Positional)), None)
     if positional is not None:
-        info = typer.Argument(help=field.description)
+        info = typer.Argument(help=said)
         kind = list[kind] if positional.several else kind
     else:
         info = typer.Option(
             f"--{name.replace('_', '-')}",
-            help=field.description,
+            help=said,
             rich_help_panel=panel,
             show_default=False if unset or field.is_required() else f"{field.default}",
         )
