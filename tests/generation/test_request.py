@@ -286,9 +286,41 @@ def test_unknown_scheduler_is_refused(tiny_pair):
 def test_python_call_takes_the_options_of_the_command_and_explains_them():
     parameters = inspect.signature(generate).parameters
     assert next(iter(parameters)) == "prompt"
-    assert parameters.keys() == GenerateConfig.model_fields.keys()
+    assert parameters.keys() == {*GenerateConfig.model_fields, "callback_on_step_end"}
     for name, field in GenerateConfig.model_fields.items():
         assert f"    {name}: {' '.join(str(field.description).split())}" in (generate.__doc__ or "")
+
+
+def test_a_callback_sees_every_step_and_may_replace_the_latents(clip, tiny_pair):
+    seen = []
+
+    def watch(run, step, timestep, kwargs):
+        seen.append((step, timestep.audio, timestep.video))
+        return kwargs
+
+    def mute(run, step, timestep, kwargs):
+        return {"latents": kwargs["latents"].map(torch.zeros_like)}
+
+    options = {"weights": tiny_pair, "steps": 2}
+    [plain] = generate(PROMPT, **options)
+    [watched] = generate(PROMPT, callback_on_step_end=watch, **options)
+    [replaced] = generate(PROMPT, callback_on_step_end=mute, **options)
+    assert same(watched, plain)
+    assert not same(replaced, plain, rtol=1e-3)
+    assert [step for step, *_ in seen] == [0, 1]
+    assert seen[0][1:] > seen[1][1:]
+
+
+def test_a_callback_ends_the_run_by_an_exception(tiny_pair):
+    steps = []
+
+    def stop(run, step, timestep, kwargs):
+        steps.append(step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(PROMPT, callback_on_step_end=stop, weights=tiny_pair, steps=3)
+    assert steps == [0]
 
 
 def test_start_and_track_of_a_given_sound_are_options_of_python_too(tmp_path, tiny_pair):

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from mmdisco.cli.config_options import given
 from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig
-from mmdisco.generation.metadata import ClipMetadata, read_record
+from mmdisco.generation.metadata import ClipMetadata, OutputPaths, read_record
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.resolve import check, resolve
 from mmdisco.generation.system import JointSystem
@@ -36,39 +36,6 @@ class PromptLine:
 
     options: Mapping[str, Any]
     place: str | None = None
-
-
-@dataclass(frozen=True)
-class OutputPaths:
-    """Files of one clip, all of one stem.
-
-    Attributes:
-        clip: Sound and picture.
-        wav: Whether the sound is written by itself too.
-    """
-
-    clip: Path
-    wav: bool
-
-    @property
-    def sound(self) -> Path:
-        """The sound by itself."""
-        return self.clip.with_suffix(".wav")
-
-    @property
-    def picture(self) -> Path:
-        """The drawing of the clip."""
-        return self.clip.with_suffix(".png")
-
-    @property
-    def record(self) -> Path:
-        """The record that makes the clip again; written last."""
-        return self.clip.with_suffix(".json")
-
-    @property
-    def all(self) -> list[Path]:
-        """Every file, in the order of writing."""
-        return [self.clip, *([self.sound] if self.wav else []), self.picture, self.record]
 
 
 @dataclass(frozen=True)

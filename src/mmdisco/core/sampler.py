@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator as Steps
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -113,7 +113,7 @@ class Sampler:
         def scaled(eps: Tensor, levels: NoiseLevel) -> Tensor:
             return eps * broadcast_like(levels.at(0).expand(len(eps)).magnitude, eps)
 
-        return each(scaled, noise.draw(shapes), self._levels())
+        return each(scaled, noise.draw(shapes), self.levels())
 
     def run(
         self,
@@ -121,7 +121,7 @@ class Sampler:
         z_T: AV[Tensor],
         cond: AV[Conditioning],
         noise: NoiseSource,
-    ) -> Iterator[AV[Tensor]]:
+    ) -> Steps[AV[Tensor], AV[Tensor] | None]:
         """Run the steps of the coupling, from the most noise to the least.
 
         Args:
@@ -132,8 +132,9 @@ class Sampler:
 
         Yields:
             Both latents after each step, in the units of their schedules; the last ones are clean.
+            Latents that are sent in answer replace them.
         """
-        levels = self._levels()
+        levels = self.levels()
         runs = each(lambda solver, own: solver.begin(own), self.solvers, levels)
         batch_size = len(z_T.audio)
         z = z_T
@@ -150,7 +151,7 @@ class Sampler:
                     z = _step(taken, index, z, eps, noise)
                     if remaining:
                         z = each(_noise_back, z, there, here, noise.generators)
-            yield z
+            z = (yield z) or z
 
     def sample(
         self,
@@ -162,7 +163,8 @@ class Sampler:
         """Return the clean latents at the end of ``run``."""
         return deque(self.run(denoiser, z_T, cond, noise), maxlen=1).pop()
 
-    def _levels(self) -> AV[NoiseLevel]:
+    def levels(self) -> AV[NoiseLevel]:
+        """Return the levels that the steps begin at."""
         if self.resamples < 0:
             raise UserError(f"{self.resamples} resamples: ask for 0 or more")
         return self.path.levels(self.grid.stops(self.path, self.steps))

@@ -9,7 +9,7 @@ mistake in it is answered before.
 import inspect
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from mmdisco.generation.pipeline import GenerationRun, SamplerConfig, Task
 
 
+StepCallback = Callable[
+    ["PreparedGeneration", int, AV[float], dict[str, Any]], Mapping[str, Any] | None
+]
+"""Called with the run, the step, the timesteps and {"latents": …} after each step."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -49,8 +54,9 @@ def _described(function: Function) -> Function:
         )
         for name in names
     ]
-    returned = inspect.signature(function).return_annotation
-    signature = inspect.Signature(parameters, return_annotation=returned)
+    found = inspect.signature(function)
+    own = [one for one in found.parameters.values() if one.kind is one.KEYWORD_ONLY]
+    signature = found.replace(parameters=[*parameters, *own])
     setattr(function, "__signature__", signature)  # noqa: B010 - no attribute of the type
     said = {name: " ".join((fields[name].description or "").split()) for name in names}
     options = "\n".join(f"    {name}: {text}" for name, text in said.items())
@@ -61,14 +67,19 @@ def _described(function: Function) -> Function:
 
 
 @_described
-def generate(prompt: str | None = None, **options: Any) -> list[AudioVideo]:
+def generate(
+    prompt: str | None = None, *, callback_on_step_end: StepCallback | None = None, **options: Any
+) -> list[AudioVideo]:
     """Generate clips with any preset.
 
     ``None`` leaves an option to the preset's default, the best one measured. Words that the
-    embedded pair does not know are ignored, with a warning.
+    embedded pair does not know are ignored, with a warning. ``callback_on_step_end`` is called
+    after each step, as by pipelines of diffusers; an exception that it raises ends the run.
 
     Args:
         prompt: Description of picture and sound.
+        callback_on_step_end: Called with the run, the step from 0, the pair of timesteps and
+            {"latents": …}; what it returns as "latents" replaces them.
         **options: Fields of ``GenerateConfig``, which replaces this section by all of them.
 
     Returns:
@@ -84,7 +95,7 @@ def generate(prompt: str | None = None, **options: Any) -> list[AudioVideo]:
     for line in check(resolved, system):
         warnings.warn(line, stacklevel=2)
     prepared = prepare(resolved, system)
-    return prepared.select(deque(prepared.run(), maxlen=1).pop()).clips()
+    return prepared.select(prepared.sample(callback_on_step_end)).clips()
 
 
 @dataclass(frozen=True)
@@ -99,9 +110,27 @@ class PreparedGeneration:
     config: GenerateConfig
     generation: "GenerationRun"
 
-    def run(self) -> "Iterator[AV[Tensor]]":
-        """Sample, and yield the latents after each step."""
+    def run(self) -> "Generator[AV[Tensor], AV[Tensor] | None]":
+        """Sample, and yield the latents after each step; latents sent in answer replace them."""
         return self.generation.run(self._prompts, self.config.seeds)
+
+    def sample(self, callback_on_step_end: StepCallback | None = None) -> "AV[Tensor]":
+        """Sample, and return the final latents.
+
+        Args:
+            callback_on_step_end: As that of ``generate``.
+        """
+        run = self.run()
+        if callback_on_step_end is None:
+            return deque(run, maxlen=1).pop()
+        times = self.generation.sampler.levels().map(lambda level: level.t)
+        z_t, sent = next(run), None
+        for step in range(len(times.audio)):
+            z_t = z_t if step == 0 else run.send(sent)
+            timestep = times.map(lambda t, k=step: float(t[k]))
+            answer = callback_on_step_end(self, step, timestep, {"latents": z_t})
+            sent = (answer or {}).get("latents")
+        return sent or z_t
 
     def select(self, z_0: "AV[Tensor]") -> "Selection":
         """Keep of the final latents of ``run`` the best candidate of each sample.

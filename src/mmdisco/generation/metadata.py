@@ -1,15 +1,17 @@
-"""Record of a clip, written as JSON beside it: its resolved request and its environment.
+"""Files of a clip, and its record: JSON of its resolved request and its environment.
 
-Enough to make the clip again. Knows requests and files; samples nothing.
+The record is enough to make the clip again. Knows requests and files; samples nothing.
 """
 
 import platform
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final
 
 from mmdisco.errors import UserError
@@ -18,9 +20,12 @@ from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import read_object, sha256
 from mmdisco.io.reports import versions
 from mmdisco.io.settings import Settings
+from mmdisco.media.clip import AudioVideo, Video
 
 if TYPE_CHECKING:
     import torch
+
+    from mmdisco.media.copying import Picture, Sound
 
 MAKER: Final = "mmdisco generate"
 LIBRARIES: Final = ("mmdisco", "torch", "diffusers", "transformers", "numpy", "scipy", "av")
@@ -28,6 +33,111 @@ BESIDE: Final = ("made_by", "sample", "environment", "took_seconds")
 """Keys of a record beside those of its request."""
 LOGITS: Final = "candidate_logits"
 """Key of a clip that was chosen among candidates."""
+SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
+DRAWN_SIDE: Final = 64
+LONGEST_TITLE: Final = 100
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Files of one clip, all of one stem.
+
+    Attributes:
+        clip: Sound and picture.
+        wav: Whether the sound is written by itself too.
+    """
+
+    clip: Path
+    wav: bool
+
+    @property
+    def sound(self) -> Path:
+        """The sound by itself."""
+        return self.clip.with_suffix(".wav")
+
+    @property
+    def picture(self) -> Path:
+        """The drawing of the clip."""
+        return self.clip.with_suffix(".png")
+
+    @property
+    def record(self) -> Path:
+        """The record that makes the clip again; written last."""
+        return self.clip.with_suffix(".json")
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file, in the order of writing."""
+        return [self.clip, *([self.sound] if self.wav else []), self.picture, self.record]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The given side of the clips of one config.
+
+    Attributes:
+        picture: That of the given video, if it can be copied.
+        sound: That of the given sound.
+        magnified: Whether small pictures are: those that are made, not one that is given.
+        used: How much of the file is used and what becomes of it, in a line; "" without a file.
+    """
+
+    picture: "Picture | None" = None
+    sound: "Sound | None" = None
+    magnified: bool = True
+    used: str = ""
+
+    @staticmethod
+    def of(config: GenerateConfig, seconds: Fraction, suffix: str) -> "Given":
+        """Return what the clips of a request take over.
+
+        Args:
+            config: Request, with or without a given file.
+            seconds: Length of the clips.
+            suffix: Ending of their names.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        if config.given is None:
+            return Given()
+        from mmdisco.media.conditioning_clip import share
+        from mmdisco.media.copying import Picture, Sound
+
+        start = config.start
+        if config.video is not None:
+            picture = Picture(config.video, start, seconds)
+            copied = picture.can_be_copied
+            way = f"the picture {'copied' if copied else 'encoded anew'}"
+            used = f"{share(config.video, start, seconds)}, {way}"
+            return Given(picture if copied else None, None, magnified=False, used=used)
+        sound = Sound(config.given, start, seconds, config.audio_track)
+        used = f"{share(config.given, start, seconds)}, {sound.way(suffix)}"
+        return Given(sound=sound, used=used)
+
+    def write(self, clip: AudioVideo, outputs: OutputPaths, title: str) -> None:
+        """Write a clip and all that lies beside it except its record.
+
+        Args:
+            clip: The clip.
+            outputs: Files to write.
+            title: Title of the picture, as ``title_of`` returns it.
+
+        Raises:
+            UserError: A file cannot be written.
+        """
+        from mmdisco.media.plots import draw_clips
+        from mmdisco.media.write import write_audio, write_clip
+
+        least = SHOWN_SIDE if self.magnified else 1
+        magnify = max(1, least // max(clip.video.frames.shape[1:3]))
+        write_clip(outputs.clip, clip, magnify, self.picture, self.sound)
+        if outputs.wav:
+            write_audio(outputs.sound, clip.audio)
+        with warnings.catch_warnings():
+            # a letter of the prompt that the font lacks is drawn as a box, and that is all
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            draw_clips(outputs.picture, {title: AudioVideo(clip.audio, _small(clip.video))})
 
 
 class Environment(Settings):
@@ -206,3 +316,20 @@ def _x264() -> str:
     stream = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode()])
     found = re.search(rb"x264 - core (\d+(?: r\d+ \w+)?)", stream)
     return "unknown" if found is None else found[1].decode()
+
+
+def title_of(config: GenerateConfig) -> str:
+    """Return the title of a clip's picture: the prompt, or the name of the given file."""
+    said = config.caption.strip() or (config.given.name if config.given else "")
+    # matplotlib would take what lies between two dollars for a formula
+    return shorten(said, LONGEST_TITLE).replace("$", r"\$")
+
+
+def _small(video: Video) -> Video:
+    """The middle square of every frame, thinned out: a drawing has 60 pixels for it."""
+    height, width = video.frames.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    step = max(1, side // DRAWN_SIDE)
+    rows, columns = slice(top, top + side, step), slice(left, left + side, step)
+    return Video(video.frames[:, rows, columns], video.fps)

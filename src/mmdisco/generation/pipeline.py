@@ -6,7 +6,7 @@ is given. Writes no files and shows no progress; the caller iterates over its st
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -222,7 +222,9 @@ class GenerationRun:
     negative: str = ""
     method: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
-    def run(self, prompts: Sequence[str], seeds: Sequence[int]) -> Iterator[AV[Tensor]]:
+    def run(
+        self, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> Generator[AV[Tensor], AV[Tensor] | None]:
         """Sample latents, a batch of one clip per prompt.
 
         Args:
@@ -230,7 +232,8 @@ class GenerationRun:
             seeds: One seed per clip. A clip depends on its own prompt and seed only.
 
         Yields:
-            The latents after each step; the last ones are clean.
+            The latents after each step; the last ones are clean. Latents that are sent in answer
+            replace them.
 
         Raises:
             UserError: The settings cannot be run.
