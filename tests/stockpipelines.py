@@ -11,6 +11,8 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 import diffusers as d
 import transformers as t
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -53,6 +55,12 @@ def _qwen_tokenizer(kind=t.Qwen2Tokenizer):
     vocab = {token: index for index, token in enumerate(tokens)}
     chat = "{% for one in messages %}{{ one.content }}{% endfor %}"
     return kind(vocab=vocab, merges=[], chat_template=chat, model_max_length=4096)
+
+
+def _gemma_tokenizer():
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *map(chr, range(33, 127))]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    return t.GemmaTokenizer(vocab=vocab, merges=[], model_max_length=24)
 
 
 def _t5(width=32):
@@ -258,12 +266,10 @@ def stable_audio_3():
     encoder = t.T5GemmaEncoderModel(
         t.T5GemmaConfig(encoder=text, decoder=text, is_encoder_decoder=False, vocab_size=512)
     )
-    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *map(chr, range(33, 127))]
-    vocab = {token: index for index, token in enumerate(tokens)}
     return d.StableAudio3Pipeline(
         vae=vae,
         text_encoder=encoder,
-        tokenizer=t.GemmaTokenizer(vocab=vocab, merges=[], model_max_length=24),
+        tokenizer=_gemma_tokenizer(),
         duration_embedder=StableAudio3DurationEmbedder(output_dim=16, fourier_dim=16),
         transformer=transformer,
         scheduler=d.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
@@ -596,6 +602,86 @@ def ltx(kind=d.LTXPipeline):
     )
 
 
+def ltx2():
+    """Video with sound: no part of ``VIDEO`` or ``AUDIO``."""
+    sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 16, "head_dim": 8}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 2, "image_size": 8, "patch_size": 4}
+    text = t.Gemma3Config(text_config=sizes, vision_config=vision, mm_tokens_per_image=4)
+    transformer = d.LTX2VideoTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        audio_in_channels=4,
+        audio_out_channels=4,
+        audio_num_attention_heads=2,
+        audio_attention_head_dim=4,
+        audio_cross_attention_dim=8,
+        num_layers=2,
+        caption_channels=16,
+        rope_double_precision=False,
+        vae_scale_factors=(4, 4, 4),
+    )
+    heads = {f"{side}_connector_num_attention_heads": 4 for side in ("video", "audio")}
+    heads |= {f"{side}_connector_attention_head_dim": 4 for side in ("video", "audio")}
+    heads |= {f"{side}_connector_num_layers": 1 for side in ("video", "audio")}
+    heads |= {f"{side}_connector_num_learnable_registers": 8 for side in ("video", "audio")}
+    scaling = {
+        "spatio_temporal_scaling": (True,) * 2,
+        "decoder_spatio_temporal_scaling": (True,) * 2,
+    }
+    kinds = {"downsample_type": ("spatiotemporal",) * 2, "upsample_type": ("spatiotemporal",) * 2}
+    vae = d.AutoencoderKLLTX2Video(
+        latent_channels=4,
+        block_out_channels=(8, 8),
+        down_block_types=("LTX2VideoDownBlock3D",) * 2,
+        decoder_block_out_channels=(8, 8),
+        layers_per_block=(1,) * 3,
+        decoder_layers_per_block=(1,) * 3,
+        decoder_inject_noise=(False,) * 3,
+        upsample_residual=(False,) * 2,
+        upsample_factor=(1,) * 2,
+        patch_size=1,
+        patch_size_t=1,
+        **scaling,
+        **kinds,
+    )
+    vae.use_framewise_encoding = vae.use_framewise_decoding = False
+    audio_vae = d.AutoencoderKLLTX2Audio(
+        base_channels=4, ch_mult=(1, 1, 1), num_res_blocks=1, latent_channels=2, mel_bins=8
+    )
+    for part in (vae, audio_vae):
+        part.latents_mean += 0.3 * torch.randn(part.latents_mean.shape)
+        part.latents_std *= 1.7
+    return d.LTX2Pipeline(
+        scheduler=d.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae,
+        audio_vae=audio_vae,
+        text_encoder=t.Gemma3ForConditionalGeneration(text),
+        tokenizer=_gemma_tokenizer(),
+        connectors=LTX2TextConnectors(
+            caption_channels=16,
+            text_proj_in_factor=3,
+            connector_rope_base_seq_len=32,
+            rope_double_precision=False,
+            **heads,
+        ),
+        transformer=transformer,
+        vocoder=LTX2Vocoder(
+            in_channels=16,
+            hidden_channels=32,
+            upsample_kernel_sizes=[4, 4],
+            upsample_factors=[2, 2],
+            resnet_kernel_sizes=[3],
+            resnet_dilations=[[1, 3, 5]],
+            output_sampling_rate=400,
+        ),
+    )
+
+
 _TINY = {"height": 8, "width": 8, "num_frames": 3}
 _SMALL = {"height": 16, "width": 16, "num_frames": 5}
 _SMALL9 = {"height": 16, "width": 16, "num_frames": 9}
@@ -632,6 +718,19 @@ VIDEO = {
     "animatediff": (animatediff, {**_TINY, **_GUIDED}),
     "text-to-video": (text_to_video, {**_TINY, **_GUIDED}),
 }
+JOINT = {
+    "ltx-2": (
+        ltx2,
+        {
+            **_LTX,
+            "num_frames": 5,
+            "modality_scale": 1.5,
+            "audio_guidance_scale": 3.0,
+            "audio_modality_scale": 1.5,
+            "spatio_temporal_guidance_blocks": [1],
+        },
+    ),
+}
 AUDIO = {
     "stable audio 3": (stable_audio_3, {"duration": 2.0, **_GUIDED}),
     "stable audio": (stable_audio, {"audio_end_in_s": 1.0, **_GUIDED}),
@@ -644,7 +743,7 @@ AUDIO = {
 
 def build(name):
     """The pipeline of that name, its networks in evaluation mode, and the arguments of a call."""
-    make, call = {**VIDEO, **AUDIO}[name]
+    make, call = {**VIDEO, **AUDIO, **JOINT}[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipe = make()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmdisco.core.schedulers import solver
     from mmdisco.errors import UserError
     from mmdisco.generation.generate import generate
+    from mmdisco.generation.guided_pipeline import GuidedPipeline
     from mmdisco.generation.guider import DiscriminatorGuidance
     from mmdisco.generation.joint_pipeline import JointPipeline
 
@@ -65,6 +66,7 @@ _HOMES = {
     "mmdisco.core.schedulers": ("solver",),
     "mmdisco.errors": ("UserError",),
     "mmdisco.generation.generate": ("generate",),
+    "mmdisco.generation.guided_pipeline": ("GuidedPipeline",),
     "mmdisco.generation.guider": ("DiscriminatorGuidance",),
     "mmdisco.generation.joint_pipeline": ("JointPipeline",),
 }
@@ -79,6 +81,7 @@ __all__ = [
     "Denoiser",
     "Discriminator",
     "DiscriminatorGuidance",
+    "GuidedPipeline",
     "IndependentDenoisers",
     "IntervalScale",
     "JointDenoiser",

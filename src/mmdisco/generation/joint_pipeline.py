@@ -11,40 +11,27 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 from zlib import crc32
 
-import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from torch import Generator, Tensor
-from typing_extensions import override
 
 from mmdisco.adapters.stock.model import StockModel, stock_audio, stock_video
 from mmdisco.core.av import AV, each
-from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import ConstantScale, JointGuidance, JointScale
 from mmdisco.core.log_ratio import GradientReuse, NoReuse
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.rng import seeded_generator
-from mmdisco.discriminators.hub import (
-    PretrainedDiscriminator,
-    check_fitting,
-    find_folder,
-    upload_folder,
-)
-from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminators.hub import PretrainedDiscriminator, find_folder, upload_folder
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.generation.correction import Scale, correction
 from mmdisco.generation.cost import JointCost, count_cost
-from mmdisco.generation.meeting import Correction, Meeting, SideState
+from mmdisco.generation.meeting import Meeting, SideState
 from mmdisco.generation.pipeline_side import PipelineSide, StepCallback
 from mmdisco.media.clip import Audio, Video
-
-_LEAST_SIGNAL: Final = 1e-3
-"""α/σ below which a side is not guided: there ε̂ hardly determines x̂_0, or not at all."""
-
-Scale = float | int | JointScale
 
 
 @dataclass
@@ -151,8 +138,16 @@ class JointPipeline:
             models,
             latents,
         )
+        correct = correction(
+            self.discriminator,
+            joint_scale,
+            lambda: sides.map(PipelineSide.captions),
+            sides.map(lambda side: side.shape),
+            self.reuse.begin(),
+            self.name,
+        )
         meeting = Meeting(
-            self._correction(sides, joint_scale),
+            correct,
             latents.map(lambda x: None if x is None else SideState(x, NoiseLevel.clean(1))),
             parallel=self.parallel,
         )
@@ -161,22 +156,6 @@ class JointPipeline:
             None if output is None else output[0] for output in (outputs.video, outputs.audio)
         )
         return JointPipelineOutput(frames, waveform, video.rate, int(audio.rate))
-
-    def _correction(self, sides: AV[PipelineSide], scale: Scale | AV[Scale]) -> Correction:
-        scales = (scale if isinstance(scale, AV) else AV(scale, scale)).map(_joint_scale)
-        if self.discriminator is None or scales == AV(ConstantScale(0.0), ConstantScale(0.0)):
-            return lambda states: AV(None, None)
-        texts = sides.map(PipelineSide.captions)
-        config = getattr(self.discriminator, "config", None)
-        if isinstance(config, AudioVideoConfig):
-            widths = AV(config.audio.text_width, config.video.text_width)
-            # one that was trained without captions is given none
-            texts = each(lambda text, width: text if width else text[:, :0], texts, widths)
-            shapes = sides.map(lambda side: side.shape)
-            check_fitting(config, shapes, texts.map(lambda text: text.shape[1]), self.name)
-        device = next(self.discriminator.parameters(), torch.zeros(0)).device
-        guidance = JointGuidance(_NoNoise(), self.discriminator, scales, self.reuse.begin())
-        return _Guidance(guidance, texts.map(lambda text: Conditioning(text.to(device))), device)
 
     def cost(
         self, prompt: str | list[str] | None = None, *, capacity: int | None = None, **call: Any
@@ -261,55 +240,6 @@ class JointPipeline:
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return upload_folder(Path(folder), repository, private=private)
-
-
-@dataclass(frozen=True)
-class _Guidance:
-    """The change of ε̂ at a pair of states.
-
-    Attributes:
-        guidance: Joint guidance of ε̂ = 0.
-        cond: Captions of either side, on the discriminator's device.
-        device: The discriminator's.
-    """
-
-    guidance: JointGuidance
-    cond: AV[Conditioning]
-    device: torch.device
-
-    def __call__(self, states: AV[SideState]) -> AV[Tensor | None]:
-        sizes = states.map(lambda state: len(state.x_t))
-        if sizes.audio != sizes.video:
-            raise UserError(
-                f"{sizes.video} videos and {sizes.audio} sounds: ask for as many of each"
-            )
-        with torch.inference_mode(mode=False), torch.autocast(self.device.type, enabled=False):
-            # a copy is no inference tensor, so a gradient can be taken
-            z_t = states.map(lambda state: state.x_t.to(self.device).float().clone())
-            level = states.map(lambda state: self._placed(state.level).expand(sizes.audio))
-            changes = self.guidance.predict_noise(z_t, level, self.cond)
-        return each(_unless_without_signal, changes, states)
-
-    def _placed(self, level: NoiseLevel) -> NoiseLevel:
-        return NoiseLevel(*(one.to(self.device) for one in (level.t, level.alpha, level.sigma)))
-
-
-def _unless_without_signal(change: Tensor, state: SideState) -> Tensor | None:
-    level = state.level
-    guided = bool((level.alpha > _LEAST_SIGNAL * level.sigma).all()) and not level.is_clean
-    return change if guided and change.any() else None
-
-
-class _NoNoise(JointDenoiser):
-    @override
-    def predict_noise(
-        self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
-    ) -> AV[Tensor]:
-        return z_t.map(torch.zeros_like)
-
-
-def _joint_scale(scale: Scale) -> JointScale:
-    return scale if isinstance(scale, JointScale) else ConstantScale(float(scale))
 
 
 def _of_sound(generator: Generator | list[Generator] | None) -> Any:

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.stock.probe import StepArguments, replaced, step_arguments
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.core.parameterization import Prediction
 from mmdisco.errors import UserError
 from mmdisco.generation.meeting import Meeting, SideState
 from mmdisco.shapes import Text
@@ -80,14 +82,38 @@ class PipelineSide:
         pipe = self.model.pipe
         joined = _JoinedStep(self, meeting, pipe.scheduler.step)
         step = functools.wraps(pipe.scheduler.step)(joined)
-        try:
-            with replaced(pipe.scheduler, "step", step):
-                return pipe(**self.model.call)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"out of memory in {type(pipe).__name__}: call enable_model_cpu_offload() and "
-                "vae.enable_tiling() on it, or ask for a smaller or shorter clip"
-            ) from error
+        with replaced(pipe.scheduler, "step", step), memory_advised(pipe):
+            return pipe(**self.model.call)
+
+
+@contextmanager
+def memory_advised(pipe: Any) -> Generator[None]:
+    """Say what to try where a pipeline's device has no memory left.
+
+    Raises:
+        UserError: It has none.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of memory in {type(pipe).__name__}: call enable_model_cpu_offload() and "
+            "vae.enable_tiling() on it, or ask for a smaller or shorter clip"
+        ) from error
+
+
+def changed_output(
+    prediction: Prediction, output: Tensor, change: Tensor, level: NoiseLevel
+) -> Tensor:
+    """Return a network's output with its ε̂ changed.
+
+    Args:
+        prediction: Parameterization of the output.
+        output: The output, in the pipeline's layout.
+        change: Change of ε̂, likewise.
+        level: Noise level, a batch of one.
+    """
+    return (output + float(prediction.gain(level)) * change.to(output.device)).to(output.dtype)
 
 
 class _JoinedStep:
@@ -116,10 +142,9 @@ class _JoinedStep:
         return self._after(stepped, arguments.t)
 
     def _changed(self, arguments: StepArguments, change: Tensor, level: NoiseLevel) -> Tensor:
-        model, output = self._side.model, arguments.output
-        own = model.family.layout.to_step(model.pipe, change.to(output.device))
-        gain = float(model.levels.prediction.gain(level))
-        return (output + gain * own).to(output.dtype)
+        model = self._side.model
+        own = model.family.layout.to_step(model.pipe, change)
+        return changed_output(model.levels.prediction, arguments.output, own, level)
 
     def _after(self, stepped: Any, t: Any) -> Any:
         """Call back with the new latents, and note them."""

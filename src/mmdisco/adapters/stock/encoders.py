@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmdisco.adapters.audioldm_mel import SAMPLE_RATE, MelFrontEnd
+from mmdisco.adapters.audioldm_mel import (
+    N_FFT,
+    QUIETEST,
+    SAMPLE_RATE,
+    MelFrontEnd,
+    slaney_filters,
+)
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent, Text
 
@@ -81,6 +87,58 @@ def encode_mel(pipe: Any, waveforms: Tensor) -> Latent:
             f"{front_end.margin}; add silence"
         )
     return encode_scaled(pipe, front_end.log_mel(front_end.level(waveforms[:, 0])))
+
+
+def encode_ltx2_sound(pipe: Any, waveforms: Tensor, steps: int) -> Latent:
+    """Encode waveforms of 16 kHz to (b, c, steps, m) as LTX-2's encoder was trained.
+
+    Magnitudes on AudioLDM's mel scale in natural logarithms, of windows that are centred on each
+    hop; the sound is not levelled. A causal encoder has a first step of one column. Source: the
+    published ltx-core.
+
+    Raises:
+        UserError: The autoencoder has another sample rate, or the sound is too short.
+    """
+    vae = pipe.audio_vae
+    ratio, hop = pipe.audio_vae_temporal_compression_ratio, vae.config["mel_hop_length"]
+    if vae.config["sample_rate"] != SAMPLE_RATE:
+        raise UserError(
+            f"an autoencoder of {vae.config['sample_rate']} Hz: spectrograms of "
+            f"{type(pipe).__name__} are known for {SAMPLE_RATE} Hz only"
+        )
+    if waveforms.shape[2] <= N_FFT // 2:
+        raise UserError(
+            f"sound of {waveforms.shape[2]} samples: {type(pipe).__name__} takes more than "
+            f"{N_FFT // 2}; add silence"
+        )
+    columns = ratio * steps - (ratio - 1 if vae.config["causality_axis"] else 0)
+    whole = functional.pad(waveforms[:, 0], (0, max(0, columns * hop - waveforms.shape[2])))
+    window = torch.hann_window(N_FFT)
+    spectrum = torch.stft(whole, N_FFT, hop, window=window, return_complex=True)[..., :columns]
+    mel = spectrum.abs().transpose(1, 2) @ slaney_filters(N_FFT, vae.config["mel_bins"]).T
+    values = mel.clamp(min=QUIETEST).log()[:, None].expand(-1, vae.config["in_channels"], -1, -1)
+    found = vae.encode(values.to(pipe._execution_device, vae.dtype)).latent_dist.mode()
+    packed = pipe._pack_audio_latents(found)
+    scaled = pipe._normalize_audio_latents(packed, vae.latents_mean, vae.latents_std)
+    return pipe._unpack_audio_latents(scaled, steps, found.shape[3]).to(waveforms)
+
+
+def ltx2_vectors(pipe: Any, embeds: Tensor, mask: Tensor) -> tuple[Text, Text]:
+    """Average what the transformer reads of a prompt for sound and for video, without padding.
+
+    Args:
+        pipe: The pipeline.
+        embeds: What ``encode_prompt`` returns, (b, tokens, d).
+        mask: The tokens of the prompt among them, (b, tokens).
+    """
+    side = getattr(pipe.tokenizer, "padding_side", "left")
+    with torch.no_grad():
+        video, audio, kept = pipe.connectors(embeds, mask, padding_side=side)
+    if kept.all():  # learned registers take the place of padding, after the prompt
+        kept = torch.arange(kept.shape[1], device=kept.device) < mask.sum(1, keepdim=True)
+    weights = (kept.float() / kept.float().sum(1, keepdim=True).clamp(min=1))[..., None]
+    pooled = ((weights * states.float()).sum(1).cpu() for states in (audio, video))
+    return next(pooled), next(pooled)
 
 
 def _mel_hop(pipe: Any) -> int:

@@ -94,30 +94,23 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         Raises:
             UserError: The network caches its blocks over the steps of a run.
         """
-        if getattr(network(self.pipe), "is_cache_enabled", False):
-            raise UserError(
-                "the network keeps results from step to step, which mixes samples up: call "
-                "disable_cache() on it"
-            )
+        expect_uncached(self.pipe)
         level = level.expand(len(x_t))
         x_t = x_t.detach()
         eps = torch.empty_like(x_t)
         for rows in self._calls(level):
-            prompts = [_from_bytes(prompt) for prompt in cond.embeds[0][rows]]
+            prompts = prompts_of(cond, rows)
             eps[rows] = self._predict(x_t[rows], level.take(rows), prompts)
         return eps
 
     def _calls(self, level: NoiseLevel) -> list[list[int]]:
         """Return the samples of each call."""
         count = len(level.t)
-        if self._embedded or not self.family.batched:
+        if self.embedded or not self.family.batched:
             return [[row] for row in range(count)]
         if self.takes_levels:
             return [list(range(count))]
-        together: dict[Any, list[int]] = {}
-        for row, own in enumerate(zip(level.t.tolist(), level.sigma.tolist(), strict=True)):
-            together.setdefault(own, []).append(row)
-        return list(together.values())
+        return alike([level])
 
     @property
     def takes_levels(self) -> bool:
@@ -130,7 +123,7 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         return hasattr(self.pipe, "unet") and isinstance(self.levels, TableLevels) and not guided
 
     @property
-    def _embedded(self) -> bool:
+    def embedded(self) -> bool:
         """Whether the call has embeddings in the place of prompts."""
         return any("prompt_embeds" in name for name in self.call)
 
@@ -150,14 +143,15 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         Raises:
             UserError: A prompt is longer than 2048 bytes.
         """
-        self._warn_of_cuts(prompts)
+        self.warn_of_cuts(prompts)
         if self.family.pool is None:
             pooled = torch.cat([self._pool(prompt) for prompt in prompts])
         else:
             pooled = self.family.pool(self.pipe, prompts)
-        return Conditioning(pooled, (torch.stack([_to_bytes(prompt) for prompt in prompts]),))
+        return Conditioning(pooled, (to_bytes(prompts),))
 
-    def _warn_of_cuts(self, prompts: Sequence[str]) -> None:
+    def warn_of_cuts(self, prompts: Sequence[str]) -> None:
+        """Warn of prompts of more tokens than the text encoder reads."""
         tokenizer: Any = getattr(self.pipe, "tokenizer", None)
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return
@@ -301,12 +295,12 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         return Audio(np.clip(mono, -1, 1), int(self.rate))
 
     def call_for(self, shape: torch.Size, prompts: Sequence[str]) -> dict[str, Any]:
-        """Return the arguments of a call for latents (c, t, …) of a shape with their prompts."""
+        """Return the arguments of a call for latents of a shape (c, t, …), with their prompts."""
         own = {**self._sizes(shape), "output_type": "latent"}
         if len(prompts) > 1:
             texts = (name for name, one in self.call.items() if isinstance(one, str))
             own |= {name: [self.call[name]] * len(prompts) for name in texts if name in _TEXTS}
-        if not self._embedded:
+        if not self.embedded:
             own["prompt"] = prompts[0] if len(prompts) == 1 else list(prompts)
         return {**self.call, **own}
 
@@ -340,12 +334,45 @@ def stock_audio(
     return StockModel[Audio](pipe, family or family_of(pipe, AUDIO), call or {})
 
 
+def expect_uncached(pipe: Any) -> None:
+    """Check that a pipeline's network computes each call anew.
+
+    Raises:
+        UserError: It caches its blocks over the steps of a run.
+    """
+    if getattr(network(pipe), "is_cache_enabled", False):
+        raise UserError(
+            "the network keeps results from step to step, which mixes samples up: call "
+            "disable_cache() on it"
+        )
+
+
+def alike(levels: Sequence[NoiseLevel]) -> list[list[int]]:
+    """Return the rows of a batch that have the same levels, group by group."""
+    numbers = [one for level in levels for one in (level.t.tolist(), level.sigma.tolist())]
+    together: dict[Any, list[int]] = {}
+    for row, own in enumerate(zip(*numbers, strict=True)):
+        together.setdefault(own, []).append(row)
+    return list(together.values())
+
+
+def to_bytes(prompts: Sequence[str]) -> Tensor:
+    """Return prompts as rows of their UTF-8 bytes, which ``prompts_of`` reads.
+
+    Raises:
+        UserError: One is longer than 2048 bytes.
+    """
+    return torch.stack([_to_bytes(prompt) for prompt in prompts])
+
+
+def prompts_of(cond: Conditioning, rows: Sequence[int]) -> list[str]:
+    """Return the prompts of some samples."""
+    spelled = cond.embeds[0][list(rows)]
+    return [bytes(one.tolist()).rstrip(b"\0").decode() for one in spelled]
+
+
 def _to_bytes(prompt: str) -> Tensor:
     spelled = prompt.encode()
     if len(spelled) > _LONGEST:
         raise UserError(f"a prompt of {len(spelled)} bytes: shorten it to {_LONGEST}")
     return torch.frombuffer(bytearray(spelled.ljust(_LONGEST, b"\0")), dtype=torch.uint8)
-
-
-def _from_bytes(prompt: Tensor) -> str:
-    return bytes(prompt.tolist()).rstrip(b"\0").decode()

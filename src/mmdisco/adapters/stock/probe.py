@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmdisco.adapters.stock.schedulers import SchedulerLevels
+from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 
 _CACHED: Final = 32  # encoded prompts; those of large text encoders take megabytes each
@@ -31,9 +32,7 @@ class StepArguments(NamedTuple):
 
 
 class _ReachedError(BaseException):
-    def __init__(self, arguments: StepArguments) -> None:
-        super().__init__()
-        self.arguments = arguments
+    pass
 
 
 def step_arguments(bound: inspect.BoundArguments) -> StepArguments:
@@ -53,19 +52,64 @@ def predict(
         level: A single level; a level of each sample where the network takes a timestep of each.
         call: Arguments of ``__call__``, with ``latents`` in the pipeline's own layout.
     """
-    scheduler = levels.visiting(pipe.scheduler, [level])
+    reached: list[StepArguments] = []
+    _run_to_step(pipe, _noting(pipe, levels, level, reached, last=True), call)
+    return reached[0]
 
+
+def predict_both(
+    pipe: Any, levels: SchedulerLevels, level: AV[NoiseLevel], call: Mapping[str, Any]
+) -> AV[StepArguments]:
+    """Return what a pipeline of video and sound would pass to the ``step`` of either scheduler.
+
+    It steps the video's scheduler first, then the deep copy of it that it makes for the sound.
+
+    Args:
+        pipe: The pipeline; left as it was.
+        levels: Levels of its scheduler.
+        level: A single level of either side.
+        call: Arguments of ``__call__``, with latents of both in the pipeline's own layout.
+    """
+    reached: list[StepArguments] = []
+    video = _noting(pipe, levels, level.video, reached, last=False)
+    audio = _noting(pipe, levels, level.audio, reached, last=True)
+
+    def copied(memo: Any) -> Any:
+        return audio
+
+    video.__deepcopy__ = copied
+    _run_to_step(pipe, video, call)
+    return AV(reached[1], reached[0])
+
+
+def _noting(
+    pipe: Any,
+    levels: SchedulerLevels,
+    level: NoiseLevel,
+    reached: list[StepArguments],
+    *,
+    last: bool,
+) -> Any:
+    """Return a scheduler of one level that notes the arguments of its step."""
     signature = inspect.signature(pipe.scheduler.step)
 
     def step(*given: Any, **named: Any) -> Any:
-        raise _ReachedError(step_arguments(signature.bind(*given, **named)))
+        reached.append(step_arguments(signature.bind(*given, **named)))
+        if last:
+            raise _ReachedError
+        return (reached[-1].sample,)
 
+    scheduler = levels.visiting(pipe.scheduler, [level])
     scheduler.step = functools.wraps(pipe.scheduler.step)(step)
+    return scheduler
+
+
+def _run_to_step(pipe: Any, scheduler: Any, call: Mapping[str, Any]) -> None:
     try:
         with _quiet(pipe, scheduler):
             pipe(**call)
-    except _ReachedError as reached:
-        return reached.arguments
+    except _ReachedError:
+        return
     raise RuntimeError(f"{type(pipe).__name__} ended without a step of its scheduler")
 
 
