@@ -365,20 +365,55 @@ def test_a_pipeline_that_has_no_negative_prompt_refuses_one():
 
 
 class TestAPairNobodyPlannedFor(JointPipelineContract):
-    """Image-to-video with a LoRA and a tiled autoencoder, and another number of audio steps."""
+    """Image-to-video with a LoRA and a tiled autoencoder, with other prompt and steps of sound."""
 
     @pytest.fixture(scope="class")
     def models(self):
-        models = pair("wan i2v", "stable audio", steps=3)
-        models.video.pipe.vae.enable_tiling()
+        models = pair("wan i2v", "stable audio", steps=20)
+        models.video.pipe.vae.enable_tiling(*[8] * 4)  # of one latent each
         lora = LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False)
         models.video.pipe.transformer.add_adapter(lora)
-        audio = replace(models.audio, call={**models.audio.call, "num_inference_steps": 7})
+        audio = replace(models.audio, call={**models.audio.call, "num_inference_steps": 50})
         return AV(audio, models.video)
 
     @pytest.fixture
     def joint(self, models):
         return JointPipeline(models.video.pipe, models.audio.pipe, Agreement(models))
+
+    def test_sound_has_its_own_prompt_and_steps(self, joint, models):
+        steps = {joint.video: 0, joint.audio: 0}
+
+        def count(pipe, step, t, kept):
+            steps[pipe] += 1
+
+        given = {"audio_prompt": "rain", "callback_on_step_end": count}
+        unguided = made(joint, models, joint_scale=0, **given)
+        assert list(steps.values()) == [20, 50]
+        assert torch.equal(unguided[0], run_alone(models.audio, "rain"))
+        assert torch.equal(unguided[1], run_alone(models.video, PROMPT))
+        guided, other = (made(joint, models, audio_prompt=one) for one in ("rain", "wind"))
+        assert not torch.equal(guided[0], other[0])
+        assert not torch.equal(guided[1], other[1])  # of the sound, through the discriminator
+
+    def test_image_lora_and_tiles_are_in_force(self, joint, models):
+        """Without any one of them the guided clip is another."""
+
+        def clip(**changed):
+            call = with_steps(models, audio=4, video=2)
+            call["video_kwargs"] |= changed
+            return joint(PROMPT, **{**call, "output_type": "np"}).frames
+
+        plain = clip()
+        assert not np.array_equal(clip(image=torch.ones(1, 3, 16, 16)), plain)
+        joint.video.transformer.disable_adapters()
+        unadapted = clip()
+        joint.video.transformer.enable_adapters()
+        assert not np.array_equal(unadapted, plain)
+        joint.video.vae.disable_tiling()
+        whole = clip()
+        joint.video.vae.enable_tiling()
+        assert not np.array_equal(whole, plain)
+        assert np.array_equal(clip(), plain)
 
 
 def test_a_pair_is_saved_and_loaded(models, tmp_path):

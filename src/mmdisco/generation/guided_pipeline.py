@@ -149,6 +149,9 @@ class _GuidedSteps:
         return functools.wraps(plain)(step)
 
     def _packed(self, changes: AV[Tensor | None], states: AV[Tensor]) -> AV[Tensor | None]:
-        whole = each(lambda own, x: torch.zeros_like(x) if own is None else own, changes, states)
-        packed = self._model.to_step(whole)
+        packed = self._model.to_step(each(_or_zeros, changes, states))
         return each(lambda own, tokens: None if own is None else tokens, changes, packed)
+
+
+def _or_zeros(change: Tensor | None, x: Tensor) -> Tensor:
+    return torch.zeros_like(x) if change is None else change
