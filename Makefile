@@ -42,9 +42,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-app.txt
 	@echo "--- installing linters, type checker and test tools"
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps -r requirements-app.txt
 	@touch $@
 
 clean:

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "diagnose": f"{_HERE}.diagnose:diagnose",
     "inspect": f"{_HERE}.inspect:inspect",
     "evaluate": f"{_HERE}.evaluate:evaluate",
+    "app": f"{_HERE}.page:app",
     "doctor": f"{_HERE}.doctor:doctor",
 }
 """Module and function of every command, in the order of the help."""

@@ -44,8 +44,8 @@ def draw_clips(path: Path, clips: Mapping[str, AudioVideo]) -> None:
             title, clip = list(clips.items())[place]
             part[0].set_title(title, fontsize=11, loc="left", parse_math=False)
             _draw_frames(part[0], clip.video)
-            _draw_waveform(part[1], clip.audio)
-            _draw_mel(part[2], clip.audio)
+            draw_waveform(part[1], clip.audio)
+            draw_mel(part[2], clip.audio)
         else:
             for axis in part:
                 axis.set_visible(False)
@@ -73,7 +73,8 @@ def _draw_frames(axis: Axes, video: Video) -> None:
     axis.tick_params(labelbottom=False)
 
 
-def _draw_waveform(axis: Axes, audio: Audio) -> None:
+def draw_waveform(axis: Axes, audio: Audio) -> None:
+    """Draw a waveform over seconds."""
     times = np.arange(len(audio.waveform)) / audio.sample_rate
     axis.plot(times, audio.waveform, linewidth=0.4, color="#2b5c8a")
     axis.set_ylim(-1, 1)
@@ -81,7 +82,8 @@ def _draw_waveform(axis: Axes, audio: Audio) -> None:
     axis.tick_params(labelbottom=False)
 
 
-def _draw_mel(axis: Axes, audio: Audio) -> None:
+def draw_mel(axis: Axes, audio: Audio) -> None:
+    """Draw a mel spectrogram over seconds."""
     hop = max(1, audio.sample_rate // 80)
     scale = MelScale(sample_rate=audio.sample_rate, hop=hop, highest=audio.sample_rate / 2)
     # A clip shorter than one analysis window is drawn with silence after it.
