@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint house clean
+.PHONY: demo test docs lint house clean
 
 demo: $(VENV)/.installed
 	@echo "--- the same prompt and noise twice: two models alone, then playing together"
@@ -15,6 +15,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint house
 	@echo "--- tests"
 	$(BIN)/python -m pytest -n 2
+
+docs: $(VENV)/.installed-docs
+	@echo "--- building the documentation site"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 lint: $(VENV)/.installed-dev
 	@echo "--- format, lint, types, import contracts"
@@ -46,6 +51,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-app.txt
 	@echo "--- installing linters, type checker and test tools"
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps -r requirements-app.txt
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "--- installing the site builder"
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 clean:

@@ -145,6 +145,21 @@ def others() -> list[Claim]:
 
 INTRODUCTION = """# The toy study
 
+Each axis of a plane is a "modality". Two bases know their own axis; guidance has to make the plane.
+
+![The data, the unguided baseline and guided samples for six problems](losses/guidance.png)
+
+<!-- not run: takes from a minute to hours -->
+
+```sh
+mmdisco experiments toy --quick                # two problems, a minute
+mmdisco experiments toy                        # six problems, three losses, three seeds
+mmdisco experiments toy --study two-level      # one network for the joint and both conditionals
+mmdisco experiments toy --problem moons --steps 4000 --lambda 1
+```
+
+A study writes `results.json`, `table.md` and its pictures, and goes on where it stopped.
+
 Every joint here is a Gaussian mixture, so score, log ratio and marginals are known at every noise
 level, and guidance can be held against the truth. A modality is an axis of the plane, or a vector
 of R⁸. In distribution (IND) the bases are the data's own marginals: only the pairing is missing.

@@ -1,7 +1,7 @@
-"""Writes what README and docs say of the embedded pair: tables, pictures, model card.
+"""Writes what docs say of the embedded pair: tables, pictures, model card.
 
 Run after ``run.py``: copies the results of the evaluation to ``docs/embedded``, puts the short
-table into README.md and the model card between their marks, and draws clips with and without
+table into that page and the model card between their marks, and draws clips with and without
 guidance from the packaged weights.
 """
 
@@ -49,7 +49,7 @@ def main() -> None:
     for name in ("results.json", "tables.md"):
         shutil.copyfile(options.out / "evaluation" / name, docs / name)
     table = short_table(read_json(docs / "results.json"))
-    for path in (ROOT / "README.md", PACKAGED / "README.md"):
+    for path in (docs / "README.md", PACKAGED / "README.md"):
         between_marks(path, table)
     draw(docs / "guidance.png", PROMPTS[:1])
     draw(docs / "clips.png", PROMPTS)
