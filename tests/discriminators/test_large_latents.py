@@ -1,7 +1,10 @@
 """Discriminators of large latents: what their gradient costs, and what saving memory changes."""
 
 import dataclasses
+import json
+from pathlib import Path
 
+import bills
 import pytest
 import torch
 from closeness import assert_close
@@ -16,14 +19,8 @@ from mmdisco.generation.cost import gradient_cost
 from mmdisco.training.config import DiscriminatorConfig
 from mmdisco.training.discriminator_config import build_discriminator_config
 
-# latents of one sample, width of the captions, and TFLOP of a step of both bases with
-# classifier-free guidance as `JointPipeline.cost` counts them (docs/stock.md)
-PAIRS = {
-    "Wan 2.1 1.3B and Stable Audio 1": ((64, 1024), (16, 21, 60, 104), (768, 4096), 570),
-    "Wan 2.2 5B and Stable Audio 3": ((256, 54), (48, 31, 44, 80), (768, 4096), 1041),
-    "HunyuanVideo 1.5 and Stable Audio 3": ((256, 54), (32, 31, 30, 53), (768, 3584), 2884),
-    "CogVideoX 2B and AudioLDM 2": ((8, 153, 16), (16, 13, 60, 90), (1024, 4096), 240),
-}
+BILLS = Path(__file__).parents[2] / "docs" / "bills.json"
+PAIRS = json.loads(BILLS.read_text(encoding="utf-8"))["pairs"]
 _LEVEL = NoiseLevel(*torch.full((3, 1), 0.7).unbind())
 
 
@@ -39,26 +36,40 @@ def same_weights(config):
 
 
 def cost(pair, **wishes):
-    audio, video, texts, _ = PAIRS[pair]
-    settings = DiscriminatorConfig(fusion="attention+correlation", **wishes)
-    config = build_discriminator_config(
-        settings, AV(torch.Size(audio), torch.Size(video)), AV(*texts), 5.0
+    """Operations and bytes of a logit and its gradient for a pair of docs/bills.json."""
+    shapes, texts = (
+        AV(pair[name]["audio"], pair[name]["video"]) for name in ("latents", "captions")
     )
-    with torch.device("meta"):
-        made = AudioVideoDiscriminator(config).requires_grad_(False)  # noqa: FBT003
-    z_t = AV(*(torch.empty(1, *shape, device="meta") for shape in (audio, video)))
-    return gradient_cost(made, z_t, AV(_LEVEL, _LEVEL), AV(*(torch.zeros(1, n) for n in texts)))
+    network = bills.discriminator(shapes.map(torch.Size), texts, pair["seconds"]["video"], **wishes)
+    z_t = shapes.map(lambda shape: torch.empty(1, *shape, device="meta"))
+    level = AV(_LEVEL, _LEVEL)
+    return gradient_cost(network, z_t, level, texts.map(lambda n: torch.zeros(1, n)))
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_logit_and_gradient_cost_little_beside_the_bases(pair):
+@pytest.mark.parametrize("name", bills.PAIRS)
+def test_logit_and_gradient_cost_little_beside_the_bases(name):
+    """Beside the operations of the bases that ``benchmarks/bills.py`` has counted."""
+    pair = PAIRS[name]
     operations, peak = cost(pair)
-    assert operations < 0.03 * PAIRS[pair][3] * 1e12
+    share = operations / pair["operations_a_step"]
+    assert share < 0.03
+    # a sound may be a latent step shorter in the run than the next whole one
+    assert share == pytest.approx(pair["discriminator_share_of_a_step"], rel=0.01)
     assert peak < 1e9
 
 
+def test_the_committed_bills_are_what_the_command_counts():
+    name = "Wan 2.2 5B with Stable Audio 3"
+    found, pair = bills.bill(name, steps=2, output_type="latent"), PAIRS[name]
+    assert found.step == pytest.approx(pair["operations_a_step"])
+    assert found.share == pytest.approx(pair["discriminator_share_of_a_step"])
+    assert list(found.shapes.video) == pair["latents"]["video"]
+    assert found.texts == AV(**pair["captions"])
+    assert found.row()[0] in BILLS.with_suffix(".md").read_text(encoding="utf-8")
+
+
 def test_bfloat16_and_checkpointing_save_memory_each():
-    pair = "Wan 2.1 1.3B and Stable Audio 1"
+    pair = PAIRS["Wan 2.1 1.3B with Stable Audio 1"]
     plain = cost(pair, bfloat16=False, gradient_checkpointing=False)
     half = cost(pair, bfloat16=True, gradient_checkpointing=False)
     again = cost(pair, bfloat16=False, gradient_checkpointing=True)

@@ -1,23 +1,28 @@
 """Pipelines of diffusers at their published size, with weights on the meta device.
 
 Sizes are those of the published ``config.json``s and conversions; what is not given here is the
-class's own default, which is the published size too. ``PIPELINES`` has for each a function that
-builds it, the arguments of a call, and what its authors publish: the parameters of its denoiser
-in billions, and the shape of the latent of that call.
+class's own default, which is the published size too. ``VIDEO`` and ``AUDIO`` have for each a
+function that builds it, the arguments of a call, and what its authors publish: the parameters of
+its denoiser in billions, and the shape of the latent of that call.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import diffusers as d
+import diffusers
 import stockpipelines as tiny
 import torch
-import transformers as t
+import transformers
 from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
+
+# whose annotations are narrower than what they take
+d: Any = diffusers
+t: Any = transformers
 
 
 @contextmanager
-def _published(dtype=torch.bfloat16):
+def _published(dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -27,21 +32,21 @@ def _published(dtype=torch.bfloat16):
         torch.set_default_dtype(before)
 
 
-def _umt5():
+def _umt5() -> Any:
     sizes = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
     return t.UMT5EncoderModel(t.UMT5Config(vocab_size=256384, **sizes))
 
 
-def _t5(**sizes):
+def _t5(**sizes: Any) -> Any:
     return t.T5EncoderModel(t.T5Config(**sizes))
 
 
-def _t5_xxl():
+def _t5_xxl() -> Any:
     sizes = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
     return _t5(feed_forward_proj="gated-gelu", **sizes)
 
 
-def _wan(transformer, vae, scheduler, **settings):
+def _wan(transformer: Any, vae: Any, scheduler: Any, **settings: Any) -> Any:
     return d.WanPipeline(
         tokenizer=tiny._t5_tokenizer(512),
         text_encoder=_umt5(),
@@ -52,7 +57,7 @@ def _wan(transformer, vae, scheduler, **settings):
     )
 
 
-def wan21():
+def wan21() -> Any:
     scheduler = d.UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
     )
@@ -61,7 +66,17 @@ def wan21():
         return _wan(transformer, d.AutoencoderKLWan(), scheduler)
 
 
-def wan22():
+def wan22_experts() -> Any:
+    scheduler = d.UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+    )
+    with _published():
+        experts = {name: d.WanTransformer3DModel() for name in ("transformer", "transformer_2")}
+        own = {"transformer_2": experts["transformer_2"], "boundary_ratio": 0.875}
+        return _wan(experts["transformer"], d.AutoencoderKLWan(), scheduler, **own)
+
+
+def wan22() -> Any:
     scheduler = d.UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
     )
@@ -84,7 +99,7 @@ def wan22():
         return _wan(transformer, vae, scheduler, expand_timesteps=True)
 
 
-def hunyuan15():
+def hunyuan15() -> Any:
     sizes = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28}
     heads = {"num_attention_heads": 28, "num_key_value_heads": 4}
     rope = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}
@@ -104,7 +119,7 @@ def hunyuan15():
         )
 
 
-def cogvideox():
+def cogvideox() -> Any:
     scheduler = d.CogVideoXDDIMScheduler(
         prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
@@ -125,7 +140,7 @@ def cogvideox():
         )
 
 
-def stable_audio():
+def stable_audio() -> Any:
     sizes = {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
     scheduler = d.CosineDPMSolverMultistepScheduler(solver_order=2, sigma_data=1.0)
     with _published(torch.float32):
@@ -141,7 +156,7 @@ def stable_audio():
         )
 
 
-def stable_audio_3():
+def stable_audio_3() -> Any:
     pipe = tiny.stable_audio_3()
     sizes = {"vocab_size": 256000, "hidden_size": 768, "intermediate_size": 2048, "head_dim": 64}
     sizes |= {"num_attention_heads": 12, "num_key_value_heads": 12, "num_hidden_layers": 12}
@@ -160,7 +175,7 @@ def stable_audio_3():
         )
 
 
-def audioldm2():
+def audioldm2() -> Any:
     text = t.ClapTextConfig()
     unet = {
         "block_out_channels": (128, 256, 384, 640),
@@ -206,6 +221,7 @@ def audioldm2():
 
 VIDEO: dict[str, Any] = {
     "Wan 2.1 1.3B": (wan21, (480, 832, 81), 1.42, (16, 21, 60, 104)),
+    "Wan 2.2 A14B": (wan22_experts, (480, 832, 81), 14.3, (16, 21, 60, 104)),
     "Wan 2.2 5B": (wan22, (704, 1280, 121), 5.0, (48, 31, 44, 80)),
     "HunyuanVideo 1.5": (hunyuan15, (480, 848, 121), 8.3, (32, 31, 30, 53)),
     "CogVideoX 2B": (cogvideox, (480, 720, 49), 1.69, (16, 13, 60, 90)),
@@ -217,8 +233,8 @@ AUDIO: dict[str, Any] = {
 }
 
 
-def build(name):
-    """The pipeline of that name, the arguments of a call, and what is published of both."""
+def build(name: str) -> tuple[Any, dict[str, Any], float, tuple[int, ...]]:
+    """Return the pipeline of a name, the arguments of a call, and what is published of both."""
     if name in AUDIO:
         return AUDIO[name][0](), *AUDIO[name][1:]
     make, sizes, billions, shape = VIDEO[name]
