@@ -16,15 +16,17 @@ GONE = 30.0  # seconds until workers of a stopped run must have ended
 
 def warm() -> None:
     """Import what commands import. No arithmetic: its threads would not live on in a fork."""
-    import mmdisco.cli.ablate_order
     import mmdisco.cli.app
     import mmdisco.cli.fakes
     import mmdisco.cli.generate_clips
-    import mmdisco.cli.toy_study
     import mmdisco.cli.train
     import mmdisco.data.prepare.run
-    import mmdisco.evaluation.command
+    import mmdisco.evaluation.evaluate
+    import mmdisco.evaluation.report
     import mmdisco.experiments.ablation.on_miniature
+    import mmdisco.experiments.ablation.results
+    import mmdisco.experiments.toy.report
+    import mmdisco.experiments.toy.studies
     import mmdisco.training.config_io  # noqa: F401
 
 

@@ -8,8 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from mmdisco.cli.evaluate import execute
 from mmdisco.data.prepared import PreparedFolder
-from mmdisco.evaluation.command import EvaluateArgs, carry_out
+from mmdisco.evaluation.config import EvaluationConfig
 from mmdisco.io.files import read_json
 from mmdisco.media.clip import AudioVideo, ClipSpec
 from mmdisco.media.windows import read_clips
@@ -24,17 +25,18 @@ def remember(out: Path) -> dict[str, Any]:
     if not kept.exists():
         for part, every in EVERY.items():
             cut(out, part, every)
-        options = EvaluateArgs(
-            out / "clips",
-            out / "cut" / "validation",
-            out / "cut" / "train",
+        config = EvaluationConfig(
+            generated=out / "clips",
+            reference=out / "cut" / "validation",
+            training=out / "cut" / "train",
             metrics=("nearest",),
             size="64x64",
             rate=16_000,
-            json=kept,
+            json_file=kept,
+            jobs=1,
             cache=out / "cache",
         )
-        carry_out(options)
+        execute(config)
     return read_json(kept)
 
 

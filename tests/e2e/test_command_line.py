@@ -35,7 +35,8 @@ def test_h_is_help_for_every_command(capsys):
 
 
 def test_the_help_of_evaluate_names_every_metric(capsys):
-    from mmdisco.evaluation.registry import DEFAULT_METRICS, METRICS
+    from mmdisco.evaluation.config import METRICS as DEFAULT_METRICS
+    from mmdisco.evaluation.registry import METRICS
 
     app(["evaluate", "-h"], prog_name="mmdisco", standalone_mode=False)
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmdisco.cli.evaluate import execute
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import items
-from mmdisco.evaluation.command import EvaluateArgs, carry_out, selection_of
-from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
-from mmdisco.evaluation.extract import CachedFeatures, ExtractionPlan, cache_path
+from mmdisco.evaluation.config import EvaluationConfig
+from mmdisco.evaluation.evaluate import evaluate
+from mmdisco.evaluation.extract import CachedFeatures, cache_path
 from mmdisco.evaluation.registry import suite
-from mmdisco.io.files import plain, write_json
-from mmdisco.io.settings import part_of
+from mmdisco.io.files import write_json
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import WHOLE
 from mmdisco.media.sounding_objects.dataset import example
@@ -64,14 +64,15 @@ def options(root, **changes):
         "reference": root / "real",
         "metrics": METRICS,
         "cache": root / "cache",
+        "jobs": 1,
     }
-    return EvaluateArgs(**(given | changes))
+    return EvaluationConfig(**(given | changes))
 
 
 @pytest.fixture(scope="module")
 def results(folders):
     out = folders / "out"
-    carry_out(options(folders, json=out / "r.json", report=out / "r.html"))
+    execute(options(folders, json_file=out / "r.json", report=out / "r.html"))
     return out
 
 
@@ -138,17 +139,17 @@ def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
     )
     along = CouplingDiagnostics(levels, {"fake": (Bin(0.4, 0.5, 1.0),)}, {"fake": 0.1})
     diagnostics = Diagnostics({"real": 16}, {"joint": along})
-    assert Diagnostics.of_record(plain(diagnostics.record())) == diagnostics
     write_json(tmp_path / "diagnostics.json", diagnostics.record())
+    assert Diagnostics.read(tmp_path / "diagnostics.json") == diagnostics
     out = tmp_path / "r.html"
-    carry_out(
+    execute(
         options(
             folders,
             metrics=("neighbours", "sync"),
             bases=folders / "real",
             diagnostics=tmp_path / "diagnostics.json",
             report=out,
-            json=tmp_path / "r.json",
+            json_file=tmp_path / "r.json",
         )
     )
     record = json.loads((tmp_path / "r.json").read_text())
@@ -170,13 +171,13 @@ def test_bases_and_diagnostics_stand_beside_the_clips(folders, tmp_path):
 def test_another_json_is_no_diagnostics(folders, tmp_path):
     write_json(tmp_path / "h.json", {"pairs": {}})
     with pytest.raises(UserError, match=r"is no diagnostics\.json"):
-        carry_out(options(folders, diagnostics=tmp_path / "h.json", report=tmp_path / "r.html"))
+        execute(options(folders, diagnostics=tmp_path / "h.json", report=tmp_path / "r.html"))
 
 
 def test_a_second_run_reads_no_clip_again(results, folders):
     before = {p: p.stat().st_mtime_ns for p in (folders / "cache").rglob("*.safetensors")}
     first = (results / "r.json").read_text()
-    carry_out(options(folders, json=results / "again.json"))
+    execute(options(folders, json_file=results / "again.json"))
     after = {p: p.stat().st_mtime_ns for p in (folders / "cache").rglob("*.safetensors")}
     assert after == before
     assert (results / "again.json").read_text() == first
@@ -185,8 +186,8 @@ def test_a_second_run_reads_no_clip_again(results, folders):
 def test_parts_read_everything_and_the_figures_are_the_same(results, folders):
     cache = folders / "cache2"
     for part in range(3):
-        assert f"part {part} of 3" in carry_out(options(folders, cache=cache, part=f"{part}/3"))
-    carry_out(options(folders, cache=cache, json=results / "parts.json"))
+        assert f"part {part} of 3" in execute(options(folders, cache=cache, shard=f"{part}/3"))
+    execute(options(folders, cache=cache, json_file=results / "parts.json"))
     assert (results / "parts.json").read_text() == (results / "r.json").read_text()
 
 
@@ -195,7 +196,7 @@ def test_another_extractor_adds_to_what_is_kept(results, folders):
     item = items(folders / "real")[0][0]
     path = cache_path(folders / "cache", item, WHOLE)
     before = CachedFeatures.load(path)
-    text = carry_out(options(folders, metrics=("objects",)))
+    text = execute(options(folders, metrics=("objects",)))
     after = CachedFeatures.load(path)
     assert set(before.known) | {"objects@1"} <= set(after.known)
     np.testing.assert_array_equal(
@@ -209,12 +210,12 @@ def test_a_damaged_record_is_made_again(results, folders):
     first = (results / "r.json").read_text()
     path = cache_path(folders / "cache", items(folders / "real")[0][3], WHOLE)
     path.write_bytes(path.read_bytes()[:40])
-    carry_out(options(folders, json=results / "mended.json"))
+    execute(options(folders, json_file=results / "mended.json"))
     assert (results / "mended.json").read_text() == first
 
 
 def test_too_few_clips_are_said(folders):
-    text = carry_out(options(folders, metrics=("kernel", "frechet")))
+    text = execute(options(folders, metrics=("kernel", "frechet")))
     assert "not computed" in text
     assert "clips in each folder for 42 features, not 24" in text
     assert "42 reference clips" in text or "42 clips" in text
@@ -226,8 +227,8 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         half = Video(np.ascontiguousarray(clip.video.frames[:, ::2, ::2]), Fraction(10))
         write_clip(folders / "half" / f"{k}.mp4", AudioVideo(clip.audio, half))
     with pytest.raises(UserError, match=r"different forms.*give --size"):
-        carry_out(options(folders, generated=folders / "half"))
-    text = carry_out(options(folders, generated=folders / "half", size="32x32"))
+        execute(options(folders, generated=folders / "half"))
+    text = execute(options(folders, generated=folders / "half", size="32x32"))
     assert "16 frames of 32x32" in text
 
 
@@ -237,33 +238,35 @@ def test_folders_of_different_forms_are_one_clear_line(folders):
         ({"metrics": ("fid",)}, "unknown metric 'fid': choose of frechet"),
         ({"features": ("vgg",)}, "unknown features 'vgg': choose of statistics"),
         ({"features": ("clip",)}, "unknown features 'clip'"),
-        ({"part": "4/4"}, "--shard must be I/N"),
-        ({"part": "0/2", "json": Path("r.json")}, "--shard measures nothing"),
+        ({"shard": "4/4"}, "--shard must be I/N"),
+        ({"shard": "0/2", "json_file": Path("r.json")}, "--shard measures nothing"),
         ({"diagnostics": Path("h.json")}, "--diagnostics is for the report"),
-        ({"fps": "1e-99999999"}, "--fps must be a positive number"),
-        ({"size": "64"}, "--size must be HEIGHTxWIDTH"),
-        ({"fps": "0"}, "--fps must be a positive number"),
-        ({"jobs": 0}, "--jobs must be at least 1"),
+        ({"fps": "1e-99999999"}, "fps '1e-99999999' is no number"),
+        ({"size": "64"}, "give HEIGHTxWIDTH"),
+        ({"fps": "0"}, "fps 0: give more than 0 and less than 1000000"),
+        ({"jobs": 0}, "jobs 0: give at least 1"),
     ],
 )
 def test_mistakes_are_one_clear_line(folders, changes, line):
     with pytest.raises(UserError, match=re.escape(line)):
-        carry_out(options(folders, **changes))
+        execute(options(folders, **changes))
 
 
 def test_a_folder_without_clips_is_said(folders, tmp_path):
     with pytest.raises(UserError, match="has no clips"):
-        carry_out(options(folders, generated=tmp_path))
+        execute(options(folders, generated=tmp_path))
     with pytest.raises(UserError, match="is no folder"):
-        carry_out(options(folders, generated=tmp_path / "none"))
+        execute(options(folders, generated=tmp_path / "none"))
 
 
 def test_words_of_the_command_line_are_understood(tmp_path):
-    given = selection_of(EvaluateArgs(tmp_path, size="32x64", fps="30000/1001", rate=16000))
-    assert given.size == (32, 64)
-    assert given.fps == Fraction(30000, 1001)
-    assert given.sample_rate == 16000
-    assert part_of("1/3") == (1, 3)
+    config = EvaluationConfig(
+        generated=tmp_path, size="32x64", fps="30000/1001", rate=16000, shard="1/3"
+    )
+    assert config.selection.size == (32, 64)
+    assert config.selection.fps == Fraction(30000, 1001)
+    assert config.selection.sample_rate == 16000
+    assert config.shard == (1, 3)
 
 
 def test_how_many_clips_each_metric_needs_is_said_before_any_is_read(folders, tmp_path):
@@ -276,11 +279,11 @@ def test_how_many_clips_each_metric_needs_is_said_before_any_is_read(folders, tm
 
     said = []
     cache = tmp_path / "cache"
-    plan = ExtractionPlan(cache, ("nearest", "sync", "frechet"), ("statistics",), WHOLE, 1)
+    config = options(folders, metrics=("nearest", "sync", "frechet"), cache=cache)
     with pytest.raises(Stopped):
-        evaluate(EvaluationConfig(folders / "made", folders / "real", None, plan), told)
+        evaluate(config, told)
     (line,) = said
     assert not cache.exists()
-    for metric in suite(plan.metrics, plan.features).metrics:
+    for metric in suite(config.metrics, config.features).metrics:
         assert f"{metric.name} needs {metric.min_clips} clips" in line
     assert f"there are {FEW + 5} generated, {FEW} reference" in line

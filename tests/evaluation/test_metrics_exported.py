@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import torch
 from closeness import assert_close
 from torch import nn
 
+from mmdisco.cli.evaluate import execute
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import EvaluateArgs, carry_out
+from mmdisco.evaluation.config import EvaluationConfig
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.exported import AudioNetwork, VideoNetwork, picture_for, sound_for
 from mmdisco.evaluation.metrics.features import InMemory
@@ -210,14 +210,15 @@ def test_evaluate_takes_an_exported_network(folder, sight, ears, tmp_path):
     )
     for k in range(12):
         write_clip(tmp_path / "made" / f"{k}.mp4", example(0, k).clip)
-    options = EvaluateArgs(
-        tmp_path / "made",
+    options = EvaluationConfig(
+        generated=tmp_path / "made",
         metrics=("cross-modal",),
         features=(f"exported:{path}",),
         cache=tmp_path / "c",
+        jobs=1,
     )
     with pytest.raises(UserError, match="5 and 6 features are no shared space"):
-        carry_out(options)
+        execute(options)
     path = declared(
         folder,
         "bound",
@@ -225,8 +226,8 @@ def test_evaluate_takes_an_exported_network(folder, sight, ears, tmp_path):
         hears={**ears, "form": "bn"},
         shared=True,
     )
-    options = replace(options, features=(f"exported:{path}",))
-    assert "cross-modal agreement, bound-video and bound-audio" in carry_out(options)
+    options = options.updated({"features": [f"exported:{path}"]})
+    assert "cross-modal agreement, bound-video and bound-audio" in execute(options)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from mmdisco.cli.evaluate import execute
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import EvaluateArgs, carry_out
+from mmdisco.evaluation.config import EvaluationConfig
 from mmdisco.evaluation.metrics.base import EvaluationData
 from mmdisco.evaluation.metrics.clip_clap_videomae import ClapSound, ClipFrames, TextNetwork
 from mmdisco.evaluation.metrics.features import InMemory
@@ -168,14 +169,15 @@ def test_evaluate_reads_prompts_from_the_records_beside_the_clips(clip_folder, t
         write_clip(tmp_path / "made" / f"{k:02}.mp4", example(0, k).clip)
         record = {"prompt": TEXTS[k % 3]} if k else {"seed": 0}
         (tmp_path / "made" / f"{k:02}.json").write_text(json.dumps(record))
-    options = EvaluateArgs(
-        tmp_path / "made",
+    options = EvaluationConfig(
+        generated=tmp_path / "made",
         metrics=("text",),
         features=(f"clip:{clip_folder}",),
-        json=tmp_path / "r.json",
+        json_file=tmp_path / "r.json",
+        jobs=1,
         cache=tmp_path / "cache",
     )
-    carry_out(options)
+    execute(options)
     record = json.loads((tmp_path / "r.json").read_text())
     (figure,) = record["metrics"]
     assert figure["metric"] == "text agreement, clip"
@@ -185,6 +187,8 @@ def test_evaluate_reads_prompts_from_the_records_beside_the_clips(clip_folder, t
 
 def test_text_without_a_network_of_texts_is_one_clear_line(tmp_path):
     write_clip(tmp_path / "made" / "0.mp4", example(0, 0).clip)
-    options = EvaluateArgs(tmp_path / "made", metrics=("text",), cache=tmp_path / "cache")
+    options = EvaluationConfig(
+        generated=tmp_path / "made", metrics=("text",), jobs=1, cache=tmp_path / "cache"
+    )
     with pytest.raises(UserError, match="'text' needs --features clip:MODEL or clap:MODEL"):
-        carry_out(options)
+        execute(options)

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from mmdisco.cli.ablate_order import AblateArgs, execute, setting_of
+from mmdisco.cli.ablate import execute, setting_of
 from mmdisco.errors import UserError
 from mmdisco.experiments.ablation import on_clips
 from mmdisco.experiments.ablation.grid import run
 from mmdisco.experiments.ablation.study import Variant
+from mmdisco.experiments.config import AblateConfig
 
 
 def order_of(study, prepared, made, tiny_pair, out, **more):
     given = {"data": prepared, "fakes": made, "weights": tiny_pair, "quick": True}
-    return AblateArgs(study, out, **given, **more)
+    return AblateConfig(study=study, out=out, jobs=1, **given, **more)
 
 
 def test_held_out_clips_tell_what_training_is_worth(prepared, made, tiny_pair, tmp_path):

@@ -7,17 +7,17 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.ablate_order import AblateArgs, execute, setting_of
+from mmdisco.cli.ablate import execute, setting_of
 from mmdisco.experiments import grid
 from mmdisco.experiments.ablation.grid import AblationCell, TrainedNetwork, cells_of, run
 from mmdisco.experiments.ablation.studies import STUDIES
 from mmdisco.experiments.ablation.study import AblationStudy, Variant
+from mmdisco.experiments.config import AblateConfig
 from mmdisco.experiments.miniature.evaluation import Bench
 from mmdisco.io.files import read_tensors
 from mmdisco.training.trainer import TrainerState
@@ -42,7 +42,8 @@ def _short_study():
 
 @pytest.fixture(scope="module")
 def order(tiny_pair, tmp_path_factory):
-    return AblateArgs("short", tmp_path_factory.mktemp("ablations"), weights=tiny_pair, quick=True)
+    out = tmp_path_factory.mktemp("ablations")
+    return AblateConfig(study="short", out=out, weights=tiny_pair, quick=True, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def run_to_death(order, owner, name, call):
 
 
 def test_killed_anywhere_it_goes_on_and_finds_the_same(order, said, tmp_path):
-    again = replace(order, out=tmp_path / "killed")
+    again = order.updated({"out": tmp_path / "killed"})
     for folder in ("data", "held-out", "real"):  # their own resuming is tested elsewhere
         shutil.copytree(order.out / folder, again.out / folder)
     assert [run_to_death(again, *death) for death in DEATHS] == [-signal.SIGKILL] * len(DEATHS)
@@ -206,7 +207,7 @@ def test_cells_depend_on_all_that_decides_them(order):
     ("arguments", "said"),
     [
         (["nonsense"], "unknown study 'nonsense'"),
-        (["loss", "--seeds", "0"], "at least 1 seed"),
+        (["loss", "--seeds", "0"], "seeds 0: give at least 1"),
         (["loss", "--data", "somewhere"], "both --data and --fakes"),
         (["loss", "--clips", "4"], "at least 16"),
         (["loss", "--pair-stores", "nowhere"], "no store of real pairs"),
@@ -237,9 +238,7 @@ def test_bad_input_is_one_line(arguments, said, tiny_pair, tmp_path, monkeypatch
 
 
 def test_trainings_come_before_cells(order, monkeypatch):
-    setting = setting_of(
-        AblateArgs("short", order.out / "other", weights=order.weights, quick=True)
-    )
+    setting = setting_of(order.updated({"out": order.out / "other"}))
     done = []
     monkeypatch.setattr(grid, "_carry_out", done.append)
     variants = [

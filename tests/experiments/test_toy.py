@@ -12,6 +12,7 @@ from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.noise import linear
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import gap_closed
+from mmdisco.experiments.config import ToyConfig
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
@@ -24,7 +25,7 @@ from mmdisco.experiments.toy.measure import (
 from mmdisco.experiments.toy.problems import JOINTS, SETTINGS, problem
 from mmdisco.experiments.toy.report import table, with_gap
 from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell
-from mmdisco.experiments.toy.studies import STUDIES, StudySelection, quick
+from mmdisco.experiments.toy.studies import STUDIES
 
 PATH = SameTimestep(AV(linear(), linear()))
 
@@ -184,7 +185,7 @@ def test_recipe_is_in_the_name_of_a_cell():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_quick_form_of_every_study_is_short(name):
-    cells = STUDIES[name].cells(StudySelection(seeds=1), quick)
+    cells = STUDIES[name].cells(ToyConfig(study=name, quick=True))
     assert max(cell.recipe.training.steps for cell in cells) <= 500
 
 

@@ -31,7 +31,6 @@ from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.official.config import MMDIFFUSION_AIST, OfficialConfig
 from mmdisco.errors import UserError
-from mmdisco.evaluation.command import read_diagnostics
 from mmdisco.evaluation.metrics.exported import read_form
 from mmdisco.evaluation.metrics.onnx_network import OnnxNetwork
 from mmdisco.generation.config import GenerateConfig, SystemConfig
@@ -45,6 +44,7 @@ from mmdisco.media.write import write_audio, write_clip
 from mmdisco.training.checkpoint import TrainingCheckpoint
 from mmdisco.training.config import TrainingConfig
 from mmdisco.training.config_io import read_config
+from mmdisco.training.diagnostics.report import Diagnostics
 
 CASES = 21  # of each kind
 SECONDS = 10  # of the processor, a case
@@ -234,7 +234,7 @@ def all_of(fuzz, folder):
     path = folder / "any.json"
     fuzz.trees("record", path, RECORD, lambda: read_record(path))
     fuzz.trees("exported network", path, FORM, lambda: read_form(path))
-    fuzz.trees("diagnostics", path, LEVEL, lambda: read_diagnostics(path))
+    fuzz.trees("diagnostics", path, LEVEL, lambda: Diagnostics.read(path))
     config = TrainingConfig(data=Path("a"), fakes=Path("b"), out=Path("c")).tree()
     fuzz.trees("training, values", path, config, lambda: read_config(path, {}))
     path.write_bytes(json.dumps(config, indent=1).encode())

@@ -1,89 +1,151 @@
 """``mmdisco experiments ablate``: what matters, by one study after the other."""
 
-import os
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from mmdisco.cli.options import FakesOfData, Weights, WorkerThreads
+from mmdisco.cli.options import options_of
 from mmdisco.cli.stopping import GO_ON, running
+from mmdisco.errors import UserError
+
+if TYPE_CHECKING:
+    from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
+    from mmdisco.experiments.config import AblateConfig
+    from mmdisco.training.config import TrainingConfig
+
+CLIPS: Final = 128
+COUNTS: Final = (4096, 512)  # real pairs and fakes
+PAIRS: Final = 64
+LEVELS: Final = 6
 
 
-def ablate(
-    study: Annotated[
-        str,
-        typer.Argument(
-            help="central, loss, fusion, size, steps, negatives, levels (these train), "
-            "scales, intervals, reuse, samplers or resampling (these only sample)."
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of all studies, which share what is trained.")
-    ] = Path("ablations"),
-    seeds: Annotated[int | None, typer.Option(help="Of training and sampling, from 0; 3.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that `mmdisco prepare` made; embedded data if not.")
-    ] = None,
-    fakes: FakesOfData = None,
-    weights: Weights = None,
-    discriminator: Annotated[
-        str | None,
-        typer.Option(help="Folder or hub id of the one that studies of sampling use."),
-    ] = None,
-    pair_stores: Annotated[
-        Path | None,
-        typer.Option(help="Folder with embedded pairs in stores real and fake; made if left out."),
-    ] = None,
-    clips: Annotated[
-        int | None,
-        typer.Option(help="Made for each variant and seed: 128 on embedded data, 0 on other."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps of a variant; 600.")] = None,
-    contrastive_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Steps of contrastive pretraining, of attention+correlation; 600, 0 is none."
-        ),
-    ] = None,
-    variants: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--variant", help="Only this one, beside the unguided baseline; may be repeated."
-        ),
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
-    threads: WorkerThreads = 1,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Very small and one seed: to see that it works.")
-    ] = False,
-) -> None:
+@options_of("mmdisco.experiments.config:AblateConfig")
+def ablate(**options: Any) -> None:
     """A study: train, sample, measure; a table (CSV, JSON, Markdown), a picture and a page.
 
     Everything is kept as it is done; the same command goes on where it was stopped.
     """
-    # the libraries behind take seconds to import, which --help need not wait for
-    from mmdisco.cli.ablate_order import AblateArgs, execute
+    # imports that --help need not wait for
+    from mmdisco.cli.config_options import given
+    from mmdisco.experiments.config import AblateConfig
 
-    order = AblateArgs(
-        study=study,
-        out=out,
-        seeds=seeds,
-        data=data,
-        fakes=fakes,
-        weights=weights,
-        discriminator=discriminator,
-        stores=pair_stores,
-        clips=clips,
-        steps=steps,
-        first=contrastive_steps,
-        jobs=jobs,
-        threads=threads,
-        quick=quick,
-        variants=tuple(variants or ()),
-    )
-    said = f"measured cells and trainings up to their last checkpoint are kept in {out}: {GO_ON}"
-    with running(said, threads) as run:
-        run.work_in(out)
-        for line in execute(order):
+    config = AblateConfig(**given(options))
+    said = f"measured cells and trainings up to their last checkpoint are kept in {config.out}"
+    with running(f"{said}: {GO_ON}", config.threads) as run:
+        run.work_in(config.out)
+        for line in execute(config):
             typer.echo(line)
+
+
+def execute(config: "AblateConfig") -> Iterator[str]:
+    """Run what is not yet done of a study, then sum up.
+
+    Yields:
+        The table, and the files.
+
+    Raises:
+        UserError: An option is not understood or does not fit.
+    """
+    from mmdisco.cli.progress import progress
+    from mmdisco.experiments.ablation.grid import run
+    from mmdisco.experiments.ablation.results import Results, draw, page
+    from mmdisco.experiments.ablation.studies import study
+    from mmdisco.io.files import expect_writable, write_text
+
+    wanted, seeds = study(config.study), config.number_of_seeds
+    folder = config.out / config.study
+    expect_writable(folder / "results.json")
+    setting = setting_of(config)
+    variants = wanted.select(setting.baseline(), config.variants)
+    _expect_effect(config, variants)
+    setting.expect(variants)
+    with progress("data") as shown:
+        setting.prepare(variants)
+        for name, done, total in run(setting, variants, seeds, config.jobs, config.threads):
+            shown.update(name, done, total)
+    results = Results.read(config.study, wanted, setting, variants, seeds)
+    results.write(folder)
+    draw(folder / "plot.png", results)
+    write_text(folder / "index.html", page(results, folder / "plot.png"))
+    yield results.markdown()
+    for name in ("table.csv", "results.json", "table.md", "plot.png", "index.html"):
+        yield str(folder / name)
+
+
+def _expect_effect(config: "AblateConfig", variants: "Sequence[Variant]") -> None:
+    trainings = [variant.training for variant in variants if variant.training is not None]
+    trained = {
+        "--steps": config.steps,
+        "--contrastive-steps": config.contrastive_steps,
+        "--pair-stores": config.pair_stores,
+    }
+    for name, value in trained.items():
+        if value is not None and not trainings:
+            raise UserError(f"{name} is of trainings, and none of these variants is trained")
+    fusions = {one.discriminator.fusion for one in trainings}
+    if config.contrastive_steps is not None and "attention+correlation" not in fusions:
+        raise UserError(
+            "--contrastive-steps is of pretraining, which none of these variants has: leave it out"
+        )
+    if config.discriminator is not None and not any(
+        variant.training is None and variant.sampling.guided for variant in variants
+    ):
+        raise UserError(
+            "--discriminator has no effect: these variants train their own: leave it out"
+        )
+
+
+def setting_of(config: "AblateConfig") -> "ExperimentSetting":
+    """Return the setting of the study."""
+    from mmdisco.adapters.miniature import PACKAGED
+    from mmdisco.experiments.ablation import on_clips, on_miniature
+
+    common: dict[str, Any] = {
+        "root": config.out,
+        "pairs": 16 if config.quick else PAIRS,
+        "levels": 2 if config.quick else LEVELS,
+        "discriminator": config.discriminator,
+        "steps": 4 if config.quick else None,
+    }
+    if config.data is not None and config.fakes is not None:
+        return on_clips.OnClips(
+            **common,
+            clips=config.clips or 0,
+            data=config.data,
+            fakes=config.fakes,
+            weights=config.weights,
+            training=training_of(config, on_clips.TRAINING),
+        )
+    clips = on_miniature.LEAST_CLIPS if config.quick else CLIPS
+    return on_miniature.OnMiniature(
+        **common,
+        clips=clips if config.clips is None else config.clips,
+        weights=config.weights or PACKAGED,
+        stores=config.pair_stores,
+        counts=(48, 16) if config.quick else COUNTS,
+        training=training_of(config, on_miniature.TRAINING),
+    )
+
+
+def training_of(config: "AblateConfig", baseline: "TrainingConfig") -> "TrainingConfig":
+    """Return the training of the baseline with the lengths of a configuration."""
+    training = small(baseline) if config.quick else baseline
+    lengths = {
+        "training.steps": config.steps,
+        "contrastive_pretraining.steps": config.contrastive_steps,
+    }
+    return training.updated({key: value for key, value in lengths.items() if value is not None})
+
+
+def small(config: "TrainingConfig") -> "TrainingConfig":
+    """Return a training that shows nothing but that it works."""
+    steps = config.contrastive_pretraining.steps
+    return config.updated(
+        {
+            "discriminator": {"width": 16, "d_model": 16, "num_layers": 1, "num_heads": 2},
+            "training": {"steps": 8, "batch_size": 4, "warmup_steps": 2, "checkpoint_every": 4},
+            "contrastive": {"groups": 2},
+            "contrastive_pretraining": {"steps": min(steps, 4)},
+        }
+    )

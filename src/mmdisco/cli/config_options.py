@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mmdisco.generation.config import Panel, Positional
+from mmdisco.io.settings import Named, Panel, Positional
+
+Mark = TypeVar("Mark", Named, Panel, Positional)
 
 
 def with_options(
@@ -43,36 +45,36 @@ def with_options(
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given: an absent one is ``None``, or ``False`` for a flag."""
-    return {name: one for name, one in options.items() if one is not None and one is not False}
+    """Return the options that were given: an absent one is ``None``."""
+    return {name: one for name, one in options.items() if one is not None}
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    panel = next((one.title for one in field.metadata if isinstance(one, Panel)), None)
-    kind = _kind(field.annotation)
-    unset = field.default is None or field.default is False or field.default == ""
+    kind, default = _kind(field.annotation), field.default
     said = " ".join((field.description or "").split())
     info: Any
-    positional = next((one for one in field.metadata if isinstance(one, Positional)), None)
-    if positional is not None:
+    if positional := _mark(field, Positional):
         info = typer.Argument(help=said)
         kind = list[kind] if positional.several else kind
     else:
+        named, panel = _mark(field, Named), _mark(field, Panel)
+        unset = default in (None, "") or default is False or isinstance(default, tuple)
         info = typer.Option(
-            f"--{name.replace('_', '-')}",
+            named.name if named else f"--{name.replace('_', '-')}",
             help=said,
-            rich_help_panel=panel,
-            show_default=False if unset or field.is_required() else f"{field.default}",
+            rich_help_panel=panel.title if panel else None,
+            show_default=False if unset or field.is_required() else f"{default}",
         )
-    if field.is_required():
-        one = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, one, annotation=Annotated[kind, info])
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=False if kind is bool else None,
-        annotation=Annotated[bool if kind is bool else kind | None, info],
+        default=inspect.Parameter.empty if field.is_required() else None,
+        annotation=Annotated[kind if field.is_required() else kind | None, info],
     )
+
+
+def _mark(field: FieldInfo, kind: type[Mark]) -> Mark | None:
+    return next((one for one in field.metadata if isinstance(one, kind)), None)
 
 
 def _kind(annotation: Any) -> Any:
@@ -82,6 +84,8 @@ def _kind(annotation: Any) -> Any:
         return _kind(get_args(annotation)[0])
     if origin in (Union, types.UnionType):
         return _kind(next(one for one in get_args(annotation) if one is not type(None)))
+    if origin is tuple and get_args(annotation)[-1] is Ellipsis:
+        return list[_kind(get_args(annotation)[0])]
     if annotation is Fraction:
         return float
     return annotation if annotation in (bool, int, float, Path) else str

@@ -1,101 +1,73 @@
 """``mmdisco evaluate``: figures of a folder of clips, anyone's."""
 
 import os
-from pathlib import Path
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mmdisco.cli.options import AudioTrack, WorkerThreads
+from mmdisco.cli.options import options_of
 from mmdisco.cli.stopping import GO_ON, running
 
+if TYPE_CHECKING:
+    from mmdisco.evaluation.config import EvaluationConfig
+    from mmdisco.evaluation.extract import Watch
 
-def evaluate(
-    generated: Annotated[Path, typer.Argument(help="Folder of clips: mp4, or wav beside mp4.")],
-    reference: Annotated[Path | None, typer.Option(help="Folder of real clips.")] = None,
-    training: Annotated[
-        Path | None, typer.Option(help="Folder of the clips the generator was trained on.")
-    ] = None,
-    bases: Annotated[
-        Path | None, typer.Option(help="Folder of clips of the unguided baseline, measured beside.")
-    ] = None,
-    diagnostics: Annotated[
-        Path | None, typer.Option(help="diagnostics.json of `mmdisco diagnose`, for the report.")
-    ] = None,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Of the features, frechet, kernel, neighbours and nearest; of each clip, sync, "
-            "av-align, av-align-variants and objects; text with clip: or clap:, cross-modal with "
-            "exported:. May be repeated. Usual: frechet, neighbours, nearest and sync.",
-            show_default=False,
-        ),
-    ] = None,
-    features: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What distances are measured in: statistics, objects, clip:MODEL, clap:MODEL, "
-            "videomae:MODEL, where MODEL is a folder or a hub id, exported:FILE.json; may be "
-            "repeated."
-        ),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="HTML page to write; the table as Markdown beside it.")
-    ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Read only the first seconds.")] = None,
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH to read at, as in 64x64.")] = None,
-    fps: Annotated[str | None, typer.Option(help="Read at so many frames a second.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Read sound at so many samples a second.")] = (
-        None
-    ),
-    audio_track: AudioTrack = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Processes that read clips.")] = os.cpu_count() or 1,
-    threads: WorkerThreads = 1,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for what was read of clips, to go on from.")
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(help="Read share I of N, as in 0/4, and stop; measure later without this."),
-    ] = None,
-) -> None:
+
+@options_of("mmdisco.evaluation.config:EvaluationConfig")
+def evaluate(**options: Any) -> None:
     """Fidelity, alignment, memorisation and diversity, with intervals and baselines.
 
     Clips that cannot be read, are silent or of another form are named. What was read of a clip is
     kept: the same command goes on where it was stopped. Under `accelerate launch` every process
     reads its share.
     """
-    # the libraries behind take seconds to import, which --help need not wait for
+    # imports that --help need not wait for
+    from mmdisco.cli.config_options import given
     from mmdisco.cli.progress import progress
-    from mmdisco.evaluation.command import EvaluateArgs, carry_out, default_cache
+    from mmdisco.evaluation.config import EvaluationConfig
 
-    options = EvaluateArgs(
-        generated,
-        reference,
-        training,
-        tuple(metrics or ()),
-        tuple(features or ()),
-        json,
-        report,
-        seconds,
-        size,
-        fps,
-        rate,
-        seed,
-        jobs,
-        cache,
-        shard,
-        bases,
-        diagnostics,
-        audio_track,
-        threads,
-    )
-    kept = cache or default_cache()
-    said = f"what was read of clips is kept in {kept}: {GO_ON}"
-    with running(said, threads) as run, progress("clips") as shown:
-        run.share(kept)
-        run.write(*(path for path in (json, report) if path is not None))
-        table = carry_out(options, shown.update)
+    config = EvaluationConfig(**given(options))
+    said = f"what was read of clips is kept in {config.cache_dir}: {GO_ON}"
+    with running(said, config.threads) as run, progress("clips") as shown:
+        run.share(config.cache_dir)
+        run.write(*filter(None, (config.json_file, config.report)))
+        table = execute(config, shown.update)
     typer.echo(table)
+
+
+def execute(config: "EvaluationConfig", watch: "Watch | None" = None) -> str:
+    """Evaluate, write the requested files, and return the table.
+
+    Raises:
+        UserError: A file cannot be written, or a folder has no clips.
+    """
+    from accelerate import PartialState
+
+    from mmdisco.evaluation.evaluate import evaluate, read_part
+    from mmdisco.evaluation.extract import unwatched
+    from mmdisco.evaluation.report import markdown, page
+    from mmdisco.io.files import expect_writable, write_json, write_text
+    from mmdisco.training.diagnostics.report import Diagnostics
+
+    for path in filter(None, (config.json_file, config.report)):
+        expect_writable(path)
+    watch = watch or unwatched
+    diagnostics = None if config.diagnostics is None else Diagnostics.read(config.diagnostics)
+    if config.shard is not None:
+        part, parts = config.shard
+        return f"part {part} of {parts} is read: {read_part(config, part, parts, watch)} clips"
+    if "WORLD_SIZE" in os.environ:
+        state = PartialState()
+        read_part(config, state.process_index, state.num_processes, watch)
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return ""
+    result = evaluate(config, lambda line: sys.stderr.write(f"mmdisco: {line}\n"), watch)
+    text = markdown(result)
+    if config.json_file is not None:
+        write_json(config.json_file, result.record())
+    if config.report is not None:
+        write_text(config.report, page(result, config.selection, diagnostics))
+        write_text(config.report.with_suffix(".md"), f"{text}\n")
+    return text

@@ -10,7 +10,6 @@ from typer.core import TyperCommand
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MODELS: Final = "Models"
-CLIPS: Final = "Clips"
 CONFIGURED: Final = "__configured__"
 COMMAND_CLASS: Final = "__command_class__"
 
@@ -50,13 +49,6 @@ Weights = Annotated[
         rich_help_panel=MODELS,
     ),
 ]
-AudioTrack = Annotated[
-    int | None,
-    typer.Option(
-        help="Number of the audio track to read, from 1; the one that players play if left out.",
-        rich_help_panel=CLIPS,
-    ),
-]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
 FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco sample-fakes` made.")]
 Threads = Annotated[
@@ -65,7 +57,4 @@ Threads = Annotated[
         help="CPU threads of the arithmetic; torch's choice, a thread for each core, if left out. "
         "1 where several runs share a machine."
     ),
-]
-WorkerThreads = Annotated[
-    int, typer.Option(help="CPU threads of each process; other numbers round otherwise.")
 ]

@@ -1,83 +1,69 @@
 """``mmdisco experiments toy``: the toy study as one command."""
 
-import os
-from pathlib import Path
-from typing import Annotated
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mmdisco.cli.options import WorkerThreads
+from mmdisco.cli.options import options_of
 from mmdisco.cli.stopping import GO_ON, running
+from mmdisco.errors import UserError
+
+if TYPE_CHECKING:
+    from mmdisco.experiments.config import ToyConfig
 
 
-def toy(
-    name: Annotated[
-        str, typer.Option("--study", help="Which study; an unknown name lists them.")
-    ] = "losses",
-    problem: Annotated[
-        list[str] | None, typer.Option(help="Only this one; may be repeated.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option(help="Only ind or ood; may be repeated.")
-    ] = None,
-    loss: Annotated[
-        list[str] | None, typer.Option(help="Only disc, denoise or both; may be repeated.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds, counted from 0; 3.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width of the discriminator.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Real pairs a step.")] = None,
-    denoising: Annotated[
-        float | None, typer.Option("--lambda", help="Weight λ of the denoising loss.")
-    ] = None,
-    distribution: Annotated[
-        str | None,
-        typer.Option(help="Distribution of noise levels: power (usual), or importance."),
-    ] = None,
-    power: Annotated[
-        float | None, typer.Option(help="Its exponent: 1 is uniform, 2 favours low noise.")
-    ] = None,
-    trained_bases: Annotated[
-        bool | None,
-        typer.Option("--trained-bases/--analytic-bases", help="Small networks, or closed forms."),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Samples of each evaluation.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes.")] = os.cpu_count() or 1,
-    threads: WorkerThreads = 1,
-    short: Annotated[
-        bool, typer.Option("--quick", help="Two problems, one seed, under a minute.")
-    ] = False,
-) -> None:
+@options_of("mmdisco.experiments.config:ToyConfig")
+def toy(**options: Any) -> None:
     """Joint guidance on problems with a known answer: numbers, a table and two pictures.
 
     A stopped study goes on where it was when the same command is given again.
     """
-    # the libraries behind a study take seconds to import, which --help need not wait for
-    from mmdisco.cli.toy_study import ToyArgs, execute
+    # imports that --help need not wait for
+    from mmdisco.cli.config_options import given
+    from mmdisco.experiments.config import ToyConfig
 
-    options = {
-        "training.steps": steps,
-        "width": width,
-        "training.batch_size": batch_size,
-        "denoising": denoising,
-        "levels.distribution": distribution,
-        "levels.power": power,
-        "trained_bases": trained_bases,
-        "samples": samples,
-    }
-    order = ToyArgs(
-        study=name,
-        problems=tuple(problem or ()),
-        settings=tuple(setting or ()),
-        losses=tuple(loss or ()),
-        seeds=seeds,
-        options={key: value for key, value in options.items() if value is not None},
-        quick=short,
-    )
-    folder = out or order.folder
+    config = ToyConfig(**given(options))
+    folder = config.folder
     said = f"finished cells are kept in {folder}, others from their last checkpoint on: {GO_ON}"
     with running(said) as run:
         run.work_in(folder)
-        for line in execute(order, folder, jobs, threads):
+        for line in execute(config):
             typer.echo(line)
+
+
+def execute(config: "ToyConfig") -> Iterator[str]:
+    """Run the study and write its report.
+
+    Yields:
+        What to print: the table, then the path of everything written.
+
+    Raises:
+        UserError: There is no cell of a name, or an option has no effect on those chosen.
+    """
+    from mmdisco.cli.progress import progress
+    from mmdisco.experiments.grid import run
+    from mmdisco.experiments.toy import report
+    from mmdisco.experiments.toy.run import KeptToyCell
+    from mmdisco.experiments.toy.studies import study
+    from mmdisco.io.files import write_text
+
+    folder, chosen = config.folder, study(config.study)
+    cells = chosen.cells(config)
+    if config.denoising is not None and not any(cell.loss == "both" for cell in cells):
+        raise UserError("--lambda has no effect without the loss both: leave it out")
+    write_text(folder / ".gitignore", "cells/\nruns/\n")
+    begin = time.monotonic()
+    kept = [KeptToyCell(folder, cell) for cell in cells]
+    with progress("toy study") as shown:
+        for cell, done, total in run(kept, config.jobs, config.threads):
+            shown.update("toy study", done, total, cell.label)
+    rows = [row for cell in kept for row in cell.results()]
+    seconds = time.monotonic() - begin
+    report.write_report(folder, chosen.title, chosen.recipe_of(config), rows, seconds)
+    pictures = (report.draw_guidance(folder, cells), report.draw_losses(folder, cells))
+    yield report.table(report.with_gap(rows))
+    for path in (folder / "results.json", folder / "table.md", *pictures):
+        if path is not None:
+            yield str(path)

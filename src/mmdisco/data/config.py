@@ -4,24 +4,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from mmdisco.generation.config import (
-    CLIPS,
-    EXACT,
-    MODELS,
-    Panel,
-    Positional,
-    SchedulerName,
-    SystemConfig,
-)
-from mmdisco.io.settings import Settings, part_of
+from mmdisco.generation.config import CLIPS, EXACT, MODELS, SchedulerName, SystemConfig
+from mmdisco.io.settings import Count, Panel, Positional, Settings, Shard
 
 LAYOUT: Final = Panel("Layout")
 VALIDATION: Final = 0.1  # share of the groups, by default
 SECONDS: Final = 1_000_000  # more is no length of a film
 
-Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[Fraction | None, Field(gt=0, lt=SECONDS), EXACT, LAYOUT]
 
 
@@ -85,10 +76,6 @@ class PrepareConfig(SystemConfig):
         }
 
 
-def _part(value: Any) -> Any:
-    return part_of(value) if isinstance(value, str) else value
-
-
 class FakesConfig(Settings):
     """Configuration of fake pairs.
 
@@ -123,6 +110,6 @@ class FakesConfig(Settings):
     """Scale of classifier-free guidance; the preset's if left out."""
     device: Annotated[str | None, MODELS] = None
     """Device of the networks, by torch's name: cpu (usual), cuda, …"""
-    shard: Annotated[tuple[int, int] | None, BeforeValidator(_part)] = None
+    shard: Shard = None
     """Share I/N of the work, as in 0/4: every N-th shard from I on. Under `accelerate launch` this
     is set already."""

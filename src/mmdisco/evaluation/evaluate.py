@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import ClipFiles, ClipIssue, items
+from mmdisco.evaluation.config import EvaluationConfig
 from mmdisco.evaluation.extract import (
     CachedFeatures,
-    ExtractionPlan,
     FeatureCache,
     FeatureKey,
     Watch,
@@ -33,38 +32,6 @@ PACKAGES: Final = (
     "opencv-python-headless",
     "onnxruntime",
 )
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Configuration of an evaluation.
-
-    Attributes:
-        generated: Folder of generated clips.
-        reference: Folder of real clips.
-        training: Folder of the clips a generator was trained on.
-        plan: Plan of feature extraction.
-        seed: Seed of every random draw.
-        bases: Folder of clips of the unguided baseline, measured beside the generated ones.
-    """
-
-    generated: Path
-    reference: Path | None
-    training: Path | None
-    plan: ExtractionPlan
-    seed: int = 0
-    bases: Path | None = None
-
-    @property
-    def folders(self) -> dict[str, Path]:
-        """Return the given folders by their role."""
-        given = {
-            "generated": self.generated,
-            UNGUIDED: self.bases,
-            "reference": self.reference,
-            "training": self.training,
-        }
-        return {name: path for name, path in given.items() if path is not None}
 
 
 @dataclass(frozen=True)
@@ -105,22 +72,22 @@ class Evaluation:
         }
 
 
-def read_part(order: EvaluationConfig, part: int, parts: int, watch: Watch = unwatched) -> int:
+def read_part(config: EvaluationConfig, part: int, parts: int, watch: Watch = unwatched) -> int:
     """Extract one of ``parts`` shares of all folders into the cache, without measuring.
 
     Returns:
         The number of clips in this share.
     """
-    tools = extractors_of(order.plan.metrics, order.plan.features)
+    tools = extractors_of(config.metrics, config.features)
     count = 0
-    for name, folder in order.folders.items():
+    for name, folder in config.folders.items():
         mine = items(folder)[0][part::parts]
-        collect(mine, order.plan, tools, f"{name}, part {part}", watch)
+        collect(mine, config, tools, f"{name}, part {part}", watch)
         count += len(mine)
     return count
 
 
-def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
+def needs(tools: MetricSuite, config: EvaluationConfig) -> list[str]:
     """List how many clips each metric needs and how many there are, before any is read."""
     said = [
         f"{metric.name} needs {metric.min_clips} clips"
@@ -128,35 +95,35 @@ def needs(tools: MetricSuite, order: EvaluationConfig) -> list[str]:
         + (f" ({metric.more})" if metric.more else "")
         for metric in tools.metrics
     ]
-    found = [f"{len(items(folder)[0])} {name}" for name, folder in order.folders.items()]
+    found = [f"{len(items(folder)[0])} {name}" for name, folder in config.folders.items()]
     return [*said, f"there are {', '.join(found)}"]
 
 
 def evaluate(
-    order: EvaluationConfig,
+    config: EvaluationConfig,
     notice: Callable[[str], object] = lambda _: None,
     watch: Watch = unwatched,
 ) -> Evaluation:
     """Extract missing features, then measure.
 
     Args:
-        order: The configuration.
+        config: The configuration.
         notice: Called with each line about the number of clips needed, before they are read.
         watch: Called with the progress of reading.
 
     Raises:
         UserError: A folder has no readable clip, or folders have clips of different formats.
     """
-    tools = suite(order.plan.metrics, order.plan.features)
-    notice("; ".join(needs(tools, order)))
+    tools = suite(config.metrics, config.features)
+    notice("; ".join(needs(tools, config)))
     problems: list[ClipIssue] = []
     kept: dict[str, list[tuple[ClipFiles, CachedFeatures]]] = {}
-    for name, folder in order.folders.items():
+    for name, folder in config.folders.items():
         found, alone = items(folder)
         problems += alone
-        failures = collect(found, order.plan, tools.extractors, name, watch)
+        failures = collect(found, config, tools.extractors, name, watch)
         problems += failures
-        kept[name] = list(kept_of(found, order.plan))
+        kept[name] = list(kept_of(found, config))
         if not kept[name]:
             raise UserError(f"no clip of {folder} can be read; the first: {failures[0].what}")
     form = _common({name: [one.form for _, one in found] for name, found in kept.items()})
@@ -173,7 +140,7 @@ def evaluate(
             outcome
             for metric in tools.metrics
             for outcome in metric.measure(
-                EvaluationData(readings[name], reference, training, order.seed)
+                EvaluationData(readings[name], reference, training, config.seed)
             )
         ]
         for name in ("generated", UNGUIDED)
@@ -182,7 +149,7 @@ def evaluate(
     beside = measured.get(UNGUIDED, [])
     outcomes = with_baseline(measured["generated"], beside)
     clips = {name: [item for item, _ in found] for name, found in kept.items()}
-    return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(order))
+    return Evaluation(outcomes, beside, problems, form, clips, tools, _conditions(config))
 
 
 def with_baseline(outcomes: Sequence[Outcome], beside: Sequence[Outcome]) -> list[Outcome]:
@@ -212,9 +179,9 @@ def _of_form(item: ClipFiles, kept: CachedFeatures, form: FeatureKey) -> ClipIss
     return ClipIssue(str(item.picture), f"has {kept.form}; the others {form}", kept=False)
 
 
-def _conditions(order: EvaluationConfig) -> dict[str, Any]:
+def _conditions(config: EvaluationConfig) -> dict[str, Any]:
     return {
-        **{name: str(path) for name, path in order.folders.items()},
-        "seed": order.seed,
+        **{name: str(path) for name, path in config.folders.items()},
+        "seed": config.seed,
         **versions(*PACKAGES),
     }

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.clips import ClipFiles, ClipIssue, UnreadableClip, read_item
+from mmdisco.evaluation.config import EvaluationConfig
 from mmdisco.evaluation.metrics.features import Extractor, Readings, Record
 from mmdisco.evaluation.registry import extractors_of
 from mmdisco.io.files import parse_json, read_header, write_tensors
@@ -172,27 +173,6 @@ class FeatureCache(Readings):
 _AT_ONCE: Final = 8  # clips per task of a process
 
 
-@dataclass(frozen=True)
-class ExtractionPlan:
-    """Plan of feature extraction.
-
-    Attributes:
-        cache: Folder of cached features.
-        metrics: Names of metrics, from which the processes build their extractors.
-        features: Names of features, likewise.
-        selection: Length, rates and size that clips are converted to.
-        jobs: Number of processes.
-        threads: Threads per process.
-    """
-
-    cache: Path
-    metrics: tuple[str, ...]
-    features: tuple[str, ...]
-    selection: ReadSpec
-    jobs: int
-    threads: int = 1
-
-
 Watch = Callable[[str, int, int], object]
 """Progress callback: title, number done, and total."""
 
@@ -203,19 +183,19 @@ def unwatched(*_: object) -> None:
 
 def collect(
     items: Sequence[ClipFiles],
-    plan: ExtractionPlan,
+    config: EvaluationConfig,
     tools: Sequence[Extractor],
     title: str,
     watch: Watch = unwatched,
 ) -> list[ClipIssue]:
     """Extract features of the clips without a record, and return those that failed."""
     wanted = {full_name(one) for one in tools}
-    missing = [item for item in items if not _complete(item, plan, wanted)]
+    missing = [item for item in items if not _complete(item, config, wanted)]
     parts = [tuple(missing[k : k + _AT_ONCE]) for k in range(0, len(missing), _AT_ONCE)]
     failures: list[ClipIssue] = []
     watch(title, 0, len(missing))
     done = 0
-    for part, found in _readers(plan, tools, parts):
+    for part, found in _readers(config, tools, parts):
         failures += found
         done += len(part)
         watch(title, done, len(missing))
@@ -223,21 +203,23 @@ def collect(
 
 
 def _readers(
-    plan: ExtractionPlan, tools: Sequence[Extractor], parts: Sequence[tuple[ClipFiles, ...]]
+    config: EvaluationConfig, tools: Sequence[Extractor], parts: Sequence[tuple[ClipFiles, ...]]
 ) -> Iterator[tuple[tuple[ClipFiles, ...], list[ClipIssue]]]:
     """Process chunks of clips here or in a pool, and yield each with its failures."""
-    if min(plan.jobs, len(parts)) < 2:
-        yield from ((part, _read(part, plan, tools)) for part in parts)
+    if min(config.jobs, len(parts)) < 2:
+        yield from ((part, _read(part, config, tools)) for part in parts)
         return
-    yield from each(_read_there, parts, plan.jobs, partial(_begin, plan), threads=plan.threads)
+    yield from each(
+        _read_there, parts, config.jobs, partial(_begin, config), threads=config.threads
+    )
 
 
-def _begin(plan: ExtractionPlan) -> None:
-    _HERE.append((plan, extractors_of(plan.metrics, plan.features)))
+def _begin(config: EvaluationConfig) -> None:
+    _HERE.append((config, extractors_of(config.metrics, config.features)))
 
 
 # state of a process of the pool: its networks are loaded once, not for every chunk
-_HERE: list[tuple[ExtractionPlan, list[Extractor]]] = []
+_HERE: list[tuple[EvaluationConfig, list[Extractor]]] = []
 
 
 def _read_there(part: Sequence[ClipFiles]) -> list[ClipIssue]:
@@ -245,29 +227,29 @@ def _read_there(part: Sequence[ClipFiles]) -> list[ClipIssue]:
 
 
 def _read(
-    part: Sequence[ClipFiles], plan: ExtractionPlan, tools: Sequence[Extractor]
+    part: Sequence[ClipFiles], config: EvaluationConfig, tools: Sequence[Extractor]
 ) -> list[ClipIssue]:
     failures: list[ClipIssue] = []
     for item in part:
         try:
-            clip = read_item(item, plan.selection)
+            clip = read_item(item, config.selection)
         except UnreadableClip as error:
             failures.append(ClipIssue(str(item.picture), str(error), kept=False))
             continue
-        update(cache_path(plan.cache, item, plan.selection), clip, tools)
+        update(cache_path(config.cache_dir, item, config.selection), clip, tools)
     return failures
 
 
-def _complete(item: ClipFiles, plan: ExtractionPlan, wanted: set[str]) -> bool:
-    kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
+def _complete(item: ClipFiles, config: EvaluationConfig, wanted: set[str]) -> bool:
+    kept = CachedFeatures.load(cache_path(config.cache_dir, item, config.selection))
     return kept is not None and wanted <= kept.known.keys()
 
 
 def kept_of(
-    items: Sequence[ClipFiles], plan: ExtractionPlan
+    items: Sequence[ClipFiles], config: EvaluationConfig
 ) -> Iterator[tuple[ClipFiles, CachedFeatures]]:
     """Yield the clips that have a record."""
     for item in items:
-        kept = CachedFeatures.load(cache_path(plan.cache, item, plan.selection))
+        kept = CachedFeatures.load(cache_path(config.cache_dir, item, config.selection))
         if kept is not None:
             yield item, kept

@@ -188,8 +188,6 @@ OF_NETWORKS: Final[Mapping[str, tuple[str, Callable[[FeatureSet], Sequence[Metri
 OFFLINE_METRICS: Final = (*OVER_FEATURES, *OTHERS)
 METRICS: Final = (*OFFLINE_METRICS, *OF_NETWORKS)
 # together they detect every fault of docs/evaluation/degradations.md that any metric detects
-DEFAULT_METRICS: Final = ("frechet", "neighbours", "nearest", "sync")
-DEFAULT_FEATURES: Final = ("statistics",)
 
 
 def suite(metrics: Sequence[str], features: Sequence[str]) -> MetricSuite:

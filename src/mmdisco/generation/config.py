@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
 from mmdisco.errors import UserError
-from mmdisco.io.settings import Settings, number, shown
+from mmdisco.io.settings import Panel, Positional, Settings, number, shown
 
 if TYPE_CHECKING:
     import torch
@@ -35,13 +35,6 @@ _SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Panel of the help in which an option is listed."""
-
-    title: str
-
-
-@dataclass(frozen=True)
 class ForCFG:
     """Mark of an option that has no effect where classifier-free guidance is off.
 
@@ -50,17 +43,6 @@ class ForCFG:
     """
 
     keyword: str | None = None
-
-
-@dataclass(frozen=True)
-class Positional:
-    """Mark of an option that the command line takes without its name.
-
-    Attributes:
-        several: Whether several values may be given.
-    """
-
-    several: bool = False
 
 
 SAMPLING: Final = Panel("Sampling")
@@ -93,6 +75,7 @@ def _height_and_width(value: Any) -> Any:
 
 
 EXACT: Final = BeforeValidator(_exact)
+HEIGHT_AND_WIDTH: Final = BeforeValidator(_height_and_width)
 Side = Annotated[int, Field(ge=1, le=8192)]
 Scale = Annotated[float | None, SAMPLING]
 SchedulerName = Literal[
@@ -126,7 +109,7 @@ class SystemConfig(Settings):
     """Length of a clip."""
     frames: Annotated[int | None, Field(ge=1, le=10_000), CLIPS] = None
     """Length of a clip in frames."""
-    size: Annotated[tuple[Side, Side] | None, BeforeValidator(_height_and_width), CLIPS] = None
+    size: Annotated[tuple[Side, Side] | None, HEIGHT_AND_WIDTH, CLIPS] = None
     """HEIGHTxWIDTH of the frames in pixels."""
     fps: Annotated[Fraction | None, Field(gt=0, le=1000), EXACT, CLIPS] = None
     """Frames per second."""

@@ -11,10 +11,22 @@ import re
 import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from mmdisco.errors import UserError
@@ -41,6 +53,34 @@ _NUMBER: Final = re.compile(
 
 
 Config = TypeVar("Config", bound="Settings")
+
+Count = Annotated[int, Field(ge=1)]
+"""Number of things of which there is at least one."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Panel of the help in which an option is listed."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class Positional:
+    """Mark of an option that the command line takes without its name.
+
+    Attributes:
+        several: Whether several values may be given.
+    """
+
+    several: bool = False
+
+
+@dataclass(frozen=True)
+class Named:
+    """Name of an option that is not its field's; ``--on/--off`` for both values of a flag."""
+
+    name: str
 
 
 class Settings(BaseModel):
@@ -178,6 +218,14 @@ def part_of(words: str) -> tuple[int, int]:
     if not found or int(found[1]) >= int(found[2]):
         raise UserError(f"--shard must be I/N with I from 0 to N − 1, as in 0/4, not {words!r}")
     return int(found[1]), int(found[2])
+
+
+def _shard(value: Any) -> Any:
+    return part_of(value) if isinstance(value, str) else value
+
+
+Shard = Annotated[tuple[int, int] | None, BeforeValidator(_shard)]
+"""Share and number of shares, as a pair or as ``I/N``."""
 
 
 def shown(value: object) -> str:

@@ -13,16 +13,14 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.data.prepared import PreparedFolder
 from mmdisco.discriminators.wrappers import ZeroLogit
 from mmdisco.errors import UserError
-from mmdisco.evaluation.evaluate import EvaluationConfig, evaluate
-from mmdisco.evaluation.extract import ExtractionPlan
+from mmdisco.evaluation.config import EvaluationConfig
+from mmdisco.evaluation.evaluate import evaluate
 from mmdisco.evaluation.metrics.result import MetricResult
-from mmdisco.evaluation.registry import DEFAULT_FEATURES
 from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration, SamplerConfig, generate
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import read_object
 from mmdisco.media.clip import AudioVideo
-from mmdisco.media.read import ReadSpec
 from mmdisco.media.write import write_clip
 from mmdisco.training.config import TrainerConfig, TrainingConfig
 from mmdisco.training.diagnostics.held_out import HeldOutClips
@@ -167,8 +165,15 @@ class OnClips(ExperimentSetting):
             yield from generate(generation, own, seeds)
 
     def _metrics(self, folder: Path, seed: int) -> dict[str, float]:
-        plan = ExtractionPlan(self.root / "readings", METRICS, DEFAULT_FEATURES, ReadSpec(), 1)
-        result = evaluate(EvaluationConfig(folder, self._clips("real"), None, plan, seed))
+        config = EvaluationConfig(
+            generated=folder,
+            reference=self._clips("real"),
+            metrics=METRICS,
+            seed=seed,
+            jobs=1,
+            cache=self.root / "readings",
+        )
+        result = evaluate(config)
         found: dict[str, float] = {}
         for one in result.outcomes:
             if isinstance(one, MetricResult):

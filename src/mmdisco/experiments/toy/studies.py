@@ -1,35 +1,15 @@
 """Toy studies and their cells, independent of how they are run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mmdisco.errors import UserError
+from mmdisco.experiments.config import ToyConfig
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
 from mmdisco.experiments.toy.run import LOSSES, REFERENCES, ToyCell, ToyRecipe
 from mmdisco.training.config import NoiseLevelConfig, TrainerConfig
 
 PLANES = ("gaussian", "mixture", "8gaussians", "moons", "swissroll", "checkerboard")
-
-
-@dataclass(frozen=True)
-class StudySelection:
-    """Restriction of a study; empty tuples restrict nothing.
-
-    Attributes:
-        problems: Keys of ``JOINTS``.
-        settings: Keys of ``SETTINGS``.
-        losses: Names in ``LOSSES``.
-        seeds: Number of seeds, counted from 0.
-    """
-
-    problems: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    losses: tuple[str, ...] = ()
-    seeds: int = 3
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UserError(f"{self.seeds} seeds: ask for at least 1")
+QUICK = ("8gaussians", "moons")
 
 
 @dataclass(frozen=True)
@@ -50,22 +30,29 @@ class ToyStudy:
     losses: tuple[str, ...] = LOSSES
     references: tuple[str, ...] = REFERENCES
 
-    def cells(
-        self, selection: StudySelection, change: Callable[[ToyRecipe], ToyRecipe]
-    ) -> list[ToyCell]:
-        """List all cells, references first.
+    def recipe_of(self, config: ToyConfig) -> ToyRecipe:
+        """Return the recipe with the changes of a configuration; a quick one takes seconds."""
+        steps = min(self.recipe.training.steps, 500)
+        quick = {"training.steps": steps, "samples": 4000} if config.quick else {}
+        return self.recipe.updated(quick | config.changes)
 
-        Args:
-            selection: Restriction of the study.
-            change: Applied to the recipe, for command-line options.
+    def cells(self, config: ToyConfig) -> list[ToyCell]:
+        """List the cells that a configuration asks for, references first.
+
+        Raises:
+            UserError: There is no problem, setting or loss of a name.
         """
-        recipe = change(self.recipe)
+        recipe = self.recipe_of(config)
+        problems, settings = self.problems, self.settings
+        if config.quick:
+            problems = tuple(one for one in problems if one in QUICK) or problems
+            settings = ("ind",)
         return [
             ToyCell(problem, setting, loss, seed, recipe)
-            for loss in (*self.references, *(selection.losses or self.losses))
-            for problem in selection.problems or self.problems
-            for setting in selection.settings or self.settings
-            for seed in range(selection.seeds)
+            for loss in (*self.references, *(config.losses or self.losses))
+            for problem in config.problems or problems
+            for setting in config.settings or settings
+            for seed in range(config.number_of_seeds)
         ]
 
 
@@ -146,11 +133,6 @@ STUDIES: dict[str, ToyStudy] = {
         losses=("both",),
     ),
 }
-
-
-def quick(recipe: ToyRecipe) -> ToyRecipe:
-    """Shorten a recipe to show the trend within seconds."""
-    return recipe.updated({"training.steps": min(recipe.training.steps, 500), "samples": 4000})
 
 
 def study(name: str) -> ToyStudy:

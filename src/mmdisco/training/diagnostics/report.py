@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from mmdisco.io.files import replacing
+from mmdisco.errors import UserError
+from mmdisco.io.files import read_object, replacing
 from mmdisco.io.reports import markdown_table
 from mmdisco.training.diagnostics.scores import Bin, BinaryScores
 
@@ -127,14 +128,20 @@ class Diagnostics:
         return found
 
     @staticmethod
-    def of_record(values: Mapping[str, Any]) -> "Diagnostics":
-        """Invert ``record``.
+    def read(path: Path) -> "Diagnostics":
+        """Read the record that ``mmdisco diagnose`` wrote.
 
         Raises:
-            ValueError: A value is missing or of a wrong type.
+            UserError: The file is missing, or is something else.
         """
+        values = read_object(path)
         given = {name: values.get(name) for name in ("pairs", "couplings")}
-        return TypeAdapter(Diagnostics).validate_python(given)
+        try:
+            return TypeAdapter(Diagnostics).validate_python(given)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} is no diagnostics.json that `mmdisco diagnose` wrote"
+            ) from error
 
     def record(self) -> dict[str, Any]:
         """Convert to JSON's types."""
