@@ -27,7 +27,7 @@ def warm() -> None:
     import mmdisco.experiments.ablation.results
     import mmdisco.experiments.toy.report
     import mmdisco.experiments.toy.studies
-    import mmdisco.training.config_io  # noqa: F401
+    import mmdisco.training.config  # noqa: F401
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def largest_error(joint: Mixture, path: LevelCoupling, dtype: torch.dtype) -> fl
 
 
 def correlation(path: LevelCoupling, steps: int = 1000, count: int = 64) -> float:
-    noise = NoiseSource.shared(SEED)
+    noise = NoiseSource.from_seeds([SEED])
     shape = torch.Size([count, 1])
     drawn = noise.draw(AV(shape, shape), torch.float64)
     eps = torch.cat([drawn.audio, drawn.video], dim=1)

@@ -25,7 +25,7 @@ import numpy as np
 from mmdisco.data.config import PrepareConfig
 from mmdisco.data.prepare.encode import decode_clips, skip_reason
 from mmdisco.data.prepare.encode import statistics as figures
-from mmdisco.data.prepare.layouts import OneFilm
+from mmdisco.data.prepare.layouts import SingleVideo
 from mmdisco.data.prepare.plan import PreparePlan
 from mmdisco.data.prepare.planning import make_plan
 from mmdisco.data.prepare.sources import NoCaptions
@@ -110,7 +110,7 @@ def make_film(
 def planned(path: Path, form: ClipSpec) -> PreparePlan:
     """The plan of one film, all for training."""
     config = PrepareConfig(source=path, out=path.parent, validation=0.0)
-    *_, plan = make_plan(OneFilm(path, NoCaptions()), form, config)
+    *_, plan = make_plan(SingleVideo(path, NoCaptions()), form, config)
     if not isinstance(plan, PreparePlan):
         raise RuntimeError("a plan is what comes last")
     return plan

@@ -80,10 +80,10 @@ def losses() -> list[Claim]:
 
 
 def others() -> list[Claim]:
-    ddim = tv("samplers", loss="both", solver="ddim", steps=50, resamples=0)
+    ddim = tv("samplers", loss="both", scheduler="ddim", steps=50, resamples=0)
 
-    def behind(solver: str, steps: int) -> dict[tuple[Any, ...], float]:
-        fast = tv("samplers", loss="both", solver=solver, steps=steps, grid="log-snr")
+    def behind(scheduler: str, steps: int) -> dict[tuple[Any, ...], float]:
+        fast = tv("samplers", loss="both", scheduler=scheduler, steps=steps, grid="log-snr")
         return {key: fast[key] - ddim[key] for key in ddim}
 
     def by_problem(gaps: dict[tuple[Any, ...], float]) -> list[float]:
@@ -99,7 +99,7 @@ def others() -> list[Claim]:
     oracle = json.loads((DOCS / "toy" / "oracle.json").read_text())["rows"]
     cost = json.loads((DOCS / "discriminator_cost.json").read_text())["networks"]
     return [
-        at_most("longer budget: TV, DDPM 250", 0.07, tv("budget", solver="ddpm").values()),
+        at_most("longer budget: TV, DDPM 250", 0.07, tv("budget", scheduler="ddpm").values()),
         at_least(
             "R⁸: class agreement, both losses",
             0.75,
@@ -169,7 +169,7 @@ Out of distribution (OOD) they are N(0, 2²): the discriminator has to mend the 
   [What each loss teaches](losses/losses.png), [what guidance does](losses/guidance.png).
 - [budget](budget/table.md): a wider network, trained for longer.
 - [two-level](two-level/table.md): one network for the joint and for both conditionals.
-- [samplers](samplers/table.md): solvers, steps, grids and resampling.
+- [samplers](samplers/table.md): schedulers, steps, grids and resampling.
 - [vectors](vectors/table.md): pairs of vectors in R⁸.
 - [bases](bases/table.md): trained networks as bases, and the fakes that they made.
 - [oracle](oracle.md): the exact log ratio, for every pair of schedules.

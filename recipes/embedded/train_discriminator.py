@@ -3,7 +3,6 @@
 import argparse
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,10 @@ from mmdisco.training.config import (
     PretrainingConfig,
     TrainerConfig,
     TrainingConfig,
+    parse_changes,
 )
-from mmdisco.training.config_io import parse_changes
 from mmdisco.training.contrastive import CaptionGroups
-from mmdisco.training.run import contrastive_term, contrastive_trainer, new_network
+from mmdisco.training.stages import TrainingStages, new_network
 from mmdisco.training.trainer import Trainer
 
 TRAINING: Final = TrainingConfig(
@@ -60,19 +59,15 @@ def train(name: str, config: TrainingConfig, out: Path, run: Path) -> None:
     meanings = [caption_of(seed, index).named for index in range(len(real))]
     pairs = real.read()
     network = new_network(architecture(config.discriminator), seed)
-    first = config.contrastive_pretraining
-    if first.steps or config.loss.contrastive:
-        groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
-        if first.steps:
-            # in place, as the whole training is
-            before = contrastive_trainer(config, trainer)
-            steps = before.steps(network, groups, groups, run / f"{name}_pretraining")
-            _last(name, first.steps, steps)
-        if config.loss.contrastive:
-            trainer = replace(trainer, contrastive=contrastive_term(config, trainer, groups))
+    stages = TrainingStages(
+        config, trainer, lambda: CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
+    )
+    before = stages.pretrain(network, run / f"{name}_pretraining")
+    _last(name, config.contrastive_pretraining.steps, before)
     source = negatives(config.negatives, pairs, fake, meanings)
-    steps = trainer.steps(network, real, source, run / f"{name}_training")
+    steps = stages.train(network, real, source, run / f"{name}_training")
     average = _last(name, config.training.steps, steps)
+    assert average is not None
     write_tensors(target, average.state_dict(), {})
 
 
@@ -85,9 +80,10 @@ def trained(name: str, path: Path) -> AudioVideoDiscriminator:
     return network.eval()
 
 
-def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator:
-    # a resumed run yields fewer steps than the whole training
-    return deque(zip(progress(range(count), name), steps, strict=False), maxlen=1).pop()[1]
+def _last(name: str, count: int, steps: Iterator[Discriminator]) -> Discriminator | None:
+    # a resumed run yields fewer steps than the whole training; no pretraining none
+    found = deque(zip(steps, progress(range(count), name), strict=False), maxlen=1)
+    return found.pop()[0] if found else None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from closeness import assert_close
 from diffusers import AutoencoderKL
 from test_auffusion_tiny import VOCODER, published
 
-from mmdisco.adapters.auffusion import spectrogram
+from mmdisco.adapters.auffusion import codec as spectrogram
 from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter

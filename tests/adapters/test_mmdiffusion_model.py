@@ -8,8 +8,7 @@ from closeness import assert_close
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel, UpscalerConfig
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
-from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler
-from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler, UpscalerNetwork
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.guidance import ConstantScale

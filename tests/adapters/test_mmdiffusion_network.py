@@ -20,7 +20,7 @@ from mmdisco.adapters.mmdiffusion.layers import (
 )
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.shifts import NoShifts, SeededShifts
-from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.adapters.mmdiffusion.super_resolution import UpscalerNetwork
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 

@@ -66,7 +66,7 @@ def test_error_falls_with_the_third_power_of_the_step():
     errors = []
     for evaluations in (41, 83):
         sampler = released_sampler(SCHEDULES, evaluations)
-        last = sampler.sample(Gaussian(), noise_of(x), none(), NoiseSource.shared(0)).audio
+        last = sampler.sample(Gaussian(), noise_of(x), none(), NoiseSource.from_seeds([0])).audio
         errors.append(float((last - solution(x)).abs().max()))
     assert np.log2(errors[0] / errors[1]) > 2.7
 
@@ -115,7 +115,9 @@ def test_network_is_asked_at_whole_times():
     asked = Asked()
     x = torch.randn(2, 1, 16)
     sampler = released_sampler(SCHEDULES)
-    sampler.sample(AtTrainedTimes(asked, SCHEDULES), noise_of(x), none(2), NoiseSource.shared(0))
+    sampler.sample(
+        AtTrainedTimes(asked, SCHEDULES), noise_of(x), none(2), NoiseSource.from_seeds([0])
+    )
     told = [level.audio.t[0].item() for level in asked.levels]
     # from the released sampler
     assert told == [
@@ -150,5 +152,5 @@ def test_levels_between_rows_preserve_variance():
 def test_no_evaluations_are_refused():
     with pytest.raises(UserError, match="0 sampling steps"):
         released_sampler(SCHEDULES, 0).sample(
-            Gaussian(), noise_of(torch.zeros(1, 4)), none(), NoiseSource.shared(0)
+            Gaussian(), noise_of(torch.zeros(1, 4)), none(), NoiseSource.from_seeds([0])
         )

@@ -26,12 +26,12 @@ def latents(generator, count=2):
 
 def test_the_clean_side_gets_noise_of_its_own_schedule_at_the_timestep_of_the_other(generator):
     z, level = latents(generator), audio_level(400)
-    noised = Replacement(SCHEDULES).noised(z, AV(level, CLEAN))
+    noised, levels = Replacement(SCHEDULES).noised(z, AV(level, CLEAN))
     own = SCHEDULES.video.level(torch.tensor([400.0]))
-    assert noised.level.video.t.tolist() == [400.0, 400.0]
-    assert_close(noised.level.video.sigma[:1], own.sigma)
-    assert noised.z_t.audio is z.audio
-    eps = (noised.z_t.video - float(own.alpha) * z.video) / float(own.sigma)
+    assert levels.video.t.tolist() == [400.0, 400.0]
+    assert_close(levels.video.sigma[:1], own.sigma)
+    assert noised.audio is z.audio
+    eps = (noised.video - float(own.alpha) * z.video) / float(own.sigma)
     assert abs(float(eps.mean())) < 0.1
     assert abs(float(eps.std()) - 1) < 0.05
 
@@ -39,24 +39,24 @@ def test_the_clean_side_gets_noise_of_its_own_schedule_at_the_timestep_of_the_ot
 def test_a_clean_sound_is_noised_too(generator):
     z = latents(generator)
     level = SCHEDULES.video.level(torch.full((2,), 400.0))
-    noised = Replacement(SCHEDULES).noised(z, AV(CLEAN, level))
-    assert noised.level.audio.t.tolist() == [400.0, 400.0]
-    assert noised.z_t.video is z.video
-    assert not torch.equal(noised.z_t.audio, z.audio)
+    noised, levels = Replacement(SCHEDULES).noised(z, AV(CLEAN, level))
+    assert levels.audio.t.tolist() == [400.0, 400.0]
+    assert noised.video is z.video
+    assert not torch.equal(noised.audio, z.audio)
 
 
 def test_noise_is_settled_by_the_timestep_and_alike_for_all_samples(generator):
     z, along = latents(generator), Replacement(SCHEDULES)
-    both = along.noised(z, AV(audio_level(400), CLEAN)).z_t.video
-    assert torch.equal(along.noised(z, AV(audio_level(400), CLEAN)).z_t.video, both)
+    both = along.noised(z, AV(audio_level(400), CLEAN))[0].video
+    assert torch.equal(along.noised(z, AV(audio_level(400), CLEAN))[0].video, both)
     level = SCHEDULES.audio.level(torch.tensor([400.0]))
     second = z.map(lambda x: x[1:])
-    alone = along.noised(second, AV(level, NoiseLevel.clean(1))).z_t.video
+    alone = along.noised(second, AV(level, NoiseLevel.clean(1)))[0].video
     assert torch.equal(alone, both[1:])
 
     def noise(t):
         own = SCHEDULES.video.level(torch.full((2,), float(t)))
-        return along.noised(z.map(torch.zeros_like), AV(audio_level(t), CLEAN)).z_t.video / float(
+        return along.noised(z.map(torch.zeros_like), AV(audio_level(t), CLEAN))[0].video / float(
             own.sigma[0]
         )
 
@@ -67,8 +67,7 @@ def test_noise_is_settled_by_the_timestep_and_alike_for_all_samples(generator):
 @pytest.mark.parametrize("clean", [True, False])
 def test_pairs_of_one_kind_stay_as_they_are(clean, generator):
     z, level = latents(generator), CLEAN if clean else audio_level(400)
-    noised = Replacement(SCHEDULES).noised(z, AV(level, level))
-    assert noised.z_t is z
+    assert Replacement(SCHEDULES).noised(z, AV(level, level))[0] is z
 
 
 class OneLevel(Discriminator):
@@ -88,4 +87,4 @@ def test_guidance_of_the_made_side_follows_the_noised_given_one(generator):
     along = Replacement(SCHEDULES)
     network = ReplacementDiscriminator(OneLevel(), along)
     gradient = log_ratio_gradient(lambda one: network(one, level, AV(z.audio, z.video)), z).gradient
-    assert_close(gradient.audio, along.noised(z, level).z_t.video)
+    assert_close(gradient.audio, along.noised(z, level)[0].video)

@@ -23,8 +23,7 @@ from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.presets.with_discriminator import WithDiscriminator
-from mmdisco.training.config import DiscriminatorConfig
-from mmdisco.training.config_io import read_config
+from mmdisco.training.config import DiscriminatorConfig, read_config
 from mmdisco.training.discriminator_config import build_discriminator_config
 
 SMALL = DiscriminatorConfig(

@@ -12,14 +12,18 @@ from torch import nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import scaled_linear
-from mmdisco.discriminators.official.checkpoint import empty, load_checkpoint, published
+from mmdisco.discriminators.official.checkpoint import (
+    empty,
+    load_checkpoint,
+    published,
+    released_name,
+)
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     MMDIFFUSION_LANDSCAPE,
     OfficialConfig,
 )
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_documented_commands import parse
 
-from mmdisco.training.config_io import read_config
+from mmdisco.training.config import read_config
 
 ROOT = Path(__file__).parents[2]
 FILM = ROOT / "recipes" / "film"

@@ -14,14 +14,14 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.experiments.config import ToyConfig
 from mmdisco.experiments.toy.bases import train_denoiser
-from mmdisco.experiments.toy.evaluation import ToyEvaluation
-from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
-from mmdisco.experiments.toy.measure import (
+from mmdisco.experiments.toy.evaluation import (
+    ToyEvaluation,
     class_agreement,
     gradient_r2,
     sliced_wasserstein,
     total_variation,
 )
+from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.experiments.toy.problems import JOINTS, SETTINGS, problem
 from mmdisco.experiments.toy.report import table, with_gap
 from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell
@@ -190,7 +190,7 @@ def test_quick_form_of_every_study_is_short(name):
 
 
 def test_table_has_a_line_per_place_and_the_gap():
-    place = {"task": "joint", "solver": "ddim", "steps": 50, "grid": "time", "resamples": 0}
+    place = {"task": "joint", "scheduler": "ddim", "steps": 50, "grid": "time", "resamples": 0}
     rows = [
         {"problem": "moons", "setting": "ind", "loss": loss, "seed": seed, "tv": tv, **place}
         for loss, tv in (("unguided", 0.6), ("exact", 0.1), ("both", 0.2))
@@ -202,7 +202,7 @@ def test_table_has_a_line_per_place_and_the_gap():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"solver": "magic"}, {"grid": "odd"}, {"task": "both"}, {"steps": 0}], ids=str
+    "wrong", [{"scheduler": "magic"}, {"grid": "odd"}, {"task": "both"}, {"steps": 0}], ids=str
 )
 def test_impossible_evaluations_are_refused(wrong):
     with pytest.raises(UserError):

@@ -11,11 +11,11 @@ from torch import nn
 
 from mmdisco.adapters.mmdiffusion.config import UpscalerConfig
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
-from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.adapters.mmdiffusion.super_resolution import UpscalerNetwork
 from mmdisco.core.av import AV
+from mmdisco.discriminators.official.checkpoint import released_name
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import MeanFusionConfig
-from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.generation.presets.base_models import ANIMATEDIFF, AUDIOLDM

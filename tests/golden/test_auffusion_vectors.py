@@ -20,7 +20,7 @@ from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from mmdisco.adapters.auffusion import spectrogram
+from mmdisco.adapters.auffusion import codec as spectrogram
 from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter

@@ -11,7 +11,7 @@ import torch
 from closeness import assert_close
 from safetensors.torch import load_file
 
-from mmdisco.adapters.mmdiffusion import keys
+from mmdisco.adapters.mmdiffusion import checkpoint
 from mmdisco.adapters.mmdiffusion.checkpoint import load_joint, load_upscaler
 from mmdisco.adapters.mmdiffusion.config import (
     JOINT,
@@ -30,8 +30,7 @@ from mmdisco.adapters.mmdiffusion.sampling import (
 )
 from mmdisco.adapters.mmdiffusion.shifts import NoShifts, WindowShifts
 from mmdisco.adapters.mmdiffusion.solver import orders
-from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler
-from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler, UpscalerNetwork
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.guidance import ConstantScale, JointGuidance
@@ -183,7 +182,7 @@ def sample(denoiser, tensors):
     sampler = released_sampler(SCHEDULES)
     asked = AtTrainedTimes(denoiser, SCHEDULES)
     start = pair_of(tensors, "x_T.")
-    return list(sampler.run(asked, start, AV(none, none), NoiseSource.shared(0)))
+    return list(sampler.run(asked, start, AV(none, none), NoiseSource.from_seeds([0])))
 
 
 @pytest.mark.parametrize("row", [0, 7, 14, 19])
@@ -299,12 +298,12 @@ def test_frames_enlarged_in_25_steps(recordings):
         (
             "mmdiffusion_base_unet",
             lambda: JointNetwork(JOINT),
-            lambda weights: renamed(weights, keys.JOINT, Path("table")),
+            lambda weights: renamed(weights, checkpoint.JOINT_NAMES, Path("table")),
         ),
         (
             "mmdiffusion_image_sr_unet",
             lambda: UpscalerNetwork(UPSCALER).unet,
-            lambda weights: keys.upscaler_weights(weights, UPSCALER, Path("table")),
+            lambda weights: checkpoint.upscaler_weights(weights, UPSCALER, Path("table")),
         ),
     ],
 )

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdisco.discriminators.official.checkpoint import empty, published
+from mmdisco.discriminators.official.checkpoint import empty, published, released_name
 from mmdisco.discriminators.official.config import PUBLISHED
-from mmdisco.discriminators.official.keys import released_name
 
 FULL = os.environ.get("MMDISCO_GOLDEN")
 # beginning of the SHA-256 of the sorted lines "name size size …" of the weights,

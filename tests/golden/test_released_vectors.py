@@ -21,14 +21,13 @@ from mmdisco.discriminators.official.blocks import (
     ScaleAndShift,
     ShiftBefore,
 )
-from mmdisco.discriminators.official.checkpoint import published
+from mmdisco.discriminators.official.checkpoint import published, released_name
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
     MeanFusionConfig,
     SequenceFusionConfig,
 )
-from mmdisco.discriminators.official.keys import released_name
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.official.transformer import (

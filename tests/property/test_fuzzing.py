@@ -42,8 +42,7 @@ from mmdisco.media.read import read_audio, read_clip
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip
 from mmdisco.training.checkpoint import TrainingCheckpoint
-from mmdisco.training.config import TrainingConfig
-from mmdisco.training.config_io import read_config
+from mmdisco.training.config import TrainingConfig, read_config
 from mmdisco.training.diagnostics.report import Diagnostics
 
 CASES = 21  # of each kind

@@ -32,7 +32,7 @@ def sampled_covariance(path, solvers, *, steps, count=2000, resamples=0, grid=No
         pair, ExactLogRatio(joint, bases), AV(ConstantScale(), ConstantScale())
     )
     sampler = Sampler(path, solvers, steps, grid or LinspaceSpacing(), resamples)
-    noise = NoiseSource.shared(0)
+    noise = NoiseSource.from_seeds([0])
     shape = torch.Size([count, 1])
     # noise of exactly unit covariance: the whole run is linear, so no sampling error is left
     eps = whitened(noise.draw(AV(shape, shape), torch.float64))

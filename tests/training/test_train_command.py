@@ -21,8 +21,7 @@ from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
-from mmdisco.training.config import TrainingConfig
-from mmdisco.training.config_io import read_config
+from mmdisco.training.config import TrainingConfig, read_config
 from mmdisco.training.diagnostics.scores import ranking
 from mmdisco.training.run import build
 
@@ -245,6 +244,14 @@ def test_mixed_precision_trains_nearly_the_same(asked, tmp_path):
         first.append(json.loads(log.read_text().splitlines()[0])["denoising_audio"])
     assert first[0] != first[1]
     assert first[1] == pytest.approx(first[0], rel=0.02)
+
+
+def test_mixed_precision_contrasts_pairs_too(asked, tmp_path):
+    changes = (*CONTRAST, "compute.mixed_precision=bf16", "training.steps=1")
+    list(execute(config_of(asked, tmp_path, *changes), None))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    log = tmp_path / "training" / "pretraining" / "log.jsonl"
+    assert json.loads(log.read_text().splitlines()[0])["discrimination"] > 0
 
 
 @pytest.mark.parametrize(

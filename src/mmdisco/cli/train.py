@@ -74,8 +74,7 @@ def train(
     and mixed precision: accelerate launch -m mmdisco train ...
     """
     # imports that --help need not wait for
-    from mmdisco.training.config import TrainingConfig
-    from mmdisco.training.config_io import read_config
+    from mmdisco.training.config import TrainingConfig, read_config
 
     if defaults:
         typer.echo(TrainingConfig().commented(), nl=False)

@@ -17,7 +17,7 @@ from typing_extensions import override
 from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import LogRatioGradient, NoReuse
+from mmdisco.core.log_ratio import LogRatioGradient
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.shapes import Latent, PerSample
 
@@ -78,7 +78,7 @@ class JointGuidance(JointDenoiser):
     base: JointDenoiser
     discriminator: Discriminator
     scale: AV[JointScale]
-    gradient: LogRatioGradient = field(default_factory=NoReuse)
+    gradient: LogRatioGradient = field(default_factory=LogRatioGradient)
 
     def predict_noise(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], cond: AV[Conditioning]
@@ -126,16 +126,16 @@ class ClassifierFreeGuidance(JointDenoiser):
         null = self.null.map(lambda one: _repeat(one, len(z_t.audio)))
         if self.batched:
             both = self.denoiser.predict_noise(
-                z_t.map(_twice), level.map(_level_twice), each(_beside, cond, null)
+                z_t.map(_twice),
+                level.map(lambda one: one.take([*range(len(one.t))] * 2)),
+                each(_beside, cond, null),
             )
-            return each(self._guided_halves, both, self.scale)
-        with_caption = self.denoiser.predict_noise(z_t, level, cond)
-        without = self.denoiser.predict_noise(z_t, level, null)
+            halves = both.map(lambda one: one.chunk(2))
+            with_caption, without = (halves.map(lambda one, i=i: one[i]) for i in (0, 1))
+        else:
+            with_caption = self.denoiser.predict_noise(z_t, level, cond)
+            without = self.denoiser.predict_noise(z_t, level, null)
         return each(self._guided, with_caption, without, self.scale)
-
-    def _guided_halves(self, both: Tensor, scale: float) -> Tensor:
-        cond, null = both.chunk(2)
-        return self._guided(cond, null, scale)
 
     def _guided(self, cond: Latent, null: Latent, scale: float) -> Latent:
         guided = null + scale * (cond - null)
@@ -159,10 +159,6 @@ def rescaled(guided: Latent, cond: Latent, share: float) -> Latent:
 
 def _twice(x: Tensor) -> Tensor:
     return torch.cat([x, x])
-
-
-def _level_twice(level: NoiseLevel) -> NoiseLevel:
-    return NoiseLevel(*map(_twice, (level.t, level.alpha, level.sigma)))
 
 
 def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:

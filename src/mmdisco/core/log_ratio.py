@@ -3,13 +3,11 @@
 Log ratios are functions of a pair of latents here, independent of networks and sampling loops.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, broadcast_like
@@ -50,48 +48,11 @@ def log_ratio_gradient(
     return LogRatio(logit if create_graph else logit.detach(), AV(audio, video))
 
 
-class LogRatioGradient(ABC):
-    """Source of ∇h for one run; may cache the gradient of earlier levels."""
-
-    @abstractmethod
-    def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        """Return ∇h with respect to both latents, or its stand-in.
-
-        Args:
-            log_ratio: The logit at this level.
-            z_t: Noisy latents.
-            level: Their noise levels.
-        """
-
-
-class GradientReuse(ABC):
-    """Policy of how often a run computes the gradient; immutable, begins any number of runs."""
-
-    @abstractmethod
-    def begin(self) -> LogRatioGradient:
-        """Return the gradient source of a new run."""
-
-
 @dataclass(frozen=True)
-class NoReuse(GradientReuse, LogRatioGradient):
-    """The gradient of the present pair, at every evaluation."""
+class ReuseEvery:
+    """Computes ∇h at the first of ``every`` guided evaluations and reuses it for the others.
 
-    @override
-    def begin(self) -> LogRatioGradient:
-        return self
-
-    @override
-    def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        return log_ratio_gradient(log_ratio, z_t).gradient
-
-
-@dataclass(frozen=True)
-class ReuseEvery(GradientReuse):
-    """The gradient at the first of ``every`` guided evaluations, reused for the others.
-
-    The cached value is ∇h of the latents in variance-preserving units. Guidance multiplies it
-    by the σ of the present level, so only the gradient is old and not the noise level.
-    Evaluations outside the interval of guidance are not counted.
+    Begins any number of runs. Evaluations outside the interval of guidance are not counted.
 
     Attributes:
         every: Evaluations per gradient; 1 computes it every time.
@@ -100,36 +61,46 @@ class ReuseEvery(GradientReuse):
         UserError: ``every`` is less than 1.
     """
 
-    every: int
+    every: int = 1
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise UserError(f"guidance at every {self.every} evaluations: ask for 1 or more")
 
-    @override
-    def begin(self) -> LogRatioGradient:
-        return _Held(self.every)
+    def begin(self) -> "LogRatioGradient":
+        """Return the source of ∇h of a new run."""
+        return LogRatioGradient(self.every)
 
 
 @dataclass
-class _Held(LogRatioGradient):
-    every: int
+class LogRatioGradient:
+    """Source of ∇h for one run.
+
+    It holds ∇h of the latents in variance-preserving units. Guidance multiplies it by the σ of the
+    present level, so only the gradient is old and not the noise level.
+    """
+
+    every: int = 1
     count: int = 0
-    gradient: AV[Tensor] | None = None
+    held: AV[Tensor] | None = None
 
     def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        asked = self.count % self.every == 0
-        self.count += 1
-        if self.gradient is None or asked:
+        """Return ∇h with respect to both latents, or the one that is held.
+
+        Args:
+            log_ratio: The logit at this level.
+            z_t: Noisy latents.
+            level: Their noise levels.
+        """
+        if self.every == 1:
+            return log_ratio_gradient(log_ratio, z_t).gradient
+        if self.held is None or self.count % self.every == 0:
             found = log_ratio_gradient(log_ratio, z_t).gradient
-            self.gradient = each(_in_vp_units, found, level)
-        return each(_in_own_units, self.gradient, level)
+            # the chain rule of x_vp = x / √(α² + σ²)
+            self.held = each(lambda one, own: one * _magnitude(own, one), found, level)
+        self.count += 1
+        return each(lambda one, own: one / _magnitude(own, one), self.held, level)
 
 
-def _in_vp_units(gradient: Latent, level: NoiseLevel) -> Latent:
-    # the chain rule of x_vp = x / √(α² + σ²)
-    return gradient * broadcast_like(level.magnitude, gradient)
-
-
-def _in_own_units(gradient: Latent, level: NoiseLevel) -> Latent:
-    return gradient / broadcast_like(level.magnitude, gradient)
+def _magnitude(level: NoiseLevel, x: Latent) -> Tensor:
+    return broadcast_like(level.magnitude, x)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.denoiser import JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import guide
 from mmdisco.core.log_ratio import log_ratio_gradient
@@ -137,16 +137,15 @@ class MMDisCoLoss(Loss):
 
 
 def _logit(discriminator: Discriminator, noised: NoisedPairs) -> Tensor:
-    return discriminator(noised.z_t, noised.level, noised.pairs.cond.map(_pooled))
+    return discriminator(noised.z_t, noised.level, noised.pairs.text)
 
 
 def _denoising(
     discriminator: Discriminator, base: JointDenoiser, real: NoisedPairs
 ) -> tuple[Tensor, AV[Tensor]]:
-    z_t, cond = real.z_t, real.pairs.cond
+    z_t, text = real.z_t, real.pairs.text
     with torch.no_grad():
-        base_eps = base.predict_noise(z_t, real.level, cond)
-    text = cond.map(_pooled)
+        base_eps = base.predict_noise(z_t, real.level, real.pairs.cond)
     ratio = log_ratio_gradient(lambda z: discriminator(z, real.level, text), z_t, create_graph=True)
 
     def error(eps: Latent, base_eps: Latent, gradient: Latent, level: NoiseLevel) -> Tensor:
@@ -156,7 +155,3 @@ def _denoising(
         return torch.where(level.sigma > 0, squared, 0.0)
 
     return ratio.logit, each(error, real.eps, base_eps, ratio.gradient, real.level)
-
-
-def _pooled(cond: Conditioning) -> Tensor:
-    return cond.pooled

@@ -123,14 +123,14 @@ class NoiseSchedule:
         """
         t = t.to(torch.float64).clamp(float(self.times[0]), float(self.times[-1]))
         return NoiseLevel(
-            t, _interpolate(t, self.times, self.alphas), _interpolate(t, self.times, self.sigmas)
+            t, interpolate(t, self.times, self.alphas), interpolate(t, self.times, self.sigmas)
         )
 
     def level_at_log_snr(self, log_snr: PerSample) -> NoiseLevel:
         """Return the level with a given ln(α²/σ²), clamped at the ends of the schedule."""
         # the log-SNR falls along the table, and searchsorted needs rising values
         falling = 2 * (self.alphas.log() - self.sigmas.log())
-        t = _interpolate(log_snr.to(torch.float64), falling.flip(0), self.times.flip(0))
+        t = interpolate(log_snr.to(torch.float64), falling.flip(0), self.times.flip(0))
         return self.level(t)
 
     def levels(self) -> NoiseLevel:
@@ -138,7 +138,8 @@ class NoiseSchedule:
         return NoiseLevel(self.times, self.alphas, self.sigmas)
 
 
-def _interpolate(at: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+def interpolate(at: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """Interpolate linearly between values at rising knots, clamped at the ends."""
     right = torch.searchsorted(knots, at.contiguous()).clamp(1, len(knots) - 1)
     left = right - 1
     share = ((at - knots[left]) / (knots[right] - knots[left])).clamp(0, 1)

@@ -20,26 +20,24 @@ from mmdisco.shapes import PerSample
 
 
 class TimestepSampler(ABC):
-    """Distribution of u on [0, 1]."""
+    """Distribution of u on [0, 1]; one that learns nothing has no state."""
 
     @abstractmethod
     def quantile(self, share: PerSample) -> PerSample:
         """Return the quantile function: the u below which ``share`` of the draws lie."""
 
-    @abstractmethod
     def weight(self, u: PerSample) -> PerSample:
         """Return the loss weight of a draw; 1 where emphasising some u is the purpose."""
+        return torch.ones_like(u)
 
-    @abstractmethod
-    def observe(self, u: PerSample, loss: PerSample) -> None:
+    def observe(self, u: PerSample, loss: PerSample) -> None:  # noqa: B027 - most learn nothing
         """Update the distribution from the losses of a step."""
 
-    @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """Return the learnt state for a checkpoint."""
+        return {}
 
-    @abstractmethod
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most have none
         """Load a ``state``."""
 
 
@@ -51,25 +49,9 @@ class PowerSampler(TimestepSampler):
             raise UserError(f"time power {power}: give a number above 0 (1 is uniform)")
         self._power = power
 
+    @override
     def quantile(self, share: PerSample) -> PerSample:
-        """Return share^power."""
         return share**self._power
-
-    def weight(self, u: PerSample) -> PerSample:
-        """Return 1: more weight at low noise is the purpose of a power above 1."""
-        return torch.ones_like(u)
-
-    @override
-    def observe(self, u: PerSample, loss: PerSample) -> None:
-        pass
-
-    @override
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    @override
-    def restore(self, state: dict[str, Tensor]) -> None:
-        pass
 
 
 class LossSecondMomentSampler(TimestepSampler):
@@ -97,36 +79,34 @@ class LossSecondMomentSampler(TimestepSampler):
         """Interpolate linearly through the cumulative fractions of the bins."""
         edges = torch.cat([torch.zeros(1, dtype=torch.float64), self._shares().cumsum(0)])
         edges[-1] = 1.0
-        index = self._bin(share, edges)
+        index = torch.searchsorted(edges, share, right=True).clamp(1, len(edges) - 1) - 1
         within = (share - edges[index]) / (edges[index + 1] - edges[index])
         return (index + within) / len(self._squares)
 
     def weight(self, u: PerSample) -> PerSample:
         """Return the uniform density over the density of the draws."""
-        bins = len(self._squares)
-        return 1 / (bins * self._shares()[(u * bins).long().clamp(0, bins - 1)])
+        return 1 / (len(self._squares) * self._shares()[self._bins(u)])
 
     def observe(self, u: PerSample, loss: PerSample) -> None:
         """Update the running means, one observation after the other."""
-        bins = len(self._squares)
-        chosen = (u * bins).long().clamp(0, bins - 1)
+        bins, chosen = len(self._squares), self._bins(u)
         count = torch.bincount(chosen, minlength=bins)
         total = torch.zeros(bins, dtype=torch.float64)
         total.index_add_(0, chosen, loss.double().square())
         keep = self._memory**count
         self._squares = keep * self._squares + (1 - keep) * total / count.clamp(min=1)
 
+    @override
     def state(self) -> dict[str, Tensor]:
-        """Return the running means."""
         return {"squares": self._squares}
 
+    @override
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Load the running means."""
         self._squares = state["squares"]
 
-    @staticmethod
-    def _bin(share: Tensor, edges: Tensor) -> Tensor:
-        return torch.searchsorted(edges, share, right=True).clamp(1, len(edges) - 1) - 1
+    def _bins(self, u: PerSample) -> Tensor:
+        bins = len(self._squares)
+        return (u * bins).long().clamp(0, bins - 1)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ class Pairs:
     z_0: AV[Tensor]
     cond: AV[Conditioning]
 
+    @property
+    def text(self) -> AV[Tensor]:
+        """Pooled captions of either modality, as a discriminator reads them."""
+        return self.cond.map(lambda one: one.pooled)
+
     def __len__(self) -> int:
         return len(self.z_0.audio)
 

@@ -23,14 +23,6 @@ TICKS: Final = 2**16
 
 
 @dataclass(frozen=True)
-class NoisyPair:
-    """A pair of latents at a pair of levels."""
-
-    z_t: AV[Tensor]
-    level: AV[NoiseLevel]
-
-
-@dataclass(frozen=True)
 class Replacement:
     """Adds noise to a clean side, to the timestep of the other.
 
@@ -45,7 +37,7 @@ class Replacement:
     schedules: AV[NoiseSchedule]
     seed: int = 0
 
-    def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> NoisyPair:
+    def noised(self, z_t: AV[Tensor], level: AV[NoiseLevel]) -> tuple[AV[Tensor], AV[NoiseLevel]]:
         """Return both sides at one timestep; unchanged where neither or both are clean.
 
         Args:
@@ -53,17 +45,14 @@ class Replacement:
             level: Their levels.
         """
         if level.audio.is_clean == level.video.is_clean:
-            return NoisyPair(z_t, level)
+            return z_t, level
         if level.video.is_clean:
-            own = self._beside(self.schedules.video, level.audio)
+            own = self.schedules.video.level(level.audio.t)
             video = own.add_noise(z_t.video, self._noise(z_t.video, own, 1))
-            return NoisyPair(AV(z_t.audio, video), AV(level.audio, own))
-        own = self._beside(self.schedules.audio, level.video)
+            return AV(z_t.audio, video), AV(level.audio, own)
+        own = self.schedules.audio.level(level.video.t)
         audio = own.add_noise(z_t.audio, self._noise(z_t.audio, own, 0))
-        return NoisyPair(AV(audio, z_t.video), AV(own, level.video))
-
-    def _beside(self, schedule: NoiseSchedule, other: NoiseLevel) -> NoiseLevel:
-        return schedule.level(other.t)
+        return AV(audio, z_t.video), AV(own, level.video)
 
     def _noise(self, clean: Latent, level: NoiseLevel, side: int) -> Tensor:
         def draw(t: float) -> Tensor:

@@ -22,22 +22,17 @@ class NoiseSource:
 
     @staticmethod
     def from_seeds(seeds: Sequence[int]) -> "NoiseSource":
-        """Build a source for ``len(seeds)`` samples, each with its own seed."""
+        """Build a source for ``len(seeds)`` samples; one seed alone serves a batch of any size.
+
+        Such a batch is drawn as one block, for studies of many small samples: a sample then
+        depends on the batch it is drawn in.
+        """
         return NoiseSource(
             AV(
                 audio=[seeded_generator(seed, 0) for seed in seeds],
                 video=[seeded_generator(seed, 1) for seed in seeds],
             )
         )
-
-    @staticmethod
-    def shared(seed: int) -> "NoiseSource":
-        """Build a source with one stream per modality, for a batch of any size drawn as one block.
-
-        For studies of many small samples, where one generator each would cost more than the
-        model; here a sample does depend on the batch it is drawn in.
-        """
-        return NoiseSource.from_seeds([seed])
 
     def draw(self, shapes: AV[torch.Size], dtype: torch.dtype = torch.float32) -> AV[Tensor]:
         """Draw standard normal noise of whole batches, ``shapes`` with the batch in front."""

@@ -12,9 +12,9 @@ from typing_extensions import override
 from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import CleanAudio, CleanVideo, LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
-from mmdisco.core.noise import NoiseLevel, broadcast_like
+from mmdisco.core.noise import NoiseLevel, broadcast_like, interpolate
 from mmdisco.core.rng import NoiseSource, randn_tensor
-from mmdisco.core.schedulers import NoOpSolver, Solver, SolverState
+from mmdisco.core.schedulers import NoOpSolver, Solver
 from mmdisco.errors import UserError
 from mmdisco.shapes import Latent, Table
 
@@ -37,18 +37,6 @@ class LinspaceSpacing(TimestepSpacing):
 
 
 @dataclass(frozen=True)
-class LeadingSpacing(TimestepSpacing):
-    """Equal steps without the top of the coupling: u = k/N for k = N − 1, …, 0.
-
-    The pipelines of Stable Diffusion space their timesteps this way ("leading").
-    """
-
-    @override
-    def stops(self, path: LevelCoupling, steps: int) -> Table:
-        return torch.arange(_at_least_one(steps) - 1, -1, -1, dtype=torch.float64) / steps
-
-
-@dataclass(frozen=True)
 class LogSNRSpacing(TimestepSpacing):
     """Equal steps of the log-SNR of whichever side is noisy (Lu et al. 2022, Section 3.2)."""
 
@@ -58,17 +46,11 @@ class LogSNRSpacing(TimestepSpacing):
         """Return the u of equally spaced log-SNR, by interpolation in a table of the coupling."""
         u = torch.linspace(0, 1, self.resolution, dtype=torch.float64)
         levels = path.levels(u)
-        level = levels.video if levels.audio.is_clean else levels.audio
-        falling = level.log_snr
+        falling = (levels.video if levels.audio.is_clean else levels.audio).log_snr
         wanted = torch.linspace(
             float(falling[-1]), float(falling[0]), _at_least_one(steps), dtype=torch.float64
         )
-        rising = falling.flip(0)
-        right = torch.searchsorted(rising, wanted).clamp(1, self.resolution - 1)
-        left = right - 1
-        share = ((wanted - rising[left]) / (rising[right] - rising[left])).clamp(0, 1)
-        backwards = u.flip(0)
-        return backwards[left] + share * (backwards[right] - backwards[left])
+        return interpolate(wanted, falling.flip(0), u.flip(0))
 
 
 def _at_least_one(steps: int) -> int:
@@ -109,11 +91,8 @@ class Sampler:
 
     def initial(self, noise: NoiseSource, shapes: AV[torch.Size]) -> AV[Tensor]:
         """Draw pure noise in the units of the run's first level; ``shapes`` include the batch."""
-
-        def scaled(eps: Tensor, levels: NoiseLevel) -> Tensor:
-            return eps * broadcast_like(levels.at(0).expand(len(eps)).magnitude, eps)
-
-        return each(scaled, noise.draw(shapes), self.levels())
+        first = self.levels().map(lambda own: own.at(0).expand(shapes.audio[0]).magnitude)
+        return each(lambda eps, own: eps * broadcast_like(own, eps), noise.draw(shapes), first)
 
     def run(
         self,
@@ -148,7 +127,13 @@ class Sampler:
                     eps = denoiser.predict_noise(z, here, cond)
                     # a step that will be repeated leaves no trace in the scheduler's history
                     taken = runs.map(lambda run: run.copy()) if remaining else runs
-                    z = _step(taken, index, z, eps, noise)
+                    z = each(
+                        lambda run, x_t, eps, own, i=index: run.step(i, x_t, eps, own),
+                        taken,
+                        z,
+                        eps,
+                        noise.generators,
+                    )
                     if remaining:
                         z = each(_noise_back, z, there, here, noise.generators)
             z = (yield z) or z
@@ -170,20 +155,11 @@ class Sampler:
         return self.path.levels(self.grid.stops(self.path, self.steps))
 
 
-def _step(
-    runs: AV[SolverState], index: int, z: AV[Tensor], eps: AV[Tensor], noise: NoiseSource
-) -> AV[Tensor]:
-    def step(run: SolverState, x_t: Latent, eps: Latent, generators: list[Generator]) -> Latent:
-        return run.step(index, x_t, eps, generators)
-
-    return each(step, runs, z, eps, noise.generators)
-
-
 def _noise_back(
-    x_s: Latent, level_s: NoiseLevel, level_t: NoiseLevel, generators: list[Generator]
+    x: Latent, level: NoiseLevel, level_t: NoiseLevel, generators: list[Generator]
 ) -> Latent:
-    """Apply the forward kernel from level s back to the noisier t: r x_s + √(σ_t² − r² σ_s²) ε."""
-    ratio = level_t.alpha / level_s.alpha
-    spread = (level_t.sigma.square() - (ratio * level_s.sigma).square()).clamp(min=0).sqrt()
-    eps = randn_tensor(x_s.shape, generators, x_s.dtype)
-    return broadcast_like(ratio, x_s) * x_s + broadcast_like(spread, x_s) * eps
+    """Apply the forward kernel from level τ back to the noisier t: r x_τ + √(σ_t² − r² σ_τ²) ε."""
+    ratio = level_t.alpha / level.alpha
+    spread = (level_t.sigma.square() - (ratio * level.sigma).square()).clamp(min=0).sqrt()
+    eps = randn_tensor(x.shape, generators, x.dtype)
+    return broadcast_like(ratio, x) * x + broadcast_like(spread, x) * eps

@@ -86,7 +86,7 @@ def fake_shard(
         shard: Index of the shard, from 0.
     """
     count = len(cond.audio.pooled)
-    noise = NoiseSource.shared(seed * 1_000_003 + shard)
+    noise = NoiseSource.from_seeds([seed * 1_000_003 + shard])
     whole = shapes.map(lambda shape: torch.Size([count, *shape]))
     return Pairs(sampler.sample(base, sampler.initial(noise, whole), cond, noise), cond)
 

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.convolutions import (
     FlatLatents,
@@ -31,6 +30,7 @@ from mmdisco.discriminators.fusion import (
     TimeFusionConfig,
 )
 from mmdisco.discriminators.towers import Frugality, Tower
+from mmdisco.discriminators.wrappers import NO_PRODUCTS, PairwiseDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Logit, Text, Vector
@@ -129,7 +129,7 @@ def _from_record(record: Any, kinds: Mapping[str, type]) -> Any:
     return kinds[kind](**values)
 
 
-class AudioVideoDiscriminator(Discriminator):
+class AudioVideoDiscriminator(PairwiseDiscriminator):
     """Log ratio of pairs of sound and video latents.
 
     Both noise levels and a modality's own caption reach every block of its tower; the levels
@@ -161,9 +161,9 @@ class AudioVideoDiscriminator(Discriminator):
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """Return the products of a ``CorrelationFusion``; see ``Discriminator``."""
+        """Return the products of a ``CorrelationFusion``."""
         if not isinstance(self.fusion, CorrelationFusion):
-            return super().pairwise_logits(z_t, level, text, size)
+            raise UserError(NO_PRODUCTS)
         return self.fusion.products.pairwise_logits(*self._read(z_t, level, text), size)
 
     def freeze_all_but_transformer(self) -> None:

@@ -1,5 +1,6 @@
 """Discriminators that wrap or replace another one."""
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Final
 
@@ -11,9 +12,14 @@ from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.replacement import Replacement
+from mmdisco.errors import UserError
 from mmdisco.shapes import Logit
 
 EPSILON: Final = 1e-5
+NO_PRODUCTS: Final = (
+    "this discriminator has no inner products, so pairs of a batch cannot be contrasted: give "
+    "discriminator.fusion=attention+correlation, or no contrastive pretraining"
+)
 
 
 class ZeroLogit(Discriminator):
@@ -24,7 +30,42 @@ class ZeroLogit(Discriminator):
         return z_t.audio.new_zeros(len(z_t.audio))
 
 
-class OnDevice(Discriminator):
+class PairwiseDiscriminator(Discriminator):
+    """Discriminator that also scores every sound of a group against every video of it."""
+
+    @abstractmethod
+    def pairwise_logits(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """Return the dot-product logits of every sound of a group with every video of it.
+
+        Args:
+            z_t: As for ``forward``, group by group.
+            level: Equal within a group.
+            text: Equal within a group.
+            size: Pairs in a group; divides b.
+
+        Returns:
+            (b / size, products, size, size), a row for each sound; the sum over products is a
+            logit.
+
+        Raises:
+            UserError: The discriminator has no dot products.
+        """
+
+
+def pairwise(discriminator: Discriminator) -> PairwiseDiscriminator:
+    """Return a discriminator as one with dot products.
+
+    Raises:
+        UserError: It has none.
+    """
+    if isinstance(discriminator, PairwiseDiscriminator):
+        return discriminator
+    raise UserError(NO_PRODUCTS)
+
+
+class OnDevice(PairwiseDiscriminator):
     """Wrapper that runs a discriminator on its own device; inputs and outputs stay outside.
 
     Args:
@@ -46,8 +87,8 @@ class OnDevice(Discriminator):
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        logits = self.discriminator.pairwise_logits(*self._all_there(z_t, level, text), size)
-        return logits.to(z_t.audio.device)
+        own = pairwise(self.discriminator)
+        return own.pairwise_logits(*self._all_there(z_t, level, text), size).to(z_t.audio.device)
 
     def _all_there(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
@@ -77,8 +118,7 @@ class ReplacementDiscriminator(Discriminator):
 
     @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        noised = self.replacement.noised(z_t, level)
-        return self.discriminator(noised.z_t, noised.level, text)
+        return self.discriminator(*self.replacement.noised(z_t, level), text)
 
 
 class ClampedLogit(Discriminator):

@@ -19,7 +19,7 @@ from mmdisco.adapters.stock.joint import StockJointModel, stock_joint
 from mmdisco.adapters.stock.probe import replaced, step_arguments
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import GradientReuse, NoReuse
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.errors import UserError
 from mmdisco.generation.correction import Scale, correction
 from mmdisco.generation.meeting import Correction, SideState
@@ -39,7 +39,7 @@ class GuidedPipeline:
 
     pipe: Any
     discriminator: Discriminator
-    reuse: GradientReuse = field(default_factory=NoReuse)
+    reuse: ReuseEvery = field(default_factory=ReuseEvery)
 
     def __call__(
         self,

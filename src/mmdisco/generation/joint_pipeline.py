@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from mmdisco.adapters.stock.model import StockModel, stock_audio, stock_video
 from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import GradientReuse, NoReuse
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.rng import seeded_generator
 from mmdisco.discriminators.hub import PretrainedDiscriminator, find_folder, upload_folder
@@ -68,7 +68,7 @@ class JointPipeline:
     video: Any
     audio: Any
     discriminator: Discriminator | None = None
-    reuse: GradientReuse = field(default_factory=NoReuse)
+    reuse: ReuseEvery = field(default_factory=ReuseEvery)
     families: AV[Any] = field(default_factory=lambda: AV(None, None))
     parallel: bool = False
 

@@ -18,7 +18,7 @@ from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import ClassifierFreeGuidance, JointGuidance, JointScale
-from mmdisco.core.log_ratio import GradientReuse, NoReuse
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LinspaceSpacing, Sampler, TimestepSpacing
@@ -42,7 +42,7 @@ class SamplerConfig:
         grid: Spacing of the steps along the path of noise levels.
         classifier_free: Adds classifier-free guidance to a denoiser.
         resamples: Number of times that each step is repeated from latents noised back by one step.
-        asking: Policy that decides at which evaluations the discriminator is run.
+        reuse: Policy that decides at which evaluations the discriminator is run.
     """
 
     steps: int
@@ -52,7 +52,7 @@ class SamplerConfig:
     grid: TimestepSpacing = field(default_factory=LinspaceSpacing)
     classifier_free: PromptGuidance = ClassifierFreeGuidance
     resamples: int = 0
-    asking: GradientReuse = field(default_factory=NoReuse)
+    reuse: ReuseEvery = field(default_factory=ReuseEvery)
 
 
 class GuidanceOrder(ABC):
@@ -97,7 +97,7 @@ class JointOutsideCFG(GuidanceOrder):
     ) -> JointDenoiser:
         """Wrap the guided base models; the discriminator reads the captions only."""
         base = settings.classifier_free(model, null, settings.cfg_scale)
-        return JointGuidance(base, discriminator, settings.joint_scale, settings.asking.begin())
+        return JointGuidance(base, discriminator, settings.joint_scale, settings.reuse.begin())
 
 
 class Task(ABC):

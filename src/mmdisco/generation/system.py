@@ -62,7 +62,7 @@ class SamplingDefaults:
     def settings(self) -> "SamplerConfig":
         """Return the sampler configuration of joint generation."""
         from mmdisco.core.guidance import IntervalScale
-        from mmdisco.core.log_ratio import NoReuse, ReuseEvery
+        from mmdisco.core.log_ratio import ReuseEvery
         from mmdisco.core.schedulers import solver
         from mmdisco.generation.pipeline import SamplerConfig
 
@@ -73,7 +73,7 @@ class SamplingDefaults:
             AV(solver(self.scheduler), solver(self.scheduler)),
             self.cfg_scale,
             self.joint_scale.map(lambda scale: IntervalScale(scale, low, high)),
-            asking=NoReuse() if self.joint_every == 1 else ReuseEvery(self.joint_every),
+            reuse=ReuseEvery(self.joint_every),
         )
 
 

@@ -26,6 +26,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pairing import rows_by_key, select_pairs
+from mmdisco.discriminators.wrappers import pairwise
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
 from mmdisco.training.batches import Batches, drop_captions
@@ -67,8 +68,8 @@ class ContrastiveLoss(Loss):
                 f"{len(real.pairs)} pairs in groups of {self.group_size}: give every process and "
                 "micro-batch a multiple of the group size"
             )
-        text = real.pairs.cond.map(lambda one: one.pooled)
-        products = discriminator.pairwise_logits(real.z_t, real.level, text, self.group_size)
+        network, size = pairwise(discriminator), self.group_size
+        products = network.pairwise_logits(real.z_t, real.level, real.pairs.text, size)
         loss, correct = _pairwise_cross_entropy(products.sum(1))
         own, _ = _pairwise_cross_entropy(products)
         loss = loss + self.per_product_weight * own.mean(1)

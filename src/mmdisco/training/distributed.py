@@ -21,7 +21,7 @@ from typing_extensions import override
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.discriminators.wrappers import OnDevice
+from mmdisco.discriminators.wrappers import OnDevice, PairwiseDiscriminator, pairwise
 from mmdisco.errors import UserError
 from mmdisco.shapes import Logit
 
@@ -191,7 +191,7 @@ class Accelerated(Distributed):
         self._accelerator.wait_for_everyone()
 
 
-class MixedPrecisionNetwork(Discriminator):
+class MixedPrecisionNetwork(PairwiseDiscriminator):
     """Discriminator whose forward pass runs in mixed precision; the logit is single."""
 
     def __init__(self, discriminator: Discriminator, accelerator: Accelerator) -> None:
@@ -203,3 +203,10 @@ class MixedPrecisionNetwork(Discriminator):
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
         with self._accelerator.autocast():
             return self.discriminator(z_t, level, text).float()
+
+    @override
+    def pairwise_logits(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        with self._accelerator.autocast():
+            return pairwise(self.discriminator).pairwise_logits(z_t, level, text, size).float()

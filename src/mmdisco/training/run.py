@@ -9,52 +9,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from mmdisco.core.av import AV
-from mmdisco.core.coupling import LevelCoupling
-from mmdisco.core.denoiser import Conditioning, JointDenoiser
+from mmdisco.core.denoiser import JointDenoiser
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.losses import MMDisCoLoss
-from mmdisco.core.noise_levels import (
-    LossSecondMomentSampler,
-    NoiseLevelSampler,
-    PowerSampler,
-    TimestepSampler,
-)
 from mmdisco.discriminators.correlation import CorrelationFusionConfig
 from mmdisco.discriminators.hub import PretrainedDiscriminator, find_discriminator, read_config
-from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
 from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import expect_writable, read_object, remove_leftovers, write_json
-from mmdisco.training.batches import Batches
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.callbacks import build_callbacks
-from mmdisco.training.config import DiscriminatorConfig, NoiseLevelConfig, TrainingConfig
-from mmdisco.training.config_io import write_config
-from mmdisco.training.contrastive import (
-    CaptionGroups,
-    ContrastiveLoss,
-    ContrastiveTerm,
-    GroupedNoiseLevels,
+from mmdisco.training.config import (
+    DiscriminatorConfig,
+    TrainingConfig,
+    write_config,
 )
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.discriminator_config import build_discriminator_config
-from mmdisco.training.distributed import Accelerated, Distributed, SingleProcess
+from mmdisco.training.distributed import Accelerated, Distributed
 from mmdisco.training.model_card import last_measure, read_log, write_card
-from mmdisco.training.trainer import Callback, Trainer
+from mmdisco.training.stages import TrainingStages, build_trainer, new_network
+from mmdisco.training.trainer import Callback
 
 OWN: Final = "preset"
 """Name of the discriminator that comes with a preset."""
-
-
-def new_network(config: AudioVideoConfig, seed: int) -> AudioVideoDiscriminator:
-    """Make a network whose weights follow from a seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return AudioVideoDiscriminator(config)
 
 
 def load_network(
@@ -102,8 +82,7 @@ class TrainingRun:
         inputs: Clips and fake pairs.
         network: The network before its first step.
         init_digest: Checksum of the weights it was loaded from; None where they are new.
-        trainer: The training loop.
-        pretrainer: Loop of the contrastive pretraining, if there is one.
+        stages: The training loops.
     """
 
     config: TrainingConfig
@@ -111,8 +90,7 @@ class TrainingRun:
     inputs: TrainingData
     network: AudioVideoDiscriminator
     init_digest: str | None
-    trainer: Trainer
-    pretrainer: Trainer | None
+    stages: TrainingStages
 
     @property
     def run_dir(self) -> Path:
@@ -122,7 +100,7 @@ class TrainingRun:
     @property
     def distributed(self) -> Distributed:
         """Processes that work on it."""
-        return self.trainer.distributed
+        return self.stages.trainer.distributed
 
     def steps(self) -> Iterator[int]:
         """Train, and write the folder at the end.
@@ -134,22 +112,14 @@ class TrainingRun:
             UserError: The folder holds another training, or cannot be written.
         """
         self._expect_own()
-        network, trainer = self.network, self.trainer
-        if self.pretrainer is not None:
-            groups = self._groups()
-            # trained in place: training continues from the network, not from its average
-            before = self.pretrainer.steps(network, groups, groups, self.run_dir / "pretraining")
-            for done, _ in enumerate(before, start=1):
-                yield done
-            if self.config.contrastive_pretraining.train_transformer_only:
-                network.freeze_all_but_transformer()
+        network = self.network
+        before = self.stages.pretrain(network, self.run_dir / "pretraining")
+        for done, _ in enumerate(before, start=1):
+            yield done
         real = self.inputs.clips.store("train")
         negatives = self.inputs.negatives(self.config.negatives)
-        if self.config.loss.contrastive:
-            term = contrastive_term(self.config, trainer, self._groups())
-            trainer = replace(trainer, contrastive=term)
         average: Discriminator = network
-        run = trainer.steps(network, real, negatives, self.run_dir)
+        run = self.stages.train(network, real, negatives, self.run_dir)
         for done, found in enumerate(run, start=1):
             average = found
             yield done
@@ -158,9 +128,6 @@ class TrainingRun:
             result.load_state_dict(average.state_dict())
             self._finish(result)
         self.distributed.wait()
-
-    def _groups(self) -> CaptionGroups:
-        return self.inputs.groups(self.config.contrastive, self.trainer.null)
 
     def _expect_own(self) -> None:
         """Refuse to resume under other settings, except those that do not affect the weights."""
@@ -251,7 +218,6 @@ def build(
     sampling = replace(pair.sampling(), cfg_scale=scale)
     coupling = pair.method.sampler(model, sampling.settings).path
     trainer = build_trainer(config, base, coupling, null, distributed)
-    pretrainer = None
     for key, used in (
         ("contrastive_pretraining.steps", config.contrastive_pretraining.steps),
         ("loss.contrastive", config.loss.contrastive),
@@ -261,103 +227,19 @@ def build(
                 f"{key} needs a discriminator with inner products: give "
                 "discriminator.fusion=attention+correlation"
             )
-    if config.contrastive_pretraining.steps:
-        pretrainer = contrastive_trainer(config, trainer)
-        distributed.expect(pretrainer.config.batch_size)
-        pretrainer = replace(pretrainer, callbacks=tuple(pretraining_callbacks))
     if distributed.main:
         run_dir = out / "training"
         own = build_callbacks(config, inputs, run_dir, pair, trainer, model, sampling)
         callbacks = (*own, *callbacks)
-    trainer = replace(trainer, callbacks=tuple(callbacks))
-    return TrainingRun(config, out, inputs, network, digest, trainer, pretrainer)
-
-
-def build_trainer(
-    config: TrainingConfig,
-    base: JointDenoiser,
-    coupling: LevelCoupling,
-    null: AV[Conditioning],
-    distributed: Distributed | None = None,
-) -> Trainer:
-    """Make the training loop of a configuration.
-
-    Args:
-        config: Configuration of the training; shares of levels that are null are 0.
-        base: The frozen base models.
-        coupling: Coupling of noise levels, that of the sampler.
-        null: The encoded empty caption, batch size 1.
-        distributed: Processes that work on it; None is this one alone.
-    """
-    return Trainer(
-        base,
-        build_level_sampler(config.levels, coupling),
-        MMDisCoLoss(config.loss.discrimination, config.loss.denoising),
-        config.training,
-        null,
-        distributed or SingleProcess(),
+    stages = TrainingStages(
+        config,
+        replace(trainer, callbacks=tuple(callbacks)),
+        lambda: inputs.groups(config.contrastive, null),
+        tuple(pretraining_callbacks),
     )
-
-
-def contrastive_trainer(config: TrainingConfig, trainer: Trainer) -> Trainer:
-    """Make the trainer of the contrastive pretraining from that of the training."""
-    batches, pretraining = _contrastive_batches(config, trainer), config.contrastive_pretraining
-    warmup = pretraining.warmup_steps
-    return replace(
-        trainer,
-        levels=batches.levels,
-        loss=ContrastiveLoss(config.contrastive.group_size),
-        config=batches.config.updated(
-            {
-                "steps": pretraining.steps,
-                "learning_rate": pretraining.learning_rate,
-                "warmup_steps": trainer.config.warmup_steps if warmup is None else warmup,
-            }
-        ),
-        callbacks=(),
-    )
-
-
-def contrastive_term(
-    config: TrainingConfig, trainer: Trainer, groups: CaptionGroups
-) -> ContrastiveTerm:
-    """Make the third term of a training's loss."""
-    return ContrastiveTerm(
-        ContrastiveLoss(config.contrastive.group_size),
-        config.loss.contrastive,
-        _contrastive_batches(config, trainer),
-        groups,
-    )
-
-
-def _contrastive_batches(config: TrainingConfig, trainer: Trainer) -> Batches:
-    """Make the batches of groups: levels of the training's coupling, equal within a group."""
-    groups, levels = config.contrastive, trainer.levels
-    sampler = GroupedNoiseLevels(
-        levels.path,
-        PowerSampler(groups.power),
-        levels.independent,
-        levels.one_sided,
-        groups.group_size,
-    )
-    size = {"batch_size": groups.groups * groups.group_size}
-    # a caption belongs to a whole group, and pairs are new in each step
-    own = trainer.config.updated({**size, "caption_dropout": 0.0, "cache_period": 0})
-    return Batches(sampler, own, trainer.null)
-
-
-def build_level_sampler(config: NoiseLevelConfig, coupling: LevelCoupling) -> NoiseLevelSampler:
-    """Make the distribution of noise levels on a coupling; shares that are null are 0."""
-    distributions: dict[str, TimestepSampler] = {
-        "power": PowerSampler(config.power),
-        "importance": LossSecondMomentSampler(),
-    }
-    return NoiseLevelSampler(
-        coupling,
-        distributions[config.distribution],
-        config.independent or 0.0,
-        config.one_sided or 0.0,
-    )
+    if stages.pretrainer is not None:
+        distributed.expect(stages.pretrainer.config.batch_size)
+    return TrainingRun(config, out, inputs, network, digest, stages)
 
 
 def _resolved(config: TrainingConfig, pair: JointSystem) -> TrainingConfig:

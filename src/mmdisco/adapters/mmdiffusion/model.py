@@ -56,15 +56,15 @@ class MMDiffusion(JointModel):
         Raises:
             UserError: The levels differ.
         """
-        noised = Replacement(self.schedules).noised(z_t, level)
-        t = noised.level.audio.t
-        if noised.level.audio.is_clean or not torch.equal(t, noised.level.video.t):
+        noised, levels = Replacement(self.schedules).noised(z_t, level)
+        t = levels.audio.t
+        if levels.audio.is_clean or not torch.equal(t, levels.video.t):
             raise UserError(
                 "MM-Diffusion knows one noise level for both modalities: take a path on which both "
                 "are at the same timestep"
             )
         weight = self.network.audio_head.norm.weight
-        own = noised.z_t.map(lambda x: x.to(weight))
+        own = noised.map(lambda x: x.to(weight))
         eps = self.network(own, t.to(weight.device), self.shifts)
         return AV(eps.audio.to(z_t.audio), eps.video.to(z_t.video))
 

@@ -70,7 +70,7 @@ def by_stem(path: Path, root: Path) -> str:
 
 
 @dataclass(frozen=True)
-class OneFilm(Source):
+class SingleVideo(Source):
     """A single file.
 
     Attributes:
@@ -241,7 +241,7 @@ def source_of(config: PrepareConfig, notify: Callable[[str], None]) -> Source:
     captions = _captions(config.captions, notify)
     builders: dict[str, Callable[[], Source]] = {
         "clips": lambda: ClipList(root, captions, _GROUPINGS[config.group_by]),
-        "film": lambda: OneFilm(root, captions),
+        "film": lambda: SingleVideo(root, captions),
         "landscape": lambda: landscape(root, captions),
         "aist": lambda: aist(root, captions),
     }

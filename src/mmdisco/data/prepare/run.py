@@ -84,7 +84,7 @@ def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Itera
     work = _Work(config, encoder)
     outcomes: list[ShardOutcome] = []
     for block in blocks:
-        yield Step(block.runs[0].clip_group.name, done, total, work.complaint(block))
+        yield Step(block.runs[0].clip_group.name, done, total, work.damage_of(block))
         outcomes.append(work.outcome(block))
         done += len(block)
     yield Step("report", done, total)
@@ -102,7 +102,7 @@ class _Work:
         }
         self._next: dict[str, int] = {part: 0 for part in PARTS}
 
-    def complaint(self, block: ShardPlan) -> str:
+    def damage_of(self, block: ShardPlan) -> str:
         """Describe the damage of a finished shard; "" if it is intact or not made yet."""
         record = self._record(block)
         outcome = ShardOutcome.read(record)

@@ -1,20 +1,84 @@
 """Weights of the released discriminators: published pickles of state dicts.
 
-They are converted at the first load: see ``mmdisco.io.conversion``.
+They are converted at the first load: see ``mmdisco.io.conversion``. The release keeps both
+modalities in one block, here each has a half; and its convolutions of one tap are matrices here.
+Shapes differ by axes of length 1, and by nothing else.
 """
 
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
-from mmdisco.discriminators.official.keys import PREFIX, released_name
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.io.conversion import PublishedNetwork, extent
+from mmdisco.io.pickles import Rules, rename
+
+PREFIX: Final = "residual_predictor."
+
+_HALF: Final = r"^blocks\.(\d+)\.(audio|video)"
+_BLOCK: Final = r"feature_extractor.input_blocks.\1.0"
+_LAYER: Final = r"fusion_model.fm.attn_layers.layers.\1"
+# this package's names to the release's, each applied to the result of those before it
+_NAMES: Final[Rules] = (
+    (r"^time\.first\.", "time_embed.projection.linear_1."),
+    (r"^time\.second\.", "time_embed.projection.linear_2."),
+    (r"^(audio|video)_text\.", r"\1_text_embed."),
+    (r"^last\.", "last_linear."),
+    # the first block
+    (r"^blocks\.(0)\.(audio|video)\.norm\.modulation\.", rf"{_BLOCK}.\2_norm."),
+    (r"^blocks\.(0)\.(audio|video)\.wide\.", rf"{_BLOCK}.\2_conv."),
+    # residual blocks
+    (rf"{_HALF}\.norm\.", rf"{_BLOCK}.\2_in_layers.0.GroupNorm."),
+    (rf"{_HALF}\.wide\.", rf"{_BLOCK}.\2_in_layers.2."),
+    (rf"{_HALF}\.modulation\.", rf"{_BLOCK}.\2_out_layers.0."),
+    (rf"{_HALF}\.last\.linear\.", rf"{_BLOCK}.\2_out_layers.3.\2_conv."),
+    (rf"{_HALF}\.skip\.linear\.", rf"{_BLOCK}.\2_skip_connection.\2_conv."),
+    (rf"{_HALF}\.attention\.over_all\.projections\.", rf"{_BLOCK}.\2_attention_block."),
+    (rf"{_HALF}\.attention\.over_space\.projections\.", rf"{_BLOCK}.spatial_attention_block."),
+    (rf"{_HALF}\.attention\.over_time\.projections\.", rf"{_BLOCK}.temporal_attention_block."),
+    (r"(_attention_block\.norm)\.", r"\1.GroupNorm."),
+    (r"(_attention_block)\.into\.", r"\1.qkv."),
+    (r"(_attention_block)\.out\.", r"\1.proj_out."),
+    (r"(\w+_norm|_out_layers\.0)\.projection\.", r"\1.projection.1."),
+    (r"((?:audio|video)_norm|_out_layers\.0)\.norm\.", r"\1.norm.GroupNorm."),
+    (r"\.convolution\.", ".audio_conv."),
+    (r"\.(spatial|temporal)\.", r".video_conv_\1."),
+    # from tower to tower
+    (
+        r"^blocks\.(\d+)\.exchange\.(a|v)(udio|ideo)\.norm\.",
+        r"feature_extractor.input_blocks.\1.1.\2_norm.GroupNorm.",
+    ),
+    (
+        r"^blocks\.(\d+)\.exchange\.(a|v)(udio|ideo)\.into\.",
+        r"feature_extractor.input_blocks.\1.1.\2_qkv.",
+    ),
+    (
+        r"^blocks\.(\d+)\.exchange\.(audio|video)\.out\.",
+        r"feature_extractor.input_blocks.\1.1.\2_proj_out.\2_conv.",
+    ),
+    # the fusion
+    (r"^fusion\.(time|audio|video)_in\.", r"fusion_model.fm_\1_in."),
+    (r"^fusion\.transformer\.readout\.token$", "fusion_model.fm.cls_emb"),
+    (r"^fusion\.transformer\.positions$", "fusion_model.fm.pos_emb.emb.weight"),
+    (r"^fusion\.transformer\.norm\.", "fusion_model.fm.norm."),
+    (r"^fusion\.transformer\.out\.", "fusion_model.fm.out_layer."),
+    (r"^fusion\.transformer\.blocks\.(\d+)\.norm\.", rf"{_LAYER}.0."),
+    (r"^fusion\.transformer\.blocks\.(\d+)\.(q|k|v)\w+\.", rf"{_LAYER}.1.to_\2."),
+    (r"^fusion\.transformer\.blocks\.(\d+)\.out\.", rf"{_LAYER}.1.to_out."),
+    (r"^fusion\.transformer\.blocks\.(\d+)\.first\.", rf"{_LAYER}.1.net.0.0."),
+    (r"^fusion\.transformer\.blocks\.(\d+)\.second\.", rf"{_LAYER}.1.net.2."),
+)
+
+
+def released_name(name: str) -> str:
+    """Return the release's name of the weight ``name`` of a ``ReleasedDiscriminator``."""
+    return rename(name, _NAMES)
 
 
 def load_checkpoint(checkpoint: Path, config: OfficialConfig) -> ReleasedDiscriminator:

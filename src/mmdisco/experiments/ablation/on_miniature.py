@@ -1,9 +1,9 @@
 """Ablations on the embedded data: unlimited clips, and metrics with exact ground truth."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURE
 from mmdisco.experiments.ablation.study import ExperimentSetting, Variant
 from mmdisco.experiments.grid import key_of
 from mmdisco.experiments.miniature.evaluation import Bench, joined, joint_generation
-from mmdisco.experiments.miniature.grid import figures_of, reference_of
+from mmdisco.experiments.miniature.grid import flat_metrics, reference_of
 from mmdisco.experiments.miniature.training import (
     PART,
     architecture,
@@ -46,7 +46,7 @@ from mmdisco.training.config import (
 )
 from mmdisco.training.contrastive import CaptionGroups
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner
-from mmdisco.training.run import contrastive_term, contrastive_trainer, new_network
+from mmdisco.training.stages import TrainingStages, new_network
 
 DATA_SEED: Final = 0
 LEAST_CLIPS: Final = 16  # two captions of eight clips, as recombination needs
@@ -147,23 +147,22 @@ class OnMiniature(ExperimentSetting):
         trainer = miniature_trainer(config, self.folder, self.root / "bases")
         text_width = trainer.null.audio.pooled.shape[1]
         network = new_network(architecture(config.discriminator, text_width), seed)
-        first, groups = config.contrastive_pretraining, None
-        if first.steps or config.loss.contrastive:
-            groups = CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
-        if groups is not None and first.steps:
-            pretrainer = contrastive_trainer(config, trainer)
+        null, contrastive = trainer.null, config.contrastive
+        stages = TrainingStages(
+            config, trainer, lambda: CaptionGroups.of(pairs, meanings, null, contrastive)
+        )
+        if stages.pretrainer is not None:
             # shared by variants that differ in later stages only
-            parts = (config.discriminator, config.levels, config.contrastive, first)
-            own = [one.tree() for one in (*parts, pretrainer.config)]
+            parts = (config.discriminator, config.levels, contrastive)
+            own = [
+                one.tree()
+                for one in (*parts, config.contrastive_pretraining, stages.pretrainer.config)
+            ]
             pretrained = self.root / "pretrained" / key_of([self.weight_hashes(), *own])
             with alone(pretrained / ".lock"):
-                pretrainer.fit(network, groups, groups, pretrained)
-            if first.train_transformer_only:
-                network.freeze_all_but_transformer()
-        if groups is not None and config.loss.contrastive:
-            trainer = replace(trainer, contrastive=contrastive_term(config, trainer, groups))
+                deque(stages.pretrain(network, pretrained), maxlen=0)
         source = negatives(config.negatives, pairs, fake, meanings)
-        average = trainer.fit(network, real, source, folder / "training")
+        average = deque(stages.train(network, real, source, folder / "training"), maxlen=1).pop()
         result = AudioVideoDiscriminator(network.config)
         result.load_state_dict(average.state_dict())
         facts = {"training": config.deciding(), "seed": seed}
@@ -189,7 +188,7 @@ class OnMiniature(ExperimentSetting):
         found["evaluations"] = float(variant.sampling.evaluations)
         reference = reference_of(self.root, self.weights) if self.clips > FEATURES else None
         record = joined(list(bench.read(iter(made)))).record(reference, seed)
-        return found | figures_of(plain(record), read_json(self._real)["paired"])
+        return found | flat_metrics(plain(record), read_json(self._real)["paired"])
 
     def columns(self, measured: Sequence[str]) -> Mapping[str, str]:
         """Select alignment, faithfulness, cost and diagnostics."""

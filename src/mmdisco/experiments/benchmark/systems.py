@@ -24,7 +24,7 @@ from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels, JointModel
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.core.log_ratio import NoReuse, ReuseEvery
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.core.schedulers import solver
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
@@ -89,7 +89,7 @@ class BenchmarkCase:
             AV(solver("ddim"), solver("ddim")),
             self.cfg_scale,
             AV(ConstantScale(1.0), ConstantScale(1.0)),
-            asking=NoReuse() if every == 1 else ReuseEvery(every),
+            reuse=ReuseEvery(every),
         )
         discriminator = OnDevice(cast(Any, self.networks[DISCRIMINATOR]), setting.device)
         task = JointGeneration()

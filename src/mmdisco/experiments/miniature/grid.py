@@ -44,11 +44,11 @@ def summary(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[
 
 
 def _row(records: Sequence[Mapping[str, Any]], real: Mapping[str, Any]) -> dict[str, MeanStd]:
-    each = [figures_of(record, real) for record in records]
+    each = [flat_metrics(record, real) for record in records]
     return {name: MeanStd.of([one[name] for one in each]) for name in each[0]}
 
 
-def figures_of(record: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, float]:
+def flat_metrics(record: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, float]:
     """List every metric of one cell by a name of its own; NaN where it has no value.
 
     Args:
@@ -111,7 +111,7 @@ def _table(figures: Mapping[str, Mapping[str, MeanStd]], columns: Sequence[tuple
 
 
 @dataclass(frozen=True)
-class MiniatureJob(MeasuredCell):
+class MiniatureCell(MeasuredCell):
     """One cell to evaluate.
 
     Attributes:
@@ -195,13 +195,13 @@ def evaluate(
         if name not in known:
             raise UserError(f"unknown row {name!r}: choose of {', '.join(known)}")
     chosen = [row for row in wanted if not names or row.name in names]
-    todo = [MiniatureJob(out, folder, None, 0, clips)] + [
-        MiniatureJob(out, folder, row, seed, clips) for row in chosen for seed in range(seeds)
+    todo = [MiniatureCell(out, folder, None, 0, clips)] + [
+        MiniatureCell(out, folder, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
     return report(todo, jobs, watch)
 
 
-def report(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) -> str:
+def report(todo: Sequence[MiniatureCell], jobs: int, watch: Watch = unwatched) -> str:
     """Evaluate the missing cells of ``todo``, then summarize all of them."""
     out, weights = todo[0].out, todo[0].weights
     reference_of(out, weights, watch)
@@ -229,7 +229,7 @@ def report(todo: Sequence[MiniatureJob], jobs: int, watch: Watch = unwatched) ->
     return f"{text}\n\n{line}"
 
 
-def _note(todo: Sequence[MiniatureJob]) -> Mapping[str, Any]:
+def _note(todo: Sequence[MiniatureCell]) -> Mapping[str, Any]:
     return {
         "clips a row and seed": todo[0].clips,
         "seeds": sorted({job.seed for job in todo}),

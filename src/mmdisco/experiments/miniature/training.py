@@ -27,7 +27,7 @@ from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.config import DiscriminatorConfig, NegativesConfig, TrainingConfig
 from mmdisco.training.diagnostics.measure import DiagnosticsRunner, comparisons, couplings_of
 from mmdisco.training.discriminator_config import build_discriminator_config
-from mmdisco.training.run import build_trainer
+from mmdisco.training.stages import build_trainer
 from mmdisco.training.trainer import Trainer
 
 FORMS: Final[tuple[Mapping[str, None], ...]] = (

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmdisco.evaluation.metrics.result import gap_closed
-from mmdisco.experiments.toy.measure import EXTENT, total_variation
+from mmdisco.experiments.toy.evaluation import EXTENT, total_variation
 from mmdisco.experiments.toy.problems import problem
 from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe
 from mmdisco.io.files import read_tensors, replacing, write_json, write_text
 from mmdisco.io.reports import MeanStd, markdown_table, versions
 
 Row = dict[str, Any]
-PLACE: tuple[str, ...] = ("problem", "setting", "task", "solver", "steps", "grid", "resamples")
+PLACE: tuple[str, ...] = ("problem", "setting", "task", "scheduler", "steps", "grid", "resamples")
 MEASURES = ("tv", "agreement", "gap", "sw2", "r2")
 HEADINGS = {
     "tv": "TV",

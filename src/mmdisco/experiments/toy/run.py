@@ -25,14 +25,13 @@ from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.experiments.grid import MeasuredCell
 from mmdisco.experiments.toy.bases import train_denoiser
-from mmdisco.experiments.toy.evaluation import ToyEvaluation
+from mmdisco.experiments.toy.evaluation import ToyEvaluation, gradient_r2, measures
 from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
-from mmdisco.experiments.toy.measure import gradient_r2, measures
 from mmdisco.experiments.toy.problems import ToyProblem, problem
 from mmdisco.io.files import write_tensors
 from mmdisco.io.settings import Settings
 from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig
-from mmdisco.training.run import build_trainer
+from mmdisco.training.stages import build_trainer
 
 REFERENCES = ("unguided", "exact")
 LOSSES = ("disc", "denoise", "both")

@@ -69,8 +69,8 @@ _SAMPLERS = (
     ToyEvaluation("ddim", 100),
     ToyEvaluation("ddpm", 50),
     *(
-        ToyEvaluation(solver, steps, "log-snr")
-        for solver in ("dpm++2m", "dpm++3m", "dpm++2s", "unipc")
+        ToyEvaluation(scheduler, steps, "log-snr")
+        for scheduler in ("dpm++2m", "dpm++3m", "dpm++2s", "unipc")
         for steps in (10, 20)
     ),
     ToyEvaluation("dpm++2m", 20, "time"),
@@ -111,7 +111,7 @@ STUDIES: dict[str, ToyStudy] = {
         losses=("both",),
     ),
     "samplers": ToyStudy(
-        "Solvers, steps and resampling",
+        "Schedulers, steps and resampling",
         ToyRecipe(evaluations=_SAMPLERS),
         ("8gaussians", "moons"),
         settings=("ind",),

@@ -32,7 +32,7 @@ from mmdisco.media.clip import ClipSpec
 
 if TYPE_CHECKING:
     from mmdisco.adapters.mmdiffusion.network import JointNetwork
-    from mmdisco.adapters.mmdiffusion.upscaler import UpscalerNetwork
+    from mmdisco.adapters.mmdiffusion.super_resolution import UpscalerNetwork
 
 SOURCE: Final = "https://github.com/researchmm/MM-Diffusion"
 FORM: Final = ClipSpec(Fraction(8, 5), Fraction(10), (64, 64), 16_000)
@@ -160,8 +160,8 @@ class OfficialMMDiffusion(GuidanceOrder):
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Add joint guidance only; the network reads no prompts."""
-        asking = settings.asking.begin()
-        guided = JointGuidance(model, discriminator, settings.joint_scale, asking)
+        gradient = settings.reuse.begin()
+        guided = JointGuidance(model, discriminator, settings.joint_scale, gradient)
         return AtTrainedTimes(guided, model.schedules)
 
 

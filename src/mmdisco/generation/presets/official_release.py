@@ -14,7 +14,7 @@ from mmdisco.core.coupling import LevelCoupling, SameTimestep
 from mmdisco.core.denoiser import Conditioning, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import JointGuidance
-from mmdisco.core.log_ratio import NoReuse
+from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.core.noise import NoiseSchedule
 from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver
@@ -90,9 +90,9 @@ class JointInsideCFG(GuidanceOrder):
         Raises:
             UserError: The gradient is to be held over several steps, which the release does not do.
         """
-        if settings.asking != NoReuse():
+        if settings.reuse != ReuseEvery():
             raise UserError(
-                "the released way asks the discriminator with the caption and without at every "
+                "the released way runs the discriminator with the caption and without at every "
                 "step: leave --joint-every out"
             )
         guided = JointGuidance(model, discriminator, settings.joint_scale)
