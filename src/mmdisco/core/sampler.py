@@ -116,7 +116,7 @@ class Sampler:
         levels = self.levels()
         runs = each(lambda solver, own: solver.begin(own), self.solvers, levels)
         batch_size = len(z_T.audio)
-        z = z_T
+        z: AV[Tensor] = z_T
         for index in range(self.steps):
             here = levels.map(lambda own, i=index: own.at(i).expand(batch_size))
             there = each(
