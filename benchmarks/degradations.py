@@ -25,6 +25,7 @@ from scipy.signal import butter, sosfilt
 from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.evaluation.metrics.av_align import CURRENT
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
+from mmdisco.evaluation.metrics.distances import Whitening
 from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
     Objects,
@@ -36,7 +37,6 @@ from mmdisco.evaluation.metrics.extractors import (
 )
 from mmdisco.evaluation.metrics.features import Extractor, InMemory
 from mmdisco.evaluation.metrics.fidelity import PRDC, FrechetDistance, KernelDistance
-from mmdisco.evaluation.metrics.frechet import Whitening
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.result import Interval, MetricResult
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (

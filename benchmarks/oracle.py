@@ -32,9 +32,14 @@ from mmdisco import (
 )
 from mmdisco.core import noise as schedule
 from mmdisco.core.noise import broadcast_like
-from mmdisco.experiments.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
 from mmdisco.experiments.toy.mixture import Mixture, gaussian
-from mmdisco.experiments.toy.problems import in_distribution, three_gaussians
+from mmdisco.experiments.toy.problems import (
+    ExactLogRatio,
+    JointMixtureDenoiser,
+    MixtureDenoiser,
+    in_distribution,
+    three_gaussians,
+)
 from mmdisco.io.files import write_json, write_text
 
 SEED = 0

@@ -17,8 +17,8 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
 from mmdisco.core.rng import seeded_generator
-from mmdisco.training.averages import EMA
 from mmdisco.training.checkpoint import (
+    EMA,
     TrainingCheckpoint,
     grouped,
     load_weights,

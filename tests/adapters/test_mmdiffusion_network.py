@@ -4,19 +4,19 @@ from closeness import assert_close
 from torch import nn
 from torch.nn import functional
 
-from mmdisco.adapters.mmdiffusion.attention import attend
+from mmdisco.adapters.mmdiffusion.attention import (
+    DilatedConvolution,
+    FactorizedConvolution,
+    GroupNorm,
+    attend,
+    time_features,
+)
 from mmdisco.adapters.mmdiffusion.config import (
     JOINT,
     UPSCALER,
     JointConfig,
     UNetLevel,
     UpscalerConfig,
-)
-from mmdisco.adapters.mmdiffusion.layers import (
-    DilatedConvolution,
-    FactorizedConvolution,
-    GroupNorm,
-    time_features,
 )
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
 from mmdisco.adapters.mmdiffusion.shifts import NoShifts, SeededShifts

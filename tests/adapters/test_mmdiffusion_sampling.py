@@ -3,8 +3,13 @@ import pytest
 import torch
 from closeness import assert_close
 
-from mmdisco.adapters.mmdiffusion.sampling import AtTrainedTimes, ContinuousPath, released_sampler
-from mmdisco.adapters.mmdiffusion.solver import SinglestepDPMSolver, orders
+from mmdisco.adapters.mmdiffusion.sampling import (
+    AtTrainedTimes,
+    ContinuousPath,
+    SinglestepDPMSolver,
+    orders,
+    released_sampler,
+)
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.noise import NoiseLevel, broadcast_like, linear

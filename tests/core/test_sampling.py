@@ -21,8 +21,7 @@ from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler
 from mmdisco.core.schedulers import SOLVERS, FlowSolver, VESolver, VPSolver, ddim, solver
 from mmdisco.errors import UserError
-from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
-from mmdisco.experiments.toy.problems import problem
+from mmdisco.experiments.toy.problems import ExactLogRatio, MixtureDenoiser, problem
 from mmdisco.generation.config import SchedulerName
 
 

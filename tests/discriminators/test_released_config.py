@@ -3,9 +3,13 @@ import pytest
 from mmdisco.discriminators.official.blocks import ModulatedInputNorm, ShiftBefore
 from mmdisco.discriminators.official.checkpoint import empty, released_name
 from mmdisco.discriminators.official.config import PUBLISHED, OfficialConfig
-from mmdisco.discriminators.official.fusion import ChannelFusionConfig, MeanFusionConfig
+from mmdisco.discriminators.official.fusion import (
+    ChannelFusionConfig,
+    MeanFusionConfig,
+    MeanOfTokens,
+    TransformerConfig,
+)
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram
-from mmdisco.discriminators.official.transformer import MeanOfTokens, TransformerConfig
 from mmdisco.errors import UserError
 
 SOUND, PICTURE, MEAN = Spectrogram(2), OfficialVideo(2), MeanFusionConfig()

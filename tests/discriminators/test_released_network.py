@@ -19,8 +19,11 @@ from mmdisco.discriminators.official.blocks import (
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
+    ClassToken,
     MeanFusionConfig,
+    MeanOfTokens,
     SequenceFusionConfig,
+    TransformerConfig,
     stretch,
 )
 from mmdisco.discriminators.official.latents import (
@@ -31,11 +34,6 @@ from mmdisco.discriminators.official.latents import (
     Waveform,
 )
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
-from mmdisco.discriminators.official.transformer import (
-    ClassToken,
-    MeanOfTokens,
-    TransformerConfig,
-)
 from mmdisco.discriminators.wrappers import ClampedLogit
 from mmdisco.errors import UserError
 

@@ -19,8 +19,7 @@ from mmdisco.core.losses import MMDisCoLoss
 from mmdisco.core.noise import linear
 from mmdisco.core.noise_levels import LossSecondMomentSampler, NoiseLevelSampler
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
-from mmdisco.experiments.toy.exact import BasePairs, MixtureDenoiser, RealPairs
-from mmdisco.experiments.toy.problems import problem
+from mmdisco.experiments.toy.problems import BasePairs, MixtureDenoiser, RealPairs, problem
 from mmdisco.training.config import TrainerConfig
 from mmdisco.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ from closeness import assert_close
 from scipy.linalg import sqrtm
 
 from mmdisco.errors import UserError
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
+from mmdisco.evaluation.metrics.distances import FeatureStatistics, frechet_distance
 
 CLIPS = 40
 

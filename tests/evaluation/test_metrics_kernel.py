@@ -4,10 +4,14 @@ from closeness import assert_close
 from scipy.linalg import sqrtm
 
 from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.distances import (
+    FeatureStatistics,
+    KernelSums,
+    frechet_distance,
+    kernel_jackknife,
+)
 from mmdisco.evaluation.metrics.features import InMemory
 from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
-from mmdisco.evaluation.metrics.kid import KernelSums, kernel_jackknife
 from mmdisco.evaluation.metrics.result import GROUPS, Jackknife, MetricResult, Skipped
 
 
@@ -66,7 +70,7 @@ def test_kernel_distance_is_unbiased_over_1000_draws():
 def test_kernel_distance_without_a_group_is_that_of_the_other_clips():
     x, y = features(60), features(80, shift=0.3, seed=1)
     keep = [np.arange(len(one)) % GROUPS != 3 for one in (x, y)]
-    from mmdisco.evaluation.metrics.kid import KernelSums
+    from mmdisco.evaluation.metrics.distances import KernelSums
 
     assert KernelSums.of(x, y).distance(3) == pytest.approx(
         distance_of(x[keep[0]], y[keep[1]]), rel=1e-9

@@ -3,6 +3,7 @@ import pytest
 from closeness import assert_close
 
 from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.distances import manifold, nearest
 from mmdisco.evaluation.metrics.features import InMemory
 from mmdisco.evaluation.metrics.fidelity import (
     InceptionScore,
@@ -12,7 +13,6 @@ from mmdisco.evaluation.metrics.fidelity import (
     set_divergence,
 )
 from mmdisco.evaluation.metrics.memorization import NearestTraining
-from mmdisco.evaluation.metrics.prdc import manifold, nearest
 from mmdisco.evaluation.metrics.result import MetricResult, Skipped
 
 

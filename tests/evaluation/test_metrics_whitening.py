@@ -3,9 +3,9 @@ import pytest
 from closeness import assert_close
 
 from mmdisco.evaluation.metrics.base import EvaluationData
+from mmdisco.evaluation.metrics.distances import FeatureStatistics, Whitening
 from mmdisco.evaluation.metrics.features import InMemory, Readings
 from mmdisco.evaluation.metrics.fidelity import FrechetDistance, frechet_jackknife, grouped
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics, Whitening
 from mmdisco.evaluation.metrics.result import GROUPS, MetricResult
 from mmdisco.evaluation.registry import suite
 

@@ -21,8 +21,13 @@ from mmdisco.experiments.toy.evaluation import (
     sliced_wasserstein,
     total_variation,
 )
-from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
-from mmdisco.experiments.toy.problems import JOINTS, SETTINGS, problem
+from mmdisco.experiments.toy.problems import (
+    JOINTS,
+    SETTINGS,
+    ExactLogRatio,
+    MixtureDenoiser,
+    problem,
+)
 from mmdisco.experiments.toy.report import table, with_gap
 from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell
 from mmdisco.experiments.toy.studies import STUDIES

@@ -26,10 +26,10 @@ from mmdisco.adapters.mmdiffusion.sampling import (
     AtTrainedTimes,
     ContinuousPath,
     MMDiffusionSpacing,
+    orders,
     released_sampler,
 )
 from mmdisco.adapters.mmdiffusion.shifts import NoShifts, WindowShifts
-from mmdisco.adapters.mmdiffusion.solver import orders
 from mmdisco.adapters.mmdiffusion.super_resolution import FrameDenoiser, Upscaler, UpscalerNetwork
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointDenoiser

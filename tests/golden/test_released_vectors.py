@@ -25,16 +25,14 @@ from mmdisco.discriminators.official.checkpoint import published, released_name
 from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
+    ClassToken,
     MeanFusionConfig,
+    MeanOfTokens,
     SequenceFusionConfig,
+    TransformerConfig,
 )
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
-from mmdisco.discriminators.official.transformer import (
-    ClassToken,
-    MeanOfTokens,
-    TransformerConfig,
-)
 from mmdisco.discriminators.wrappers import ClampedLogit
 
 SCHEDULE = re.compile(r"(\w+) ([\d.e-]+)\.\.([\d.e-]+), (\d+) steps")

@@ -19,8 +19,12 @@ from mmdisco.core.noise import (
     variance_exploding,
 )
 from mmdisco.core.parameterization import CleanSample, Epsilon, FlowVelocity, VPrediction
-from mmdisco.experiments.toy.exact import ExactLogRatio, JointMixtureDenoiser, MixtureDenoiser
-from mmdisco.experiments.toy.problems import problem
+from mmdisco.experiments.toy.problems import (
+    ExactLogRatio,
+    JointMixtureDenoiser,
+    MixtureDenoiser,
+    problem,
+)
 
 SCHEDULES = {
     "linear": linear(),

@@ -11,9 +11,8 @@ from mmdisco.core.noise import broadcast_like, cosine, flow_matching, linear, va
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler
 from mmdisco.core.schedulers import ddim, euler, flow_euler, solver
-from mmdisco.experiments.toy.exact import ExactLogRatio, MixtureDenoiser
 from mmdisco.experiments.toy.mixture import gaussian
-from mmdisco.experiments.toy.problems import in_distribution
+from mmdisco.experiments.toy.problems import ExactLogRatio, MixtureDenoiser, in_distribution
 
 COVARIANCE = [[2.25, 0.81], [0.81, 0.36]]  # deviations 1.5 and 0.6, correlation 0.9
 SCHEDULES = {

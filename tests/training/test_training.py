@@ -19,8 +19,13 @@ from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import Recombined
 from mmdisco.discriminators.mlp import VectorConfig, VectorDiscriminator
 from mmdisco.errors import UserError
-from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
-from mmdisco.experiments.toy.problems import problem
+from mmdisco.experiments.toy.problems import (
+    BasePairs,
+    ExactLogRatio,
+    MixtureDenoiser,
+    RealPairs,
+    problem,
+)
 from mmdisco.io.files import read_tensors
 from mmdisco.training.cached_denoiser import CachedDenoiser
 from mmdisco.training.config import TrainerConfig

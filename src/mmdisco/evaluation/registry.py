@@ -12,6 +12,7 @@ from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.alignment import AvAlign, ObjectsAgreement, Synchrony
 from mmdisco.evaluation.metrics.av_align import CURRENT, VARIANTS
 from mmdisco.evaluation.metrics.base import Metric
+from mmdisco.evaluation.metrics.distances import Whitening
 from mmdisco.evaluation.metrics.extractors import (
     AudioStatistics,
     Objects,
@@ -28,7 +29,6 @@ from mmdisco.evaluation.metrics.fidelity import (
     InceptionScore,
     KernelDistance,
 )
-from mmdisco.evaluation.metrics.frechet import Whitening
 from mmdisco.evaluation.metrics.joint_space import CrossModal, TextAgreement
 from mmdisco.evaluation.metrics.memorization import NearestTraining
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (

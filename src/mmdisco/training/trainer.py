@@ -26,9 +26,10 @@ from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import PairSource
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
-from mmdisco.training.averages import EMA, LossAverages
 from mmdisco.training.batches import Batches, rows_of
 from mmdisco.training.checkpoint import (
+    EMA,
+    LossAverages,
     TrainingCheckpoint,
     grouped,
     load_weights,

@@ -12,21 +12,19 @@ from typing_extensions import override
 from mmdisco.adapters.mmdiffusion.attention import (
     AudioAttention,
     CrossProjections,
-    SpatialAttention,
-    TemporalAttention,
-    attend,
-)
-from mmdisco.adapters.mmdiffusion.config import UNetLevel
-from mmdisco.adapters.mmdiffusion.layers import (
     DilatedConvolution,
     FactorizedConvolution,
     GroupNorm,
+    SpatialAttention,
+    TemporalAttention,
+    attend,
     average,
     double,
     halve,
     quadruple,
     scale_and_shift,
 )
+from mmdisco.adapters.mmdiffusion.config import UNetLevel
 from mmdisco.adapters.mmdiffusion.shifts import WindowShifts
 from mmdisco.core.av import AV
 from mmdisco.shapes import PerSample, Vector

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from mmdisco.adapters.mmdiffusion.attention import (
+    DilatedConvolution,
+    GroupNorm,
+    MMDiffusionTimeEmbedding,
+)
 from mmdisco.adapters.mmdiffusion.blocks import (
     SOUND_POOL,
     Context,
@@ -21,11 +26,6 @@ from mmdisco.adapters.mmdiffusion.blocks import (
     upsample_block,
 )
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
-from mmdisco.adapters.mmdiffusion.layers import (
-    DilatedConvolution,
-    GroupNorm,
-    MMDiffusionTimeEmbedding,
-)
 from mmdisco.adapters.mmdiffusion.shifts import WindowShifts
 from mmdisco.core.av import AV, each
 from mmdisco.errors import UserError

@@ -21,16 +21,14 @@ from mmdisco.discriminators.official.blocks import (
 )
 from mmdisco.discriminators.official.fusion import (
     ChannelFusionConfig,
+    ClassToken,
     MeanFusionConfig,
+    MeanOfTokens,
     OfficialFusionConfig,
     SequenceFusionConfig,
-)
-from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
-from mmdisco.discriminators.official.transformer import (
-    ClassToken,
-    MeanOfTokens,
     TransformerConfig,
 )
+from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 

@@ -17,15 +17,16 @@ from scipy.special import softmax
 from typing_extensions import override
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
-from mmdisco.evaluation.metrics.features import Readings
-from mmdisco.evaluation.metrics.frechet import (
+from mmdisco.evaluation.metrics.distances import (
+    NEIGHBOURS,
     Features,
     FeatureStatistics,
     Whitening,
     frechet_distance,
+    kernel_jackknife,
+    manifold,
 )
-from mmdisco.evaluation.metrics.kid import kernel_jackknife
-from mmdisco.evaluation.metrics.prdc import NEIGHBOURS, manifold
+from mmdisco.evaluation.metrics.features import Readings
 from mmdisco.evaluation.metrics.result import (
     GROUPS,
     Curve,
@@ -263,7 +264,7 @@ def scaled(sets: EvaluationData, extractor: str) -> tuple[Features, Features]:
 
 
 def spread_of(features: Features) -> Features:
-    """Compute standard deviations, (dimensions,), at min_clips a tenth of their median.
+    """Compute standard deviations, (dimensions,), at least a tenth of their median.
 
     Without the limit, a feature that is nearly constant over the real clips would dominate the
     rest.

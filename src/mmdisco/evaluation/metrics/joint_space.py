@@ -82,7 +82,7 @@ class TextScorer(ABC):
 
     @abstractmethod
     def directions(self, texts: Sequence[str]) -> Directions:
-        """Embed at min_clips one text, one row per text."""
+        """Embed at least one text, one row per text."""
 
 
 @dataclass(frozen=True)

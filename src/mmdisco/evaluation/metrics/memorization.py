@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from mmdisco.evaluation.metrics.base import EvaluationData, Metric
+from mmdisco.evaluation.metrics.distances import Nearest, nearest
 from mmdisco.evaluation.metrics.fidelity import FEATURES, MOST, spread_of
-from mmdisco.evaluation.metrics.prdc import Nearest, nearest
 from mmdisco.evaluation.metrics.result import Outcome, Skipped, mean_result
 
 CLOSE: Final = 0.05  # share of held-out clips that are called close

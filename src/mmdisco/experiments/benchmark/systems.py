@@ -32,9 +32,8 @@ from mmdisco.discriminators.official.config import (
     MMDIFFUSION_LANDSCAPE,
     OfficialConfig,
 )
-from mmdisco.discriminators.official.fusion import SequenceFusionConfig
+from mmdisco.discriminators.official.fusion import POSITIONS, SequenceFusionConfig
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
-from mmdisco.discriminators.official.transformer import POSITIONS
 from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import (

@@ -15,7 +15,7 @@ from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics, frechet_distance
+from mmdisco.evaluation.metrics.distances import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     Reading,

@@ -14,7 +14,7 @@ from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.evaluation.extract import Watch, unwatched
-from mmdisco.evaluation.metrics.frechet import FeatureStatistics
+from mmdisco.evaluation.metrics.distances import FeatureStatistics
 from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.evaluation.metrics.sounding_objects.feature_networks import FEATURES
 from mmdisco.experiments.grid import MeasuredCell, run

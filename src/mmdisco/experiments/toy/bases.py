@@ -12,7 +12,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.discriminators.embeddings import level_features
 from mmdisco.experiments.toy.mixture import Mixture
 from mmdisco.shapes import Latent
-from mmdisco.training.averages import EMA
+from mmdisco.training.checkpoint import EMA
 
 LEVEL_WIDTH = 32
 OCTAVES = 4

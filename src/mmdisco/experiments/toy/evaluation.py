@@ -20,9 +20,8 @@ from mmdisco.core.rng import NoiseSource, randn_tensor
 from mmdisco.core.sampler import LinspaceSpacing, LogSNRSpacing, Sampler, TimestepSpacing
 from mmdisco.core.schedulers import SOLVERS, solver
 from mmdisco.errors import UserError
-from mmdisco.experiments.toy.exact import ExactLogRatio
 from mmdisco.experiments.toy.mixture import Mixture
-from mmdisco.experiments.toy.problems import ToyProblem
+from mmdisco.experiments.toy.problems import ExactLogRatio, ToyProblem
 
 GRIDS: dict[str, TimestepSpacing] = {"time": LinspaceSpacing(), "log-snr": LogSNRSpacing()}
 

@@ -26,8 +26,14 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.grid import MeasuredCell
 from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import ToyEvaluation, gradient_r2, measures
-from mmdisco.experiments.toy.exact import BasePairs, ExactLogRatio, MixtureDenoiser, RealPairs
-from mmdisco.experiments.toy.problems import ToyProblem, problem
+from mmdisco.experiments.toy.problems import (
+    BasePairs,
+    ExactLogRatio,
+    MixtureDenoiser,
+    RealPairs,
+    ToyProblem,
+    problem,
+)
 from mmdisco.io.files import write_tensors
 from mmdisco.io.settings import Settings
 from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from mmdisco.evaluation.metrics.frechet import Features
+from mmdisco.evaluation.metrics.distances import Features
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.scene import FRAMES, SAMPLE_RATE, SAMPLES, SIDE
