@@ -8,6 +8,7 @@ of them views, so that every convolution runs in its fastest kernel and no layou
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,22 +32,24 @@ class Latents(ABC):
         channels: Channels of the latent.
         rate: Latent frames or steps per second.
         text_width: Width of the pooled caption; 0 without captions.
+        axes: Number of axes of a latent, without the batch.
     """
 
     channels: int
     rate: float
     text_width: int = 0
+    axes: ClassVar[int]
 
     def __post_init__(self) -> None:
         check_sizes(self)
 
-    @abstractmethod
     def fits(self, shape: torch.Size) -> bool:
         """Whether latents of this shape, without the batch, can be read."""
+        return len(shape) == self.axes and shape[0] == self.channels
 
-    @abstractmethod
     def reader(self) -> "Stem":
         """Build the stem: the map from the latent to the input of the tower's convolutions."""
+        return AsItIs(self.channels)
 
     @abstractmethod
     def window(self) -> tuple[int, ...]:
@@ -65,13 +68,7 @@ class Latents(ABC):
 class VideoLatents(Latents):
     """Latents (b, c, f, h, w). Time is never pooled."""
 
-    def fits(self, shape: torch.Size) -> bool:
-        """Whether ``shape`` is (c, f, h, w)."""
-        return len(shape) == 4 and shape[0] == self.channels
-
-    @override
-    def reader(self) -> "Stem":
-        return AsItIs(self.channels)
+    axes = 4
 
     def window(self) -> tuple[int, ...]:
         """Return a window of half the height and half the width."""
@@ -90,13 +87,7 @@ class VideoLatents(Latents):
 class SpectrogramLatents(Latents):
     """Latents (b, c, l, m). Time is never pooled."""
 
-    def fits(self, shape: torch.Size) -> bool:
-        """Whether ``shape`` is (c, l, m)."""
-        return len(shape) == 3 and shape[0] == self.channels
-
-    @override
-    def reader(self) -> "Stem":
-        return AsItIs(self.channels)
+    axes = 3
 
     def window(self) -> tuple[int, ...]:
         """Return a window of half the mel bins."""
@@ -104,7 +95,7 @@ class SpectrogramLatents(Latents):
 
     def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
         """Build a convolution over time and mel together."""
-        return SpectrogramConvolution(channels, out_channels, window)
+        return PooledConvolution(nn.Conv2d(channels, out_channels, 3), window)
 
     @override
     def pool(self, window: tuple[int, ...]) -> nn.Module:
@@ -112,7 +103,20 @@ class SpectrogramLatents(Latents):
 
 
 @dataclass(frozen=True)
-class WaveformLatents(Latents):
+class StepLatents(Latents):
+    """Latents that a tower reads as steps, each one vector, with convolutions over time."""
+
+    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
+        """Build a convolution over time."""
+        return PooledConvolution(nn.Conv1d(channels, out_channels, 3), window)
+
+    @override
+    def pool(self, window: tuple[int, ...]) -> nn.Module:
+        return nn.AvgPool1d(window[0])
+
+
+@dataclass(frozen=True)
+class WaveformLatents(StepLatents):
     """Latents (b, c, l).
 
     Attributes:
@@ -121,30 +125,15 @@ class WaveformLatents(Latents):
     """
 
     time_pool: int = 1
-
-    def fits(self, shape: torch.Size) -> bool:
-        """Whether ``shape`` is (c, l)."""
-        return len(shape) == 2 and shape[0] == self.channels
-
-    @override
-    def reader(self) -> "Stem":
-        return AsItIs(self.channels)
+    axes = 2
 
     def window(self) -> tuple[int, ...]:
         """Return a window of ``time_pool`` on the one axis."""
         return (self.time_pool,)
 
-    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """Build a convolution over time."""
-        return WaveformConvolution(channels, out_channels, window)
-
-    @override
-    def pool(self, window: tuple[int, ...]) -> nn.Module:
-        return nn.AvgPool1d(window[0])
-
 
 @dataclass(frozen=True)
-class FlatLatents(Latents):
+class FlatLatents(StepLatents):
     """Small latents (b, c, time, *space) of fixed extent, each step read as one vector.
 
     At a few hundred values per step, dense maps of all of them cost less than convolutions
@@ -168,14 +157,6 @@ class FlatLatents(Latents):
     def window(self) -> tuple[int, ...]:
         """Return a window of 1: nothing is pooled."""
         return (1,)
-
-    def wide(self, channels: int, out_channels: int, window: tuple[int, ...]) -> nn.Module:
-        """Build a convolution over time."""
-        return WaveformConvolution(channels, out_channels, window)
-
-    @override
-    def pool(self, window: tuple[int, ...]) -> nn.Module:
-        return nn.AvgPool1d(window[0])
 
 
 class Stem(nn.Module, ABC):
@@ -249,36 +230,19 @@ class FlattenStem(Stem):
         return torch.cat([by_step.flatten(2), seen.flatten(2)], 2).transpose(1, 2)
 
 
-class WaveformConvolution(nn.Module):
-    """Convolution of 3 taps in time and the average over a window of it."""
+class PooledConvolution(nn.Module):
+    """Convolution of 3 taps on every axis, and the average over a window."""
 
-    def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
+    def __init__(self, convolution: nn.Conv1d | nn.Conv2d, window: tuple[int, ...]) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(channels, out_channels, 3)
+        self.convolution = convolution
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (b, c, time); the time axis is divided by its window."""
+        """Map (b, c, time) or (b, c, time, mel); every axis is divided by its window."""
+        convolve = functional.conv1d if x.ndim == 3 else functional.conv2d
         kernel = pooled_kernel(self.convolution.weight, self.window)
-        return channels_last(
-            functional.conv1d(x, kernel, self.convolution.bias, self.window, padding=1)
-        )
-
-
-class SpectrogramConvolution(nn.Module):
-    """Convolution of 3 × 3 taps in time and mel and the average over a window."""
-
-    def __init__(self, channels: int, out_channels: int, window: tuple[int, ...]) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, out_channels, 3)
-        self.window = window
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, c, time, mel); either axis is divided by its window."""
-        kernel = pooled_kernel(self.convolution.weight, self.window)
-        return channels_last(
-            functional.conv2d(x, kernel, self.convolution.bias, self.window, padding=1)
-        )
+        return channels_last(convolve(x, kernel, self.convolution.bias, self.window, padding=1))
 
 
 class SpaceTimeConvolution(nn.Module):

@@ -15,9 +15,8 @@ from typing_extensions import override
 
 from mmdisco.discriminators.convolutions import (
     FramePool,
+    PooledConvolution,
     SpaceTimeConvolution,
-    SpectrogramConvolution,
-    WaveformConvolution,
     channels_last,
 )
 from mmdisco.discriminators.official.attention import (
@@ -113,7 +112,7 @@ class Spectrogram(LatentKind):
     ) -> nn.Module:
         """Build a convolution over time and mel together."""
         if dilation == 1:
-            return SpectrogramConvolution(channels, out_channels, window)
+            return PooledConvolution(nn.Conv2d(channels, out_channels, 3), window)
         return DilatedSpectrogramConvolution(channels, out_channels, window, dilation)
 
     @override
@@ -139,7 +138,7 @@ class Waveform(LatentKind):
     ) -> nn.Module:
         """Build a convolution over time."""
         if dilation == 1:
-            return WaveformConvolution(channels, out_channels, window)
+            return PooledConvolution(nn.Conv1d(channels, out_channels, 3), window)
         return DilatedWaveformConvolution(channels, out_channels, window, dilation)
 
     @override
