@@ -4,7 +4,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from mmdisco.generation.config import GenerateConfig, Panel, SystemConfig
+from mmdisco.generation.config import GenerateConfig, SystemConfig
+from mmdisco.io.settings import Panel
 
 LIMITS: Final = Panel("Limits")
 MEGABYTE: Final = 2**20

@@ -5,7 +5,7 @@ guidance makes anyway.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from typing_extensions import override
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.log_ratio import GradientReuse, LogRatioGradient, LogRatioOf, NoReuse
+from mmdisco.core.log_ratio import LogRatio
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.features import Times
@@ -48,49 +47,29 @@ class StepReading:
 
 
 @dataclass
-class GradientRecording(GradientReuse):
-    """Policy of another one whose evaluations are noted.
+class GradientRecording:
+    """Notes of the evaluations of a run.
 
     Attributes:
         readings: One of each evaluation, in the order of the run.
     """
 
     readings: list[StepReading] = field(default_factory=list[StepReading])
-    _inner: GradientReuse = field(default_factory=NoReuse)
     _stops: Tensor = field(default_factory=lambda: torch.zeros(0))
 
-    def attach(self, run: GenerationRun) -> None:
-        """Take over the policy and the noise levels of a run."""
-        self._inner = run.settings.asking
+    def attach(self, run: GenerationRun) -> GenerationRun:
+        """Return the run with its evaluations noted here."""
         self._stops = _noisier(run.sampler.levels())
+        reuse = replace(run.settings.reuse, watch=self.note)
+        return replace(run, settings=replace(run.settings, reuse=reuse))
 
-    @override
-    def begin(self) -> LogRatioGradient:
-        return _Noting(self._inner.begin(), self.readings, self._stops)
-
-
-@dataclass(frozen=True)
-class _Noting(LogRatioGradient):
-    inner: LogRatioGradient
-    readings: list[StepReading]
-    stops: Tensor
-
-    def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        said: list[Tensor] = []
-
-        def watched(latents: AV[Tensor]) -> Tensor:
-            logit = log_ratio(latents)
-            said.append(logit.detach())
-            return logit
-
-        gradient = self.inner.at(watched, z_t, level)
-        if said:  # otherwise an earlier gradient is used again
-            here = float(_noisier(level)[0])
-            change = each(lambda g, at: broadcast_like(at.sigma, g) * g, gradient, level)
-            norms = change.map(lambda one: float(one[0].norm()))
-            step = int((self.stops - here).abs().argmin()) + 1
-            self.readings.append(StepReading(step, here, float(said[-1][0]), norms))
-        return gradient
+    def note(self, found: LogRatio, level: AV[NoiseLevel]) -> None:
+        """Add a reading."""
+        here = float(_noisier(level)[0])
+        change = each(lambda g, at: broadcast_like(at.sigma, g) * g, found.gradient, level)
+        norms = change.map(lambda one: float(one[0].norm()))
+        step = int((self._stops - here).abs().argmin()) + 1
+        self.readings.append(StepReading(step, here, float(found.logit[0]), norms))
 
 
 def _noisier(levels: AV[NoiseLevel]) -> Tensor:

@@ -116,10 +116,7 @@ class Studio:
         environment = Environment.of_run([resolved], system)[0]
         prepared = prepare(resolved, system)
         if recording is not None:
-            run = prepared.generation
-            recording.attach(run)
-            settings = replace(run.settings, asking=recording)
-            prepared = replace(prepared, generation=replace(run, settings=settings))
+            prepared = replace(prepared, generation=recording.attach(prepared.generation))
         given = Given.of(resolved, system.form.seconds, ".mp4")
         first = time.monotonic()
         yield Progress("sampling", 0, steps)

@@ -4,7 +4,7 @@ Log ratios are functions of a pair of latents here, independent of networks and 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Logit
+from mmdisco.shapes import Logit
 
 LogRatioOf = Callable[[AV[Tensor]], Tensor]
 """The logit of each pair, shape (b,), as a function of the latents."""
@@ -56,12 +56,14 @@ class ReuseEvery:
 
     Attributes:
         every: Evaluations per gradient; 1 computes it every time.
+        watch: Called with each log ratio that is computed, and the levels of its latents.
 
     Raises:
         UserError: ``every`` is less than 1.
     """
 
     every: int = 1
+    watch: Callable[[LogRatio, AV[NoiseLevel]], object] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -69,7 +71,7 @@ class ReuseEvery:
 
     def begin(self) -> "LogRatioGradient":
         """Return the source of ∇h of a new run."""
-        return LogRatioGradient(self.every)
+        return LogRatioGradient(self)
 
 
 @dataclass
@@ -80,7 +82,7 @@ class LogRatioGradient:
     present level, so only the gradient is old and not the noise level.
     """
 
-    every: int = 1
+    reuse: ReuseEvery = field(default_factory=ReuseEvery)
     count: int = 0
     held: AV[Tensor] | None = None
 
@@ -92,15 +94,15 @@ class LogRatioGradient:
             z_t: Noisy latents.
             level: Their noise levels.
         """
-        if self.every == 1:
-            return log_ratio_gradient(log_ratio, z_t).gradient
-        if self.held is None or self.count % self.every == 0:
-            found = log_ratio_gradient(log_ratio, z_t).gradient
+        if self.held is None or self.count % self.reuse.every == 0:
+            found = log_ratio_gradient(log_ratio, z_t)
+            if self.reuse.watch is not None:
+                self.reuse.watch(found, level)
+            if self.reuse.every == 1:
+                return found.gradient
             # the chain rule of x_vp = x / √(α² + σ²)
-            self.held = each(lambda one, own: one * _magnitude(own, one), found, level)
+            self.held = each(
+                lambda g, own: g * broadcast_like(own.magnitude, g), found.gradient, level
+            )
         self.count += 1
-        return each(lambda one, own: one / _magnitude(own, one), self.held, level)
-
-
-def _magnitude(level: NoiseLevel, x: Latent) -> Tensor:
-    return broadcast_like(level.magnitude, x)
+        return each(lambda g, own: g / broadcast_like(own.magnitude, g), self.held, level)
