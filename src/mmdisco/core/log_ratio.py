@@ -101,8 +101,7 @@ class LogRatioGradient:
             if self.reuse.every == 1:
                 return found.gradient
             # the chain rule of x_vp = x / √(α² + σ²)
-            self.held = each(
-                lambda g, own: g * broadcast_like(own.magnitude, g), found.gradient, level
-            )
+            scale = level.map(lambda own: own.magnitude)
+            self.held = each(lambda g, m: g * broadcast_like(m, g), found.gradient, scale)
         self.count += 1
         return each(lambda g, own: g / broadcast_like(own.magnitude, g), self.held, level)

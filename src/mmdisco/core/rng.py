@@ -27,12 +27,8 @@ class NoiseSource:
         Such a batch is drawn as one block, for studies of many small samples: a sample then
         depends on the batch it is drawn in.
         """
-        return NoiseSource(
-            AV(
-                audio=[seeded_generator(seed, 0) for seed in seeds],
-                video=[seeded_generator(seed, 1) for seed in seeds],
-            )
-        )
+        audio, video = ([seeded_generator(seed, stream) for seed in seeds] for stream in (0, 1))
+        return NoiseSource(AV(audio, video))
 
     def draw(self, shapes: AV[torch.Size], dtype: torch.dtype = torch.float32) -> AV[Tensor]:
         """Draw standard normal noise of whole batches, ``shapes`` with the batch in front."""
