@@ -29,6 +29,7 @@ CONFIGURATIONS = {
     "mmdisco.training.config:TrainingConfig": (
         "A training: keys of its YAML file, and of `--set KEY=VALUE` with dots between sections."
     ),
+    "mmdisco.evaluation.config:EvaluationConfig": "An evaluation: options of `mmdisco evaluate`.",
 }
 """Every configuration with what it is for, by module and name."""
 
