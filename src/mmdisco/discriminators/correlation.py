@@ -5,6 +5,7 @@ features are useful before the other's are, so neither gets a gradient for a lon
 product of the two gives both a gradient from the start.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +15,53 @@ from torch.nn import functional
 from typing_extensions import override
 
 from mmdisco.core.av import AV, each
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.embeddings import times_of
 from mmdisco.discriminators.fusion import AdaLayerNorm, FusionInputs, TimeFusion, TimeFusionConfig
+from mmdisco.errors import UserError
 from mmdisco.shapes import Logit, Vector
 
 _REACH: Final = (0.04, 2.7)  # seconds: from a frame to a clip
+NO_PRODUCTS: Final = (
+    "this discriminator has no inner products, so pairs of a batch cannot be contrasted: give "
+    "discriminator.fusion=attention+correlation, or no contrastive pretraining"
+)
+
+
+class PairwiseDiscriminator(Discriminator):
+    """Discriminator that also scores every sound of a group against every video of it."""
+
+    @abstractmethod
+    def pairwise_logits(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        """Return the dot-product logits of every sound of a group with every video of it.
+
+        Args:
+            z_t: As for ``forward``, group by group.
+            level: Equal within a group.
+            text: Equal within a group.
+            size: Pairs in a group; divides b.
+
+        Returns:
+            (b / size, products, size, size), a row for each sound; the sum over products is a
+            logit.
+
+        Raises:
+            UserError: The discriminator has no dot products.
+        """
+
+
+def pairwise(discriminator: Discriminator) -> PairwiseDiscriminator:
+    """Return a discriminator as one with dot products.
+
+    Raises:
+        UserError: It has none.
+    """
+    if isinstance(discriminator, PairwiseDiscriminator):
+        return discriminator
+    raise UserError(NO_PRODUCTS)
 
 
 @dataclass(frozen=True)

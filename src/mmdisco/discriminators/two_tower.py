@@ -20,7 +20,12 @@ from mmdisco.discriminators.convolutions import (
     VideoLatents,
     WaveformLatents,
 )
-from mmdisco.discriminators.correlation import CorrelationFusion, CorrelationFusionConfig
+from mmdisco.discriminators.correlation import (
+    NO_PRODUCTS,
+    CorrelationFusion,
+    CorrelationFusionConfig,
+    PairwiseDiscriminator,
+)
 from mmdisco.discriminators.embeddings import LevelEmbedding
 from mmdisco.discriminators.fusion import (
     AdditiveFusionConfig,
@@ -30,7 +35,6 @@ from mmdisco.discriminators.fusion import (
     TimeFusionConfig,
 )
 from mmdisco.discriminators.towers import Frugality, Tower
-from mmdisco.discriminators.wrappers import NO_PRODUCTS, PairwiseDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 from mmdisco.shapes import Logit, Text, Vector

@@ -1,6 +1,5 @@
 """Discriminators that wrap or replace another one."""
 
-from abc import abstractmethod
 from dataclasses import replace
 from typing import Final
 
@@ -12,14 +11,10 @@ from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.replacement import Replacement
-from mmdisco.errors import UserError
+from mmdisco.discriminators.correlation import PairwiseDiscriminator, pairwise
 from mmdisco.shapes import Logit
 
 EPSILON: Final = 1e-5
-NO_PRODUCTS: Final = (
-    "this discriminator has no inner products, so pairs of a batch cannot be contrasted: give "
-    "discriminator.fusion=attention+correlation, or no contrastive pretraining"
-)
 
 
 class ZeroLogit(Discriminator):
@@ -28,41 +23,6 @@ class ZeroLogit(Discriminator):
     @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
         return z_t.audio.new_zeros(len(z_t.audio))
-
-
-class PairwiseDiscriminator(Discriminator):
-    """Discriminator that also scores every sound of a group against every video of it."""
-
-    @abstractmethod
-    def pairwise_logits(
-        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
-    ) -> Tensor:
-        """Return the dot-product logits of every sound of a group with every video of it.
-
-        Args:
-            z_t: As for ``forward``, group by group.
-            level: Equal within a group.
-            text: Equal within a group.
-            size: Pairs in a group; divides b.
-
-        Returns:
-            (b / size, products, size, size), a row for each sound; the sum over products is a
-            logit.
-
-        Raises:
-            UserError: The discriminator has no dot products.
-        """
-
-
-def pairwise(discriminator: Discriminator) -> PairwiseDiscriminator:
-    """Return a discriminator as one with dot products.
-
-    Raises:
-        UserError: It has none.
-    """
-    if isinstance(discriminator, PairwiseDiscriminator):
-        return discriminator
-    raise UserError(NO_PRODUCTS)
 
 
 class OnDevice(PairwiseDiscriminator):

@@ -26,7 +26,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.noise_levels import NoiseLevelDraw, NoiseLevelSampler
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pairing import rows_by_key, select_pairs
-from mmdisco.discriminators.wrappers import pairwise
+from mmdisco.discriminators.correlation import pairwise
 from mmdisco.errors import UserError
 from mmdisco.shapes import PerSample
 from mmdisco.training.batches import Batches, drop_captions

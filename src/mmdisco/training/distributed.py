@@ -21,7 +21,8 @@ from typing_extensions import override
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.discriminators.wrappers import OnDevice, PairwiseDiscriminator, pairwise
+from mmdisco.discriminators.correlation import PairwiseDiscriminator, pairwise
+from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.shapes import Logit
 
