@@ -18,7 +18,7 @@ from mmdisco.experiments.miniature.evaluation import (
     joint_generation,
     video_to_audio,
 )
-from mmdisco.experiments.miniature.grid import MiniatureCell, report
+from mmdisco.experiments.miniature.grid import KeptMiniatureCell, report
 from mmdisco.generation.presets.miniature import MiniatureSystem
 
 TASKS = {"nothing": joint_generation, "audio": audio_to_video, "video": video_to_audio}
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("runs/embedded/pair"))
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/sweep"))
     o = parser.parse_args()
-    todo = [MiniatureCell(o.out, o.weights, None, 0, o.clips)]
+    todo = [KeptMiniatureCell(o.out, o.weights, None, 0, o.clips)]
     ways = itertools.product(o.scale, o.guidance, o.steps, o.scheduler)
     for scale, guidance, steps, scheduler in ways:
         name = f"{o.given} given, s {scale}, w {guidance}, {steps} {scheduler}, {o.discriminator}"
@@ -56,7 +56,7 @@ def main() -> None:
             joint_max_logsnr=o.levels[1],
         )
         row = MiniatureRow(f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator)
-        todo.append(MiniatureCell(o.out, o.weights, row, o.seed, o.clips))
+        todo.append(KeptMiniatureCell(o.out, o.weights, row, o.seed, o.clips))
     sys.stdout.write(report(todo, o.jobs) + "\n")
 
 

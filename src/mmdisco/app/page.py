@@ -43,7 +43,7 @@ Shown = tuple[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class PageSettings:
     """Controls that all tabs share.
 
     Attributes:
@@ -95,7 +95,7 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
     return page
 
 
-def _settings(app: AppConfig) -> tuple[Settings, Any, Any]:
+def _settings(app: AppConfig) -> tuple[PageSettings, Any, Any]:
     menu = gr.Dropdown(presets(app), value=app.preset, label="Preset")
     fields = controls(app, main=True)
     moved = gr.State([])
@@ -107,7 +107,7 @@ def _settings(app: AppConfig) -> tuple[Settings, Any, Any]:
             label="Record (.json) of a clip", file_types=[".json"], height=150, elem_id="mm-record"
         )
         said = gr.HTML("")
-    settings = Settings(menu, fields, moved)
+    settings = PageSettings(menu, fields, moved)
     for name in SLIDERS:
         fields[name].input(
             partial(_add, name),
@@ -136,7 +136,7 @@ def _of_preset(name: str) -> list[Any]:
     return [[], *shown(defaults(name), name)]
 
 
-def _tab(name: str, settings: Settings, studio: Studio) -> list[Any]:
+def _tab(name: str, settings: PageSettings, studio: Studio) -> list[Any]:
     """Make a tab, and return its own inputs."""
     with gr.Tab(TABS[name], id=name, elem_id=f"mm-tab-{name}"):
         own = _inputs(name)
@@ -201,7 +201,7 @@ def _inputs(name: str) -> list[Any]:
 
 def _answer(maker: Callable[..., Iterator[Shown]], studio: Studio, *inputs: Any) -> Iterator[Shown]:
     """Show what a maker yields; a mistake becomes one line."""
-    preset, values = Settings.values(inputs[: len(FIELDS) + 2])
+    preset, values = PageSettings.values(inputs[: len(FIELDS) + 2])
     try:
         yield from maker(studio, preset, values, *inputs[len(FIELDS) + 2 :])
     except UserError as error:

@@ -111,7 +111,7 @@ def _table(figures: Mapping[str, Mapping[str, MeanStd]], columns: Sequence[tuple
 
 
 @dataclass(frozen=True)
-class MiniatureCell(MeasuredCell):
+class KeptMiniatureCell(MeasuredCell):
     """One cell to evaluate.
 
     Attributes:
@@ -195,13 +195,13 @@ def evaluate(
         if name not in known:
             raise UserError(f"unknown row {name!r}: choose of {', '.join(known)}")
     chosen = [row for row in wanted if not names or row.name in names]
-    todo = [MiniatureCell(out, folder, None, 0, clips)] + [
-        MiniatureCell(out, folder, row, seed, clips) for row in chosen for seed in range(seeds)
+    todo = [KeptMiniatureCell(out, folder, None, 0, clips)] + [
+        KeptMiniatureCell(out, folder, row, seed, clips) for row in chosen for seed in range(seeds)
     ]
     return report(todo, jobs, watch)
 
 
-def report(todo: Sequence[MiniatureCell], jobs: int, watch: Watch = unwatched) -> str:
+def report(todo: Sequence[KeptMiniatureCell], jobs: int, watch: Watch = unwatched) -> str:
     """Evaluate the missing cells of ``todo``, then summarize all of them."""
     out, weights = todo[0].out, todo[0].weights
     reference_of(out, weights, watch)
@@ -229,7 +229,7 @@ def report(todo: Sequence[MiniatureCell], jobs: int, watch: Watch = unwatched) -
     return f"{text}\n\n{line}"
 
 
-def _note(todo: Sequence[MiniatureCell]) -> Mapping[str, Any]:
+def _note(todo: Sequence[KeptMiniatureCell]) -> Mapping[str, Any]:
     return {
         "clips a row and seed": todo[0].clips,
         "seeds": sorted({job.seed for job in todo}),
