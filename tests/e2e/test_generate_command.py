@@ -480,7 +480,9 @@ def test_the_time_expected_grows_with_steps_and_clips(run, kept_between_runs):
     pace.write_text(json.dumps({kind: [3, 0.5, 2]}))
     assert expected("--steps", "4", "--samples", "2", "--candidates", "3") == 3 + 24 * 0.5 + 4
     pace.write_text("no JSON")
-    assert "known after this run" in run(PROMPT, quiet=False).err
+    first = run(PROMPT, "--steps", "1", quiet=False).err.splitlines()[0]
+    assert ", 1 step of " in first
+    assert "known after this run" in first
 
 
 def test_a_line_of_json_names_the_files_of_each_clip(run, tmp_path):

@@ -150,7 +150,7 @@ class GenerationPlan:
         schedulers = {one.scheduler for one in configs} - {None}
         parts = [
             f"{counted(count)} of {float(self.system.form.seconds):g} s",
-            f"{' to '.join(dict.fromkeys(map(str, (steps[0], steps[-1]))))} steps"
+            counted(" to ".join(dict.fromkeys(map(str, (steps[0], steps[-1])))), "step")
             + "".join(f" of {one}" for one in schedulers if len(schedulers) == 1),
             "without joint guidance" if config.no_joint_guidance else "joint guidance",
         ]
@@ -179,9 +179,9 @@ def raise_all(refused: Sequence[Refusal]) -> NoReturn:
     raise UserError(f"{len(refused)} of {len(refused)} prompts made no clip")
 
 
-def counted(clips: int) -> str:
+def counted(count: int | str, what: str = "clip") -> str:
     """Return "1 clip" or "3 clips"."""
-    return "1 clip" if clips == 1 else f"{clips} clips"
+    return f"1 {what}" if count in (1, "1") else f"{count} {what}s"
 
 
 def say(message: object, *_: object) -> None:
