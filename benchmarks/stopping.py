@@ -67,7 +67,7 @@ def commands(base: Path) -> dict[str, list[str]]:
         "--samples 500 --out out --jobs 1",
     )
     prompts = ["a red ball bouncing", "a drum being hit"]
-    small = f"{pair} --samples 2 --steps 8 --wav --out out/clip.mp4".split()
+    small = f"{pair} --samples 2 --steps 8 --wav --out out/clip.mp4 --quiet".split()
     found = {"generate": ["generate", *prompts, *small]}
     words = [line.split() for line in lines]
     return found | {one[1] if one[0] == "experiments" else one[0]: one for one in words}
