@@ -6,6 +6,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available
 from typing_extensions import override
 
 from mmdisco.core.av import AV, each
@@ -82,15 +83,14 @@ class _Guidance:
             raise UserError(
                 f"{sizes.video} videos and {sizes.audio} sounds: ask for as many of each"
             )
-        with torch.inference_mode(mode=False), torch.autocast(self.device.type, enabled=False):
+        kind = self.device.type if is_autocast_available(self.device.type) else "cpu"
+        with torch.inference_mode(mode=False), torch.autocast(kind, enabled=False):
             # a copy is no inference tensor, so a gradient can be taken
             z_t = states.map(lambda state: state.x_t.to(self.device).float().clone())
-            level = states.map(lambda state: self._placed(state.level).expand(sizes.audio))
+            # levels stay on the CPU, where whether there is a scale at all is known at once
+            level = states.map(lambda state: state.level.expand(sizes.audio))
             changes = self.guidance.predict_noise(z_t, level, self.cond)
         return each(_unless_without_signal, changes, states)
-
-    def _placed(self, level: NoiseLevel) -> NoiseLevel:
-        return NoiseLevel(*(one.to(self.device) for one in (level.t, level.alpha, level.sigma)))
 
 
 def _unless_without_signal(change: Tensor, state: SideState) -> Tensor | None:
