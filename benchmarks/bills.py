@@ -137,8 +137,9 @@ def discriminator(
 ) -> AudioVideoDiscriminator:
     """Return a discriminator on the meta device, as ``mmdisco train`` makes it for latents."""
     settings = DiscriminatorConfig(fusion="attention+correlation", **wishes)
+    rates = shapes.map(lambda shape: shape[1] / seconds)
     with torch.device("meta"):
-        made = AudioVideoDiscriminator(build_discriminator_config(settings, shapes, texts, seconds))
+        made = AudioVideoDiscriminator(build_discriminator_config(settings, shapes, texts, rates))
     return made.requires_grad_(requires_grad=False)
 
 

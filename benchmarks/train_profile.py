@@ -90,9 +90,9 @@ def trainer_of(steps: int, batch_size: int) -> Trainer:
 def measured(steps: int, batch_size: int) -> dict[str, float]:
     """Milliseconds a step by part, after one step that is not measured."""
     trainer = trainer_of(steps, batch_size)
-    config = build_discriminator_config(
-        DiscriminatorConfig(), AV(AUDIO_SHAPE, VIDEO_SHAPE), AV(TEXT, TEXT), SECONDS
-    )
+    shapes = AV(AUDIO_SHAPE, VIDEO_SHAPE)
+    rates = shapes.map(lambda shape: shape[1] / SECONDS)
+    config = build_discriminator_config(DiscriminatorConfig(), shapes, AV(TEXT, TEXT), rates)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         real, fake = filled(folder, "real", 512), filled(folder, "fake", 512)

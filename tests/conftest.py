@@ -43,3 +43,17 @@ def tiny_pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     write_tiny_pair(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def stock_pipelines(tmp_path_factory):
+    """Folders of whole tiny pipelines by name, each saved when it is asked for."""
+    from stockpipelines import build
+
+    class Saved(dict):
+        def __missing__(self, name):
+            self[name] = tmp_path_factory.mktemp("pipelines") / name.replace(" ", "-")
+            build(name)[0].save_pretrained(self[name])
+            return self[name]
+
+    return Saved()

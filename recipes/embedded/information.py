@@ -41,7 +41,7 @@ def main() -> None:
     network = trained(o.name, o.weights)
     couplings = couplings_of(SameTimestep(model.schedules), one_sided=True)
     runner = DiagnosticsRunner(
-        base=guided_base(model, folder.sampling().cfg_scale),
+        base=guided_base(model, folder.sampling().cfg_scale, folder.method),
         couplings={name: couplings[name] for name in ("given video", "given audio")},
         real=encoded(model, [example(HELD_OUT, index) for index in range(o.clips)]),
         against={},

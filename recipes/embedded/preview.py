@@ -14,7 +14,7 @@ from mmdisco.core.sampler import Sampler
 from mmdisco.core.schedulers import solver
 from mmdisco.evaluation.metrics.sounding_objects.agreement import agreement, as_record, read
 from mmdisco.experiments.miniature.evaluation import held_out
-from mmdisco.generation.pipeline import JointGeneration, guided_base
+from mmdisco.generation.pipeline import JointGeneration, JointOutsideCFG, guided_base
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.plots import draw_clips
 
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     sampler = Sampler(
         SameTimestep(model.schedules), AV(solver(o.solver), solver(o.solver)), o.steps
     )
-    base = guided_base(model, AV(*o.cfg))
+    base = guided_base(model, AV(*o.cfg), JointOutsideCFG())
     readings, drawn = [], {}
     for start in range(0, o.clips, 16):
         wanted = [held_out(8 * i) for i in range(start, min(start + 16, o.clips))]

@@ -32,9 +32,9 @@ SMALL = DiscriminatorConfig(
 
 
 def network(audio=AUDIO_SHAPE, video=VIDEO_SHAPE, text=64, shape=SMALL):
-    config = build_discriminator_config(
-        shape, AV(torch.Size(audio), torch.Size(video)), AV(text, text), 1.6
-    )
+    shapes = AV(torch.Size(audio), torch.Size(video))
+    rates = shapes.map(lambda one: one[1] / 1.6)
+    config = build_discriminator_config(shape, shapes, AV(text, text), rates)
     torch.manual_seed(0)
     return AudioVideoDiscriminator(config)
 

@@ -81,7 +81,9 @@ def test_bfloat16_and_checkpointing_save_memory_each():
 
 def test_small_latents_keep_all_and_compute_in_float32():
     shapes = AV(torch.Size((8, 50, 16)), torch.Size((4, 16, 32, 32)))
-    made = build_discriminator_config(DiscriminatorConfig(), shapes, AV(512, 768), 2.0)
+    made = build_discriminator_config(
+        DiscriminatorConfig(), shapes, AV(512, 768), shapes.map(lambda one: one[1] / 2)
+    )
     assert made.frugality == Frugality()
 
 

@@ -26,6 +26,7 @@ from mmdisco.experiments.benchmark.base_models import (
 )
 from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out, record_of, table
 from mmdisco.experiments.benchmark.measure import measure
+from mmdisco.experiments.benchmark.profiler import AUDIO, VIDEO
 from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
 from mmdisco.generation.pipeline import JointOutsideCFG
 from mmdisco.generation.presets.official_release import JointInsideCFG
@@ -274,6 +275,9 @@ def test_threads_are_as_before_when_an_order_is_done():
         (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), device="meta"), "cpu and cuda alone"),
         (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=0), "ask for 1 or more"),
         (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), threads=0), "ask for 1 or more"),
+        (BenchmarkArgs(None, BenchmarkConfig()), "name a pair, or"),
+        (BenchmarkArgs(None, BenchmarkConfig(), video_model="a/b"), "name a pair, or"),
+        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), audio_model="a/b"), "name a pair, or"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):
@@ -295,3 +299,20 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, name, text, message):
     with pytest.raises(UserError, match=message):
         carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), out=out))
     assert out.read_text() == text
+
+
+def test_two_pipelines_are_timed_as_they_are(stock_pipelines, tmp_path):
+    models = {
+        "video_model": str(stock_pipelines["wan"]),
+        "audio_model": str(stock_pipelines["stable audio"]),
+    }
+    sizes = BenchmarkConfig(frames=9, height=32, width=32)
+    out = tmp_path / "bench.json"
+    text = carry_out(BenchmarkArgs(None, sizes, repeats=1, warm_up=False, out=out, **models))
+    ((name, record),) = json.loads(out.read_text()).items()
+    assert name == f"{models['video_model']} with {models['audio_model']}"
+    # Wan runs both branches of its guidance, Stable Audio both in one batch
+    assert record["parts"][VIDEO]["runs"] == 2
+    assert record["parts"][AUDIO]["runs"] == 1
+    assert record["latents"]["video"] == [1, 16, 3, 4, 4]
+    assert "discriminator" in text

@@ -18,11 +18,13 @@ class ComponentFiles:
         name: Sub-folder; "" for the checkpoint's own folder.
         always: Required files.
         choices: Sets of files of which one is required, best first.
+        others: Patterns of files that some checkpoints have.
     """
 
     name: str
     always: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...] = ()
+    others: tuple[str, ...] = ()
 
     def missing(self, folder: Path) -> list[str]:
         """List the files that ``folder`` lacks; of several choices, those of the best."""
@@ -49,7 +51,7 @@ class ComponentFiles:
         complete = (one for one in self.choices if all(own + name in there for name in one))
         choice = next(complete, ())
         shards = [f"{name.split('.')[0]}-*.safetensors" for name in choice if _INDEX in name]
-        return [own + name for name in (*self.always, *choice, *shards)]
+        return [own + name for name in (*self.always, *choice, *shards, *self.others)]
 
 
 def diffusers_network(name: str) -> ComponentFiles:
@@ -76,6 +78,16 @@ def published_file(name: str) -> ComponentFiles:
     """List a published file, or what ``mmdisco.io.conversion`` converts it to."""
     converted = (f"{name}.converted/model.safetensors", f"{name}.converted/config.json")
     return ComponentFiles("", (), ((name,), converted))
+
+
+def tokenizer_of_any_kind(name: str) -> ComponentFiles:
+    """List the files of a tokenizer whose kind is not known."""
+    return ComponentFiles(name, ("tokenizer_config.json",), others=("*",))
+
+
+def pipeline_index() -> ComponentFiles:
+    """List the one file that names the class and the components of a pipeline."""
+    return ComponentFiles("", ("model_index.json",))
 
 
 def _network(name: str, stem: str, old_stem: str) -> ComponentFiles:
@@ -148,6 +160,40 @@ IMAGE_MODEL: Final = (
     scheduler(),
 )
 """Components of Stable Diffusion and its kin."""
+
+TEXT_TO_VIDEO: Final = (
+    pipeline_index(),
+    diffusers_network("transformer"),
+    diffusers_network("vae"),
+    transformers_network("text_encoder"),
+    tokenizer("tokenizer", "spiece.model"),
+    scheduler(),
+)
+"""Components of Wan with one transformer, and of CogVideoX."""
+
+HUNYUANVIDEO15: Final = (
+    pipeline_index(),
+    diffusers_network("transformer"),
+    diffusers_network("vae"),
+    transformers_network("text_encoder"),
+    tokenizer_of_any_kind("tokenizer"),
+    transformers_network("text_encoder_2"),
+    tokenizer_of_any_kind("tokenizer_2"),
+    scheduler(),
+    ComponentFiles("guider", ("guider_config.json",)),
+)
+"""Components of HunyuanVideo 1.5."""
+
+STABLE_AUDIO: Final = (
+    pipeline_index(),
+    diffusers_network("transformer"),
+    diffusers_network("vae"),
+    diffusers_network("projection_model"),
+    transformers_network("text_encoder"),
+    tokenizer("tokenizer", "spiece.model"),
+    scheduler(),
+)
+"""Components of Stable Audio 1."""
 
 MOTION_ADAPTER: Final = diffusers_network("")
 """AnimateDiff's motion modules, a checkpoint of their own."""

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.io.settings import Panel
 
@@ -32,6 +33,17 @@ class AppConfig(SystemConfig):
     """Clips that are compared at once."""
     keep_minutes: Annotated[int, Field(ge=1), LIMITS] = 60
     """Minutes after which an upload or a clip is deleted; all are when the page ends."""
+
+    @property
+    def begins_with(self) -> str:
+        """Preset that the page begins with.
+
+        Raises:
+            UserError: Two models are named instead.
+        """
+        if self.preset is None:
+            raise UserError("the page offers presets: leave --video-model and --audio-model out")
+        return self.preset
 
     def system_options(self, preset: str) -> dict[str, Any]:
         """Return the options of a preset's system: the page's own for its own preset."""

@@ -31,7 +31,7 @@ PRESET_CHOICE: Final = "the preset's own"
 def controls(app: AppConfig, *, main: bool) -> dict[str, Any]:
     """Make the controls of the main settings, or of the others, in the present place."""
     names = [name for name in FIELDS if (name in MAIN) is main]
-    values = defaults(app.preset)
+    values = defaults(app.begins_with)
     return {name: _control(name, app, values) for name in names}
 
 

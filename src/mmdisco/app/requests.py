@@ -145,6 +145,11 @@ def restore(record: Path, app: AppConfig) -> Restored:
     except UserError as error:
         raise UserError(str(error).replace(str(record), record.name)) from error
     config = found.config
+    if config.preset is None:
+        raise UserError(
+            f"the clip of {record.name} was made with two models, and the page offers presets: "
+            f"`mmdisco generate --from-metadata {record.name}` makes it again"
+        )
     expected = app.request(config.preset, {})
     for name in SystemConfig.model_fields:
         was = getattr(config, name)

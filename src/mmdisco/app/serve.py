@@ -78,7 +78,7 @@ def start(app: AppConfig, made: Workspace, announce: Callable[[str], None]) -> C
     from mmdisco.app.studio import Studio
 
     studio = Studio(app, made)
-    studio.system(app.preset)  # a mistake in its options is said before the page is there
+    studio.system(app.begins_with)  # a mistake in its options is said before the page is there
     page = build(app, studio).queue(max_size=_QUEUE, api_open=False)
     theme = gr.themes.Default(
         primary_hue="blue", font=_FONTS, font_mono=("ui-monospace", "monospace")
@@ -107,7 +107,7 @@ def start(app: AppConfig, made: Workspace, announce: Callable[[str], None]) -> C
             f"{app.host}:{app.port} cannot be had: choose another --port or --host"
         ) from error
     announce(url)
-    threading.Thread(target=_warm, args=(studio, app.preset), daemon=True).start()
+    threading.Thread(target=_warm, args=(studio, app.begins_with), daemon=True).start()
     return page.close
 
 

@@ -101,7 +101,7 @@ class Studio:
             UserError: The request cannot be met.
         """
         begin = time.monotonic()
-        system = self.system(config.preset)
+        system = self.system(config.preset or self.app.begins_with)
         resolved = resolve(config, system)
         steps = resolved.steps or 1
         if steps > self.app.max_steps:

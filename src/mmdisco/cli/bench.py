@@ -1,4 +1,4 @@
-"""``mmdisco experiments bench``: what a guided step of a pair costs, without any weights."""
+"""``mmdisco experiments bench``: what a guided step of a pair costs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,16 @@ from mmdisco.cli.stopping import ANEW, running
 
 
 def bench(
-    pair: Annotated[str, typer.Argument(help="Which pair; an unknown name lists them.")],
+    pair: Annotated[
+        str | None, typer.Argument(help="Which pair; an unknown name lists them.")
+    ] = None,
+    video_model: Annotated[
+        str | None,
+        typer.Option(help="Video pipeline of diffusers: a folder or an id, with its weights."),
+    ] = None,
+    audio_model: Annotated[
+        str | None, typer.Option(help="Audio pipeline of diffusers, beside --video-model.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Steps that are timed.")] = 3,
     warm_up: Annotated[
         bool,
@@ -37,7 +46,8 @@ def bench(
 ) -> None:
     """Time, memory and operations of one guided step: both base models, discriminator, scheduler.
 
-    Networks are of full size, with random weights: nothing is downloaded, and clips are not made.
+    Networks of a named pair are of full size, with random weights: nothing is downloaded, and clips
+    are not made. Two models instead are loaded as they are, beside a new discriminator.
     """
     # the libraries behind take seconds to import, which --help need not wait for
     from mmdisco.cli.progress import progress
@@ -47,7 +57,9 @@ def bench(
     setting = BenchmarkConfig(
         seconds, frames, height, width, batch, seed=seed, joint_every=joint_every
     )
-    order = BenchmarkArgs(pair, setting, dtype, device, repeats, warm_up, threads, out)
+    order = BenchmarkArgs(
+        pair, setting, dtype, device, repeats, warm_up, threads, out, video_model, audio_model
+    )
     said = "nothing is kept" if out is None else f"what was timed so far is kept in {out}"
     with running(f"{said}: {ANEW}") as run, progress("set up") as shown:
         if out is not None:

@@ -1,14 +1,14 @@
 """``mmdisco diagnose``: how well a discriminator classifies and denoises held-out pairs."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmdisco.cli.options import FakesOfData, Weights
+from mmdisco.cli.options import AudioModel, FakesOfData, VideoModel, Weights
 from mmdisco.cli.stopping import ANEW, GO_ON, running
 from mmdisco.errors import UserError
 
@@ -31,6 +31,8 @@ def diagnose(
     ] = None,
     fakes: FakesOfData = None,
     weights: Weights = None,
+    video_model: VideoModel = None,
+    audio_model: AudioModel = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("diagnostics"),
     pairs: Annotated[int, typer.Option(help="Maximum number of held-out pairs.")] = 256,
     levels: Annotated[int, typer.Option(help="Number of noise levels of each coupling.")] = 8,
@@ -40,7 +42,9 @@ def diagnose(
     Real pairs are compared with samples of the base models, and with real pairs whose sounds are
     shuffled within their caption.
     """
-    args = DiagnoseArgs(discriminator, data, fakes, weights, out, pairs, levels)
+    both = {"video_model": video_model, "audio_model": audio_model}
+    pipelines = {name: one for name, one in both.items() if one is not None}
+    args = DiagnoseArgs(discriminator, data, fakes, weights, out, pairs, levels, pipelines)
     kept = f"held-out pairs and base predictions are kept in {out}: {GO_ON}"
     with running(kept if data is None else f"nothing is kept: {ANEW}") as run:
         run.work_in(out)
@@ -59,6 +63,7 @@ class DiagnoseArgs:
     out: Path
     pairs: int
     levels: int
+    pipelines: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def execute(args: DiagnoseArgs) -> Iterator[str]:
@@ -72,6 +77,8 @@ def execute(args: DiagnoseArgs) -> Iterator[str]:
     """
     if (args.data is None) != (args.fakes is None):
         raise UserError("give both --data and --fakes, or neither for the embedded data")
+    if args.pipelines and args.data is None:
+        raise UserError("--video-model and --audio-model are those of --data: give it, or neither")
     # these import torch, for which --help need not wait
     from mmdisco.cli.progress import progress
     from mmdisco.io.files import expect_writable, write_json, write_text
@@ -104,7 +111,7 @@ def _build(
     if args.data is not None and args.fakes is not None:
         if args.discriminator is None:
             raise UserError("name the discriminator: a folder that `mmdisco train` made")
-        clips = HeldOutClips.load(args.data, args.fakes, args.weights)
+        clips = HeldOutClips.load(args.data, args.fakes, args.weights, args.pipelines)
         network = clips.discriminator(args.discriminator)
         return network, clips.runner(args.pairs, args.levels, watch)
     folder = MiniatureSystem(args.weights or PACKAGED)

@@ -172,8 +172,8 @@ def _memory() -> float | None:
 
 
 def _presets() -> Iterator[Finding]:
-    from mmdisco.generation.config import SystemConfig
-    from mmdisco.generation.presets.registry import DEFAULT, PRESETS, preset
+    from mmdisco.generation.config import PRESET, SystemConfig
+    from mmdisco.generation.presets.registry import PRESETS, preset
 
     for name in PRESETS:
         found = preset(name)
@@ -182,7 +182,7 @@ def _presets() -> Iterator[Finding]:
             part.role for part, is_here in zip(found.components, here, strict=True) if not is_here
         ]
         value = f"lacks {', '.join(lacking)}" if lacking else "complete"
-        fault = "install mmdisco again" if lacking and name == DEFAULT else ""
+        fault = "install mmdisco again" if lacking and name == PRESET else ""
         yield Finding("presets", name, value, fault)
 
 

@@ -68,8 +68,8 @@ def _plan(config: "FakesConfig") -> "FakePairs":
     from mmdisco.data.prepared import PreparedFolder
     from mmdisco.generation.presets.registry import system_of
 
-    clips = PreparedFolder(config.prepared, config.weights)
-    if config.preset not in (None, clips.preset):
+    clips = PreparedFolder(config.prepared, config.weights, config.pipelines)
+    if config.preset not in (None, clips.options.preset):
         raise UserError(
             f"{config.prepared} was prepared for {clips.preset}, not {config.preset}: leave "
             "--preset out, or prepare the clips for it"
@@ -84,6 +84,7 @@ def _plan(config: "FakesConfig") -> "FakePairs":
         # a launcher's processes on one machine have a GPU each, and one name for it in the record
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     pair = system_of(options)
+    clips.expect_models(pair)
     captioned = pair.prompted and any(any(texts) for texts in clips.captions.values())
     if config.cfg_scale is not None and not captioned:
         raise UserError("--cfg-scale has no effect without captions: leave it out")

@@ -6,6 +6,7 @@ import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +49,13 @@ def generate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each clip instead of names.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what it would cost, and whether it fits the device; make nothing.",
+        ),
+    ] = False,
     threads: Threads = None,
     from_metadata: Annotated[
         Path | None,
@@ -64,12 +72,17 @@ def generate(
     """
     from mmdisco.cli.generate_plan import plan, plan_again
 
-    if play:
+    if play and not dry_run:
         _expect_player()
     if from_metadata is None:
         planned = plan(options, prompts, config, out, wav=wav)
     else:
         planned = plan_again(from_metadata, options, [prompts, config], out, wav=wav)
+    if dry_run:
+        with running("nothing is made by --dry-run", threads):
+            for line in _bills(planned, as_json=as_json):
+                typer.echo(line)
+        return
     with running(f"no clip is whole yet: {ANEW}", threads) as run:
         from mmdisco.cli.progress import Durations
 
@@ -83,6 +96,19 @@ def generate(
         report.end()
         if play:
             typer.launch(str(report.clips[0].paths.clip))
+
+
+def _bills(plan: "GenerationPlan", *, as_json: bool) -> Iterator[str]:
+    """Yield the bill of each batch, as a table or a line of JSON."""
+    from mmdisco.generation.bill import bill_of
+
+    for job in plan.jobs:
+        bill = bill_of(job.config)
+        if as_json:
+            yield json.dumps({"prompt": job.config.prompt, **bill.to_dict()})
+        else:
+            heading = "" if len(plan.jobs) == 1 else f"{job.name}\n\n"
+            yield f"{heading}{bill}"
 
 
 def _expect_player() -> None:

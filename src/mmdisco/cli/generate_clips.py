@@ -17,9 +17,9 @@ from mmdisco.cli.generate_plan import (
 from mmdisco.cli.progress import Durations, progress
 from mmdisco.cli.stopping import Run
 from mmdisco.errors import UserError
+from mmdisco.generation.config import PRESET
 from mmdisco.generation.generate import PreparedGeneration, prepare
 from mmdisco.generation.metadata import ClipMetadata, Environment, Given, title_of
-from mmdisco.generation.presets.registry import DEFAULT
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo
 
@@ -87,7 +87,7 @@ def _prepared(plan: GenerationPlan) -> tuple[list[tuple[GenerationJob, PreparedG
     Raises:
         UserError: The only prompt cannot, or none can for the same reason.
     """
-    if plan.jobs[:1] and plan.jobs[0].config.preset != DEFAULT:
+    if plan.jobs[:1] and plan.jobs[0].config.preset != PRESET:
         _hush_libraries()
     ready: list[tuple[GenerationJob, PreparedGeneration]] = []
     refused = list(plan.refused)

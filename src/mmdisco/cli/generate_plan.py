@@ -139,7 +139,7 @@ class GenerationPlan:
         guided = "unguided" if config.no_joint_guidance else f"every {config.joint_every or 1}"
         scales = {config.cfg_scale_audio, config.cfg_scale_video} - {None, 1.0}
         told = [str(one) for one in own if one not in (None, False)]
-        return ", ".join([config.preset, *told, guided, *(["CFG"] if scales else [])])
+        return ", ".join([config.title, *told, guided, *(["CFG"] if scales else [])])
 
     @property
     def summary(self) -> str:
@@ -159,9 +159,7 @@ class GenerationPlan:
         if config.candidates > 1:
             parts.append(f"the best of {config.candidates} candidates")
         pair = (
-            f"{config.preset} with {config.discriminator}"
-            if config.discriminator
-            else config.preset
+            f"{config.title} with {config.discriminator}" if config.discriminator else config.title
         )
         return f"{pair} on {config.device}: {', '.join([*parts, f'seed {config.seed}'])}"
 

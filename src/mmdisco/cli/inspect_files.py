@@ -102,7 +102,7 @@ def _prepared(path: Path) -> list[str]:
     about, manifest = prepared.about, prepared.manifest
     height, width = about["size"]
     lines = [
-        f"prepared for {about['preset']}: clips of {about['seconds']:g} s, {height}x{width} at "
+        f"prepared for {prepared.preset}: clips of {about['seconds']:g} s, {height}x{width} at "
         f"{about['fps']:g} fps, sound at {about['sample_rate']} Hz",
         *summary_lines(read_object(path / "report.json")),
     ]
@@ -131,7 +131,7 @@ def _fakes(path: Path) -> list[str]:
     record = read_object(path / "fakes.json")
     names = ("steps", "scheduler", "cfg_scale", "seed", "samples_per_clip", "max_per_caption")
     how = ", ".join(f"{name} {record[name]}" for name in names if record.get(name) is not None)
-    lines = [f"fakes of the base models of {record['preset']}: {how}"]
+    lines = [f"fakes of the base models of {_title(record)}: {how}"]
     for part in PARTS:
         store = PairStore(path / part, "fake")
         if store.shards:
@@ -283,13 +283,19 @@ def _decoded(
     system = system_of(config)
     if not hashes.items() <= dict(system.weight_hashes()).items():
         raise UserError(
-            f"{folder} was made with other weights of {record['preset']}: name them with --weights"
+            f"{folder} was made with other weights of {_title(record)}: name them with --weights"
         )
     model = system.model()
     with torch.no_grad():
         sounds, videos = model.decode_audio(z_0.audio), model.decode_video(z_0.video)
     clips = [AudioVideo(*both) for both in zip(sounds, videos, strict=True)]
     return dict(zip(titles, clips, strict=True))
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    """Return the name of the preset of a record, or of its two models."""
+    options = record["options"]
+    return record["preset"] or f"{options.get('video_model')} with {options.get('audio_model')}"
 
 
 def _counted(store: PairStore) -> str:

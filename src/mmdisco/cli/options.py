@@ -49,6 +49,20 @@ Weights = Annotated[
         rich_help_panel=MODELS,
     ),
 ]
+VideoModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Video pipeline of the clips, where its folder lies elsewhere now.",
+        rich_help_panel=MODELS,
+    ),
+]
+AudioModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Audio pipeline of the clips, where its folder lies elsewhere now.",
+        rich_help_panel=MODELS,
+    ),
+]
 Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
 FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco sample-fakes` made.")]
 Threads = Annotated[

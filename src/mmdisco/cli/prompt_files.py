@@ -10,7 +10,7 @@ from mmdisco.io.settings import shown, unknown
 from mmdisco.io.tables import Column, Row, read_table
 from mmdisco.io.yaml_files import read_mapping
 
-_ASKING: Final = {"prompt", "no_prompt", "video", "audio"}
+_ASKING: Final = {"prompt", "audio_prompt", "no_prompt", "video", "audio"}
 
 
 def read_prompts(path: Path) -> list[PromptLine]:

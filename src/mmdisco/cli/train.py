@@ -8,7 +8,15 @@ import typer
 from typer.core import TyperCommand, TyperOption
 from typing_extensions import override
 
-from mmdisco.cli.options import Data, FakesOfData, Threads, Weights, command_class
+from mmdisco.cli.options import (
+    AudioModel,
+    Data,
+    FakesOfData,
+    Threads,
+    VideoModel,
+    Weights,
+    command_class,
+)
 from mmdisco.cli.stopping import GO_ON, running
 
 if TYPE_CHECKING:
@@ -47,6 +55,8 @@ def train(
     fakes: FakesOfData = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the trained discriminator.")] = None,
     weights: Weights = None,
+    video_model: VideoModel = None,
+    audio_model: AudioModel = None,
     steps: Annotated[int | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
@@ -82,6 +92,7 @@ def train(
     options = (steps, batch_size, learning_rate, seed, fusion, cpu or None)
     given: dict[str, Any] = dict(zip(SETTINGS.values(), options, strict=True))
     given |= {"data": data, "fakes": fakes, "out": out, "weights": weights}
+    given |= {"video_model": video_model, "audio_model": audio_model}
     configured = read_config(config, given, settings or [])
     folder = configured.folder("out")
     kept = f"everything up to the last checkpoint is kept in {folder}: {GO_ON}"

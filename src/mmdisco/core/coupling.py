@@ -7,11 +7,11 @@ It depends on schedules alone, not on networks, samplers or losses.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from mmdisco.core.av import AV
+from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.shapes import PerSample
 
@@ -29,18 +29,26 @@ class SameTimestep(LevelCoupling):
     """Both schedules at the same fraction of their own table, whatever their lengths.
 
     With two schedules of n rows, row k of one meets row k of the other.
+
+    Attributes:
+        schedules: Schedules of either side.
+        shift: Timestep shift s of either side: more than 1 gives more steps to high noise levels
+            (Esser et al. 2024, Eq. 23).
     """
 
     schedules: AV[NoiseSchedule]
+    shift: AV[float] = field(default_factory=lambda: AV(1.0, 1.0))
 
     def levels(self, u: PerSample) -> AV[NoiseLevel]:
-        """Return the levels at time t_first + u (t_last − t_first) of either schedule."""
+        """Return the levels at time t_first + u' (t_last − t_first), u' = s u / (1 + (s − 1) u)."""
 
-        def at(schedule: NoiseSchedule) -> NoiseLevel:
+        def at(schedule: NoiseSchedule, shift: float) -> NoiseLevel:
             first, last = float(schedule.times[0]), float(schedule.times[-1])
-            return schedule.level(first + u.to(torch.float64) * (last - first))
+            share = u.to(torch.float64)
+            share = shift * share / (1 + (shift - 1) * share)
+            return schedule.level(first + share * (last - first))
 
-        return self.schedules.map(at)
+        return each(at, self.schedules, self.shift)
 
 
 @dataclass(frozen=True)

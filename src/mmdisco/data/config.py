@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from mmdisco.generation.config import CLIPS, EXACT, MODELS, SchedulerName, SystemConfig
+from mmdisco.generation.config import CLIPS, EXACT, MODELS, PIPELINES, SchedulerName, SystemConfig
 from mmdisco.io.settings import Count, Panel, Positional, Settings, Shard
 
 LAYOUT: Final = Panel("Layout")
@@ -91,6 +91,10 @@ class FakesConfig(Settings):
     """Folder of the fakes."""
     preset: str | None = None
     """Preset of the clips, which is used if left out."""
+    video_model: Annotated[str | None, MODELS] = None
+    """Video pipeline of the clips, where its folder lies elsewhere now."""
+    audio_model: Annotated[str | None, MODELS] = None
+    """Audio pipeline of the clips, where its folder lies elsewhere now."""
     weights: Annotated[Path | None, MODELS] = None
     """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
     another pair."""
@@ -113,3 +117,8 @@ class FakesConfig(Settings):
     shard: Shard = None
     """Share I/N of the work, as in 0/4: every N-th shard from I on. Under `accelerate launch` this
     is set already."""
+
+    @property
+    def pipelines(self) -> dict[str, str]:
+        """Options that name the two models elsewhere."""
+        return {name: str(getattr(self, name)) for name in PIPELINES if getattr(self, name)}

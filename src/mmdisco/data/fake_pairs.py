@@ -25,7 +25,7 @@ from mmdisco.core.sampler import Sampler
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepared import PARTS, PreparedFolder
 from mmdisco.errors import UserError
-from mmdisco.generation.pipeline import guided_base
+from mmdisco.generation.pipeline import encode_captions, guided_base
 from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.io.files import (
     MOST_LIST_BYTES,
@@ -105,7 +105,7 @@ class FakeShard:
         place: Index among the shards of its split.
         first: Row of its first fake among those of its split.
         sources: Row of the clip whose caption each fake is made for.
-        captions: One caption per fake.
+        captions: One caption per fake, for either side.
     """
 
     number: int
@@ -113,7 +113,7 @@ class FakeShard:
     place: int
     first: int
     sources: tuple[int, ...]
-    captions: tuple[str, ...]
+    captions: AV[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ class FakePairs:
         """List all shards, those of the training split first."""
         found: list[FakeShard] = []
         for part in PARTS:
-            captions = self.clips.captions[part]
-            rows = list(self._rows(captions))
+            captions = self.clips.texts(part)
+            rows = list(self._rows(self.clips.captions[part]))
             for place, first in enumerate(range(0, len(rows), self.shard_size)):
                 own = tuple(rows[first : first + self.shard_size])
-                texts = tuple(captions[row] for row in own)
+                texts = captions.map(lambda side, own=own: tuple(side[row] for row in own))
                 found.append(FakeShard(len(found), part, place, first, own, texts))
         return found
 
@@ -170,7 +170,8 @@ class FakePairs:
         scale = self.sampling.cfg_scale
         return {
             "made_by": MAKER,
-            "preset": self.clips.preset,
+            "preset": self.clips.options.preset,
+            **({"models": self.pair.describe()} if self.clips.options.preset is None else {}),
             "options": self.clips.options.build_options() | {"device": ""},
             "independent": self.pair.independent,
             "weights": base_weight_hashes(self.pair),
@@ -272,11 +273,11 @@ class FakePairs:
             self.seed * 1_000_003 + shard.number * self.shard_size + i
             for i in range(self.shard_size)
         ]
-        model = self.pair.model(seeds[: len(shard.captions)])
+        model = self.pair.model(seeds[: len(shard.sources)])
         return fake_shard(
-            guided_base(model, self.sampling.cfg_scale),
+            guided_base(model, self.sampling.cfg_scale, self.pair.method),
             self.pair.method.sampler(model, self.sampling.settings),
-            model.encode_prompts(shard.captions),
+            encode_captions(model, shard.captions),
             model.latent_shapes(float(self.pair.form.seconds)),
             seed=self.seed,
             shard=shard.number,
@@ -320,9 +321,10 @@ def _read(path: Path) -> str | None:
 
 
 def _lines(shard: FakeShard) -> str:
-    rows = zip(shard.sources, shard.captions, strict=True)
+    rows = zip(shard.sources, shard.captions.video, shard.captions.audio, strict=True)
     lines = [
         {"part": shard.part, "index": index, "source": source, "caption": caption}
-        for index, (source, caption) in enumerate(rows, start=shard.first)
+        | ({} if sound == caption else {"audio_caption": sound})
+        for index, (source, caption, sound) in enumerate(rows, start=shard.first)
     ]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

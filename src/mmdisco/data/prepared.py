@@ -1,15 +1,17 @@
 """Folders of ``mmdisco prepare``, as fake-pair generation, training and inspection read them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mmdisco.core.av import AV
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.sources import PARTS
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.system import JointSystem
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_object, read_text, sha256
 
 
@@ -20,6 +22,8 @@ class PreparedFolder:
     Attributes:
         folder: The folder.
         weights: Folder of weights of the preset, which the prepared folder does not name.
+        pipelines: Options ``video_model`` and ``audio_model``, where the two models lie elsewhere
+            than the folder says.
 
     Raises:
         UserError: It is unfinished or damaged; raised at the first use of the file concerned.
@@ -27,6 +31,7 @@ class PreparedFolder:
 
     folder: Path
     weights: Path | None = None
+    pipelines: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -42,8 +47,14 @@ class PreparedFolder:
     def options(self) -> SystemConfig:
         """Preset whose latents they are, and options it was built with."""
         about = self.about
+        if self.pipelines and about.get("preset") is not None:
+            raise UserError(
+                f"{self.folder} was prepared for {about['preset']}: leave --video-model and "
+                "--audio-model out"
+            )
         try:
-            return SystemConfig(preset=about["preset"], weights=self.weights, **about["options"])
+            options: dict[str, Any] = {**about["options"], **self.pipelines}
+            return SystemConfig(preset=about["preset"], weights=self.weights, **options)
         except (LookupError, TypeError, UserError) as error:
             raise UserError(
                 f"{self.folder / 'prepared.json'} names no preset and options: prepare the clips "
@@ -58,13 +69,36 @@ class PreparedFolder:
 
     @cached_property
     def captions(self) -> dict[str, list[str]]:
-        """Caption of every clip by split."""
+        """Caption of every clip by split, that of the sound with it where it is another."""
         return captions_of(self.manifest)
+
+    def texts(self, part: str) -> AV[list[str]]:
+        """Return the captions of a split by side."""
+        video = [str(record["caption"] or "") for record in self.manifest[part]]
+        sounds = (record.get("audio_caption") for record in self.manifest[part])
+        return AV(
+            [one if own is None else str(own) for one, own in zip(video, sounds, strict=True)],
+            video,
+        )
 
     @property
     def preset(self) -> str:
-        """Name of the preset whose latents they are."""
-        return self.options.preset
+        """Name of the preset whose latents they are, or of the two models."""
+        return self.options.title
+
+    def expect_models(self, pair: JointSystem) -> None:
+        """Check that two models are those that the clips were encoded by.
+
+        Raises:
+            UserError: Their weights are others.
+        """
+        for side, then in self.about.get("models", {}).items():
+            now = pair.describe().get(side)
+            if now is not None and now["sha256"] != then["sha256"]:
+                raise UserError(
+                    f"{self.folder} was prepared with other weights than those of {now['model']}: "
+                    f"give --{side}-model {then['model']}, or prepare the clips again"
+                )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,7 +154,10 @@ def read_manifest(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def captions_of(manifest: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    """Return the captions of a manifest by split."""
-    return {
-        part: [str(record["caption"] or "") for record in own] for part, own in manifest.items()
-    }
+    """Return the captions of a manifest by split, that of a sound with it where it is another."""
+    return {part: list(map(_caption, own)) for part, own in manifest.items()}
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    video, sound = str(record["caption"] or ""), record.get("audio_caption")
+    return video if sound is None else f"{video} (sound: {sound})"

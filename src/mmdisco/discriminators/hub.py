@@ -189,6 +189,36 @@ def find_folder(
         raise UserError(f"{name} is no folder, and the hub gives none: {_line(error)}") from error
 
 
+def check_pair(
+    record: Mapping[str, Any], pair: Mapping[str, Mapping[str, str]], name: str | Path
+) -> None:
+    """Check that a discriminator was trained for two models.
+
+    Args:
+        record: Its ``config.json``.
+        pair: What names the two, by side: ``model``, ``pipeline`` and the ``sha256`` of its
+            weights; empty where a preset names them.
+        name: Name of the discriminator, for the message.
+
+    Raises:
+        UserError: It was trained for others, which neither an id nor the weights show to be these.
+    """
+    trained: Any = record.get("models") or {}
+    for side, now in pair.items():
+        then = trained.get(side)
+        if then is not None and all(then.get(key) != now[key] for key in ("model", "sha256")):
+            raise UserError(
+                f"{name} was trained for {_pair(trained)}, not for {_pair(pair)}: give one that "
+                "was trained for these two"
+            )
+
+
+def _pair(models: Mapping[str, Mapping[str, str]]) -> str:
+    return " with ".join(
+        f"{models[side]['model']} ({models[side]['pipeline']})" for side in ("video", "audio")
+    )
+
+
 def check_fitting(
     config: AudioVideoConfig, shapes: AV[torch.Size], texts: AV[int], name: str
 ) -> None:

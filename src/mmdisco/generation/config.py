@@ -12,11 +12,12 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.io.settings import Panel, Positional, Settings, number, shown
 
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
     import torch
 
 VARIABLE: Final = "MMDISCO_WEIGHTS"
+PRESET: Final = "embedded"
+"""Preset that is used where neither one nor two models are named."""
+
+PIPELINES: Final = ("video_model", "audio_model")
+"""Options that stand in the place of a preset."""
+
 BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_slicing", "vae_tiling")
-"""Options that decide latents: prepared clips and fake pairs record them."""
+"""Options that decide latents: prepared clips and fake pairs record them, beside two models."""
 
 MOST_CLIPS: Final = 256
 """Clips that a request samples in one batch."""
@@ -103,8 +110,13 @@ class SystemConfig(Settings):
 
     model_config = ConfigDict(strict=False)  # a cell of a table is text
 
-    preset: str = "embedded"
+    preset: str | None = PRESET
     """Preset to generate with; `mmdisco presets` lists them."""
+    video_model: Annotated[str | None, MODELS] = None
+    """Video pipeline of diffusers, beside --audio-model in the place of a preset: a folder, or an
+    id on the Hugging Face hub."""
+    audio_model: Annotated[str | None, MODELS] = None
+    """Audio pipeline of diffusers, beside --video-model."""
     seconds: Annotated[Fraction | None, Field(gt=0, le=3600), EXACT, CLIPS] = None
     """Length of a clip."""
     frames: Annotated[int | None, Field(ge=1, le=10_000), CLIPS] = None
@@ -132,13 +144,35 @@ class SystemConfig(Settings):
     vae_tiling: Annotated[bool, MODELS] = False
     """Decode large images in tiles."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_one_pair(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given: dict[str, Any] = dict(cast("dict[str, Any]", values))
+        named = [given.get(name) is not None for name in PIPELINES]
+        if not any(named):
+            return given
+        if not all(named):
+            raise UserError("--video-model and --audio-model belong together: give both or none")
+        if given.get("preset") is not None:
+            raise UserError("a preset and two models exclude each other: leave --preset out")
+        return {**given, "preset": None}
+
     @model_validator(mode="after")
     def _check_system(self) -> "SystemConfig":
         if self.frames is not None and self.seconds is not None:
             raise UserError("--frames and --seconds say the same: leave one out")
         if self.as_released and self.discriminator is not None:
             raise UserError("--as-released brings its own discriminator: leave --discriminator out")
+        if self.as_released and self.preset is None:
+            raise UserError("two models were not released as a pair: leave --as-released out")
         return self
+
+    @property
+    def title(self) -> str:
+        """Name of the preset, or of the two models, for messages."""
+        return self.preset or f"{self.video_model} with {self.audio_model}"
 
     @property
     def folder(self) -> Path:
@@ -173,7 +207,8 @@ class SystemConfig(Settings):
 
     def build_options(self) -> dict[str, Any]:
         """Return the options of ``BUILD`` for JSON."""
-        return self.model_dump(mode="json", include=set(BUILD))
+        models = {name: getattr(self, name) for name in PIPELINES if self.preset is None}
+        return {**self.model_dump(mode="json", include=set(BUILD)), **models}
 
 
 class GenerateConfig(SystemConfig):
@@ -188,6 +223,8 @@ class GenerateConfig(SystemConfig):
     prompt: Annotated[str | None, Positional(several=True)] = None
     """Description of picture and sound, as in "a red ball bouncing". May be left out where a video
     or a sound is given."""
+    audio_prompt: str | None = None
+    """Description of the sound where it is another than that of the picture."""
     no_prompt: bool = False
     """Ask for any clip: for a discriminator trained without captions."""
     seed: Annotated[int, Field(ge=0, le=2**62)] = 0
@@ -209,6 +246,8 @@ class GenerateConfig(SystemConfig):
     """Second of the given video or sound to begin at."""
     negative_prompt: Annotated[str, SAMPLING, ForCFG()] = ""
     """Prompt that classifier-free guidance leads away from."""
+    audio_negative_prompt: Annotated[str | None, SAMPLING, ForCFG()] = None
+    """The same for the sound, where it is another."""
     steps: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
     """Evaluations of the base models."""
     scheduler: Annotated[SchedulerName | None, SAMPLING] = None
@@ -243,11 +282,18 @@ class GenerateConfig(SystemConfig):
     """Evaluate both prompts of classifier-free guidance in one batch: more memory, often faster."""
 
     @model_validator(mode="after")
-    def _check_request(self) -> "GenerateConfig":
-        if any("\ud800" <= letter <= "\udfff" for letter in self.caption + self.negative_prompt):
+    def _check_prompts(self) -> "GenerateConfig":
+        texts = self.captions.audio + self.captions.video + self.negatives.audio
+        if any("\ud800" <= letter <= "\udfff" for letter in texts + self.negatives.video):
             raise UserError("the prompt is no text: write it in UTF-8")
-        if self.no_prompt and self.prompt is not None:
+        if self.no_prompt and (self.prompt, self.audio_prompt) != (None, None):
             raise UserError("--no-prompt and a prompt exclude each other: leave one out")
+        if self.audio is not None and self.audio_prompt is not None:
+            raise UserError("--audio-prompt has no effect on a given sound: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_request(self) -> "GenerateConfig":
         if self.video is not None and self.audio is not None:
             raise UserError("a video and a sound are given: give one, and the other is made for it")
         if self.audio_track is not None and self.audio is None:
@@ -262,18 +308,37 @@ class GenerateConfig(SystemConfig):
                 f"{self.samples} samples of {self.candidates} candidates are one batch: ask for "
                 f"at most {MOST_CLIPS} in all"
             )
+        self._check_models()
+        return self
+
+    def _check_models(self) -> None:
+        if self.preset is None and (self.batch_cfg or self.cfg_rescale):
+            raise UserError(
+                "two models apply their own classifier-free guidance: leave --batch-cfg and "
+                "--cfg-rescale out"
+            )
         if self.as_released and self.scheduler is not None:
             raise UserError("--as-released brings its own scheduler: leave --scheduler out")
         if self.as_released and self.joint_every is not None:
             raise UserError(
                 "--as-released evaluates the discriminator at every step: leave --joint-every out"
             )
-        return self
 
     @property
     def caption(self) -> str:
         """Prompt, or "" where nothing in particular is asked for."""
         return self.prompt or ""
+
+    @property
+    def captions(self) -> AV[str]:
+        """Prompt of either side."""
+        return AV(self.caption if self.audio_prompt is None else self.audio_prompt, self.caption)
+
+    @property
+    def negatives(self) -> AV[str]:
+        """Negative prompt of either side."""
+        audio = self.audio_negative_prompt
+        return AV(self.negative_prompt if audio is None else audio, self.negative_prompt)
 
     @property
     def given(self) -> Path | None:

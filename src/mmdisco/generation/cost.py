@@ -24,7 +24,7 @@ from mmdisco.shapes import Logit
 
 _GB: Final = 1e9
 _TERA: Final = 1e12
-_DENOISERS: Final = ("transformer", "transformer_2", "unet")
+_DENOISERS: Final = ("transformer", "transformer_2", "unet", "denoiser", "joint")
 _HEADER: Final = (
     "network",
     "parameters",
@@ -42,7 +42,7 @@ class NetworkCost:
     """Cost of one network.
 
     Attributes:
-        side: "video", "audio" or "discriminator".
+        side: "video", "audio", "joint" or "discriminator".
         name: Name of the component in its pipeline.
         kind: Class of the network.
         parameters: Number of parameters.
@@ -213,7 +213,7 @@ def count_cost(
         UserError: A network's course depends on numbers, or ``run`` raises one.
     """
     dry, counted = zip(*(dry_pipeline(one) for one in (pipes.audio, pipes.video)), strict=True)
-    judged = None if discriminator is None else _CountingDiscriminator(discriminator)
+    judged = None if discriminator is None else CountingDiscriminator(discriminator)
     run(AV(*dry), judged)
     networks = [
         NetworkCost.of(side, one)
@@ -224,11 +224,15 @@ def count_cost(
         networks.append(NetworkCost.of("discriminator", judged.passes))
     steps = AV(*(_steps(one, passes) for one, passes in zip(dry, counted, strict=True)))
     device = pipes.video._execution_device
-    return JointCost(tuple(networks), steps, capacity or _capacity(torch.device(device)))
+    return JointCost(tuple(networks), steps, capacity or capacity_of(torch.device(device)))
 
 
-class _CountingDiscriminator(Discriminator):
-    """Stands in for a discriminator: counts, and returns a logit without a gradient."""
+class CountingDiscriminator(Discriminator):
+    """Stands in for a discriminator: counts, and returns a logit without a gradient.
+
+    Attributes:
+        passes: Its passes so far.
+    """
 
     def __init__(self, network: Discriminator) -> None:
         super().__init__()
@@ -279,7 +283,8 @@ def _steps(pipe: Any, passes: Sequence[Passes]) -> int:
     return len(pipe.scheduler.timesteps) if made else 0
 
 
-def _capacity(device: torch.device) -> int | None:
+def capacity_of(device: torch.device) -> int | None:
+    """Return the bytes of memory of a device; ``None`` if that is not known."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "cpu":

@@ -151,8 +151,8 @@ class PreparedGeneration:
         return Selection(generation, z_0.map(lambda one: one[best]), logits.tolist())
 
     @property
-    def _prompts(self) -> list[str]:
-        return [self.config.caption] * len(self.config.seeds)
+    def _prompts(self) -> AV[list[str]]:
+        return self.config.captions.map(lambda one: [one] * len(self.config.seeds))
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
         settings=sampler_config(config, system),
         task=task,
         seconds=float(system.form.seconds),
-        negative=config.negative_prompt,
+        negative=config.negatives,
         method=system.method,
     )
     return PreparedGeneration(config, generation)

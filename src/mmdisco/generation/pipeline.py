@@ -62,6 +62,12 @@ class GuidanceOrder(ABC):
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
         """Build the sampler of a joint run."""
 
+    def base(
+        self, model: JointModel, null: AV[Conditioning], cfg_scale: AV[float]
+    ) -> JointDenoiser:
+        """Add classifier-free guidance to the base models, as for fake pairs and for training."""
+        return ClassifierFreeGuidance(model, null, cfg_scale)
+
     @abstractmethod
     def denoiser(
         self,
@@ -210,7 +216,8 @@ class GenerationRun:
         settings: Settings of sampling.
         task: Generation task.
         seconds: Length of the clips.
-        negative: Prompt that classifier-free guidance leads away from; "" is unconditional.
+        negative: Prompt of either side that classifier-free guidance leads away from; "" is
+            unconditional.
         method: Order in which models and guidance are combined.
     """
 
@@ -219,16 +226,16 @@ class GenerationRun:
     settings: SamplerConfig
     task: Task
     seconds: float
-    negative: str = ""
+    negative: AV[str] = field(default_factory=lambda: AV("", ""))
     method: GuidanceOrder = field(default_factory=JointOutsideCFG)
 
     def run(
-        self, prompts: Sequence[str], seeds: Sequence[int]
+        self, prompts: Sequence[str] | AV[Sequence[str]], seeds: Sequence[int]
     ) -> Generator[AV[Tensor], AV[Tensor] | None]:
         """Sample latents, a batch of one clip per prompt.
 
         Args:
-            prompts: One prompt per clip; "" asks for nothing in particular.
+            prompts: One prompt per clip, or one for either side; "" asks for nothing in particular.
             seeds: One seed per clip. A clip depends on its own prompt and seed only.
 
         Yields:
@@ -238,12 +245,14 @@ class GenerationRun:
         Raises:
             UserError: The settings cannot be run.
         """
-        if len(prompts) != len(seeds):
-            raise UserError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a clip")
+        each_side = _of_both(prompts)
+        for given in (each_side.audio, each_side.video):
+            if len(given) != len(seeds):
+                raise UserError(f"{len(given)} prompts and {len(seeds)} seeds: give one a clip")
         noise = NoiseSource.from_seeds(seeds)
         shapes = self.model.latent_shapes(self.seconds)
         z_T = self.sampler.initial(noise, shapes.map(lambda one: torch.Size([len(seeds), *one])))
-        cond = self.model.encode_prompts(prompts)
+        cond = encode_captions(self.model, each_side)
         return self.sampler.run(self.denoiser(), self.task.begin(self.model, z_T), cond, noise)
 
     @property
@@ -253,13 +262,13 @@ class GenerationRun:
 
     def denoiser(self) -> JointDenoiser:
         """Build the base models with both kinds of guidance."""
-        null = self.model.encode_prompts([self.negative])
+        null = encode_captions(self.model, self.negative.map(lambda one: [one]))
         return self.method.denoiser(self.model, self.discriminator, self.settings, null)
 
-    def logits(self, prompts: Sequence[str], z_0: AV[Tensor]) -> Tensor:
+    def logits(self, prompts: Sequence[str] | AV[Sequence[str]], z_0: AV[Tensor]) -> Tensor:
         """Compute the discriminator's logit of clean latents, (b,): how well the sides agree."""
-        clean = NoiseLevel.clean(len(prompts))
-        text = self.model.encode_prompts(prompts).map(lambda one: one.pooled)
+        clean = NoiseLevel.clean(len(z_0.audio))
+        text = encode_captions(self.model, _of_both(prompts)).map(lambda one: one.pooled)
         with torch.no_grad():
             return self.discriminator(z_0, AV(clean, clean), text)
 
@@ -268,16 +277,30 @@ class GenerationRun:
         return self.task.finish(self.model, z_0, self.seconds)
 
 
-def guided_base(model: JointModel, cfg_scale: AV[float]) -> JointDenoiser:
+def encode_captions(model: JointModel, captions: AV[Sequence[str]]) -> AV[Conditioning]:
+    """Encode the captions of either side."""
+    video = model.encode_prompts(captions.video)
+    if captions.audio == captions.video:
+        return video
+    return AV(model.encode_prompts(captions.audio).audio, video.video)
+
+
+def guided_base(model: JointModel, cfg_scale: AV[float], method: GuidanceOrder) -> JointDenoiser:
     """Add classifier-free guidance to the base models, as for fake pairs and for training."""
-    return ClassifierFreeGuidance(model, model.encode_prompts([""]), cfg_scale)
+    return method.base(model, model.encode_prompts([""]), cfg_scale)
 
 
 def generate(
-    generation: GenerationRun, prompts: Sequence[str], seeds: Sequence[int]
+    generation: GenerationRun,
+    prompts: Sequence[str] | AV[Sequence[str]],
+    seeds: Sequence[int],
 ) -> list[AudioVideo]:
     """Generate one clip per prompt, all in one batch."""
     return generation.clips(deque(generation.run(prompts, seeds), maxlen=1).pop())
+
+
+def _of_both(prompts: Sequence[str] | AV[Sequence[str]]) -> AV[Sequence[str]]:
+    return prompts if isinstance(prompts, AV) else AV(prompts, prompts)
 
 
 def _paired(sounds: Sequence[Audio], videos: Sequence[Video]) -> list[AudioVideo]:

@@ -6,6 +6,7 @@ A resolved request holds a scale for each modality that is made, and none for a 
 without effect are left open in it, so that it is valid itself and may be written down and repeated.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from mmdisco.core.av import AV, each
@@ -24,7 +25,7 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     """
     defaults = system.sampling()
     asks_for_any = config.no_prompt or config.given is not None or not system.prompted
-    if not asks_for_any and not config.caption.strip():
+    if not asks_for_any and not any(one.strip() for one in _texts(config.captions)):
         raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
     made = AV(config.audio is None, config.video is None)
     cfg_scale = _cfg_scale(config, defaults, made)
@@ -64,21 +65,25 @@ def check(config: GenerateConfig, system: JointSystem) -> list[str]:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             said = f"{reason[:1].lower()}{reason[1:]}"
             raise UserError(f"cannot read {config.given}: {said}") from error
-    return system.expect(
-        Requirements(
-            config.caption,
-            config.discriminates,
-            config.given is not None,
-            config.negative_prompt,
-            config.candidates > 1,
-        )
+    negatives = config.negatives
+    demand = Requirements(
+        config.caption,
+        config.discriminates,
+        config.given is not None,
+        config.negative_prompt,
+        config.candidates > 1,
     )
+    lines = system.expect(demand)
+    if config.captions != AV(config.caption, config.caption) or negatives.audio != negatives.video:
+        other = replace(demand, prompt=config.captions.audio, negative=negatives.audio)
+        lines += [line for line in system.expect(other) if line not in lines]
+    return lines
 
 
 def _cfg_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool]) -> Sides:
     own = AV(config.cfg_scale_audio, config.cfg_scale_video)
     _expect_sides("cfg-scale", config.cfg_scale, own, made)
-    if not config.caption.strip() and not config.negative_prompt.strip():
+    if not any(one.strip() for one in _texts(config.captions, config.negatives)):
         if (config.cfg_scale, own) != (None, AV(None, None)):
             raise UserError("a scale of the prompt has no effect without a prompt: leave it out")
         _expect_no_cfg(config, "without a prompt: leave it out")
@@ -149,6 +154,10 @@ def _expect_sides(option: str, common: float | None, own: Sides, made: AV[bool])
     settled = each(lambda scale, is_made: scale is not None or not is_made, own, made)
     if common is not None and settled == AV(True, True):  # noqa: FBT003
         raise UserError(f"--{option} has no effect beside a scale for each side: leave it out")
+
+
+def _texts(*sides: AV[str]) -> list[str]:
+    return [text for one in sides for text in (one.audio, one.video)]
 
 
 def _expect_no_cfg(config: GenerateConfig, reason: str) -> None:

@@ -162,6 +162,15 @@ class JointSystem(ABC):
         texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
         check_fitting(config, shapes, texts, name)
 
+    def latent_rates(self) -> AV[float]:
+        """Return the steps per second of either latent, for a discriminator's clock."""
+        seconds = float(self.form.seconds)
+        return self.model().latent_shapes(seconds).map(lambda shape: shape[1] / seconds)
+
+    def describe(self) -> Mapping[str, Mapping[str, str]]:
+        """Return what names the base models, by side, where a preset does not."""
+        return {}
+
     @abstractmethod
     def discriminator(self) -> "Discriminator":
         """Load the discriminator of this pair.

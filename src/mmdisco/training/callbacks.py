@@ -99,7 +99,7 @@ class SampleClips(Callback):
     pair: JointSystem
     model: JointModel
     sampling: SamplingDefaults
-    captions: Sequence[str]
+    captions: AV[Sequence[str]]
     folder: Path
     every: int
 
@@ -109,7 +109,7 @@ class SampleClips(Callback):
             return {}
         names: list[str] = []
         # the first time also after an interrupted run made them, so that the log is the same
-        if step == self.every or not self._path("unguided", len(self.captions) - 1).exists():
+        if step == self.every or not self._path("unguided", len(self.captions.video) - 1).exists():
             names += self._make("unguided", ZeroLogit(), 0.0)
         return {"clips": names + self._make(f"step-{step:08d}", network, 1.0)}
 
@@ -123,7 +123,7 @@ class SampleClips(Callback):
             seconds=float(self.pair.form.seconds),
             method=self.pair.method,
         )
-        clips = generate(generation, self.captions, range(len(self.captions)))
+        clips = generate(generation, self.captions, range(len(self.captions.video)))
         paths = [self._path(stem, index) for index in range(len(clips))]
         for path, clip in zip(paths, clips, strict=True):
             write_clip(path, clip)
@@ -249,9 +249,13 @@ def build_callbacks(
             )
         )
     if plan.clips:
-        own = captions or inputs.clips.captions["train"]
-        different = list(dict.fromkeys(own))
-        texts = [different[index % len(different)] for index in range(plan.clips)]
+        both = inputs.clips.texts("train")
+        if captions:
+            held = inputs.clips.texts("validation")
+            both = held.map(lambda side: [side[row] for row in rows])
+        different = list(dict.fromkeys(zip(both.audio, both.video, strict=True)))
+        chosen = [different[index % len(different)] for index in range(plan.clips)]
+        texts = AV([audio for audio, _ in chosen], [video for _, video in chosen])
         if plan.clip_steps is not None:
             sampling = replace(sampling, steps=plan.clip_steps)
         folder = run_dir / "samples"

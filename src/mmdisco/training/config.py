@@ -206,6 +206,12 @@ class TrainingConfig(Settings):
     """Folder of the trained discriminator."""
     weights: Path | None = None
     """Folder of weights of the preset; null looks where `mmdisco generate` does."""
+    video_model: str | None = None
+    """Video pipeline of the clips, where its folder lies elsewhere now; null is the prepared
+    folder's own."""
+    audio_model: str | None = None
+    """Audio pipeline of the clips, where its folder lies elsewhere now; null is the prepared
+    folder's own."""
     init_from: str | None = None
     """Trained discriminator to begin with, whose architecture is used: a folder, an id on the hub,
     or preset for the preset's own. Null is new weights."""
@@ -227,6 +233,12 @@ class TrainingConfig(Settings):
     """Execution of a step; decides no weights, and may change when a training is resumed."""
     validation: ValidationConfig = ValidationConfig()
     """Validation during training; may change when a training is resumed."""
+
+    @property
+    def pipelines(self) -> dict[str, str]:
+        """Options that name the two models elsewhere."""
+        both = {"video_model": self.video_model, "audio_model": self.audio_model}
+        return {name: one for name, one in both.items() if one is not None}
 
     def deciding(self) -> dict[str, Any]:
         """Return the settings that decide the weights, in JSON's types."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mmdisco.core.av import AV
@@ -38,18 +39,24 @@ class TrainingData:
     captions: Mapping[str, list[str]]
 
     @staticmethod
-    def read(data: Path, fakes: Path, weights: Path | None) -> "TrainingData":
+    def read(
+        data: Path,
+        fakes: Path,
+        weights: Path | None,
+        pipelines: Mapping[str, str] = MappingProxyType({}),
+    ) -> "TrainingData":
         """Read everything but latents.
 
         Args:
             data: Folder that ``mmdisco prepare`` made.
             fakes: Folder that ``mmdisco sample-fakes`` made of it.
             weights: Folder of weights of the preset.
+            pipelines: As of ``PreparedFolder``.
 
         Raises:
             UserError: A file is missing, unfinished, or made of other clips.
         """
-        clips = PreparedFolder(data, weights)
+        clips = PreparedFolder(data, weights, pipelines)
         made = read_object(fakes / "fakes.json")
         if not (fakes / "manifest.jsonl").exists():
             raise UserError(f"{fakes} is not finished: run `mmdisco sample-fakes` again first")

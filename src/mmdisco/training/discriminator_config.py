@@ -30,7 +30,7 @@ SAMPLES: Final = 1000.0  # steps per second from which latents are waveform samp
 
 
 def build_discriminator_config(
-    config: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], seconds: float
+    config: DiscriminatorConfig, latents: AV[torch.Size], texts: AV[int], rates: AV[float]
 ) -> AudioVideoConfig:
     """Build the configuration of a discriminator.
 
@@ -38,7 +38,7 @@ def build_discriminator_config(
         config: Requested architecture; what is null follows from the latents.
         latents: Shapes of one sample, without the batch: (c, l), (c, l, m) and (c, f, h, w).
         texts: Width of the pooled caption embedding of each modality.
-        seconds: Length of a clip.
+        rates: Steps of either latent per second.
 
     Raises:
         UserError: The latents are of no known kind, or a size is out of its range.
@@ -49,7 +49,6 @@ def build_discriminator_config(
             f"latents of {tuple(audio)} and {tuple(video)}: no discriminator reads such"
         )
     small = _is_small(audio) and _is_small(video) and all(side % 2 == 0 for side in video[2:])
-    rates = latents.map(lambda one: one[1] / seconds)
     if small and len(audio) == 3:
         audio_latents = FlatLatents(audio[0], rates.audio, texts.audio, tuple(audio[2:]))
         video_latents = FlatLatents(video[0], rates.video, texts.video, tuple(video[2:]))

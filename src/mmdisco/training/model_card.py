@@ -1,5 +1,6 @@
 """Model card of a trained discriminator, with its curves."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
 
     Args:
         folder: Folder of the discriminator.
-        facts: ``preset``, ``clips``, ``bases`` and ``training``, as in ``config.json``.
+        facts: ``preset``, ``clips``, ``bases``, ``training`` and, where no preset names them,
+            ``models``, as in ``config.json``.
         lines: Lines of the log.
     """
     _draw(folder / "curves.png", lines)
@@ -46,11 +48,11 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
 
 # A discriminator for {facts["preset"]}
 
-It separates pairs of sound and video that belong together from samples of the two models of the
-preset `{facts["preset"]}`, each by itself; its gradient guides them to sample jointly.
+It separates pairs of sound and video that belong together from samples of the two models
+{_models(facts)}, each by itself; its gradient guides them to sample jointly.
 
 ```sh
-mmdisco generate "…" --preset {facts["preset"]} --discriminator FOLDER
+mmdisco generate "…" {_options(facts)} --discriminator FOLDER
 ```
 
 ## Data
@@ -70,6 +72,22 @@ captions; {clips["fakes"]} fake pairs. SHA-256 of the manifest: `{clips["sha256"
 {settings}```
 """
     write_text(folder / "README.md", text)
+
+
+def _models(facts: Mapping[str, Any]) -> str:
+    models = facts.get("models")
+    if models is None:
+        return f"of the\npreset `{facts['preset']}`"
+    return " and\n".join(f"`{one['model']}` ({one['pipeline']})" for one in models.values())
+
+
+def _options(facts: Mapping[str, Any]) -> str:
+    models = facts.get("models")
+    if models is None:
+        return f"--preset {facts['preset']}"
+    return " ".join(
+        f"--{side}-model {shlex.quote(models[side]['model'])}" for side in ("video", "audio")
+    )
 
 
 def _table(measure: Mapping[str, Any] | None) -> str:

@@ -174,6 +174,8 @@ class TrainingRun:
             "training": self.config.tree(),
             "held_out": last_measure(lines),
         }
+        if "models" in self.inputs.made:
+            facts["models"] = self.inputs.made["models"]
         name = self.inputs.clips.preset
         write_card(self.out, {"preset": name, **facts}, lines)
         PretrainedDiscriminator(result, name, facts).save(self.out)
@@ -194,7 +196,9 @@ def build(
     Raises:
         UserError: A folder is not named, or a file is missing or does not fit.
     """
-    inputs = TrainingData.read(config.folder("data"), config.folder("fakes"), config.weights)
+    inputs = TrainingData.read(
+        config.folder("data"), config.folder("fakes"), config.weights, config.pipelines
+    )
     out, compute = config.folder("out"), config.compute
     distributed = Accelerated(compute.grad_accumulation, compute.mixed_precision, cpu=compute.cpu)
     distributed.expect(config.training.batch_size)
@@ -204,15 +208,14 @@ def build(
     null = model.encode_prompts([""])
     digest = None
     if config.init_from is None:
-        seconds = float(pair.form.seconds)
         texts = null.map(lambda one: one.pooled.shape[1])
-        shapes = model.latent_shapes(seconds)
-        shape = build_discriminator_config(config.discriminator, shapes, texts, seconds)
+        shapes, rates = model.latent_shapes(float(pair.form.seconds)), pair.latent_rates()
+        shape = build_discriminator_config(config.discriminator, shapes, texts, rates)
         network = new_network(shape, config.training.seed)
     else:
         network, digest = load_network(config, pair, inputs.clips.preset)
     scale = AV(*map(float, inputs.made["cfg_scale"]))
-    base: JointDenoiser = guided_base(model, scale)
+    base: JointDenoiser = guided_base(model, scale, pair.method)
     if compute.cache_base:
         base = CachedDenoiser(base, out / "training" / "bases")
     sampling = replace(pair.sampling(), cfg_scale=scale)

@@ -77,7 +77,7 @@ def dry_pipeline(pipe: Any) -> tuple[Any, list[Passes]]:
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module):
             passes.append(Passes.of(name, part))
-            vars(dry)[name] = _counting(part, passes[-1])
+            vars(dry)[name] = counting(part, passes[-1])
         elif name in ("scheduler", "guider"):
             vars(dry)[name] = copy.deepcopy(part)
     vars(dry)["maybe_free_model_hooks"] = lambda: None
@@ -109,7 +109,8 @@ def on_meta(network: nn.Module) -> nn.Module:
     return made
 
 
-def _counting(network: nn.Module, passes: Passes) -> nn.Module:
+def counting(network: nn.Module, passes: Passes) -> nn.Module:
+    """Return a copy of a network that counts its passes and returns zeros."""
     made = on_meta(network)
     kind = type(made)
     counted = {name: _counted(name, kind) for name in _CALLS if hasattr(kind, name)}
@@ -156,8 +157,9 @@ def _run(network: Any, plain: Any, args: Any, kwargs: Any) -> tuple[Any, int, in
     return _zeros(output), count.operations, count.peak
 
 
-def _as_decoded(video: Any, *_: Any, **__: Any) -> Any:
-    return video
+def _as_decoded(video: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Return (b, c, f, h, w) as (b, f, h, w, c), as arrays of videos are, without their numbers."""
+    return video.movedim(1, -1)
 
 
 def _shape_of(value: Any) -> Any:

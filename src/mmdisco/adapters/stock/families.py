@@ -361,18 +361,37 @@ def family_of(pipe: Any, families: Sequence[Family]) -> Family:
     Raises:
         UserError: It has no scheduler, is of a kind that has no ε of one level, or is not known.
     """
-    names = [kind.__name__ for kind in type(pipe).__mro__]
-    for beginning, why in _REFUSED.items():
-        if any(name.startswith(beginning) for name in names):
-            raise UserError(f"{names[0]} cannot be guided: {why}")
+    names = _names(type(pipe))
+    _expect_guidable(names)
     if not hasattr(getattr(pipe, "scheduler", None), "step"):
         raise UserError(f"{names[0]} has no scheduler: give a loaded diffusion pipeline")
+    return family_of_class(type(pipe), families)
+
+
+def family_of_class(kind: type, families: Sequence[Family]) -> Family:
+    """Find the family of a class of pipelines.
+
+    Raises:
+        UserError: As ``family_of`` does.
+    """
+    names = _names(kind)
+    _expect_guidable(names)
     for family in families:
         if any(name in family.pipelines for name in names):
             return family
     known = ", ".join(name for family in families for name in family.pipelines)
-    kind = type(families[0]).__name__
+    wanted = type(families[0]).__name__
     raise UserError(
-        f"{names[0]} is not among {known}: describe its latents in a {kind} of some ten lines, as "
-        "docs/stock.md shows, and give it as family"
+        f"{names[0]} is not among {known}: describe its latents in a {wanted} of some ten lines, "
+        "as docs/stock.md shows, and give it as family"
     )
+
+
+def _names(kind: type) -> list[str]:
+    return [one.__name__ for one in kind.__mro__]
+
+
+def _expect_guidable(names: Sequence[str]) -> None:
+    for beginning, why in _REFUSED.items():
+        if any(name.startswith(beginning) for name in names):
+            raise UserError(f"{names[0]} cannot be guided: {why}")

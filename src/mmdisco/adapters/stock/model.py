@@ -19,6 +19,7 @@ from typing_extensions import override
 from mmdisco.adapters.stock import probe
 from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily, family_of
 from mmdisco.adapters.stock.layouts import network
+from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.adapters.stock.schedulers import SchedulerLevels, TableLevels, read_scheduler
 from mmdisco.adapters.vae import expect_one_length
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
@@ -103,6 +104,10 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
             eps[rows] = self._predict(x_t[rows], level.take(rows), prompts)
         return eps
 
+    def _name(self, part: str) -> str:
+        side = "video" if isinstance(self.family, VideoFamily) else "sound"
+        return f"the {part} of {type(self.pipe).__name__}, the {side}"
+
     def _calls(self, level: NoiseLevel) -> list[list[int]]:
         """Return the samples of each call."""
         count = len(level.t)
@@ -129,8 +134,8 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     def _predict(self, x: Latent, level: NoiseLevel, prompts: Sequence[str]) -> Tensor:
         at = level if self.takes_levels else level.at(0)
-        call = self.call_for(x.shape[1:], prompts)
-        with self.prompts.used(), self.family.layout.starting(self.pipe, x) as own:
+        call, starting = self.call_for(x.shape[1:], prompts), self.family.layout.starting
+        with self.prompts.used(), ran_out(self._name("step")), starting(self.pipe, x) as own:
             reached = probe.predict(self.pipe, self.levels, at, {**call, **own})
         output = self.family.layout.to_core(self.pipe, reached.output, x.shape[1:]).to(x)
         return self.levels.prediction.to_eps(output, x, level)
@@ -177,7 +182,7 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         known = inspect.signature(self.prompts.plain).parameters
         limits = {name: one for name, one in self.call.items() if name.startswith("max_")}
         taken = {name: one for name, one in {**offered, **limits}.items() if name in known}
-        with torch.no_grad():
+        with torch.no_grad(), ran_out(self._name("text encoder")):
             encoded = self.prompts.encode(**taken)
         states, *others = encoded if isinstance(encoded, tuple) else (encoded,)
         return self.pool(states, others)
@@ -246,7 +251,7 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
         ]
         video = isinstance(self.family, VideoFamily)
         expect_one_length(lengths, *(("video", "frames") if video else ("sound", "samples")))
-        with torch.no_grad():
+        with torch.no_grad(), ran_out(self._name("encoder")):
             return torch.cat([self._encode(one) for one in media])
 
     def _encode(self, medium: Audio | Video) -> Latent:
@@ -286,7 +291,8 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     def _decode(self, x_0: Latent) -> Any:
         call = {**self.call_for(x_0.shape[1:], [""]), "output_type": "np"}
-        with self.prompts.used(), self.family.layout.starting(self.pipe, x_0) as own:
+        starting = self.family.layout.starting
+        with self.prompts.used(), ran_out(self._name("decoder")), starting(self.pipe, x_0) as own:
             decoded = probe.decode(self.pipe, self.levels, {**call, **own})[0]
         values = np.asarray(decoded, dtype=np.float32)[0]
         if isinstance(self.family, VideoFamily):

@@ -33,20 +33,24 @@ _GENERATED: Final = 8  # vectors of AudioLDM2's language model, where its checkp
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Silence advice to programmers, such as that a class gets no new features."""
+def quiet() -> Generator[None]:
+    """Silence bars, and advice to programmers, such as that a class gets no new features."""
     libraries = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]
+    barred = [library for library in libraries if library.is_progress_bar_enabled()]
     for library in libraries:
         library.set_verbosity_error()
+        library.disable_progress_bar()
     try:
         yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)
+        for library in barred:
+            library.enable_progress_bar()
 
 
-@_quiet()
+@quiet()
 def load_pipeline(
     kind: str,
     sources: Sequence[tuple[Checkpoint, Sequence[ComponentFiles]]],
@@ -73,7 +77,7 @@ def load_pipeline(
     return assemble_pipeline(kind, parts, runtime)
 
 
-@_quiet()
+@quiet()
 def assemble_pipeline(kind: str, parts: Mapping[str, Any], runtime: Runtime = CPU) -> Any:
     """Make a pipeline of its components: frozen, in evaluation mode and on the device.
 

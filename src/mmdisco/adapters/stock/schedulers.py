@@ -45,10 +45,12 @@ class SchedulerLevels(ABC):
     Attributes:
         schedule: (α, σ) of the network's own times.
         prediction: Parameterization of ``model_output``, of latents in the scheduler's own units.
+        shift: Timestep shift of its runs, where it is the same for all latents.
     """
 
     schedule: NoiseSchedule
     prediction: Prediction
+    shift: float = 1.0
 
     @abstractmethod
     def level(self, scheduler: Any, t: Any) -> NoiseLevel:
@@ -143,12 +145,14 @@ class FlowLevels(SchedulerLevels):
     Attributes:
         steps: Timestep of σ = 1.
         inverted: Whether ``sigmas`` hold 1 − σ and time runs from 0 to the clean sample.
+        shift: As of ``SchedulerLevels``.
     """
 
     schedule: NoiseSchedule
     prediction: Prediction
     steps: int
     inverted: bool = False
+    shift: float = 1.0
 
     @override
     def level(self, scheduler: Any, t: Any) -> NoiseLevel:
@@ -262,8 +266,9 @@ def read_scheduler(scheduler: Any) -> SchedulerLevels:
         steps, inverted = config["num_train_timesteps"], bool(config.get("invert_sigmas"))
         table = flow_matching()
         schedule = NoiseSchedule(table.sigmas * steps, table.alphas, table.sigmas)
-        velocity = FlowVelocity()
-        return FlowLevels(schedule, _Negated(velocity) if inverted else velocity, steps, inverted)
+        velocity = _Negated(FlowVelocity()) if inverted else FlowVelocity()
+        shift = 1.0 if config.get("use_dynamic_shifting") else _shift(config)
+        return FlowLevels(schedule, velocity, steps, inverted, shift)
     table = getattr(scheduler, "alphas_cumprod", None)
     if not isinstance(table, Tensor) or predicted not in _PREDICTIONS:
         raise UserError(
@@ -317,6 +322,10 @@ def _edm(scheduler: Any) -> SchedulerLevels:
     return EDMLevels(
         NoiseSchedule(times, sigmas * 0 + 1, sigmas), _EDMPrediction(config["sigma_data"], sign)
     )
+
+
+def _shift(config: Any) -> float:
+    return float(config.get("flow_shift") or config.get("shift") or 1.0)
 
 
 def _vp(level: NoiseLevel) -> NoiseLevel:

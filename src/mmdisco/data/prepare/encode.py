@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmdisco.core.av import AV
+from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.prepare.plan import ClipGroup, ShardPlan
 from mmdisco.errors import UserError
+from mmdisco.generation.pipeline import encode_captions
 from mmdisco.generation.system import JointSystem, Requirements
 from mmdisco.media.clip import AudioVideo, ClipSpec, Frames
 from mmdisco.media.probe import SkipReason
@@ -116,22 +117,22 @@ class ShardEncoder:
             video = self._loaded.encode_video([clip.video for clip in clips])
         return AV(audio.float().cpu(), video.float().cpu())
 
-    def pairs(self, latents: Sequence[AV[Tensor]], captions: Sequence[str]) -> Pairs:
-        """Stack latents of single clips, and encode each distinct caption once."""
-        prompts = [self.prompt(caption) for caption in captions]
-        different = sorted(set(prompts))
+    def pairs(self, latents: Sequence[AV[Tensor]], captions: AV[Sequence[str]]) -> Pairs:
+        """Stack latents of single clips, and encode each distinct caption of either side once."""
+        prompts = captions.map(lambda side: [self.prompt(caption) for caption in side])
+        different = prompts.map(lambda side: sorted(set(side)))
         with torch.no_grad():
-            encoded = self._loaded.encode_prompts(different)
-        rows = torch.tensor([different.index(prompt) for prompt in prompts])
+            encoded = encode_captions(self._loaded, different)
 
-        def of(cond: Conditioning) -> Conditioning:
+        def of(cond: Conditioning, own: list[str], distinct: list[str]) -> Conditioning:
+            rows = torch.tensor([distinct.index(prompt) for prompt in own])
             embeds = tuple(one.cpu()[rows].contiguous() for one in cond.embeds)
             return Conditioning(cond.pooled.float().cpu()[rows].contiguous(), embeds)
 
         z_0 = AV(
             torch.stack([one.audio for one in latents]), torch.stack([one.video for one in latents])
         )
-        return Pairs(z_0, encoded.map(of))
+        return Pairs(z_0, each(of, encoded, prompts, different))
 
     @property
     def _loaded(self) -> JointModel:
@@ -224,10 +225,16 @@ class BlockEncoder:
                 waiting = []
         if waiting:
             latents += self._encoded(waiting)
-        captions = [record["source_caption"] for record in records if record["kept"]]
-        return self._encoder.pairs(latents, captions) if latents else None, records
+        kept = [record for record in records if record["kept"]]
+        captions = [record["source_caption"] for record in kept]
+        sounds = [record.get("source_audio_caption", record["source_caption"]) for record in kept]
+        pairs = self._encoder.pairs(latents, AV(sounds, captions)) if latents else None
+        return pairs, records
 
     def _record(self, clip_group: ClipGroup, start: Fraction) -> dict[str, Any]:
+        sound, heard = clip_group.audio_caption, dict[str, str]()
+        if sound is not None:
+            heard = {"audio_caption": self._encoder.prompt(sound), "source_audio_caption": sound}
         return {
             "kept": True,
             "source": clip_group.name,
@@ -236,6 +243,7 @@ class BlockEncoder:
             "end": round(float(start + self._encoder.form.seconds), 6),
             "caption": self._encoder.prompt(clip_group.caption),
             "source_caption": clip_group.caption,
+            **heard,
         }
 
     def _encoded(self, waiting: list[tuple[dict[str, Any], AudioVideo]]) -> list[AV[Tensor]]:

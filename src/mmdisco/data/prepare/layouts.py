@@ -85,7 +85,13 @@ class SingleVideo(Source):
     def items(self) -> Iterator[SourceVideo | SkippedFile]:
         for said in self.captions.of(self.path, self.path.parent):
             yield SourceVideo(
-                self.path, self.path.name, said.caption, self.path.name, said.start, said.end
+                self.path,
+                self.path.name,
+                said.caption,
+                self.path.name,
+                said.start,
+                said.end,
+                audio_caption=said.audio_caption,
             )
 
 
@@ -118,7 +124,8 @@ class ClipList(Source):
             part = _PART_NAMES.get(top) if self.split_by_folder and "/" in name else None
             group = self.grouping(path, self.root)
             for said in self.captions.of(path, self.root):
-                yield SourceVideo(path, name, said.caption, group, said.start, said.end, part)
+                span = (said.start, said.end, part, said.audio_caption)
+                yield SourceVideo(path, name, said.caption, group, *span)
         for name in self.captions.unused():
             yield SkippedFile(name, SkipReason("not found", "only the captions know it"))
 

@@ -33,6 +33,7 @@ class ClipGroup:
         part: ``train`` or ``validation``; None before the split.
         bytes: Size of the file, to notice another file of the same name.
         starts: Start of each clip in seconds.
+        audio_caption: Caption of their sound, where it is another.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class ClipGroup:
     part: str | None
     bytes: int
     starts: tuple[Fraction, ...]
+    audio_caption: str | None = None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _joined(clip_groups: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipG
     left_out = 0
     for clip_group in clip_groups:
         before = joined[-1] if joined else None
-        if before is None or (before.path, before.caption) != (clip_group.path, clip_group.caption):
+        if before is None or _source(before) != _source(clip_group):
             joined.append(clip_group)
         elif before.part == clip_group.part:
             joined[-1] = replace(before, starts=before.starts + clip_group.starts)
@@ -108,6 +108,10 @@ def _joined(clip_groups: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipG
             if starts:
                 joined.append(replace(clip_group, starts=starts))
     return joined, left_out
+
+
+def _source(clip_group: ClipGroup) -> tuple[Path, str, str | None]:
+    return clip_group.path, clip_group.caption, clip_group.audio_caption
 
 
 _DOUBT: Final = Fraction(1, 12)  # seconds by which a cut may lie earlier than it is detected
@@ -181,7 +185,14 @@ def _group_of(
     if config.clips_per_file is not None:
         starts = [starts[k] for k in evenly_spaced(len(starts), config.clips_per_file)]
     return ClipGroup(
-        item.path, item.name, item.caption, item.group, item.part, info.bytes, tuple(starts)
+        item.path,
+        item.name,
+        item.caption,
+        item.group,
+        item.part,
+        info.bytes,
+        tuple(starts),
+        item.audio_caption,
     )
 
 

@@ -33,6 +33,7 @@ from mmdisco.media.clip import ClipSpec
 
 KIND: Final = "real"
 _LIBRARIES: Final = ("mmdisco", "torch", "av")
+_HEARD: Final = ("audio_caption", "source_audio_caption")  # where they differ
 _LISTED: Final = ("source", "start", "end", "caption", "source_caption", "group", "statistics")
 
 
@@ -73,6 +74,7 @@ def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Itera
     encoder.expect()
     about: dict[str, Any] = {
         "preset": config.preset,
+        **({"models": pair.describe()} if config.preset is None else {}),
         "options": config.build_options(),
         "weights": None if config.weights is None else str(config.weights),
         "weight_hashes": dict(pair.weight_hashes()),
@@ -191,7 +193,8 @@ def _finish(
         for row, clip in enumerate(outcome.kept):
             place = {"part": outcome.part, "index": index[outcome.part]}
             where = {"shard": outcome.shard, "row": row}
-            lines.append(json_text({**place, **where, **{key: clip[key] for key in _LISTED}}))
+            listed = (*_LISTED, *(key for key in _HEARD if key in clip))
+            lines.append(json_text({**place, **where, **{key: clip[key] for key in listed}}))
             index[outcome.part] += 1
     summary = report(plan, outcomes, encoder.notices)
     write_json(out / "report.json", summary)

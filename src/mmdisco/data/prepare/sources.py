@@ -35,6 +35,7 @@ class SourceVideo:
         start: Start in seconds.
         end: End in seconds; None is the end of the file.
         part: ``train`` or ``validation`` where the data set defines the split.
+        audio_caption: Caption of the sound, where it is another.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class SourceVideo:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     part: str | None = None
+    audio_caption: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ _FILE: Final = Column("path", ("file", "video", "filename", "file_name", "file_p
 _TEXT: Final = Column(
     "caption", ("captions", "text", "prompt", "description", "label", "title", "sentence")
 )
+_SOUND: Final = Column("audio_caption", ("sound_caption", "audio_prompt", "audio_text"))
 _START: Final = Column("start", ("start_seconds", "start_time", "begin"))
 _END: Final = Column("end", ("end_seconds", "end_time"))
 
@@ -146,11 +149,13 @@ class CaptionSpan:
         caption: The caption; may be empty.
         start: Start in seconds.
         end: End in seconds; None is the end of the file.
+        audio_caption: Caption of the sound, where it is another.
     """
 
     caption: str
     start: Fraction = Fraction(0)
     end: Fraction | None = None
+    audio_caption: str | None = None
 
 
 class Captions(ABC):
@@ -215,14 +220,15 @@ class ListedCaptions(Captions):
 def read_captions(path: Path) -> ListedCaptions:
     """Read a list of captions: JSON lines, or a table whose first row names its columns.
 
-    Columns or keys are ``path`` and ``caption``; optional ``start`` and ``end``, in seconds, limit
-    the caption to a part of the video. A video may have several lines.
+    Columns or keys are ``path`` and ``caption``; optional ``audio_caption`` is that of the sound,
+    and ``start`` and ``end``, in seconds, limit the caption to a part of the video. A video may
+    have several lines.
 
     Raises:
         UserError: The list cannot be read, a line lacks a name, or there is neither a caption nor a
             span among its columns.
     """
-    table = read_table(path, (_FILE, _TEXT, _START, _END), "captions")
+    table = read_table(path, (_FILE, _TEXT, _SOUND, _START, _END), "captions")
     _expect_captions(path, table)
     spans: dict[str, list[CaptionSpan]] = {}
     for row in table.rows:
@@ -233,7 +239,8 @@ def read_captions(path: Path) -> ListedCaptions:
 
 def _expect_captions(path: Path, table: Table) -> None:
     """Check that no likely caption column is ignored; a list of spans alone is allowed."""
-    if table.unread and not {_TEXT.name, *_TEXT.synonyms} & set(table.names):
+    known = {_TEXT.name, *_TEXT.synonyms, _SOUND.name, *_SOUND.synonyms}
+    if table.unread and not known & set(table.names):
         raise UserError(
             f"{path} has no captions, but {', '.join(table.unread)}: name the column of captions "
             "caption"
@@ -241,16 +248,18 @@ def _expect_captions(path: Path, table: Table) -> None:
 
 
 def _span(row: Row) -> tuple[str, CaptionSpan]:
-    name, caption = row.get(_FILE.name), row.get(_TEXT.name)
+    name, caption, sound = (row.get(one.name) for one in (_FILE, _TEXT, _SOUND))
     if not isinstance(name, str):
         raise UserError(f"{row.place}, names no file: give a column or a key named path")
-    if caption is not None and not isinstance(caption, str):
-        raise UserError(f"{row.place}: the caption is no text")
+    for text in (caption, sound):
+        if text is not None and not isinstance(text, str):
+            raise UserError(f"{row.place}: the caption is no text")
     start = _seconds(row, _START.name) or Fraction(0)
     end = _seconds(row, _END.name)
     if end is not None and end <= start:
         raise UserError(f"{row.place}: it ends before it begins")
-    return name.strip(), CaptionSpan(" ".join((caption or "").split()), start, end)
+    said, heard = (" ".join((text or "").split()) for text in (caption, sound))
+    return name.strip(), CaptionSpan(said, start, end, None if heard in ("", said) else heard)
 
 
 def _seconds(row: Row, name: str) -> Fraction | None:

@@ -11,7 +11,7 @@ from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.measure import Measured, measure
 from mmdisco.experiments.benchmark.profiler import Cost
-from mmdisco.experiments.benchmark.systems import PAIRS
+from mmdisco.experiments.benchmark.systems import PAIRS, BenchmarkPair, TwoPipelines
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
 from mmdisco.io.reports import markdown_table, versions
 
@@ -156,7 +156,7 @@ class BenchmarkArgs:
     """Arguments of a benchmark.
 
     Attributes:
-        pair: A name of ``PAIRS``.
+        pair: A name of ``PAIRS``; None where two models are named.
         setting: Sizes and seed; device and type are taken from the names below.
         dtype: A name of ``DTYPES``.
         device: Device by torch's name, such as "cuda:0".
@@ -165,9 +165,11 @@ class BenchmarkArgs:
         threads: CPU threads; ``None`` leaves them to torch.
         out: JSON file; the table is written beside it, with the suffix ``.md``. Its records of
             other pairs are kept.
+        video_model: A video pipeline, by its folder or id.
+        audio_model: An audio pipeline beside it.
     """
 
-    pair: str
+    pair: str | None
     setting: BenchmarkConfig
     dtype: str = "float32"
     device: str = "cpu"
@@ -175,6 +177,28 @@ class BenchmarkArgs:
     warm_up: bool = True
     threads: int | None = None
     out: Path | None = None
+    video_model: str | None = None
+    audio_model: str | None = None
+
+    def build(self) -> BenchmarkPair:
+        """Return the pair.
+
+        Raises:
+            UserError: There is none of that name, or one model, or both.
+        """
+        models = (self.video_model, self.audio_model)
+        if (self.pair is None) != all(models) or (self.pair is not None and any(models)):
+            raise UserError("name a pair, or --video-model and --audio-model")
+        if self.pair is None:
+            return TwoPipelines(str(self.video_model), str(self.audio_model))
+        if self.pair not in PAIRS:
+            raise UserError(f"unknown pair {self.pair!r}: choose one of {', '.join(PAIRS)}")
+        return PAIRS[self.pair]()
+
+    @property
+    def name(self) -> str:
+        """Name of the pair."""
+        return self.pair or f"{self.video_model} with {self.audio_model}"
 
 
 def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: None) -> str:
@@ -190,8 +214,7 @@ def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: N
     Raises:
         UserError: An argument is invalid, or a file cannot be written.
     """
-    if order.pair not in PAIRS:
-        raise UserError(f"unknown pair {order.pair!r}: choose one of {', '.join(PAIRS)}")
+    pair = order.build()
     if order.dtype not in DTYPES:
         raise UserError(f"unknown type {order.dtype!r}: choose one of {', '.join(DTYPES)}")
     if order.repeats < 1:
@@ -205,7 +228,6 @@ def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: N
     torch.set_num_threads(order.threads or before)
     record: dict[str, Any] = {}
     try:
-        pair = PAIRS[order.pair]()
         for measured in measure(pair, setting, order.repeats, warm_up=order.warm_up):
             record = record_of(measured, setting)
             watch(len(measured.steps))
@@ -220,8 +242,12 @@ def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: N
 def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     # read again: another process may have written another pair's record
     records = {**_read(out), pair: record}
+    others = sorted({_pair(title) for title in records} - set(PAIRS))
     in_order = {
-        title: records[title] for name in PAIRS for title in sorted(records) if _pair(title) == name
+        title: records[title]
+        for name in (*PAIRS, *others)
+        for title in sorted(records)
+        if _pair(title) == name
     }
     write_json(out, in_order)
     write_text(out.with_suffix(".md"), document(in_order))
@@ -229,7 +255,7 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
 
 def _title(order: BenchmarkArgs) -> str:
     every = order.setting.joint_every
-    return order.pair if every == 1 else f"{order.pair}{EVERY}{every}"
+    return order.name if every == 1 else f"{order.name}{EVERY}{every}"
 
 
 def _pair(title: str) -> str:
@@ -261,6 +287,8 @@ def _read(out: Path) -> dict[str, Any]:
     if not out.is_file():
         return {}
     records = read_json(out)
-    if not isinstance(records, dict) or any(_pair(name) not in PAIRS for name in records):
+    if not isinstance(records, dict) or not all(
+        isinstance(one, dict) and "parts" in one for one in records.values()
+    ):
         raise UserError(f"{out} holds something else: give the name of another file")
     return records

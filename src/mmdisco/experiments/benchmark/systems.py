@@ -7,6 +7,7 @@ ones. What is measured is the run of ``mmdisco generate``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.stock.layouts import network
 from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
@@ -46,6 +48,7 @@ from mmdisco.experiments.benchmark.base_models import (
     videocrafter2,
 )
 from mmdisco.experiments.benchmark.profiler import AUDIO, DISCRIMINATOR, JOINT, VIDEO
+from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import (
     GenerationRun,
     GuidanceOrder,
@@ -56,6 +59,11 @@ from mmdisco.generation.pipeline import (
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.presets.mmdiffusion import OfficialMMDiffusion
 from mmdisco.generation.presets.official_release import JointInsideCFG
+from mmdisco.generation.presets.stock_pair import StockSystem
+from mmdisco.generation.system import Requirements
+from mmdisco.training.config import DiscriminatorConfig
+from mmdisco.training.discriminator_config import build_discriminator_config
+from mmdisco.training.run import new_network
 
 
 @dataclass(frozen=True)
@@ -226,6 +234,52 @@ class Embedded(BenchmarkPair):
             DISCRIMINATOR: system.discriminator(),
         }
         return BenchmarkCase(model, networks, SECONDS, "a red ball bouncing", cfg_scale=scale)
+
+
+@dataclass(frozen=True)
+class TwoPipelines(BenchmarkPair):
+    """Two pipelines of diffusers with their weights, and a new discriminator for their latents.
+
+    Attributes:
+        video_model: The video pipeline, by its folder or id.
+        audio_model: The audio pipeline.
+    """
+
+    video_model: str
+    audio_model: str
+
+    @override
+    def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
+        if setting.height is None or setting.width is None:
+            size = None
+        else:
+            size = (setting.height, setting.width)
+        options = SystemConfig(
+            video_model=self.video_model,
+            audio_model=self.audio_model,
+            seconds=None if setting.seconds is None else Fraction(str(setting.seconds)),
+            frames=setting.frames,
+            size=size,
+            dtype=cast(Any, str(setting.dtype).removeprefix("torch.")),
+            device=str(setting.device),
+        )
+        system = StockSystem(options.title, options)
+        system.expect(Requirements("", guided=False, one_sided=False))
+        model, seconds = system.model(), float(system.form.seconds)
+        texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
+        shape = build_discriminator_config(
+            DiscriminatorConfig(), model.latent_shapes(seconds), texts, system.latent_rates()
+        )
+        denoisers = system.models.map(lambda one: network(one.pipe))
+        networks = {
+            AUDIO: denoisers.audio,
+            VIDEO: denoisers.video,
+            DISCRIMINATOR: new_network(shape, setting.seed),
+        }
+        defaults = system.sampling()
+        return BenchmarkCase(
+            model, networks, seconds, "a drum", system.method, defaults.cfg_scale, defaults.steps
+        )
 
 
 PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {

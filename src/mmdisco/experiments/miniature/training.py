@@ -88,7 +88,7 @@ def fill_fake(
         return
     model, sampling = folder.model(), folder.sampling()
     yield from generate_fake_pairs(
-        guided_base(model, sampling.cfg_scale),
+        guided_base(model, sampling.cfg_scale, folder.method),
         folder.method.sampler(model, sampling.settings),
         [model.encode_prompts(texts) for texts in shards],
         model.latent_shapes(SECONDS),
@@ -121,7 +121,8 @@ TEXT_WIDTH: Final = 64
 def architecture(config: DiscriminatorConfig, text_width: int = TEXT_WIDTH) -> AudioVideoConfig:
     """Build the configuration of a discriminator of the embedded pair's latents."""
     shapes, texts = AV(AUDIO_SHAPE, VIDEO_SHAPE), AV(text_width, text_width)
-    return build_discriminator_config(config, shapes, texts, SECONDS)
+    rates = shapes.map(lambda shape: shape[1] / SECONDS)
+    return build_discriminator_config(config, shapes, texts, rates)
 
 
 def miniature_trainer(config: TrainingConfig, pair: MiniatureSystem, cache: Path) -> Trainer:
@@ -136,7 +137,7 @@ def miniature_trainer(config: TrainingConfig, pair: MiniatureSystem, cache: Path
     model, scale = pair.model(), pair.sampling().cfg_scale
     parts = ("text_encoder", "audio_denoiser", "video_denoiser")
     key = key_of([*(pair.config["sha256"][part] for part in parts), scale.audio, scale.video])
-    base = CachedDenoiser(guided_base(model, scale), cache / key)
+    base = CachedDenoiser(guided_base(model, scale, pair.method), cache / key)
     return build_trainer(config, base, SameTimestep(model.schedules), model.encode_prompts([""]))
 
 
@@ -204,7 +205,7 @@ def diagnostics_runner(
     for _ in fill_fake(fake, folder, shards, FAKE_SEED):
         pass
     clips, meanings = real.read(), [asked_of(index) for index in range(pairs)]
-    base = guided_base(model, folder.sampling().cfg_scale)
+    base = guided_base(model, folder.sampling().cfg_scale, folder.method)
     return DiagnosticsRunner(
         base=CachedDenoiser(base, kept / "bases"),
         couplings=couplings_of(SameTimestep(model.schedules), one_sided=True),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mmdisco.errors import UserError
-from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.config import PRESET, SystemConfig
 from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.media.clip import ClipSpec
 
@@ -203,16 +203,18 @@ def _ends(path: Path) -> bytes:
 
 _HERE: Final = __name__.rpartition(".")[0]
 
-DEFAULT: Final = SystemConfig().preset
-
 PRESETS: Final[dict[str, str]] = {
-    "embedded": f"{_HERE}.miniature:EMBEDDED",
+    PRESET: f"{_HERE}.miniature:EMBEDDED",
     "audioldm-animatediff": f"{_HERE}.text_pairs:AUDIOLDM_ANIMATEDIFF",
     "auffusion-videocrafter2": f"{_HERE}.text_pairs:AUFFUSION_VIDEOCRAFTER2",
     "mmdiffusion-landscape": f"{_HERE}.mmdiffusion:LANDSCAPE",
     "mmdiffusion-aist": f"{_HERE}.mmdiffusion:AIST",
     "audioldm2-modelscope": f"{_HERE}.text_pairs:AUDIOLDM2_MODELSCOPE",
     "audioldm2-zeroscope": f"{_HERE}.text_pairs:AUDIOLDM2_ZEROSCOPE",
+    "stableaudio-wan21": f"{_HERE}.stock_presets:STABLEAUDIO_WAN21",
+    "stableaudio-wan22": f"{_HERE}.stock_presets:STABLEAUDIO_WAN22",
+    "stableaudio-hunyuanvideo15": f"{_HERE}.stock_presets:STABLEAUDIO_HUNYUANVIDEO15",
+    "audioldm2-cogvideox": f"{_HERE}.stock_presets:AUDIOLDM2_COGVIDEOX",
 }
 """Module and name of every preset, in the order of listings."""
 
@@ -234,9 +236,13 @@ def system_of(config: SystemConfig) -> JointSystem:
     Raises:
         UserError: There is no such preset, or it has no such option.
     """
-    found = preset(config.preset)
-    chosen = found.as_released() if config.as_released else found
-    system = chosen.pair(config)
+    if config.preset is None:
+        from mmdisco.generation.presets.stock_pair import StockSystem
+
+        system: JointSystem = StockSystem(config.title, config)
+    else:
+        found = preset(config.preset)
+        system = (found.as_released() if config.as_released else found).pair(config)
     if config.discriminator is None:
         return system
     from mmdisco.discriminators.hub import find_discriminator

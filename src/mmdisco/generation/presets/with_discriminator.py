@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mmdisco.core.av import AV
-from mmdisco.discriminators.hub import PretrainedDiscriminator, read_config
+from mmdisco.discriminators.hub import PretrainedDiscriminator, check_pair, read_config
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.generation.config import SystemConfig
@@ -69,10 +69,19 @@ class WithDiscriminator(JointSystem):
         """
         record = read_config(self.folder)
         AudioVideoConfig.from_record(record["discriminator"])
+        check_pair(record, self.pair.describe(), self.folder)
         notices = self.pair.expect(replace(demand, guided=False))
         if demand.guided and demand.one_sided and not record.get("one_sided", 0.0):
             notices.append(f"{self.folder} was not trained with one side given")
         return notices
+
+    @override
+    def latent_rates(self) -> AV[float]:
+        return self.pair.latent_rates()
+
+    @override
+    def describe(self) -> Mapping[str, Mapping[str, str]]:
+        return self.pair.describe()
 
     @override
     def model(self, seeds: Sequence[int] = ()) -> "JointModel":
@@ -93,6 +102,6 @@ class WithDiscriminator(JointSystem):
     @cached_property
     def _discriminator(self) -> "Discriminator":
         folder = PretrainedDiscriminator.load(self.folder)
-        self.pair.expect_fitting(folder.network.config, "this preset")
+        self.pair.expect_fitting(folder.network.config, self.options.title)
         device = self.options.torch_device()
         return folder.network if device.type == "cpu" else OnDevice(folder.network, device)

@@ -1,13 +1,14 @@
 """Held-out clips of a prepared folder, on which a discriminator is measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointDenoiser, JointModel
 from mmdisco.data.pairing import evenly_spaced, select_pairs
-from mmdisco.discriminators.hub import PretrainedDiscriminator
+from mmdisco.discriminators.hub import PretrainedDiscriminator, check_pair
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import guided_base
@@ -32,13 +33,18 @@ class HeldOutClips:
     model: JointModel
 
     @staticmethod
-    def load(data: Path, fakes: Path, weights: Path | None) -> "HeldOutClips":
+    def load(
+        data: Path,
+        fakes: Path,
+        weights: Path | None,
+        pipelines: Mapping[str, str] = MappingProxyType({}),
+    ) -> "HeldOutClips":
         """Read everything but latents.
 
         Raises:
             UserError: A file is missing or does not fit, or fewer than two clips are held out.
         """
-        inputs = TrainingData.read(data, fakes, weights)
+        inputs = TrainingData.read(data, fakes, weights, pipelines)
         if len(inputs.clips.captions["validation"]) < 2:
             raise UserError(f"{data} holds fewer than 2 clips out: prepare it with more")
         pair = inputs.pair(inputs.clips.options)
@@ -50,7 +56,9 @@ class HeldOutClips:
         Raises:
             UserError: It is missing, or reads other latents.
         """
-        network = PretrainedDiscriminator.from_pretrained(name).network
+        found = PretrainedDiscriminator.from_pretrained(name)
+        network = found.network
+        check_pair(found.facts, self.pair.describe(), name)
         self.pair.expect_fitting(network.config, self.inputs.clips.preset)
         return network
 
@@ -74,7 +82,7 @@ class HeldOutClips:
         fake = self.inputs.fake("validation")
         some = select_pairs(fake.read(), evenly_spaced(len(fake), pairs))
         scale = AV(*map(float, self.inputs.made["cfg_scale"]))
-        base: JointDenoiser = guided_base(self.model, scale)
+        base: JointDenoiser = guided_base(self.model, scale, self.pair.method)
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
         return DiagnosticsRunner(
             base=base if kept is None else CachedDenoiser(base, kept),

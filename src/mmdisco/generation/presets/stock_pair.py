@@ -1,0 +1,379 @@
+"""Systems of two pipelines of diffusers, each named by a folder or an id on the hub."""
+
+import copy
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any, Final
+
+from typing_extensions import override
+
+from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily
+from mmdisco.adapters.stock.folders import INDEX, PipelineFolder
+from mmdisco.adapters.stock.model import StockModel, prompts_of
+from mmdisco.core.av import AV, each
+from mmdisco.core.coupling import SameTimestep
+from mmdisco.core.denoiser import Conditioning, IndependentModels, JointDenoiser, JointModel
+from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.guidance import JointGuidance
+from mmdisco.core.sampler import Sampler
+from mmdisco.errors import UserError
+from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
+from mmdisco.generation.presets.registry import CheckpointRef, expect_files, runtime_of
+from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+from mmdisco.media.clip import Audio, ClipSpec, Video
+
+_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
+_SLACK: Final = Fraction(1, 10)  # of a frame, for lengths in decimals
+_OFF: Final = 1.0  # scale of classifier-free guidance
+
+
+@dataclass(frozen=True)
+class PipelineGuidance(GuidanceOrder):
+    """Joint guidance around classifier-free guidance that is either pipeline's own.
+
+    Steps follow the timestep shift of either scheduler.
+    What a pipeline does without a prompt (Stable Audio's zeros, a guider, the experts of Wan 2.2)
+    stays its own; the discriminator is run once a step.
+    """
+
+    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
+        """Build a sampler along a ``SameTimestep`` coupling with the shift of either scheduler."""
+        stock = _stock(model)
+        shift = stock.map(lambda one: one.levels.shift)
+        path = SameTimestep(model.schedules, shift)
+        return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.resamples)
+
+    @override
+    def base(
+        self, model: JointModel, null: AV[Conditioning], cfg_scale: AV[float]
+    ) -> JointDenoiser:
+        guided = each(_guided, _stock(model), cfg_scale, null)
+        return IndependentModels(guided.audio, guided.video)
+
+    def denoiser(
+        self,
+        model: JointModel,
+        discriminator: Discriminator,
+        settings: SamplerConfig,
+        null: AV[Conditioning],
+    ) -> JointDenoiser:
+        """Wrap the guided base models; the discriminator reads the captions only."""
+        base = self.base(model, null, settings.cfg_scale)
+        return JointGuidance(base, discriminator, settings.joint_scale, settings.reuse.begin())
+
+
+class StockSystem(JointSystem):
+    """System of two pipelines, loaded at the first use and kept.
+
+    Args:
+        title: Name for messages.
+        options: Options the system is built with.
+        refs: Checkpoints of the pipelines; found by the names in ``options`` unless given.
+        usual: Default settings; those of the pipelines' calls unless given.
+        clips: Default format of the clips; that of the video pipeline's call unless given.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        options: SystemConfig,
+        refs: AV[CheckpointRef] | None = None,
+        usual: SamplingDefaults | None = None,
+        clips: ClipSpec | None = None,
+    ) -> None:
+        self._title = title
+        self._options = options
+        self._given = refs
+        self._usual = usual
+        self._clips = clips
+
+    @property
+    @override
+    def prompted(self) -> bool:
+        return True
+
+    @property
+    @override
+    def independent(self) -> bool:
+        return True
+
+    @property
+    def form(self) -> ClipSpec:
+        """Format of the clips, which loads the pipelines."""
+        video = self.models.video
+        size = (int(video.call["height"]), int(video.call["width"]))
+        return ClipSpec(video.seconds, video.rate, size, int(self.models.audio.rate))
+
+    @property
+    @override
+    def method(self) -> GuidanceOrder:
+        return PipelineGuidance()
+
+    def sampling(self) -> SamplingDefaults:
+        """Return the defaults: steps of the video's call, and either call's own guidance."""
+        if self._usual is not None:
+            return self._usual
+        calls = self._folders.map(lambda one: signature(one.pipeline_class.__call__).parameters)
+        steps = calls.video.get("num_inference_steps")
+        scales = each(_own_scale, self._folders, calls)
+        count = 50 if steps is None or not isinstance(steps.default, int) else steps.default
+        return SamplingDefaults(count, "ddim", scales, AV(1.0, 1.0), 1.0, 1.0)
+
+    def expect(self, demand: Requirements) -> list[str]:
+        """Check that both pipelines can be guided, that their files are here, and a discriminator.
+
+        Raises:
+            UserError: One cannot, files are missing, or guidance is asked for without a
+                discriminator.
+        """
+        expect_files(_both(self._refs), self._options, self._title)
+        folders = self._folders
+        folders.audio.family(AUDIO)
+        folders.video.family(VIDEO)
+        for one in (folders.audio, folders.video):
+            lacking = _unfilled(one.pipeline_class)
+            if lacking:
+                raise UserError(
+                    f"{one.kind} needs {', '.join(lacking)}, which no option gives: name a "
+                    "text-to-video or text-to-audio pipeline, or use JointPipeline in Python"
+                )
+        if demand.guided:
+            raise UserError(
+                f"{self._title} has no published discriminator: give --discriminator FOLDER, or "
+                "--no-joint-guidance for the two models alone"
+            )
+        return []
+
+    def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
+        """Load both pipelines; they draw no random numbers, so ``seeds`` has no effect."""
+        return IndependentModels(self.models.audio, self.models.video)
+
+    def discriminator(self) -> Discriminator:
+        """Refuse: nobody has published one.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{self._title} has no published discriminator")
+
+    @override
+    def latent_rates(self) -> AV[float]:
+        return self.models.map(lambda one: float(one.steps_per_second))
+
+    @override
+    def weight_hashes(self) -> Mapping[str, str]:
+        return {ref.role: ref.mark(self._options) for ref in _both(self._refs)}
+
+    @override
+    def describe(self) -> Mapping[str, Mapping[str, str]]:
+        folders = self._folders
+        return {
+            ref.role: {
+                "model": ref.source if ref.on_hub else ref.folder,
+                "pipeline": folder.kind,
+                "sha256": ref.mark(self._options),
+            }
+            for ref, folder in zip(_both(self._refs), _both(folders), strict=True)
+        }
+
+    @cached_property
+    def _refs(self) -> AV[CheckpointRef]:
+        if self._given is not None:
+            return self._given
+        names = AV(self._options.audio_model, self._options.video_model)
+        return each(
+            lambda role, name: _ref(role, str(name), self._options), AV("audio", "video"), names
+        )
+
+    @cached_property
+    def _folders(self) -> AV[PipelineFolder]:
+        def read(ref: CheckpointRef) -> PipelineFolder:
+            expect_files((replace(ref, parts=(INDEX,)),), self._options, self._title)
+            return PipelineFolder.read(ref.find(self._options).folder)
+
+        return self._refs.map(read)
+
+    @cached_property
+    def models(self) -> AV[StockModel[Any]]:
+        """Both pipelines as base models without guidance, their calls set to the clips' format.
+
+        Raises:
+            UserError: A file is missing or damaged, or the format cannot be made.
+        """
+        expect_files(_both(self._refs), self._options, self._title)
+        runtime, dtype = runtime_of(self._options), self._options.torch_dtype
+        families = each(lambda one, known: one.family(known), self._folders, AV(AUDIO, VIDEO))
+        pipes = self._folders.map(lambda one: one.load(dtype, runtime))
+        return fitted(pipes, families, self._options, self._clips)
+
+
+def fitted(
+    pipes: AV[Any],
+    families: AV[Any],
+    options: SystemConfig,
+    usual: ClipSpec | None = None,
+) -> AV[StockModel[Any]]:
+    """Return two loaded pipelines as base models whose clips have one length.
+
+    Args:
+        pipes: The pipelines.
+        families: Their families.
+        options: Length, size and rate of the clips, where they are set.
+        usual: Format of the clips for what is not set; that of the video pipeline's call otherwise.
+
+    Raises:
+        UserError: The video cannot have this size, or one of the two not this length.
+    """
+    video = _video(pipes.video, families.video, options, usual)
+    return AV(_audio(pipes.audio, families.audio, video), video)
+
+
+def _video(
+    pipe: Any, family: VideoFamily, options: SystemConfig, usual: ClipSpec | None
+) -> StockModel[Video]:
+    call = _unguided(pipe)
+    fps = options.fps
+    if fps is not None and "frame_rate" in signature(type(pipe).__call__).parameters:
+        call["frame_rate"] = int(fps) if fps.denominator == 1 else float(fps)
+    elif fps is not None:
+        family = replace(family, fps=_always(fps))
+    size = options.size or (None if usual is None else usual.size)
+    if size is not None:
+        call |= {"height": size[0], "width": size[1]}
+    model = StockModel[Video](pipe, family, call)
+    name, rate = type(pipe).__name__, model.rate
+    wanted = options.seconds if usual is None else options.seconds or usual.seconds
+    asked = options.frames if wanted is None or options.frames is not None else wanted * rate
+    if asked is None:
+        try:
+            asked = family.frames(pipe, model.sample_shape[1])
+        except UserError as error:
+            raise UserError(f"{error}; on the command line by --size and --frames") from error
+    frames, every = round(asked), family.frames_per_step(pipe)
+    below = (max(frames, 1) - 1) // every * every + 1
+    if frames < 1 or abs(asked - frames) > _SLACK or frames != below:
+        low = below if below < asked else max(below - every, 1)
+        choices = " or ".join(
+            f"--frames {one} ({float(one / rate):.6g} s)"
+            for one in dict.fromkeys((low, low + every))
+        )
+        raise UserError(
+            f"{float(asked / rate):g} s at {float(rate):g} frames a second: {name} makes whole "
+            f"latent steps; ask for {choices}"
+        )
+    model = replace(model, call={**call, "num_frames": frames})
+    height, width = (side * family.side(pipe) for side in model.sample_shape[2:])
+    family.expect_possible(pipe, {"height": height, "width": width, **model.call})
+    return replace(model, call={**model.call, "height": height, "width": width})
+
+
+def _audio(pipe: Any, family: AudioFamily, video: StockModel[Video]) -> StockModel[Audio]:
+    seconds = video.seconds
+    call = {**_unguided(pipe), family.length: float(seconds)}
+    model = StockModel[Audio](pipe, family, call)
+    steps = family.fixed(pipe)
+    longest = None if steps is None else steps / model.steps_per_second
+    if longest is not None and seconds > longest:
+        frames = video.lasting(longest)["num_frames"]
+        raise UserError(
+            f"{float(seconds):g} s: {type(pipe).__name__} makes {float(longest):.6g} s at most; "
+            f"the nearest that both make is --frames {frames} ({float(frames / video.rate):.6g} s)"
+        )
+    return model
+
+
+def _always(fps: Fraction) -> Callable[[Any], Fraction]:
+    return lambda _pipe: fps
+
+
+def _unguided(pipe: Any) -> dict[str, Any]:
+    known = signature(type(pipe).__call__).parameters
+    return {"guidance_scale": _OFF} if "guidance_scale" in known else {}
+
+
+def _own_scale(folder: PipelineFolder, call: Mapping[str, Parameter]) -> float:
+    own = call.get("guidance_scale")
+    if own is not None and isinstance(own.default, int | float):
+        return float(own.default)
+    return folder.guidance_scale or _OFF
+
+
+def _unfilled(kind: type[Any]) -> list[str]:
+    """List the arguments that a call must have beside the prompt."""
+    return [
+        name
+        for name, one in signature(kind.__call__).parameters.items()
+        if one.default is Parameter.empty
+        and one.kind is Parameter.POSITIONAL_OR_KEYWORD
+        and name not in ("self", "prompt")
+    ]
+
+
+def _ref(role: str, name: str, options: SystemConfig) -> CheckpointRef:
+    """Return the checkpoint of a folder, or of an id whose index is here or on the hub.
+
+    Raises:
+        UserError: There is no such folder, and the hub gives no pipeline of that id.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        folder, where = str(path.resolve()), "the place that the folder was copied from"
+        parts = PipelineFolder.read(path).parts
+        return CheckpointRef(role, where, parts, 0.0, "", folder, on_hub=False)
+    if not _ID.fullmatch(name):
+        raise UserError(
+            f"--{role}-model {name}: no such folder, and no id of the Hugging Face hub either"
+        )
+    index = CheckpointRef(role, name, (INDEX,), 0.0, "", name)
+    here = index.find(options).folder
+    if INDEX.missing(here):
+        raise UserError(
+            f"--{role}-model {name}: there is no such folder, and the hub gives no pipeline of "
+            f"that id; check the name, or put the pipeline into {options.folder / name}"
+        )
+    return replace(index, parts=PipelineFolder.read(here).parts)
+
+
+def _guided(model: StockModel[Any], scale: float, negative: Conditioning) -> StockModel[Any]:
+    """Return a model with its pipeline's own classifier-free guidance.
+
+    Args:
+        model: The model without guidance.
+        scale: Scale w; 1 is off.
+        negative: The encoded negative prompt, batch size 1; "" is the pipeline's own.
+
+    Raises:
+        UserError: The pipeline has no such guidance, or takes no negative prompt.
+    """
+    name, known = type(model.pipe).__name__, model.arguments.keys()
+    call, pipe = dict(model.call), model.pipe
+    if "guidance_scale" in known:
+        call["guidance_scale"] = scale
+    elif getattr(pipe, "guider", None) is not None:
+        pipe = copy.copy(pipe)
+        vars(pipe)["guider"] = model.pipe.guider.new(guidance_scale=scale)
+    elif scale != _OFF:
+        raise UserError(f"{name} has no classifier-free guidance: ask for a scale of 1")
+    (text,) = prompts_of(negative, [0])
+    if text and "negative_prompt" not in known:
+        raise UserError(f"{name} takes no negative prompt: leave it out")
+    return replace(model, pipe=pipe, call=call | ({"negative_prompt": text} if text else {}))
+
+
+def _stock(model: JointModel) -> AV[StockModel[Any]]:
+    if not isinstance(model, IndependentModels):
+        raise TypeError(f"{type(model).__name__} is no pair of pipelines")
+    audio, video = model.audio, model.video
+    if not (isinstance(audio, StockModel) and isinstance(video, StockModel)):
+        raise TypeError(f"{type(audio).__name__} or {type(video).__name__} is no pipeline")
+    return AV(audio, video)
+
+
+def _both(pair: AV[Any]) -> tuple[Any, Any]:
+    return pair.audio, pair.video

@@ -1,0 +1,3 @@
+from training_runs import _forget_accelerator, mmdisco
+
+__all__ = ["_forget_accelerator", "mmdisco"]
