@@ -30,7 +30,7 @@ def remember(out: Path) -> dict[str, Any]:
             reference=out / "cut" / "validation",
             training=out / "cut" / "train",
             metrics=("nearest",),
-            size="64x64",
+            size=(64, 64),
             rate=16_000,
             json_file=kept,
             jobs=1,

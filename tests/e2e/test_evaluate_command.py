@@ -260,9 +260,8 @@ def test_a_folder_without_clips_is_said(folders, tmp_path):
 
 
 def test_words_of_the_command_line_are_understood(tmp_path):
-    config = EvaluationConfig(
-        generated=tmp_path, size="32x64", fps="30000/1001", rate=16000, shard="1/3"
-    )
+    words = {"size": "32x64", "fps": "30000/1001", "rate": 16000, "shard": "1/3"}
+    config = EvaluationConfig.of_tree({"generated": tmp_path, **words})
     assert config.selection.size == (32, 64)
     assert config.selection.fps == Fraction(30000, 1001)
     assert config.selection.sample_rate == 16000
