@@ -151,15 +151,15 @@ def page_of(module: Path) -> str:
 
 
 def index() -> str:
-    """List all modules by room, each with the first line of its docstring."""
+    """List all modules by package, each with the first line of its docstring."""
     lines = ["# Python", "", reference.PYTHON, ""]
-    room = None
+    package = None
     for module in sorted(modules(), key=lambda one: one.parent != LIBRARY):
         inner = module.relative_to(LIBRARY)
         here = f".{inner.parts[0]}" if len(inner.parts) > 1 else ""
-        if here != room:
-            room = here
-            lines += ["", f"## mmdisco{room}", "", "| module | |", "| --- | --- |"]
+        if here != package:
+            package = here
+            lines += ["", f"## mmdisco{package}", "", "| module | |", "| --- | --- |"]
         first = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
         about = " ".join(first.replace("``", "`").replace("|", "\\|").split())
         page = os.path.relpath(page_of(module), API)

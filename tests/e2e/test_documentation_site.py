@@ -100,8 +100,8 @@ def test_the_reference_has_every_command_and_its_options(pages):
         "| `--seed` | integer | Seed of the first sample; sample i uses seed + i. Default: `0`. |"
         in text
     )
-    rooms = re.findall(r"^## (.+)$", pages["reference/api/index.md"], re.MULTILINE)
-    assert len(rooms) == len(set(rooms)) >= 11
+    packages = re.findall(r"^## (.+)$", pages["reference/api/index.md"], re.MULTILINE)
+    assert len(packages) == len(set(packages)) >= 11
     assert "| `loss.denoising` |" in pages["reference/configuration.md"]
 
 
