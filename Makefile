@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test docs lint house clean
+.PHONY: demo test docs lint house browser clean
 
 demo: $(VENV)/.installed
 	@echo "--- the same prompt and noise twice: two models alone, then playing together"
@@ -27,6 +27,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright -p pyright-basic.json & $(BIN)/pyright; strict=$$?; wait $$! && exit $$strict
 	$(BIN)/lint-imports --no-cache
+
+browser: $(VENV)/.installed-dev
+	@command -v chromium >/dev/null || { echo "--- installing Chromium"; apt-get update -qq && apt-get install -y -qq chromium; }
+	@echo "--- the page of mmdisco app, driven in Chromium"
+	$(BIN)/python benchmarks/page_in_browser.py
 
 house: $(VENV)/.installed-dev
 	@echo "--- sizes, names, imports and waiting times"

@@ -77,10 +77,16 @@ def shown(values: Mapping[str, Any], name: str) -> list[Any]:
         one: begin[one] if values[one] is None and one in (*SLIDERS, "steps") else values[one]
         for one in FIELDS
     }
-    return [
-        PRESET_CHOICE if filled[one] is None and one == "scheduler" else filled[one]
-        for one in FIELDS
-    ]
+    return [_text(one, filled[one]) for one in FIELDS]
+
+
+def _text(name: str, value: Any) -> Any:
+    """Return a value as its control holds it: one that may be left open is text."""
+    if name == "scheduler":
+        return value or PRESET_CHOICE
+    if GenerateConfig.model_fields[name].default is None and name not in (*SLIDERS, "steps"):
+        return "" if value is None else str(value)
+    return value
 
 
 def _control(name: str, app: AppConfig, values: Mapping[str, Any]) -> Any:
@@ -88,23 +94,23 @@ def _control(name: str, app: AppConfig, values: Mapping[str, Any]) -> Any:
     label = LABELS.get(name) or name.replace("_", " ").capitalize()
     info = " ".join((field.description or "").split()).replace("`", "")
     value, kind = values[name], _kind(field.annotation)
+    common: dict[str, Any] = {"label": label, "info": info, "elem_id": f"mm-{name}"}
     if name == "prompt":
         begin = _EXAMPLE if app.preset == _EMBEDDED else ""
-        return gr.Textbox(begin, label=label, info=info, lines=2, elem_id="mm-prompt")
+        return gr.Textbox(begin, lines=2, **common)
     if name in SLIDERS:
-        return gr.Slider(0, MOST_SCALE, value, step=0.05, label=label, info=info)
-    if name == "steps":
-        return gr.Slider(1, app.max_steps, value, step=1, label=label, info=info)
-    if name == "candidates":
-        return gr.Slider(1, app.max_candidates, value, step=1, label=label, info=info)
+        return gr.Slider(0, MOST_SCALE, value, step=0.05, **common)
+    if name in ("steps", "candidates"):
+        most = app.max_steps if name == "steps" else app.max_candidates
+        return gr.Slider(1, most, value, step=1, **common)
     if get_origin(kind) is Literal:
-        return gr.Dropdown([PRESET_CHOICE, *get_args(kind)], value=PRESET_CHOICE, label=label)
+        return gr.Dropdown([PRESET_CHOICE, *get_args(kind)], value=PRESET_CHOICE, **common)
     if kind is bool:
-        return gr.Checkbox(bool(value), label=label, info=info)
-    if kind in (int, float):
-        whole = 0 if kind is int else None
-        return gr.Number(value, label=label, info=info, precision=whole)
-    return gr.Textbox(value or "", label=label, info=info)
+        return gr.Checkbox(bool(value), **common)
+    if kind in (int, float) and value is not None:
+        return gr.Number(value, precision=0 if kind is int else None, **common)
+    # also for a number that may be left open, which Gradio's own control would make 0
+    return gr.Textbox(value or "", **common)
 
 
 def _kind(annotation: Any) -> Any:

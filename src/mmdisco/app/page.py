@@ -5,6 +5,7 @@ Every button shows a line at once, then waits for its turn: one clip is made at 
 
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ TABS: Final = {
     "inside": "Look inside",
     "compare": "Compare",
 }
+CANCELLED: Final = "cancelled"
+LATE_SECONDS: Final = 1.0  # by which a step may still be shown after Cancel
 WAITING: Final = "waiting for its turn"
 HEAD: Final = """<h1>mmdisco</h1>
 <p>Two diffusion models, one of sound and one of video, play together.</p>"""
@@ -96,7 +99,7 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
 
 
 def _settings(app: AppConfig) -> tuple[PageSettings, Any, Any]:
-    menu = gr.Dropdown(presets(app), value=app.preset, label="Preset")
+    menu = gr.Dropdown(presets(app), value=app.preset, label="Preset", elem_id="mm-preset")
     fields = controls(app, main=True)
     moved = gr.State([])
     gr.HTML(f"<p class='mm-notice'>{_SETTLED}</p>")
@@ -106,7 +109,7 @@ def _settings(app: AppConfig) -> tuple[PageSettings, Any, Any]:
         dropped = gr.File(
             label="Record (.json) of a clip", file_types=[".json"], height=150, elem_id="mm-record"
         )
-        said = gr.HTML("")
+        said = gr.HTML("", elem_id="mm-said")
     settings = PageSettings(menu, fields, moved)
     for name in SLIDERS:
         fields[name].input(
@@ -158,10 +161,17 @@ def _tab(name: str, settings: PageSettings, studio: Studio) -> list[Any]:
         concurrency_limit=1,
         **quiet,
     )
-    cancel.click(
-        lambda: cards.status("cancelled"), None, line, queue=False, cancels=[made], **quiet
+    stopped = cancel.click(
+        lambda: cards.status(CANCELLED), None, line, queue=False, cancels=[made], **quiet
     )
+    # a step that was on its way when it was pressed arrives after that line
+    stopped.then(_once_more, None, line, queue=False, **quiet)
     return own
+
+
+def _once_more() -> str:
+    time.sleep(LATE_SECONDS)
+    return cards.status(CANCELLED)
 
 
 def _inputs(name: str) -> list[Any]:
@@ -169,13 +179,13 @@ def _inputs(name: str) -> list[Any]:
         video = gr.Video(
             label="Video to make sound for",
             sources=["upload", "webcam"],
-            include_audio=False,
+            include_audio=True,  # without, Gradio would encode anew, by a program
             webcam_options=gr.WebcamOptions(mirror=False),
             height=240,
             buttons=[],
             elem_id="mm-video",
         )
-        return [video, gr.Number(0, label="Second to begin at", minimum=0)]
+        return [video, gr.Number(0, label="Second to begin at")]
     if name == "audio":
         sound = gr.Audio(
             label="Sound to make a video for",
@@ -185,8 +195,8 @@ def _inputs(name: str) -> list[Any]:
             buttons=[],
             elem_id="mm-audio",
         )
-        begin = gr.Number(0, label="Second to begin at", minimum=0)
-        return [sound, begin, gr.Number(None, label="Audio track, from 1", precision=0, minimum=1)]
+        begin = gr.Number(0, label="Second to begin at")
+        return [sound, begin, gr.Textbox("", label="Audio track, from 1")]
     if name == "compare":
         return [
             gr.File(
@@ -283,7 +293,7 @@ def _restored(app: AppConfig, path: str) -> list[Any]:
     if found.side is not None:
         said += f": upload {found.name} again"
     tab = gr.Tabs(selected=found.side or "together")
-    start, track = found.given["start"], found.given["audio_track"]
+    start, track = found.given["start"], f"{found.given['audio_track'] or ''}"
     values = shown(found.values, found.preset)
     return [found.preset, moved, *values, tab, cards.status(said), start, start, track]
 
