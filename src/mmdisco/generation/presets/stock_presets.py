@@ -51,7 +51,7 @@ class StockPreset(Preset):
     @property
     def memory(self) -> float:
         """Weights alone, in single precision; ``generate --dry-run`` counts the rest."""
-        return round(self.refs.audio.gigabytes + self.refs.video.gigabytes)
+        return float(round(self.refs.audio.gigabytes + self.refs.video.gigabytes))
 
     @property
     @override
