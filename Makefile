@@ -52,10 +52,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-app.txt
+$(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "--- installing linters, type checker and test tools"
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps -r requirements-app.txt
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

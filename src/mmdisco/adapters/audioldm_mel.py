@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
-from mmdisco.shapes import AudioLatent
+from mmdisco.io.shapes import AudioLatent
 
 SAMPLE_RATE: Final = 16_000
 N_FFT: Final = 1024

@@ -11,7 +11,7 @@ from typing_extensions import override
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.parameterization import Prediction
-from mmdisco.shapes import Latent, PerSample
+from mmdisco.io.shapes import Latent, PerSample
 
 
 class Codec(ABC, Generic[Medium]):

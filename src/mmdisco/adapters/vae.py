@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 
 class ScaledAutoencoder:

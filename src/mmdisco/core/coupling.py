@@ -13,7 +13,7 @@ import torch
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
-from mmdisco.shapes import PerSample
+from mmdisco.io.shapes import PerSample
 
 
 class LevelCoupling(ABC):
@@ -27,8 +27,6 @@ class LevelCoupling(ABC):
 @dataclass(frozen=True)
 class SameTimestep(LevelCoupling):
     """Both schedules at the same fraction of their own table, whatever their lengths.
-
-    With two schedules of n rows, row k of one meets row k of the other.
 
     Attributes:
         schedules: Schedules of either side.
@@ -44,8 +42,7 @@ class SameTimestep(LevelCoupling):
 
         def at(schedule: NoiseSchedule, shift: float) -> NoiseLevel:
             first, last = float(schedule.times[0]), float(schedule.times[-1])
-            share = u.to(torch.float64)
-            share = shift * share / (1 + (shift - 1) * share)
+            share = shift * u.to(torch.float64) / (1 + (shift - 1) * u.to(torch.float64))
             return schedule.level(first + share * (last - first))
 
         return each(at, self.schedules, self.shift)
@@ -55,8 +52,7 @@ class SameTimestep(LevelCoupling):
 class SameLogSNR(LevelCoupling):
     """Both modalities at the same ln(α²/σ²), paced by the audio's schedule.
 
-    Where one schedule does not reach as far as the other, the coupling ends with the shorter
-    one.
+    The coupling ends where the shorter of both schedules does.
     """
 
     schedules: AV[NoiseSchedule]

@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.io.shapes import Latent, Text
 from mmdisco.media.clip import Audio, Video
-from mmdisco.shapes import Latent, Text
 
 Medium = TypeVar("Medium", Audio, Video)
 

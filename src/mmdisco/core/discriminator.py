@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.shapes import Logit
+from mmdisco.io.shapes import Logit
 
 
 class Discriminator(nn.Module, ABC):

@@ -19,7 +19,7 @@ from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import LogRatioGradient
 from mmdisco.core.noise import NoiseLevel, broadcast_like
-from mmdisco.shapes import Latent, PerSample
+from mmdisco.io.shapes import Latent, PerSample
 
 
 def guide(eps: Latent, gradient: Latent, level: NoiseLevel, scale: PerSample) -> Latent:

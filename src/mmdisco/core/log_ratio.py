@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdisco.core.av import AV, each
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
-from mmdisco.shapes import Logit
+from mmdisco.io.shapes import Logit
 
 LogRatioOf = Callable[[AV[Tensor]], Tensor]
 """The logit of each pair, shape (b,), as a function of the latents."""

@@ -25,7 +25,7 @@ from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.pairs import Pairs
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, PerSample
+from mmdisco.io.shapes import Latent, PerSample
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmdisco.shapes import Latent, PerSample, Table
+from mmdisco.io.shapes import Latent, PerSample, Table
 
 
 @dataclass(frozen=True)

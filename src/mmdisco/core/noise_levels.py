@@ -16,7 +16,7 @@ from mmdisco.core.av import AV
 from mmdisco.core.coupling import LevelCoupling
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
-from mmdisco.shapes import PerSample
+from mmdisco.io.shapes import PerSample
 
 
 class TimestepSampler(ABC):

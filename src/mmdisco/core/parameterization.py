@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel, broadcast_like
-from mmdisco.shapes import Latent, PerSample
+from mmdisco.io.shapes import Latent, PerSample
 
 
 class Prediction(ABC):

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.rng import seeded_generator
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 TICKS: Final = 2**16
 """Parts of a unit timestep that have noise of their own."""

@@ -16,7 +16,7 @@ from mmdisco.core.noise import NoiseLevel, broadcast_like, interpolate
 from mmdisco.core.rng import NoiseSource, randn_tensor
 from mmdisco.core.schedulers import NoOpSolver, Solver
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Table
+from mmdisco.io.shapes import Latent, Table
 
 
 class TimestepSpacing(ABC):

@@ -37,7 +37,7 @@ from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 
 class SolverState(ABC):

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.schedulers import Solver, SolverState
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 
 class StridedScheduler(DDPMScheduler):
@@ -77,5 +77,4 @@ class _StridedRun(SolverState):
         return self.schedule.levels().at(t) if t >= 0 else NoiseLevel.clean(1)
 
     def copy(self) -> SolverState:
-        # a step has no state
-        return self
+        return self  # a step has no state

@@ -18,7 +18,7 @@ from typing_extensions import override
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 FLAT_CHANNELS = 24
 AGREEING = 8  # values of a step that agree on one object

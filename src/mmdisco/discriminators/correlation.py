@@ -20,7 +20,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.embeddings import times_of
 from mmdisco.discriminators.fusion import AdaLayerNorm, FusionInputs, TimeFusion, TimeFusionConfig
 from mmdisco.errors import UserError
-from mmdisco.shapes import Logit, Vector
+from mmdisco.io.shapes import Logit, Vector
 
 _REACH: Final = (0.04, 2.7)  # seconds: from a frame to a clip
 NO_PRODUCTS: Final = (

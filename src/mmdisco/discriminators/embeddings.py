@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.shapes import Seconds, Vector
+from mmdisco.io.shapes import Seconds, Vector
 
 FEATURES_PER_LEVEL = 64
 SHORTEST_PERIOD = 0.1

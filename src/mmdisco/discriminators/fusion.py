@@ -17,7 +17,7 @@ from mmdisco.core.av import AV, each
 from mmdisco.discriminators.embeddings import Rotary, times_of
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Logit, Tokens, Vector
+from mmdisco.io.shapes import Logit, Tokens, Vector
 
 
 class Fusion(nn.Module, ABC):

@@ -12,7 +12,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.embeddings import level_features
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Latent, Logit
+from mmdisco.io.shapes import Latent, Logit
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.convolutions import Latents, Pointwise, channels_last
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Tokens, Vector
+from mmdisco.io.shapes import Latent, Tokens, Vector
 
 MOST_GROUPS = 32
 CHANNELS_PER_GROUP = 4

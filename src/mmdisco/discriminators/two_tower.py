@@ -37,7 +37,7 @@ from mmdisco.discriminators.fusion import (
 from mmdisco.discriminators.towers import Frugality, Tower
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Logit, Text, Vector
+from mmdisco.io.shapes import Logit, Text, Vector
 
 _AUDIO = {"spectrogram": SpectrogramLatents, "waveform": WaveformLatents, "flat": FlatLatents}
 _VIDEO = {"video": VideoLatents, "flat": FlatLatents}

@@ -12,7 +12,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.replacement import Replacement
 from mmdisco.discriminators.correlation import PairwiseDiscriminator, pairwise
-from mmdisco.shapes import Logit
+from mmdisco.io.shapes import Logit
 
 EPSILON: Final = 1e-5
 

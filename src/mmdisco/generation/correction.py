@@ -19,7 +19,7 @@ from mmdisco.discriminators.hub import check_fitting
 from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.errors import UserError
 from mmdisco.generation.meeting import Correction, SideState
-from mmdisco.shapes import Text
+from mmdisco.io.shapes import Text
 
 _LEAST_SIGNAL: Final = 1e-3
 """α/σ below which a side is not guided: there ε̂ hardly determines x̂_0, or not at all."""

@@ -20,7 +20,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.io.reports import markdown_table
-from mmdisco.shapes import Logit
+from mmdisco.io.shapes import Logit
 
 _GB: Final = 1e9
 _TERA: Final = 1e12

@@ -24,7 +24,7 @@ from mmdisco.errors import UserError
 from mmdisco.generation.correction import Scale, correction
 from mmdisco.generation.meeting import Correction, SideState
 from mmdisco.generation.pipeline_side import changed_output, memory_advised
-from mmdisco.shapes import Text
+from mmdisco.io.shapes import Text
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mmdisco.core.guidance import guide
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 
 @dataclass(frozen=True)

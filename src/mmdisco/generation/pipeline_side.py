@@ -17,7 +17,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.core.parameterization import Prediction
 from mmdisco.errors import UserError
 from mmdisco.generation.meeting import Meeting, SideState
-from mmdisco.shapes import Text
+from mmdisco.io.shapes import Text
 
 StepCallback = Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any] | None]
 """Called with the pipeline, the step, the timestep and {"latents": …} after each step; what it

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mmdisco.shapes import AudioLatent
+from mmdisco.io.shapes import AudioLatent
 
 
 @dataclass(frozen=True)

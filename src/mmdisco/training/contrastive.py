@@ -28,7 +28,7 @@ from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.data.pairing import rows_by_key, select_pairs
 from mmdisco.discriminators.correlation import pairwise
 from mmdisco.errors import UserError
-from mmdisco.shapes import PerSample
+from mmdisco.io.shapes import PerSample
 from mmdisco.training.batches import Batches, drop_captions
 from mmdisco.training.config import ContrastiveConfig
 

@@ -24,7 +24,7 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.discriminators.correlation import PairwiseDiscriminator, pairwise
 from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
-from mmdisco.shapes import Logit
+from mmdisco.io.shapes import Logit
 
 Network = TypeVar("Network", bound=Discriminator)
 

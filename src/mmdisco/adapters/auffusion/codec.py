@@ -24,8 +24,8 @@ from mmdisco.adapters.latent_model import Codec
 from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import AudioLatent
 from mmdisco.media.clip import Audio
-from mmdisco.shapes import AudioLatent
 
 HOP: Final = 160
 BINS: Final = 256

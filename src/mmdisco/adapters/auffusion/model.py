@@ -37,8 +37,8 @@ from mmdisco.adapters.stock.schedulers import as_trained, read_scheduler
 from mmdisco.adapters.vae import expect_matching
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.io.shapes import PerSample
 from mmdisco.media.clip import Audio
-from mmdisco.shapes import PerSample
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from mmdisco.shapes import Tokens
+from mmdisco.io.shapes import Tokens
 
 LENGTH: Final = 77
 

@@ -14,7 +14,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import FloatTensor, Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from mmdisco.shapes import AudioLatent, Clips, Latent
+from mmdisco.io.shapes import AudioLatent, Clips, Latent
 
 LATENT_CHANNELS = 4
 FRAMES_AT_ONCE = 64

@@ -23,7 +23,7 @@ from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, broadcast_like
 from mmdisco.core.parameterization import VPrediction
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Latent, PerSample, Text, Tokens, Vector
+from mmdisco.io.shapes import Latent, PerSample, Text, Tokens, Vector
 
 TIME_FEATURES: Final = 64
 CONDITION: Final = 128

@@ -31,9 +31,9 @@ from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import Latent, Text
 from mmdisco.media.clip import Audio, Video, bring_down
 from mmdisco.media.mel import MelScale
-from mmdisco.shapes import Latent, Text
 
 AUDIO_SHAPE = torch.Size([4, 32, 16])
 VIDEO_SHAPE = torch.Size([4, 16, 8, 8])

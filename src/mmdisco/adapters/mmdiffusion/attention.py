@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmdisco.discriminators.convolutions import pooled_kernel
-from mmdisco.shapes import PerSample, Vector
+from mmdisco.io.shapes import PerSample, Vector
 
 GROUPS = 32
 

@@ -27,7 +27,7 @@ from mmdisco.adapters.mmdiffusion.attention import (
 from mmdisco.adapters.mmdiffusion.config import UNetLevel
 from mmdisco.adapters.mmdiffusion.shifts import WindowShifts
 from mmdisco.core.av import AV
-from mmdisco.shapes import PerSample, Vector
+from mmdisco.io.shapes import PerSample, Vector
 
 SOUND_POOL = 4
 LARGEST_DILATION = 10

@@ -18,8 +18,8 @@ from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, linear
 from mmdisco.core.replacement import Replacement
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import Latent
 from mmdisco.media.clip import Audio, Video
-from mmdisco.shapes import Latent
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
 from mmdisco.adapters.mmdiffusion.shifts import WindowShifts
 from mmdisco.core.av import AV, each
 from mmdisco.errors import UserError
-from mmdisco.shapes import PerSample
+from mmdisco.io.shapes import PerSample
 
 
 class AudioHead(nn.Module):

@@ -29,7 +29,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.sampler import Sampler, TimestepSpacing
 from mmdisco.core.schedulers import Solver, SolverState
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, PerSample, Table
+from mmdisco.io.shapes import Latent, PerSample, Table
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from mmdisco.errors import UserError
-from mmdisco.shapes import PerSample
+from mmdisco.io.shapes import PerSample
 
 # times between rows of the schedule must differ too
 TICKS = 2**16

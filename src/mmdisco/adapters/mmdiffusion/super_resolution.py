@@ -25,8 +25,8 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule, linear
 from mmdisco.core.rng import seeded_generator
 from mmdisco.core.schedulers import Solver, VPSolver
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import Latent, PerSample, VideoLatent
 from mmdisco.media.clip import Video
-from mmdisco.shapes import Latent, PerSample, VideoLatent
 
 
 class UpscalerNetwork(nn.Module):

@@ -20,7 +20,7 @@ from mmdisco.adapters.audioldm_mel import (
     slaney_filters,
 )
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Text
+from mmdisco.io.shapes import Latent, Text
 
 
 def _moments(pipe: Any, values: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from mmdisco.adapters.stock.layouts import (
     network,
 )
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Text
+from mmdisco.io.shapes import Latent, Text
 
 _SAME: Final = AxisOrder((0, 1, 2, 3, 4))
 _SLACK: Final = Fraction(1, 10**6)  # of a frame or step, for lengths in floating point

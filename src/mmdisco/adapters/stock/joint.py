@@ -32,8 +32,8 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import Latent
 from mmdisco.media.clip import Audio, Video
-from mmdisco.shapes import Latent
 
 _LTX2: Final = VideoFamily(
     ("LTX2Pipeline",),

@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mmdisco.adapters.stock.probe import replaced
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 
 
 class Layout(ABC):

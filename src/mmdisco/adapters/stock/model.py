@@ -25,8 +25,8 @@ from mmdisco.adapters.vae import expect_one_length
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import Latent, Text
 from mmdisco.media.clip import Audio, Video
-from mmdisco.shapes import Latent, Text
 
 _LONGEST: Final = 2048  # bytes of a prompt
 _TEXTS: Final = ("negative_prompt", "negative_prompt_2", "prompt_2", "lyrics")  # one a sample

@@ -30,7 +30,7 @@ from mmdisco.core.parameterization import (
     VPrediction,
 )
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, PerSample
+from mmdisco.io.shapes import Latent, PerSample
 
 _PREDICTIONS: Final[dict[str, Prediction]] = {
     "epsilon": Epsilon(),

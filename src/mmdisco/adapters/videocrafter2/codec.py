@@ -15,8 +15,8 @@ from typing_extensions import override
 from mmdisco.adapters.latent_model import Codec
 from mmdisco.adapters.vae import ScaledAutoencoder, expect_one_length
 from mmdisco.errors import UserError
+from mmdisco.io.shapes import VideoLatent
 from mmdisco.media.clip import Video
-from mmdisco.shapes import VideoLatent
 
 _SLACK: Final = 1e-6  # of a frame, for lengths in floating point
 

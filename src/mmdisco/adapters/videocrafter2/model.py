@@ -27,8 +27,8 @@ from mmdisco.adapters.videocrafter2.weights import SOURCE, load_networks
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.parameterization import Epsilon
+from mmdisco.io.shapes import PerSample
 from mmdisco.media.clip import Video
-from mmdisco.shapes import PerSample
 
 NAME: Final = "VideoCrafter2"
 TOKENIZER_SOURCE: Final = "openai/clip-vit-large-patch14"

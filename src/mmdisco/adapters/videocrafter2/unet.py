@@ -18,7 +18,7 @@ from diffusers.models.embeddings import TimestepEmbedding
 from torch import Tensor, nn
 
 from mmdisco.core.noise import NoiseSchedule, variance_preserving
-from mmdisco.shapes import PerSample, Table, Tokens, VideoLatent
+from mmdisco.io.shapes import PerSample, Table, Tokens, VideoLatent
 
 STEPS: Final = 1000
 FIRST: Final = 0.00085

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mmdisco.core.av import AV, each
-from mmdisco.shapes import Latent, Tokens
+from mmdisco.io.shapes import Latent, Tokens
 
 GROUPS: Final = 32
 

@@ -14,7 +14,7 @@ from mmdisco.core.av import AV, each
 from mmdisco.discriminators.convolutions import Pointwise
 from mmdisco.discriminators.official.attention import GROUPS, CrossExchange, OfficialAttention
 from mmdisco.discriminators.official.latents import LatentKind
-from mmdisco.shapes import Latent, Vector
+from mmdisco.io.shapes import Latent, Vector
 
 
 class Half(nn.Module, ABC):

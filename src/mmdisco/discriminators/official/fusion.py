@@ -19,7 +19,7 @@ from mmdisco.core.av import AV
 from mmdisco.discriminators.official.attention import attend
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
-from mmdisco.shapes import Tokens, Vector
+from mmdisco.io.shapes import Tokens, Vector
 
 POSITIONS: Final = 128
 HEADS: Final = 8

@@ -29,7 +29,7 @@ from mmdisco.discriminators.official.config import OfficialConfig
 from mmdisco.discriminators.official.latents import LatentKind
 from mmdisco.discriminators.two_tower import NoText
 from mmdisco.errors import UserError
-from mmdisco.shapes import Latent, Logit, PerSample, Vector
+from mmdisco.io.shapes import Latent, Logit, PerSample, Vector
 
 SLOWEST: Final = 10000.0
 

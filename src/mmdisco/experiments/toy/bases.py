@@ -11,7 +11,7 @@ from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.discriminators.embeddings import level_features
 from mmdisco.experiments.toy.mixture import Mixture
-from mmdisco.shapes import Latent
+from mmdisco.io.shapes import Latent
 from mmdisco.training.checkpoint import EMA
 
 LEVEL_WIDTH = 32

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mmdisco.shapes import Components, Covariance, PerSample, Shares, Vector
+from mmdisco.io.shapes import Components, Covariance, PerSample, Shares, Vector
 
 # rows per chunk: the arrays for each component then stay in a processor's cache
 ROWS = 512

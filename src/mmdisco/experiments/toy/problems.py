@@ -18,7 +18,7 @@ from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.core.pairs import Pairs, PairSource
 from mmdisco.errors import UserError
 from mmdisco.experiments.toy.mixture import Mixture, gaussian, isotropic
-from mmdisco.shapes import Latent, Logit
+from mmdisco.io.shapes import Latent, Logit
 
 OOD_DEVIATION = 2.0
 

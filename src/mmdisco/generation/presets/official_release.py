@@ -21,7 +21,7 @@ from mmdisco.core.schedulers import Solver
 from mmdisco.core.strided import StridedDDPM
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
-from mmdisco.shapes import Table
+from mmdisco.io.shapes import Table
 
 ROWS: Final = 1000
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from mmdisco.evaluation.metrics.distances import Features
+from mmdisco.io.shapes import AudioLatent, Clips, Vector
 from mmdisco.media.clip import Audio, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.scene import FRAMES, SAMPLE_RATE, SAMPLES, SIDE
-from mmdisco.shapes import AudioLatent, Clips, Vector
 
 FEATURES: Final = 64
 VIDEO_STEPS: Final = FRAMES  # of 100 ms

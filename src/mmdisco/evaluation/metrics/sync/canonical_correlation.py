@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mmdisco.evaluation.metrics.sync.network import BINS, COLUMNS
-from mmdisco.shapes import AudioLatent, Clips, Components, Hidden, Steps, Table
+from mmdisco.io.shapes import AudioLatent, Clips, Components, Hidden, Steps, Table
 
 _FARTHEST: Final = 3.0  # standard deviations at which a feature is clipped
 _LEAST: Final = 3e-3  # of the range of a pixel: below the last bit of 8

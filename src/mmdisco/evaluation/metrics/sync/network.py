@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
-from mmdisco.shapes import AudioLatent, Clips, Hidden, Logits, Steps
+from mmdisco.io.shapes import AudioLatent, Clips, Hidden, Logits, Steps
 
 RATE: Final = 10  # steps per second
 SIDE: Final = 32  # pixels of the scorer's input, along either axis

@@ -27,10 +27,10 @@ from mmdisco.evaluation.metrics.sync.canonical_correlation import (
 )
 from mmdisco.evaluation.metrics.sync.network import COLUMNS, RATE, SIDE, SyncNetwork
 from mmdisco.io.files import read_tensors
+from mmdisco.io.shapes import AudioLatent, Clips, Logits, Steps
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.read import resampled
-from mmdisco.shapes import AudioLatent, Clips, Logits, Steps
 
 PACKAGED: Final = Path(__file__).parent / "weights" / "sync_scorer.safetensors"
 LEAST_STEPS: Final = 8
