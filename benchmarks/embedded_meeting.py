@@ -229,7 +229,7 @@ def through_meeting(
     """Generate the clips of a row as ``Bench.generated`` does, by a ``JointPipeline``."""
     pipes, settings = as_pipelines(bench.folder), row.sampling.settings
     network = bench.folder.discriminator(row.discriminator)
-    joint = JointPipeline(pipes.video, pipes.audio, network, settings.asking, FAMILIES)
+    joint = JointPipeline(pipes.video, pipes.audio, network, settings.reuse, FAMILIES)
     for start in range(0, clips, BATCH):
         wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
         seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]

@@ -41,7 +41,7 @@ def captions(device="meta"):
 
 def two_tower(fusion, device="meta"):
     config = build_discriminator_config(
-        DiscriminatorConfig(fusion=fusion, width=16), SHAPES, AV(6, 6), 1.0
+        DiscriminatorConfig(fusion=fusion, width=16), SHAPES, AV(6, 6), AV(8.0, 4.0)
     )
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
