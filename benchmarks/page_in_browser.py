@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import av
 import numpy as np
@@ -61,7 +61,7 @@ class Visit:
     pictures: Path | None = None
     _contexts: list[BrowserContext] = field(default_factory=list)
 
-    def open(self, width: int = 1400, scheme: str = "light") -> Page:
+    def open(self, width: int = 1400, scheme: Literal["light", "dark"] = "light") -> Page:
         """Open the page as a new user."""
         context = self.browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, permissions=[]

@@ -117,6 +117,7 @@ def test_clips_are_scored_as_candidates_are_and_the_others_have_a_reason(studio,
     files = [one.paths.clip, one.paths.record, tmp_path / "text.mp4"]
     good, bad = score(files, "a bell", system, studio.app, embedded=True)
     assert good.caption == "a drum being hit"
+    assert good.logit is not None
     assert np.isfinite(good.logit)
     assert bad.logit is None
     assert bad.issue.startswith("cannot read text.mp4")

@@ -31,9 +31,11 @@ def test_a_notebook_runs_and_holds_no_output(notebook, tmp_path, monkeypatch):
         assert (cell["outputs"], cell["execution_count"]) == ([], None)
         tree = ast.parse("".join(cell["source"]), notebook.name)
         # as Jupyter does: the value of a last expression is shown
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body.pop()
+        if not isinstance(last, ast.Expr):
+            tree.body.append(last)
         exec(compile(tree, notebook.name, "exec"), names)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)
             if hasattr(value, "_repr_html_"):
                 assert "<video" in value._repr_html_()

@@ -50,10 +50,7 @@ class SameTimestep(LevelCoupling):
 
 @dataclass(frozen=True)
 class SameLogSNR(LevelCoupling):
-    """Both modalities at the same ln(α²/σ²), paced by the audio's schedule.
-
-    The coupling ends where the shorter of both schedules does.
-    """
+    """Both modalities at the same ln(α²/σ²), paced by the audio's schedule, where both reach."""
 
     schedules: AV[NoiseSchedule]
 
