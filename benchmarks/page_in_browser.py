@@ -337,7 +337,6 @@ def keyboard(visit: Visit) -> None:
     """A clip is made and a tab changed with the keyboard alone."""
     page = visit.open()
     # while Gradio still builds the page, letters that are typed get lost
-    page.wait_for_load_state("networkidle")
     page.wait_for_timeout(3000)
     _press_until(page, "#mm-prompt textarea")
     page.keyboard.press("Control+a")

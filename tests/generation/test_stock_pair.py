@@ -3,6 +3,7 @@
 import json
 import shutil
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from mmdisco import UserError, generate
 from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.core.av import AV
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.discriminators.convolutions import VideoLatents, WaveformLatents
 from mmdisco.discriminators.fusion import AdditiveFusionConfig
 from mmdisco.discriminators.hub import PretrainedDiscriminator
@@ -18,6 +20,7 @@ from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscrim
 from mmdisco.generation.bill import bill_of
 from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.presets.registry import preset, system_of
+from mmdisco.generation.presets.stock_pair import PipelineGuidance
 from mmdisco.generation.resolve import check, resolve
 
 SMALL = {"frames": 9, "size": (16, 16), "steps": 2}
@@ -84,6 +87,13 @@ def test_one_model_or_a_preset_beside_two_is_refused(pair):
         GenerateConfig(**pair, batch_cfg=True)
     with pytest.raises(UserError, match="leave --as-released out"):
         GenerateConfig(**pair, as_released=True)
+
+
+@pytest.mark.parametrize("kind", [{"batched": True}, {"rescale": 0.5}], ids=str)
+def test_another_kind_of_guidance_is_refused_for_a_preset_of_two_as_well(system, kind):
+    other, model = partial(ClassifierFreeGuidance, **kind), system.model()
+    with pytest.raises(UserError, match="leave --batch-cfg and --cfg-rescale out"):
+        PipelineGuidance().base(model, model.encode_prompts([""]), AV(2.0, 2.0), other)
 
 
 def test_a_record_of_two_models_is_read_again(pair):

@@ -220,7 +220,10 @@ def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfi
     """Build the settings of a resolved request; a modality without a scale is not guided."""
     from mmdisco.core.guidance import ClassifierFreeGuidance
 
-    cfg = partial(ClassifierFreeGuidance, **config.for_cfg)
+    asked = config.for_cfg
+    cfg = (
+        partial(ClassifierFreeGuidance, **asked) if any(asked.values()) else ClassifierFreeGuidance
+    )
     defaults = system.sampling()
     chosen = replace(
         defaults,

@@ -63,10 +63,14 @@ class GuidanceOrder(ABC):
         """Build the sampler of a joint run."""
 
     def base(
-        self, model: JointModel, null: AV[Conditioning], cfg_scale: AV[float]
+        self,
+        model: JointModel,
+        null: AV[Conditioning],
+        cfg_scale: AV[float],
+        classifier_free: PromptGuidance = ClassifierFreeGuidance,
     ) -> JointDenoiser:
         """Add classifier-free guidance to the base models, as for fake pairs and for training."""
-        return ClassifierFreeGuidance(model, null, cfg_scale)
+        return classifier_free(model, null, cfg_scale)
 
     @abstractmethod
     def denoiser(
@@ -89,9 +93,13 @@ class JointOutsideCFG(GuidanceOrder):
     The discriminator is trained against samples of the guided base models, and is run once a step.
     """
 
+    def path(self, model: JointModel) -> SameTimestep:
+        """Return the levels that the steps traverse."""
+        return SameTimestep(model.schedules)
+
     def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """Build a sampler along a ``SameTimestep`` coupling."""
-        path = SameTimestep(model.schedules)
+        """Build a sampler along the path."""
+        path = self.path(model)
         return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.resamples)
 
     def denoiser(
@@ -102,7 +110,7 @@ class JointOutsideCFG(GuidanceOrder):
         null: AV[Conditioning],
     ) -> JointDenoiser:
         """Wrap the guided base models; the discriminator reads the captions only."""
-        base = settings.classifier_free(model, null, settings.cfg_scale)
+        base = self.base(model, null, settings.cfg_scale, settings.classifier_free)
         return JointGuidance(base, discriminator, settings.joint_scale, settings.reuse.begin())
 
 

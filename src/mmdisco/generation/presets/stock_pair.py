@@ -19,11 +19,10 @@ from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.denoiser import Conditioning, IndependentModels, JointDenoiser, JointModel
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.guidance import JointGuidance
-from mmdisco.core.sampler import Sampler
+from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
-from mmdisco.generation.pipeline import GuidanceOrder, SamplerConfig
+from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG, PromptGuidance
 from mmdisco.generation.presets.registry import CheckpointRef, expect_files, runtime_of
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, ClipSpec, Video
@@ -34,7 +33,7 @@ _OFF: Final = 1.0  # scale of classifier-free guidance
 
 
 @dataclass(frozen=True)
-class PipelineGuidance(GuidanceOrder):
+class PipelineGuidance(JointOutsideCFG):
     """Joint guidance around classifier-free guidance that is either pipeline's own.
 
     Steps follow the timestep shift of either scheduler.
@@ -42,30 +41,25 @@ class PipelineGuidance(GuidanceOrder):
     stays its own; the discriminator is run once a step.
     """
 
-    def sampler(self, model: JointModel, settings: SamplerConfig) -> Sampler:
-        """Build a sampler along a ``SameTimestep`` coupling with the shift of either scheduler."""
-        stock = _stock(model)
-        shift = stock.map(lambda one: one.levels.shift)
-        path = SameTimestep(model.schedules, shift)
-        return Sampler(path, settings.solvers, settings.steps, settings.grid, settings.resamples)
+    @override
+    def path(self, model: JointModel) -> SameTimestep:
+        return SameTimestep(model.schedules, _stock(model).map(lambda one: one.levels.shift))
 
     @override
     def base(
-        self, model: JointModel, null: AV[Conditioning], cfg_scale: AV[float]
-    ) -> JointDenoiser:
-        guided = each(_guided, _stock(model), cfg_scale, null)
-        return IndependentModels(guided.audio, guided.video)
-
-    def denoiser(
         self,
         model: JointModel,
-        discriminator: Discriminator,
-        settings: SamplerConfig,
         null: AV[Conditioning],
+        cfg_scale: AV[float],
+        classifier_free: PromptGuidance = ClassifierFreeGuidance,
     ) -> JointDenoiser:
-        """Wrap the guided base models; the discriminator reads the captions only."""
-        base = self.base(model, null, settings.cfg_scale)
-        return JointGuidance(base, discriminator, settings.joint_scale, settings.reuse.begin())
+        if classifier_free is not ClassifierFreeGuidance:
+            raise UserError(
+                "two pipelines apply their own classifier-free guidance: leave --batch-cfg and "
+                "--cfg-rescale out"
+            )
+        guided = each(_guided, _stock(model), cfg_scale, null)
+        return IndependentModels(guided.audio, guided.video)
 
 
 class StockSystem(JointSystem):
