@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-dev
 	@echo "--- format, lint, types, import contracts"
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright -p pyright-basic.json & $(BIN)/pyright; strict=$$?; wait $$! && exit $$strict
+	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 
 browser: $(VENV)/.installed-dev

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from mmdisco.cli import main
-from mmdisco.cli.diagnose import DiagnoseArgs, execute
+from mmdisco.cli.diagnose import execute
 from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoDiscriminator
 from mmdisco.generation.presets.miniature import MiniatureSystem
+from mmdisco.training.diagnostics.config import DiagnoseConfig
 
 
 def order(pair, out, discriminator=None):
-    return DiagnoseArgs(discriminator, None, None, pair, out, pairs=16, levels=2)
+    return DiagnoseConfig(discriminator=discriminator, weights=pair, out=out, pairs=16, levels=2)
 
 
 @pytest.fixture(scope="module")

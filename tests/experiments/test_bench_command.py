@@ -17,7 +17,7 @@ from mmdisco.cli import main
         (["mmdiffusion", "--seconds", "2"], "leave the sizes out"),
         (["audioldm-animatediff", "--frames", "33"], "AnimateDiffPipeline makes 32 at most"),
         (["audioldm-animatediff", "--height", "100"], "takes multiples of 8"),
-        (["mmdiffusion", "--batch", "0"], "give sizes above 0"),
+        (["mmdiffusion", "--batch", "0"], "batch 0: give more than 0"),
         (["mmdiffusion", "--dtype", "int8"], "choose one of float32"),
     ],
 )

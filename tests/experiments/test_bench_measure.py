@@ -17,21 +17,25 @@ from mmdisco.discriminators.official.config import (
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark import measure as measuring
 from mmdisco.experiments.benchmark.base_models import (
-    BenchmarkConfig,
     animatediff,
     audioldm,
     auffusion,
     configuration,
     videocrafter2,
 )
-from mmdisco.experiments.benchmark.command import BenchmarkArgs, carry_out, record_of, table
+from mmdisco.experiments.benchmark.command import carry_out, record_of, table
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.profiler import AUDIO, VIDEO
 from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
+from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.generation.pipeline import JointOutsideCFG
 from mmdisco.generation.presets.official_release import JointInsideCFG
 
-SMALL = BenchmarkConfig(seconds=0.32, frames=2, height=32, width=32)
+SMALL = {"seconds": 0.32, "frames": 2, "height": 32, "width": 32}
+
+
+def small(**changes):
+    return BenchmarkConfig(**SMALL | changes)
 
 
 def shrunk(name, blocks):
@@ -91,14 +95,14 @@ def mmdiffusion():
 
 
 def last(pair, setting, repeats=1):
-    *_, measured = measure(pair, setting, repeats)
+    *_, measured = measure(pair, setting.updated({"repeats": repeats}))
     return measured
 
 
 @pytest.mark.parametrize("make", [audioldm_animatediff, auffusion_videocrafter2])
 @pytest.mark.parametrize(("order", "runs"), [(JointOutsideCFG(), 1), (JointInsideCFG(), 2)])
 def test_a_step_runs_every_base_twice(make, order, runs):
-    measured = last(replace(make(), order=order), SMALL)
+    measured = last(replace(make(), order=order), small())
     assert measured.parts == ["audio base", "video base", "discriminator", "scheduler"]
     assert [measured.cost(part).runs for part in measured.parts] == [2, 2, runs, 1]
     assert all(measured.cost(part).seconds > 0 for part in measured.parts)
@@ -124,13 +128,13 @@ def test_steps_that_share_a_gradient_are_timed_together():
 
 
 def test_the_first_step_is_timed_without_a_warm_up():
-    told = list(measure(mmdiffusion(), BenchmarkConfig(), 3, warm_up=False))
+    told = list(measure(mmdiffusion(), BenchmarkConfig(warm_up=False)))
     assert [len(one.steps) for one in told] == [1, 2, 3]
     assert told[-1].steps[0] is told[-1].first
 
 
 def test_every_repeat_is_told_with_those_before_it():
-    lengths = [len(one.steps) for one in measure(mmdiffusion(), BenchmarkConfig(), 3)]
+    lengths = [len(one.steps) for one in measure(mmdiffusion(), BenchmarkConfig())]
     assert lengths == [1, 2, 3]
 
 
@@ -156,12 +160,12 @@ def test_a_batch_of_two_takes_twice_the_operations():
     ],
 )
 def test_a_size_changes_what_is_measured(size, side, shape):
-    measured = last(audioldm_animatediff(), replace(SMALL, **size))
+    measured = last(audioldm_animatediff(), small(**size))
     assert tuple(getattr(measured.shapes, side)) == shape
 
 
 def test_bases_compute_in_the_type_asked_for():
-    setting = replace(SMALL, dtype=torch.bfloat16)
+    setting = small(dtype="bfloat16")
     record = record_of(last(audioldm_animatediff(), setting), setting)
     assert record["dtype"] == {"base_models": "bfloat16", "discriminator": "float32"}
 
@@ -181,20 +185,20 @@ def test_attention_and_products_in_place_are_counted():
 @pytest.mark.parametrize(
     ("make", "setting", "message"),
     [
-        (audioldm_animatediff, replace(SMALL, seconds=0.33), "ask for 0.32 or 0.36"),
-        (audioldm_animatediff, replace(SMALL, frames=33), "AnimateDiffPipeline makes 32 at most"),
-        (audioldm_animatediff, replace(SMALL, height=36), "takes multiples of 8"),
-        (auffusion_videocrafter2, replace(SMALL, width=24), "takes multiples of 16"),
-        (auffusion_videocrafter2, replace(SMALL, frames=123), "positions for 126"),
+        (audioldm_animatediff, small(seconds=0.33), "ask for 0.32 or 0.36"),
+        (audioldm_animatediff, small(frames=33), "AnimateDiffPipeline makes 32 at most"),
+        (audioldm_animatediff, small(height=36), "takes multiples of 8"),
+        (auffusion_videocrafter2, small(width=24), "takes multiples of 16"),
+        (auffusion_videocrafter2, small(frames=123), "positions for 126"),
         (mmdiffusion, BenchmarkConfig(frames=8), "one size: leave the sizes out"),
         (
             lambda: replace(audioldm_animatediff(), order=JointInsideCFG()),
-            replace(SMALL, joint_every=2),
+            small(joint_every=2),
             "at every step: leave --joint-every out",
         ),
         (mmdiffusion, BenchmarkConfig(joint_every=20), "ask for fewer"),
         (Embedded, BenchmarkConfig(seconds=2.0), "one size: leave the sizes out"),
-        (Embedded, BenchmarkConfig(dtype=torch.float16), "leave device and dtype out"),
+        (Embedded, BenchmarkConfig(dtype="float16"), "leave device and dtype out"),
     ],
 )
 def test_sizes_that_a_pair_does_not_make_are_refused(make, setting, message):
@@ -204,8 +208,23 @@ def test_sizes_that_a_pair_does_not_make_are_refused(make, setting, message):
 
 @pytest.mark.parametrize("size", ["seconds", "frames", "height", "width", "batch"])
 def test_a_size_of_nothing_is_refused(size):
-    with pytest.raises(UserError, match="give sizes above 0"):
-        BenchmarkConfig(**{size: 0.0 if size == "seconds" else 0})
+    with pytest.raises(UserError, match=f"{size} 0: give more than 0"):
+        BenchmarkConfig(**{size: 0})
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"dtype": "int8"}, "choose one of float32, float16, bfloat16"),
+        ({"repeats": 0}, "repeats 0: give more than 0"),
+        ({"threads": 0}, "threads 0: give more than 0"),
+        ({"joint_every": 0}, "joint_every 0: give more than 0"),
+        ({"seed": -1}, "seed -1: give at least 0"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(mistake, message):
+    with pytest.raises(UserError, match=message):
+        BenchmarkConfig(**mistake)
 
 
 def test_more_repeats_than_the_sampler_has_steps_are_refused():
@@ -222,7 +241,7 @@ def tiny(monkeypatch):
 @pytest.mark.usefixtures("tiny")
 def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
     out = tmp_path / "new" / "bench.json"
-    text = carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), threads=1, out=out))
+    text = carry_out(BenchmarkConfig(pair="mmdiffusion", threads=1, out=out))
     record = json.loads(out.read_text())["mmdiffusion"]
     assert record["repeats"] == 3
     assert record["threads"] == 1
@@ -235,8 +254,8 @@ def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_records_of_other_pairs_are_kept(tmp_path):
     out = tmp_path / "bench.json"
-    carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=1, out=out))
-    carry_out(BenchmarkArgs("audioldm-animatediff", SMALL, repeats=1, out=out))
+    carry_out(BenchmarkConfig(pair="mmdiffusion", repeats=1, out=out))
+    carry_out(BenchmarkConfig(pair="audioldm-animatediff", repeats=1, out=out, **SMALL))
     assert list(json.loads(out.read_text())) == ["audioldm-animatediff", "mmdiffusion"]
     page = out.with_suffix(".md").read_text()
     assert page.index("## audioldm-animatediff") < page.index("## mmdiffusion")
@@ -246,9 +265,7 @@ def test_records_of_other_pairs_are_kept(tmp_path):
 def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
     out = tmp_path / "bench.json"
     for every in (2, 1):
-        carry_out(
-            BenchmarkArgs("mmdiffusion", BenchmarkConfig(joint_every=every), repeats=1, out=out)
-        )
+        carry_out(BenchmarkConfig(pair="mmdiffusion", joint_every=every, repeats=1, out=out))
     assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
     assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()
 
@@ -256,7 +273,7 @@ def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_threads_are_as_before_when_an_order_is_done():
     before = torch.get_num_threads()
-    carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=1, threads=before + 1))
+    carry_out(BenchmarkConfig(pair="mmdiffusion", repeats=1, threads=before + 1))
     assert torch.get_num_threads() == before
 
 
@@ -264,20 +281,14 @@ def test_threads_are_as_before_when_an_order_is_done():
     ("order", "message"),
     [
         (
-            BenchmarkArgs("nonsense", BenchmarkConfig()),
+            BenchmarkConfig(pair="nonsense"),
             "choose one of audioldm-animatediff, audioldm-anim",
         ),
-        (
-            BenchmarkArgs("mmdiffusion", BenchmarkConfig(), dtype="int8"),
-            "choose one of float32, float16, bfloat16",
-        ),
-        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), device="nowhere"), "leave --device out"),
-        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), device="meta"), "cpu and cuda alone"),
-        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), repeats=0), "ask for 1 or more"),
-        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), threads=0), "ask for 1 or more"),
-        (BenchmarkArgs(None, BenchmarkConfig()), "name a pair, or"),
-        (BenchmarkArgs(None, BenchmarkConfig(), video_model="a/b"), "name a pair, or"),
-        (BenchmarkArgs("mmdiffusion", BenchmarkConfig(), audio_model="a/b"), "name a pair, or"),
+        (BenchmarkConfig(pair="mmdiffusion", device="nowhere"), "leave --device out"),
+        (BenchmarkConfig(pair="mmdiffusion", device="meta"), "cpu and cuda alone"),
+        (BenchmarkConfig(), "name a pair, or"),
+        (BenchmarkConfig(video_model="a/b"), "name a pair, or"),
+        (BenchmarkConfig(pair="mmdiffusion", audio_model="a/b"), "name a pair, or"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):
@@ -297,7 +308,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, name, text, message):
     out = tmp_path / name
     out.write_text(text)
     with pytest.raises(UserError, match=message):
-        carry_out(BenchmarkArgs("mmdiffusion", BenchmarkConfig(), out=out))
+        carry_out(BenchmarkConfig(pair="mmdiffusion", out=out))
     assert out.read_text() == text
 
 
@@ -306,9 +317,9 @@ def test_two_pipelines_are_timed_as_they_are(stock_pipelines, tmp_path):
         "video_model": str(stock_pipelines["wan"]),
         "audio_model": str(stock_pipelines["stable audio"]),
     }
-    sizes = BenchmarkConfig(frames=9, height=32, width=32)
+    sizes = {"frames": 9, "height": 32, "width": 32}
     out = tmp_path / "bench.json"
-    text = carry_out(BenchmarkArgs(None, sizes, repeats=1, warm_up=False, out=out, **models))
+    text = carry_out(BenchmarkConfig(**sizes, repeats=1, warm_up=False, out=out, **models))
     ((name, record),) = json.loads(out.read_text()).items()
     assert name == f"{models['video_model']} with {models['audio_model']}"
     # Wan runs both branches of its guidance, Stable Audio both in one batch

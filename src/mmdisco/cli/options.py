@@ -1,7 +1,6 @@
-"""Options that several commands share: which models, whose folders, how many threads."""
+"""Marks of commands whose options are settings of a configuration, and the option ``--threads``."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
@@ -9,7 +8,6 @@ from typer.core import TyperCommand
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MODELS: Final = "Models"
 CONFIGURED: Final = "__configured__"
 COMMAND_CLASS: Final = "__command_class__"
 
@@ -41,30 +39,6 @@ def command_class(kind: type[TyperCommand]) -> Callable[[Function], Function]:
     return mark
 
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the "
-        "folder of another pair.",
-        rich_help_panel=MODELS,
-    ),
-]
-VideoModel = Annotated[
-    str | None,
-    typer.Option(
-        help="Video pipeline of the clips, where its folder lies elsewhere now.",
-        rich_help_panel=MODELS,
-    ),
-]
-AudioModel = Annotated[
-    str | None,
-    typer.Option(
-        help="Audio pipeline of the clips, where its folder lies elsewhere now.",
-        rich_help_panel=MODELS,
-    ),
-]
-Data = Annotated[Path | None, typer.Option(help="Folder that `mmdisco prepare` made.")]
-FakesOfData = Annotated[Path | None, typer.Option(help="Folder that `mmdisco sample-fakes` made.")]
 Threads = Annotated[
     int | None,
     typer.Option(

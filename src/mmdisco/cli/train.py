@@ -8,21 +8,19 @@ import typer
 from typer.core import TyperCommand, TyperOption
 from typing_extensions import override
 
-from mmdisco.cli.options import (
-    AudioModel,
-    Data,
-    FakesOfData,
-    Threads,
-    VideoModel,
-    Weights,
-    command_class,
-)
+from mmdisco.cli.options import Threads, command_class
 from mmdisco.cli.stopping import GO_ON, running
 
 if TYPE_CHECKING:
     from mmdisco.training.config import TrainingConfig
 
 SETTINGS: Final = {
+    "data": "data",
+    "fakes": "fakes",
+    "out": "out",
+    "weights": "weights",
+    "video_model": "video_model",
+    "audio_model": "audio_model",
     "steps": "training.steps",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
@@ -51,12 +49,12 @@ def train(
     config: Annotated[
         Path | None, typer.Argument(help="YAML file of settings; --defaults prints them all.")
     ] = None,
-    data: Data = None,
-    fakes: FakesOfData = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the trained discriminator.")] = None,
-    weights: Weights = None,
-    video_model: VideoModel = None,
-    audio_model: AudioModel = None,
+    data: Annotated[Path | None, typer.Option()] = None,
+    fakes: Annotated[Path | None, typer.Option()] = None,
+    out: Annotated[Path | None, typer.Option()] = None,
+    weights: Annotated[Path | None, typer.Option(rich_help_panel="Models")] = None,
+    video_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
+    audio_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
     steps: Annotated[int | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
@@ -89,10 +87,9 @@ def train(
     if defaults:
         typer.echo(TrainingConfig().commented(), nl=False)
         return
-    options = (steps, batch_size, learning_rate, seed, fusion, cpu or None)
+    folders = (data, fakes, out, weights, video_model, audio_model)
+    options = (*folders, steps, batch_size, learning_rate, seed, fusion, cpu or None)
     given: dict[str, Any] = dict(zip(SETTINGS.values(), options, strict=True))
-    given |= {"data": data, "fakes": fakes, "out": out, "weights": weights}
-    given |= {"video_model": video_model, "audio_model": audio_model}
     configured = read_config(config, given, settings or [])
     folder = configured.folder("out")
     kept = f"everything up to the last checkpoint is kept in {folder}: {GO_ON}"

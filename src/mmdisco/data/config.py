@@ -76,7 +76,24 @@ class PrepareConfig(SystemConfig):
         }
 
 
-class FakesConfig(Settings):
+class ClipModels(Settings):
+    """Where the models of prepared clips lie, if not where the clips' record says."""
+
+    weights: Annotated[Path | None, MODELS] = None
+    """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
+    another pair."""
+    video_model: Annotated[str | None, MODELS] = None
+    """Video pipeline of the clips, where its folder lies elsewhere now."""
+    audio_model: Annotated[str | None, MODELS] = None
+    """Audio pipeline of the clips, where its folder lies elsewhere now."""
+
+    @property
+    def pipelines(self) -> dict[str, str]:
+        """Options that name the two models elsewhere."""
+        return {name: str(getattr(self, name)) for name in PIPELINES if getattr(self, name)}
+
+
+class FakesConfig(ClipModels):
     """Configuration of fake pairs.
 
     Raises:
@@ -91,13 +108,6 @@ class FakesConfig(Settings):
     """Folder of the fakes."""
     preset: str | None = None
     """Preset of the clips, which is used if left out."""
-    video_model: Annotated[str | None, MODELS] = None
-    """Video pipeline of the clips, where its folder lies elsewhere now."""
-    audio_model: Annotated[str | None, MODELS] = None
-    """Audio pipeline of the clips, where its folder lies elsewhere now."""
-    weights: Annotated[Path | None, MODELS] = None
-    """Folder of weights; MMDISCO_WEIGHTS or ~/.cache/mmdisco otherwise. For embedded, the folder of
-    another pair."""
     samples_per_clip: int = 1
     """Fakes of each clip's caption."""
     max_per_caption: int | None = None
@@ -117,8 +127,3 @@ class FakesConfig(Settings):
     shard: Shard = None
     """Share I/N of the work, as in 0/4: every N-th shard from I on. Under `accelerate launch` this
     is set already."""
-
-    @property
-    def pipelines(self) -> dict[str, str]:
-        """Options that name the two models elsewhere."""
-        return {name: str(getattr(self, name)) for name in PIPELINES if getattr(self, name)}

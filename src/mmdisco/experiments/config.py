@@ -1,12 +1,14 @@
 """Configurations of the studies' commands. Imports neither torch nor a model."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from mmdisco.errors import UserError
+from mmdisco.generation.config import EXACT
 from mmdisco.io.settings import Count, Named, Positional, Settings
 
 SEEDS: Final = 3  # by default
@@ -130,3 +132,57 @@ class AblateConfig(StudyConfig):
         if self.data is not None and self.pair_stores is not None:
             raise UserError("--pair-stores is for the embedded data: leave it out")
         return self
+
+
+class BenchmarkConfig(Settings):
+    """Configuration of a benchmark: the pair, its sizes, and how often a step is timed.
+
+    Raises:
+        UserError: A value is out of its range or of another kind.
+    """
+
+    model_config = ConfigDict(strict=False)
+
+    pair: Annotated[str | None, Positional()] = None
+    """Which pair; an unknown name lists them."""
+    video_model: str | None = None
+    """Video pipeline of diffusers: a folder or an id, with its weights."""
+    audio_model: str | None = None
+    """Audio pipeline of diffusers, beside --video-model."""
+    repeats: PositiveInt = 3
+    """Steps that are timed."""
+    warm_up: Annotated[bool, Named("--warm-up/--no-warm-up")] = True
+    """A step before them; where a step takes minutes it can be spared."""
+    joint_every: PositiveInt = 1
+    """Steps that share one gradient; they are timed together."""
+    threads: PositiveInt | None = None
+    """CPU threads; torch's choice if left out."""
+    seconds: Annotated[Fraction | None, Field(gt=0), EXACT] = None
+    """Seconds of sound; 2 if left out."""
+    frames: PositiveInt | None = None
+    """Frames of video; 16 if left out."""
+    height: PositiveInt | None = None
+    """Height in pixels; 256 if left out."""
+    width: PositiveInt | None = None
+    """Width in pixels; 256 if left out."""
+    batch: PositiveInt = 1
+    """Clips at once."""
+    device: str = "cpu"
+    """Device of the networks, by torch's name: cpu or cuda."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the base models: float32, float16, bfloat16. The discriminator always computes
+    in float32."""
+    seed: NonNegativeInt = 0
+    """Seed of the random weights and the noise."""
+    out: Path | None = None
+    """JSON file to write or add to; a table goes beside it. Records of other pairs are kept."""
+
+    @property
+    def sizes(self) -> tuple[Fraction | int | None, ...]:
+        """Sizes of a clip, where they are given."""
+        return (self.seconds, self.frames, self.height, self.width)
+
+    @property
+    def length(self) -> Fraction:
+        """Length of the clips in seconds: as given, else 2."""
+        return self.seconds or Fraction(2)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from mmdisco.data.config import ClipModels
 from mmdisco.errors import UserError
 from mmdisco.io.files import write_text
 from mmdisco.io.settings import Settings
@@ -195,7 +196,7 @@ DECIDING: Final = (
 """Sections that decide the weights, beside data, architecture and initial weights."""
 
 
-class TrainingConfig(Settings):
+class TrainingConfig(ClipModels):
     """Configuration of a training."""
 
     data: Path | None = None
@@ -204,14 +205,6 @@ class TrainingConfig(Settings):
     """Folder that `mmdisco sample-fakes` made of it."""
     out: Path | None = None
     """Folder of the trained discriminator."""
-    weights: Path | None = None
-    """Folder of weights of the preset; null looks where `mmdisco generate` does."""
-    video_model: str | None = None
-    """Video pipeline of the clips, where its folder lies elsewhere now; null is the prepared
-    folder's own."""
-    audio_model: str | None = None
-    """Audio pipeline of the clips, where its folder lies elsewhere now; null is the prepared
-    folder's own."""
     init_from: str | None = None
     """Trained discriminator to begin with, whose architecture is used: a folder, an id on the hub,
     or preset for the preset's own. Null is new weights."""
@@ -233,12 +226,6 @@ class TrainingConfig(Settings):
     """Execution of a step; decides no weights, and may change when a training is resumed."""
     validation: ValidationConfig = ValidationConfig()
     """Validation during training; may change when a training is resumed."""
-
-    @property
-    def pipelines(self) -> dict[str, str]:
-        """Options that name the two models elsewhere."""
-        both = {"video_model": self.video_model, "audio_model": self.audio_model}
-        return {name: one for name, one in both.items() if one is not None}
 
     def deciding(self) -> dict[str, Any]:
         """Return the settings that decide the weights, in JSON's types."""

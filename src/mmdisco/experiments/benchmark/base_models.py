@@ -7,7 +7,6 @@ the measurement. Configurations of the U-Nets are the JSON files in ``configs``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,7 +34,7 @@ from mmdisco.adapters.stock.pretrained import assemble_pipeline, unguided_audio,
 from mmdisco.adapters.videocrafter2.codec import VideoSpec
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2, VideoCrafter2Parts
 from mmdisco.adapters.videocrafter2.unet import new_unet
-from mmdisco.errors import UserError
+from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.io.files import read_json
 from mmdisco.media.clip import Audio, Video
 
@@ -44,58 +43,6 @@ _TOKENS: Final = 77
 _LEVELS: Final = 4  # of every autoencoder of images
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """Configuration of a benchmark.
-
-    Attributes:
-        seconds: Length of the clips; ``None`` is the pair's default, as for the three below.
-        frames: Number of video frames.
-        height: Height in pixels.
-        width: Width in pixels.
-        batch: Clips per batch.
-        device: Device of the networks; latents stay on the CPU, as when sampling.
-        dtype: Precision of the base models. The discriminator always computes in single precision.
-        seed: Seed of the weights and the noise.
-        joint_every: Guided evaluations that share one gradient; as many steps form a round, the
-            unit of timing.
-    """
-
-    seconds: float | None = None
-    frames: int | None = None
-    height: int | None = None
-    width: int | None = None
-    batch: int = 1
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
-    dtype: torch.dtype = torch.float32
-    seed: int = 0
-    joint_every: int = 1
-
-    def __post_init__(self) -> None:
-        if any(size is not None and not size > 0 for size in (*self.sizes, self.batch)):
-            raise UserError("a size of 0 or less: give sizes above 0")
-        if self.joint_every < 1:
-            raise UserError(f"guidance at every {self.joint_every} steps: give 1 or more")
-        if self.seed < 0:
-            raise UserError(f"seed {self.seed}: give 0 or more")
-
-    @property
-    def sizes(self) -> tuple[float | int | None, ...]:
-        """Sizes of a clip, where they are given."""
-        return (self.seconds, self.frames, self.height, self.width)
-
-    @property
-    def length(self) -> float:
-        """Length of the clips in seconds, 2 by default."""
-        return self.seconds or 2.0
-
-    @property
-    def video(self) -> VideoSpec:
-        """Format of the videos: by default 16 frames of 256×256, over the length of the clip."""
-        fps = Fraction(self.frames or 16) / Fraction(str(self.length))
-        return VideoSpec(self.height or 256, self.width or 256, fps)
 
 
 def configuration(name: str) -> Mapping[str, Any]:
@@ -148,11 +95,11 @@ def audioldm(config: Mapping[str, Any], setting: BenchmarkConfig) -> StockModel[
         "unet": _unet(UNet2DConditionModel, config, setting),
         "vae": _autoencoder(config["in_channels"], images=1, levels=3),
         "vocoder": _vocoder(64, [5, 4, 2, 2, 2]),
-        "text_encoder": nn.Module.to(ClapTextModelWithProjection(text), setting.dtype),
+        "text_encoder": nn.Module.to(ClapTextModelWithProjection(text), precision(setting)),
         "tokenizer": RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=_TOKENS),
         "scheduler": _scheduler(0.0015, 0.0195),
     }
-    runtime = Runtime(setting.device)
+    runtime = Runtime(torch.device(setting.device))
     return unguided_audio(assemble_pipeline("AudioLDMPipeline", parts, runtime))
 
 
@@ -161,12 +108,12 @@ def animatediff(config: Mapping[str, Any], setting: BenchmarkConfig) -> StockMod
     parts = {
         "unet": _unet(UNetMotionModel, config, setting),
         "vae": _autoencoder(config["in_channels"]),
-        "text_encoder": nn.Module.to(_clip(config["cross_attention_dim"]), setting.dtype),
+        "text_encoder": nn.Module.to(_clip(config["cross_attention_dim"]), precision(setting)),
         "tokenizer": _clip_tokenizer(),
         "scheduler": _scheduler(0.00085, 0.012),
     }
-    pipe = assemble_pipeline("AnimateDiffPipeline", parts, Runtime(setting.device))
-    picture = setting.video
+    pipe = assemble_pipeline("AnimateDiffPipeline", parts, Runtime(torch.device(setting.device)))
+    picture = _video(setting)
     return unguided_video(pipe, (picture.height, picture.width), picture.fps)
 
 
@@ -183,25 +130,41 @@ def auffusion(config: Mapping[str, Any], setting: BenchmarkConfig) -> Auffusion:
         scheduler=_scheduler(0.00085, 0.012),
     )
     silence = torch.zeros(channels, COLUMNS, 256 // 2 ** (_LEVELS - 1))
-    return Auffusion(parts, Runtime(setting.device), SilencePadding.seeded(silence))
+    return Auffusion(parts, Runtime(torch.device(setting.device)), SilencePadding.seeded(silence))
 
 
 def videocrafter2(config: Mapping[str, Any], setting: BenchmarkConfig) -> VideoCrafter2:
     """Make VideoCrafter2 around a U-Net of this configuration."""
     parts = VideoCrafter2Parts(
-        random_network(lambda: new_unet(config), setting.device, setting.dtype, setting.seed),
+        seeded_network(lambda: new_unet(config), setting),
         _autoencoder(4),
         _clip(config["cross_attention_dim"]),
         _clip_tokenizer(),
     )
-    return VideoCrafter2(parts, setting.video, Runtime(setting.device))
+    return VideoCrafter2(parts, _video(setting), Runtime(torch.device(setting.device)))
+
+
+def seeded_network(make: Callable[[], Network], setting: BenchmarkConfig) -> Network:
+    """Make a frozen base model with the random weights of a configuration."""
+    return random_network(make, torch.device(setting.device), precision(setting), setting.seed)
+
+
+def precision(setting: BenchmarkConfig) -> torch.dtype:
+    """Return the precision of the base models."""
+    return getattr(torch, setting.dtype)
+
+
+def _video(setting: BenchmarkConfig) -> VideoSpec:
+    """Return the format of the videos: by default 16 frames of 256×256, over the whole length."""
+    fps = Fraction(setting.frames or 16) / setting.length
+    return VideoSpec(setting.height or 256, setting.width or 256, fps)
 
 
 def _unet(kind: Any, config: Mapping[str, Any], setting: BenchmarkConfig) -> Any:
     def make() -> nn.Module:
         return kind.from_config(dict(config))
 
-    return random_network(make, setting.device, setting.dtype, setting.seed)
+    return seeded_network(make, setting)
 
 
 def _scheduler(start: float, end: float) -> DDIMScheduler:

@@ -1,17 +1,16 @@
 """Benchmark from names and files to a JSON record and a Markdown table."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from mmdisco.errors import UserError
-from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.measure import Measured, measure
 from mmdisco.experiments.benchmark.profiler import Cost
 from mmdisco.experiments.benchmark.systems import PAIRS, BenchmarkPair, TwoPipelines
+from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
 from mmdisco.io.reports import markdown_table, versions
 
@@ -54,10 +53,10 @@ def record_of(measured: Measured, setting: BenchmarkConfig) -> dict[str, Any]:
             "video": list(measured.shapes.video),
         },
         "dtype": {
-            "base_models": str(setting.dtype).removeprefix("torch."),
+            "base_models": setting.dtype,
             "discriminator": "float32",
         },
-        "device": str(setting.device),
+        "device": setting.device,
         "threads": torch.get_num_threads(),
         "seed": setting.seed,
         "repeats": len(measured.steps),
@@ -143,97 +142,36 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-DTYPES: Final = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 EVERY: Final = ", a gradient for "
 
 
-@dataclass(frozen=True)
-class BenchmarkArgs:
-    """Arguments of a benchmark.
-
-    Attributes:
-        pair: A name of ``PAIRS``; None where two models are named.
-        setting: Sizes and seed; device and type are taken from the names below.
-        dtype: A name of ``DTYPES``.
-        device: Device by torch's name, such as "cuda:0".
-        repeats: Number of timed rounds.
-        warm_up: Whether there is a round before them.
-        threads: CPU threads; ``None`` leaves them to torch.
-        out: JSON file; the table is written beside it, with the suffix ``.md``. Its records of
-            other pairs are kept.
-        video_model: A video pipeline, by its folder or id.
-        audio_model: An audio pipeline beside it.
-    """
-
-    pair: str | None
-    setting: BenchmarkConfig
-    dtype: str = "float32"
-    device: str = "cpu"
-    repeats: int = 3
-    warm_up: bool = True
-    threads: int | None = None
-    out: Path | None = None
-    video_model: str | None = None
-    audio_model: str | None = None
-
-    def build(self) -> BenchmarkPair:
-        """Return the pair.
-
-        Raises:
-            UserError: There is none of that name, or one model, or both.
-        """
-        models = (self.video_model, self.audio_model)
-        if (self.pair is None) != all(models) or (self.pair is not None and any(models)):
-            raise UserError("name a pair, or --video-model and --audio-model")
-        if self.pair is None:
-            return TwoPipelines(str(self.video_model), str(self.audio_model))
-        if self.pair not in PAIRS:
-            raise UserError(f"unknown pair {self.pair!r}: choose one of {', '.join(PAIRS)}")
-        return PAIRS[self.pair]()
-
-    @property
-    def name(self) -> str:
-        """Name of the pair."""
-        return self.pair or f"{self.video_model} with {self.audio_model}"
-
-
-def carry_out(order: BenchmarkArgs, watch: Callable[[int], object] = lambda _: None) -> str:
+def carry_out(setting: BenchmarkConfig, watch: Callable[[int], object] = lambda _: None) -> str:
     """Measure, and write the files.
 
     Args:
-        order: Arguments.
+        setting: Configuration of the benchmark.
         watch: Called after every round with the number of timed rounds.
 
     Returns:
         The table.
 
     Raises:
-        UserError: An argument is invalid, or a file cannot be written.
+        UserError: There is no such pair or device, or a file cannot be written.
     """
-    pair = order.build()
-    if order.dtype not in DTYPES:
-        raise UserError(f"unknown type {order.dtype!r}: choose one of {', '.join(DTYPES)}")
-    if order.repeats < 1:
-        raise UserError(f"{order.repeats} repeats: ask for 1 or more")
-    if order.threads is not None and order.threads < 1:
-        raise UserError(f"{order.threads} threads: ask for 1 or more")
-    setting = replace(order.setting, device=_device(order.device), dtype=DTYPES[order.dtype])
-    if order.out is not None:
-        _expect_ours(order.out)
+    pair = _build(setting)
+    _expect_device(setting.device)
+    if setting.out is not None:
+        _expect_ours(setting.out)
     before = torch.get_num_threads()
-    torch.set_num_threads(order.threads or before)
+    torch.set_num_threads(setting.threads or before)
     record: dict[str, Any] = {}
     try:
-        for measured in measure(pair, setting, order.repeats, warm_up=order.warm_up):
+        for measured in measure(pair, setting):
             record = record_of(measured, setting)
             watch(len(measured.steps))
             # a step can take minutes: measurements are kept when the rest is interrupted
-            if order.out is not None:
-                _write(order.out, _title(order), record)
+            if setting.out is not None:
+                _write(setting.out, _title(setting), record)
     finally:
         torch.set_num_threads(before)
     return table(record)
@@ -253,16 +191,27 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     write_text(out.with_suffix(".md"), document(in_order))
 
 
-def _title(order: BenchmarkArgs) -> str:
-    every = order.setting.joint_every
-    return order.name if every == 1 else f"{order.name}{EVERY}{every}"
+def _build(setting: BenchmarkConfig) -> BenchmarkPair:
+    models = (setting.video_model, setting.audio_model)
+    if (setting.pair is None) != all(models) or (setting.pair is not None and any(models)):
+        raise UserError("name a pair, or --video-model and --audio-model")
+    if setting.pair is None:
+        return TwoPipelines(str(setting.video_model), str(setting.audio_model))
+    if setting.pair not in PAIRS:
+        raise UserError(f"unknown pair {setting.pair!r}: choose one of {', '.join(PAIRS)}")
+    return PAIRS[setting.pair]()
+
+
+def _title(setting: BenchmarkConfig) -> str:
+    name = setting.pair or f"{setting.video_model} with {setting.audio_model}"
+    return name if setting.joint_every == 1 else f"{name}{EVERY}{setting.joint_every}"
 
 
 def _pair(title: str) -> str:
     return title.partition(EVERY)[0]
 
 
-def _device(name: str) -> torch.device:
+def _expect_device(name: str) -> None:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -270,7 +219,6 @@ def _device(name: str) -> torch.device:
         raise UserError(f"device {name!r} cannot be used here: leave --device out") from error
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device {name!r}: memory is measured of cpu and cuda alone")
-    return device
 
 
 def _expect_ours(out: Path) -> None:

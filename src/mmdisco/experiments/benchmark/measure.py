@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmdisco.core.av import AV
 from mmdisco.core.rng import NoiseSource
 from mmdisco.errors import UserError
-from mmdisco.experiments.benchmark.base_models import BenchmarkConfig
 from mmdisco.experiments.benchmark.profiler import (
     AUDIO,
     DISCRIMINATOR,
@@ -24,6 +23,7 @@ from mmdisco.experiments.benchmark.profiler import (
     Profiler,
 )
 from mmdisco.experiments.benchmark.systems import BenchmarkPair
+from mmdisco.experiments.config import BenchmarkConfig
 
 PARTS: Final = (AUDIO, VIDEO, JOINT, DISCRIMINATOR, SCHEDULER)
 BASES: Final = (AUDIO, VIDEO, JOINT)
@@ -88,19 +88,15 @@ class Measured:
         }
 
 
-def measure(
-    pair: BenchmarkPair, setting: BenchmarkConfig, repeats: int, *, warm_up: bool = True
-) -> Iterator[Measured]:
+def measure(pair: BenchmarkPair, setting: BenchmarkConfig) -> Iterator[Measured]:
     """Take guided steps, and time them by rounds.
 
     Operations are counted in the first round. It is slower than the others, by a share that falls
-    with the length of a step, and is left out unless ``warm_up`` is off.
+    with the length of a step, and is left out unless ``setting.warm_up`` is off.
 
     Args:
         pair: Pair to measure.
-        setting: Its sizes, device and type.
-        repeats: Number of timed rounds, at least 1 and at most what the sampler has steps for.
-        warm_up: Whether there is a round before them.
+        setting: Its sizes, device and type, and the rounds, at most what the sampler has steps for.
 
     Yields:
         The costs so far, after every timed round.
@@ -108,15 +104,16 @@ def measure(
     Raises:
         UserError: The pair cannot be made in these sizes, or values overflowed.
     """
+    repeats, warm_up = setting.repeats, setting.warm_up
     case = pair.set_up(setting)
     generation = case.generation(setting)
     most = case.steps // setting.joint_every - int(warm_up)
     if most < 1:
         raise UserError(f"guidance at every {setting.joint_every} steps: ask for fewer")
-    if not 1 <= repeats <= most:
+    if repeats > most:
         raise UserError(f"{repeats} repeats: ask for 1 to {most}")
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    profiler = Profiler(setting.device, counter.get_total_flops)
+    profiler = Profiler(torch.device(setting.device), counter.get_total_flops)
     for part, network in case.networks.items():
         profiler.watch(network, part)
     shapes = case.model.latent_shapes(case.seconds).map(lambda one: (setting.batch, *one))

@@ -7,7 +7,6 @@ ones. What is measured is the run of ``mmdisco generate``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -39,15 +38,16 @@ from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import (
-    BenchmarkConfig,
     animatediff,
     audioldm,
     auffusion,
     configuration,
     random_network,
+    seeded_network,
     videocrafter2,
 )
 from mmdisco.experiments.benchmark.profiler import AUDIO, DISCRIMINATOR, JOINT, VIDEO
+from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import (
     GenerationRun,
@@ -98,7 +98,9 @@ class BenchmarkCase:
             AV(ConstantScale(1.0), ConstantScale(1.0)),
             reuse=ReuseEvery(every),
         )
-        discriminator = OnDevice(cast(Any, self.networks[DISCRIMINATOR]), setting.device)
+        discriminator = OnDevice(
+            cast(Any, self.networks[DISCRIMINATOR]), torch.device(setting.device)
+        )
         task = JointGeneration()
         return GenerationRun(
             self.model, discriminator, settings, task, self.seconds, method=self.order
@@ -144,14 +146,15 @@ class TwoModels(BenchmarkPair):
     @override
     def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
         # first without memory, so that sizes are refused at once
-        self._check(self._models(replace(setting, device=torch.device("meta"))), setting.length)
+        seconds = float(setting.length)
+        self._check(self._models(setting.updated({"device": "meta"})), seconds)
         model = self._models(setting)
         networks = {
             AUDIO: _unet_of(model.audio),
             VIDEO: _unet_of(model.video),
             DISCRIMINATOR: _official(self.discriminator, setting),
         }
-        return BenchmarkCase(model, networks, setting.length, "a drum", self.order)
+        return BenchmarkCase(model, networks, seconds, "a drum", self.order)
 
     def _models(self, setting: BenchmarkConfig) -> IndependentModels:
         audio, video = (make(config, setting) for make, config in (self.audio, self.video))
@@ -203,9 +206,7 @@ class JointBenchmark(BenchmarkPair):
     def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
         """Make a case of the released sampler, which evaluates the network once a step."""
         _check_usual(setting, "mmdiffusion")
-        network = random_network(
-            lambda: JointNetwork(self.network), setting.device, setting.dtype, setting.seed
-        )
+        network = seeded_network(lambda: JointNetwork(self.network), setting)
         networks = {JOINT: network, DISCRIMINATOR: _official(self.discriminator, setting)}
         length, order = self.network.frames / FPS, OfficialMMDiffusion()
         return BenchmarkCase(MMDiffusion(network), networks, length, order=order, steps=20)
@@ -224,7 +225,7 @@ class Embedded(BenchmarkPair):
     @override
     def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
         _check_usual(setting, "embedded")
-        if (setting.device.type, setting.dtype) != ("cpu", torch.float32):
+        if (setting.device, setting.dtype) != ("cpu", "float32"):
             raise UserError("embedded runs on the CPU, in float32: leave device and dtype out")
         system = MiniatureSystem(self.weights)
         model, scale = system.model(), system.sampling().cfg_scale
@@ -257,11 +258,11 @@ class TwoPipelines(BenchmarkPair):
         options = SystemConfig(
             video_model=self.video_model,
             audio_model=self.audio_model,
-            seconds=None if setting.seconds is None else Fraction(str(setting.seconds)),
+            seconds=setting.seconds,
             frames=setting.frames,
             size=size,
-            dtype=cast(Any, str(setting.dtype).removeprefix("torch.")),
-            device=str(setting.device),
+            dtype=setting.dtype,
+            device=setting.device,
         )
         system = StockSystem(options.title, options)
         system.expect(Requirements("", guided=False, one_sided=False))
@@ -305,7 +306,7 @@ def _official(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscr
     def make() -> ReleasedDiscriminator:
         return ReleasedDiscriminator(config)
 
-    return random_network(make, setting.device, torch.float32, setting.seed)
+    return random_network(make, torch.device(setting.device), torch.float32, setting.seed)
 
 
 def _check_usual(setting: BenchmarkConfig, name: str) -> None:
