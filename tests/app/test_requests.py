@@ -28,13 +28,13 @@ def made_by(studio, config):
 
 
 def test_empty_fields_are_left_to_the_preset(app):
-    config = request_of(VALUES | {"negative_prompt": " ", "batch_cfg": False}, app, "embedded")
+    config = request_of(VALUES | {"negative_prompt": " ", "batch_cfg": False}, app, app.system)
     assert config == GenerateConfig(prompt="a drum being hit", seed=3, weights=app.weights)
 
 
 def test_a_field_that_is_filled_in_is_an_option_of_the_request(app):
     values = VALUES | {"steps": 7, "scheduler": "euler", "joint_scale_audio": 0.0}
-    config = request_of(values, app, "embedded")
+    config = request_of(values, app, app.system)
     assert (config.steps, config.scheduler, config.joint_scale_audio) == (7, "euler", 0.0)
 
 
@@ -50,21 +50,56 @@ def test_a_field_that_is_filled_in_is_an_option_of_the_request(app):
 )
 def test_what_is_beyond_a_limit_is_refused_in_one_line(values, said, app):
     with pytest.raises(UserError, match=said) as caught:
-        request_of(VALUES | values, app, "embedded")
+        request_of(VALUES | values, app, app.system)
     assert "\n" not in str(caught.value)
 
 
 def test_a_scale_of_the_given_side_is_left_out(app, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(np.zeros(16_000, np.float32), 16_000))
     values = VALUES | {"joint_scale_audio": 1.0, "joint_scale_video": 2.0}
-    config = request_of(values, app, "embedded", {"audio": str(tmp_path / "a.wav"), "start": 0.5})
+    config = request_of(values, app, app.system, {"audio": str(tmp_path / "a.wav"), "start": 0.5})
     assert (config.joint_scale_audio, config.joint_scale_video) == (None, 2.0)
     assert config.start == Fraction(1, 2)
 
 
+def test_a_prompt_of_a_given_sound_is_refused(app, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(np.zeros(16_000, np.float32), 16_000))
+    with pytest.raises(UserError, match="has no effect on a given sound: leave it empty"):
+        request_of(
+            VALUES | {"audio_prompt": "a bell"}, app, app.system, {"audio": tmp_path / "a.wav"}
+        )
+
+
+def test_two_models_are_named_by_ids_or_by_the_folders_of_the_command(app, tmp_path):
+    two = AppConfig(video_model="films", audio_model=str(tmp_path), discriminator="mine", fps=8)
+    assert two.of_models("films", str(tmp_path), "mine") == two.system
+    other = two.of_models("some/video", " some/audio ")
+    assert (other.video_model, other.audio_model) == ("some/video", "some/audio")
+    assert (other.discriminator, other.fps, other.preset) == (None, 8, None)
+    assert app.of_models("some/video", "some/audio").fps is None
+    assert two.of_preset("embedded").fps is None
+    for names in (
+        (str(tmp_path), "some/audio"),
+        ("a/b", "../b"),
+        ("a/b", "b"),
+        ("a/b", "a/b", "c"),
+    ):
+        with pytest.raises(UserError, match="give the id of a model"):
+            app.of_models(*names)
+    with pytest.raises(UserError, match="name both models"):
+        app.of_models("some/video", " ")
+
+
+def test_a_folder_of_this_machine_is_no_id(app, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some" / "video").mkdir(parents=True)
+    with pytest.raises(UserError, match="some/video: give the id of a model"):
+        app.of_models("some/video", "some/audio")
+
+
 def test_the_unguided_request_differs_in_guidance_alone(app):
     values = VALUES | {"joint_scale_audio": 1.0, "joint_every": 2, "candidates": 2, "steps": 5}
-    config = request_of(values, app, "embedded")
+    config = request_of(values, app, app.system)
     alone = unguided(config)
     assert alone.no_joint_guidance
     differing = {name for name, one in alone if one != getattr(config, name)}
@@ -106,9 +141,9 @@ def test_a_record_fills_in_the_settings_that_make_the_clip_again(app, tmp_path):
     with workspace(60.0, tmp_path) as made:
         studio = Studio(app, made)
         values = VALUES | {"steps": 2, "joint_scale_audio": 1.5, "cfg_scale_video": 2.0}
-        first = made_by(studio, request_of(values, app, "embedded"))
+        first = made_by(studio, request_of(values, app, app.system))
         found = restore(first.paths.record, app)
-        again = made_by(studio, request_of(found.values, app, found.preset))
+        again = made_by(studio, request_of(found.values, app, found.system))
         assert again.config == first.config
         np.testing.assert_array_equal(again.clip.audio.waveform, first.clip.audio.waveform)
         assert (found.side, found.values["seed"]) == (None, 3)
@@ -117,7 +152,7 @@ def test_a_record_fills_in_the_settings_that_make_the_clip_again(app, tmp_path):
 def test_a_record_of_a_batch_fills_in_the_seed_of_its_own_sample(app, tmp_path):
     with workspace(60.0, tmp_path) as made:
         studio = Studio(app, made)
-        first = made_by(studio, request_of(VALUES | {"steps": 1}, app, "embedded"))
+        first = made_by(studio, request_of(VALUES | {"steps": 1}, app, app.system))
         record = json.loads(first.paths.record.read_text())
         first.paths.record.write_text(json.dumps(record | {"samples": 4, "sample": 2}))
         assert restore(first.paths.record, app).values["seed"] == 5
@@ -125,10 +160,15 @@ def test_a_record_of_a_batch_fills_in_the_seed_of_its_own_sample(app, tmp_path):
 
 def test_a_record_of_another_system_names_the_option_that_it_needs(app, tmp_path):
     with workspace(60.0, tmp_path) as made:
-        first = made_by(Studio(app, made), request_of(VALUES | {"steps": 1}, app, "embedded"))
+        first = made_by(Studio(app, made), request_of(VALUES | {"steps": 1}, app, app.system))
         record = json.loads(first.paths.record.read_text())
         first.paths.record.write_text(json.dumps(record | {"device": "cuda"}))
         with pytest.raises(UserError, match="was made with --device 'cuda': start"):
+            restore(first.paths.record, app)
+        del record["preset"]
+        record |= {"video_model": "films", "audio_model": "sounds"}
+        first.paths.record.write_text(json.dumps(record))
+        with pytest.raises(UserError, match="app --video-model films --audio-model sounds` to"):
             restore(first.paths.record, app)
 
 

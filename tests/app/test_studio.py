@@ -34,7 +34,7 @@ def studio(app, tmp_path):
 
 def request(studio, given=None, **values):
     values = {"prompt": "a drum being hit", "steps": 3, **values}
-    return request_of(values, studio.app, "embedded", given)
+    return request_of(values, studio.app, studio.app.system, given)
 
 
 def made(studio, config, recording=None):
@@ -87,7 +87,9 @@ def test_steps_of_a_preset_beyond_the_limit_are_refused(app, tmp_path):
     with workspace(60.0, tmp_path) as place:
         studio = Studio(app.updated({"max_steps": 2}), place)
         with pytest.raises(UserError, match="8 steps: ask for at most 2"):
-            list(studio.make(request_of({"prompt": "a bell"}, studio.app, "embedded"), "clip"))
+            list(
+                studio.make(request_of({"prompt": "a bell"}, studio.app, studio.app.system), "clip")
+            )
 
 
 def test_a_recording_notes_every_step_and_changes_nothing(studio, tmp_path):
@@ -113,20 +115,26 @@ def test_gradients_that_are_reused_are_noted_once(studio):
 def test_clips_are_scored_as_candidates_are_and_the_others_have_a_reason(studio, tmp_path):
     _, one = made(studio, request(studio))
     (tmp_path / "text.mp4").write_text("no clip")
-    system = studio.system("embedded")
+    system = studio.system(studio.app.system)
     files = [one.paths.clip, one.paths.record, tmp_path / "text.mp4"]
     good, bad = score(files, "a bell", system, studio.app, embedded=True)
     assert good.caption == "a drum being hit"
     assert good.logit is not None
     assert np.isfinite(good.logit)
+    assert np.isfinite(good.sync)
+    assert 0 <= good.event_f1 <= 1
     assert bad.logit is None
     assert bad.issue.startswith("cannot read text.mp4")
+    [other] = score(files[:1], "a bell", system, studio.app, embedded=False)
+    assert (other.sync, other.event_f1) == (good.sync, None)
+    assert "event F1" not in cards.comparison([other])
     table = cards.comparison([bad, good])
+    assert f"{good.sync:.2f}" in table
     assert table.index("clip.mp4") < table.index("text.mp4")
 
 
 def test_too_many_clips_and_none_are_refused(studio, tmp_path):
-    system, app = studio.system("embedded"), studio.app.updated({"max_compared": 1})
+    system, app = studio.system(studio.app.system), studio.app.updated({"max_compared": 1})
     for files, said in (([], "there are no clips"), ([tmp_path / "a.mp4"] * 2, "2 clips")):
         with pytest.raises(UserError, match=said):
             list(score(files, "", system, app, embedded=True))

@@ -8,6 +8,11 @@ from statistics import mean
 import pytest
 from filmmaking import moving
 
+from mmdisco.app.compare import score
+from mmdisco.app.config import AppConfig
+from mmdisco.app.requests import request_of, restore
+from mmdisco.app.studio import Studio
+from mmdisco.app.workspace import workspace
 from mmdisco.io.files import read_object
 from mmdisco.media.read import ReadSpec, read_clip
 
@@ -36,6 +41,20 @@ def steps(mmdisco, stock_pipelines, tmp_path, monkeypatch):
         return ended
 
     return run
+
+
+def page_makes_the_same(folder, stock_pipelines, clip):
+    pair = {"video_model": stock_pipelines["wan"], "audio_model": stock_pipelines["audioldm"]}
+    named = {name: str(one) for name, one in pair.items()} | {"discriminator": "trained"}
+    app = AppConfig(**named, frames=FRAMES, size=(16, 16))
+    prompts = {"prompt": "a square", "audio_prompt": "a hum", "steps": 2}
+    with workspace(60.0, folder) as place:
+        studio = Studio(app, place)
+        *_, made = studio.make(request_of(prompts, app, app.of_models(*named.values())), "clip")
+        assert made.paths.clip.read_bytes() == clip
+        assert restore(made.paths.record, app).system == app.system
+        [scored] = score([made.paths.clip], "a", studio.system(app.system), app, embedded=False)
+        assert scored.logit is not None
 
 
 def test_clips_become_a_discriminator_that_guides_the_pair(
@@ -82,6 +101,8 @@ def test_clips_become_a_discriminator_that_guides_the_pair(
         assert len(made.video.frames) == FRAMES
         assert made.audio.seconds == pytest.approx(SECONDS, abs=0.05)
         assert not made.audio.is_silent
+
+    page_makes_the_same(tmp_path, stock_pipelines, joint)
 
     other = ("--video-model", stock_pipelines["wan"], "--audio-model", stock_pipelines["audioldm2"])
     refused = mmdisco("generate", "a", *other, "--discriminator", "trained", "--steps", 2)

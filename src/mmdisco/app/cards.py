@@ -70,19 +70,25 @@ def result(
 def comparison(scored: Sequence[ScoredClip]) -> str:
     """Return a table of clips, the best first; its columns can be sorted."""
     best = sorted(scored, key=lambda one: float("-inf") if one.logit is None else one.logit)
+    events = any(one.event_f1 is not None for one in scored)
     rows = [
         {
             "clip": url(one.path),
             "name": one.path.name,
             "caption": one.caption,
-            "logit": "" if one.logit is None else f"{one.logit:.2f}",
-            "seen": "" if one.seen is None else one.seen,
-            "heard": "" if one.heard is None else one.heard,
             "issue": one.issue,
+            "scores": [
+                *map(_two_places, (one.logit, one.sync, *([one.event_f1] if events else []))),
+                *("" if count is None else f"{count}" for count in (one.seen, one.heard)),
+            ],
         }
         for one in reversed(best)
     ]
-    return render("app_compare.html", title="", rows=rows)
+    return render("app_compare.html", title="", rows=rows, events=events)
+
+
+def _two_places(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def url(path: Path) -> str:
@@ -101,7 +107,7 @@ def _clip(title: str, made: MadeClip) -> dict[str, Any]:
         }
         for name, what in KINDS.items()
     ]
-    score = None if made.logits is None else f"{max(made.logits):.2f}"
+    score = "" if made.logits is None else _two_places(max(made.logits))
     return {"title": title, "clip": url(made.paths.clip), "files": files, "score": score}
 
 
@@ -109,7 +115,7 @@ def _ranked(logits: Sequence[float] | None) -> list[dict[str, Any]]:
     if logits is None:
         return []
     order = sorted(range(len(logits)), key=lambda k: -logits[k])
-    return [{"number": k + 1, "logit": f"{logits[k]:.2f}"} for k in order]
+    return [{"number": k + 1, "logit": _two_places(logits[k])} for k in order]
 
 
 def _times(times: Iterable[float] | None) -> str:

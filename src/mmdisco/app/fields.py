@@ -1,18 +1,20 @@
-"""Fields of the page from those of a request: a control for each, and what they begin with."""
+"""Fields of the page: the menu of systems, and a control for each setting of a request."""
 
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 
+import contextlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import gradio as gr
 
 from mmdisco.app.config import AppConfig
-from mmdisco.app.requests import FIELDS, MAIN, MOST_SCALE, SLIDERS
-from mmdisco.generation.config import GenerateConfig
-from mmdisco.generation.presets.registry import PRESETS, preset
-from mmdisco.generation.system import SamplingDefaults
+from mmdisco.app.requests import FIELDS, MODELS, MOST_SCALE, SLIDERS
+from mmdisco.errors import UserError
+from mmdisco.generation.config import PRESET, GenerateConfig, SystemConfig
+from mmdisco.generation.presets.registry import PRESETS, preset, system_of
 
 LABELS: Final = {
     "prompt": "Prompt",
@@ -22,57 +24,108 @@ LABELS: Final = {
     "cfg_scale_audio": "Prompt scale of the sound",
     "cfg_scale_video": "Prompt scale of the picture",
 }
-_EMBEDDED: Final = next(iter(PRESETS))
+TWO_MODELS: Final = "two models"
+"""Choice of the menu that is no preset."""
+
 _EXAMPLE: Final = "a red ball bouncing"
+_STEPS: Final = 50  # where the pipelines that would say so are not here
 
 PRESET_CHOICE: Final = "the preset's own"
 
 
-def controls(app: AppConfig, *, main: bool) -> dict[str, Any]:
-    """Make the controls of the main settings, or of the others, in the present place."""
-    names = [name for name in FIELDS if (name in MAIN) is main]
-    values = defaults(app.begins_with)
+@dataclass(frozen=True)
+class SystemMenu:
+    """Controls that choose a system.
+
+    Attributes:
+        menu: Presets, and two models by their ids.
+        place: What is seen where two models are chosen.
+        names: Their ids, and that of their discriminator.
+    """
+
+    menu: Any
+    place: Any
+    names: Sequence[Any]
+
+    @staticmethod
+    def of(app: AppConfig) -> "SystemMenu":
+        """Make the controls in the present place."""
+        begin, *ids, _ = SystemMenu.shown(app.system)
+        menu = gr.Dropdown(_systems(app), value=begin, label="Models", elem_id="mm-preset")
+        said = ("Id of a video pipeline", "Id of an audio pipeline", "Id of their discriminator")
+        with gr.Group(visible=begin == TWO_MODELS) as group:
+            names = [
+                gr.Textbox(one, label=label, elem_id=f"mm-{option}", placeholder="owner/name")
+                for one, label, option in zip(ids, said, MODELS, strict=True)
+            ]
+        return SystemMenu(menu, group, names)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What ``chosen`` takes."""
+        return [self.menu, *self.names]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What ``shown`` fills in."""
+        return [*self.inputs, self.place]
+
+    @staticmethod
+    def chosen(app: AppConfig, menu: str, *names: str) -> SystemConfig:
+        """Return the system of what stands in the controls.
+
+        Raises:
+            UserError: Two models are not named, or by folders that the page does not offer.
+        """
+        return app.of_models(*names) if menu == TWO_MODELS else app.of_preset(menu)
+
+    @staticmethod
+    def shown(system: SystemConfig) -> list[Any]:
+        """Return what the controls hold where a system is chosen."""
+        two = system.preset is None
+        names = [(getattr(system, one) or "") if two else "" for one in MODELS]
+        return [system.preset or TWO_MODELS, *names, gr.update(visible=two)]
+
+
+def controls(app: AppConfig, names: Sequence[str]) -> dict[str, Any]:
+    """Make the controls of some settings in the present place."""
+    values = defaults(app.system)
     return {name: _control(name, app, values) for name in names}
 
 
-def defaults(name: str) -> dict[str, Any]:
-    """Return what the controls of a preset begin with; None where the field stays empty."""
+def defaults(system: SystemConfig | None) -> dict[str, Any]:
+    """Return what the controls of a system begin with; None where the field stays empty.
+
+    Args:
+        system: The system; None where it is not named yet.
+    """
     fields = GenerateConfig.model_fields
     values: dict[str, Any] = {one: fields[one].default for one in FIELDS}
-    sampling = sampling_of(name)
-    if sampling is not None:
-        values |= {
-            "steps": sampling.steps,
-            "joint_scale_audio": sampling.joint_scale.audio,
-            "joint_scale_video": sampling.joint_scale.video,
-        }
-    return values
+    sampling = None
+    # where models are not here, it is said when a clip is asked for
+    with contextlib.suppress(UserError):
+        sampling = None if system is None else system_of(system).sampling()
+    if sampling is None:
+        return values | dict.fromkeys(SLIDERS, 1.0) | {"steps": _STEPS}
+    return values | {
+        "steps": sampling.steps,
+        "joint_scale_audio": sampling.joint_scale.audio,
+        "joint_scale_video": sampling.joint_scale.video,
+    }
 
 
-def sampling_of(name: str) -> SamplingDefaults | None:
-    """Return the sampling defaults of a preset; None where they come with missing weights."""
-    from mmdisco.errors import UserError
-
-    try:
-        return preset(name).sampling()
-    except UserError:
-        return None
-
-
-def presets(app: AppConfig) -> list[tuple[str, str]]:
-    """Return every preset with a label that says whether its weights are here."""
-    from mmdisco.generation.config import SystemConfig
-
+def _systems(app: AppConfig) -> list[tuple[str, str]]:
+    """Return every choice of the menu with a label that says whether its weights are here."""
     here = SystemConfig(weights=app.weights)
-    return [
+    listed = [
         (name if all(preset(name).present(here)) else f"{name} (weights not here)", name)
         for name in PRESETS
     ]
+    return [*listed, ("two models of diffusers, by their ids", TWO_MODELS)]
 
 
-def shown(values: Mapping[str, Any], name: str) -> list[Any]:
-    """Return the values of all controls in the order of ``FIELDS``, None filled in for sliders."""
-    begin = defaults(name)
+def shown(values: Mapping[str, Any], begin: Mapping[str, Any]) -> list[Any]:
+    """Return what all controls hold in the order of ``FIELDS``; of sliders None is as at first."""
     filled = {
         one: begin[one] if values[one] is None and one in (*SLIDERS, "steps") else values[one]
         for one in FIELDS
@@ -96,7 +149,7 @@ def _control(name: str, app: AppConfig, values: Mapping[str, Any]) -> Any:
     value, kind = values[name], _kind(field.annotation)
     common: dict[str, Any] = {"label": label, "info": info, "elem_id": f"mm-{name}"}
     if name == "prompt":
-        begin = _EXAMPLE if app.preset == _EMBEDDED else ""
+        begin = _EXAMPLE if app.preset == PRESET else ""
         return gr.Textbox(begin, lines=2, **common)
     if name in SLIDERS:
         return gr.Slider(0, MOST_SCALE, value, step=0.05, **common)

@@ -36,8 +36,8 @@
     table.querySelectorAll("th").forEach((one) => one.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", rising ? "ascending" : "descending");
     const value = (row) => {
-      const cell = row.cells[column];
-      return cell.dataset.value ?? cell.textContent.trim();
+      const cell = row.cells[column];  // a clip without scores has its reason in their place
+      return cell?.dataset.value ?? cell?.textContent.trim() ?? "";
     };
     const order = (a, b) => {
       const [x, y] = [value(a), value(b)];

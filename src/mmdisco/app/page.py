@@ -1,10 +1,11 @@
-"""The page: settings beside five tabs, and what its buttons do.
+"""The page: five tabs beside the settings, and what its buttons do.
 
 Every button shows a line at once, then waits for its turn: one clip is made at a time.
 """
 
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,21 @@ import gradio as gr
 from mmdisco.app import cards
 from mmdisco.app.compare import ScoredClip, score
 from mmdisco.app.config import AppConfig
-from mmdisco.app.fields import PRESET_CHOICE, controls, defaults, presets, shown
-from mmdisco.app.requests import FIELDS, SLIDERS, request_of, restore, unguided
+from mmdisco.app.fields import PRESET_CHOICE, TWO_MODELS, SystemMenu, controls, defaults, shown
+from mmdisco.app.requests import (
+    FIELDS,
+    MAIN,
+    MODELS,
+    PROMPTS,
+    SLIDERS,
+    request_of,
+    restore,
+    unguided,
+)
 from mmdisco.app.studio import MadeClip, Progress, Studio
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.registry import PRESETS
+from mmdisco.generation.config import PRESET, SystemConfig
 
-EMBEDDED: Final = next(iter(PRESETS))
 TABS: Final = {
     "together": "Together",
     "video": "Sound for a video",
@@ -41,6 +50,11 @@ _SETTLED: Final = (
     "and the scale of a given side has no effect."
 )
 
+_SEEN: Final = (*PROMPTS, *MAIN)
+_QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "private"}
+_AT_ONCE: Final[dict[str, Any]] = {**_QUIET, "queue": False}
+_UPLOADS: Final = "() => Array(2).fill({__type__: 'update', visible: true})"
+
 Shown = tuple[str, Any]
 """Line of the status, and result, as HTML."""
 
@@ -50,30 +64,35 @@ class PageSettings:
     """Controls that all tabs share.
 
     Attributes:
-        preset: Menu of presets.
+        systems: Menu of presets and of two models.
         fields: Control of each field.
         moved: Sliders that were moved, as the value of a state.
     """
 
-    preset: Any
+    systems: SystemMenu
     fields: Mapping[str, Any]
     moved: Any
 
     @property
     def inputs(self) -> list[Any]:
         """Everything that a request is built of, in the order of ``values``."""
-        return [self.preset, self.moved, *(self.fields[name] for name in FIELDS)]
+        return [*self.systems.inputs, self.moved, *_in_order(self.fields)]
 
     @staticmethod
-    def values(inputs: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-        """Return preset and value of each field that counts; of unmoved sliders, None."""
-        name, moved, *values = inputs
+    def values(inputs: Sequence[Any], app: AppConfig) -> tuple[SystemConfig, dict[str, Any]]:
+        """Return the system, and the value of each field that counts; of unmoved sliders, None.
+
+        Raises:
+            UserError: Two models are chosen and not named as they must be.
+        """
+        *chosen, moved = inputs[: -len(FIELDS)]
+        values = inputs[-len(FIELDS) :]
         found = dict(zip(FIELDS, values, strict=True))
         for slider in SLIDERS:
             found[slider] = found[slider] if slider in moved else None
         if found.get("scheduler") == PRESET_CHOICE:
             found["scheduler"] = None
-        return name, found
+        return SystemMenu.chosen(app, *chosen), found
 
 
 def build(app: AppConfig, studio: Studio) -> gr.Blocks:
@@ -81,62 +100,71 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="mmdisco", analytics_enabled=False) as page:
         gr.HTML(HEAD, elem_classes="mm-head")
         with gr.Row():
+            main = gr.Column(scale=2, min_width=320)
             with gr.Column(scale=1, min_width=300):
-                settings, dropped, said = _settings(app)
-            with gr.Column(scale=2, min_width=320), gr.Tabs() as tabs:
-                uploads = {name: _tab(name, settings, studio) for name in TABS}
-        given = {side: uploads[side] for side in ("video", "audio")}
+                systems, moved = SystemMenu.of(app), gr.State([])
+                fields = controls(app, MAIN)
+                gr.HTML(f"<p class='mm-notice'>{_SETTLED}</p>")
+                with gr.Accordion("More settings", open=False):
+                    fields |= controls(app, [name for name in FIELDS if name not in _SEEN])
+                with gr.Accordion("Make a clip again", open=True):
+                    dropped = gr.File(
+                        label="Record (.json) of a clip",
+                        file_types=[".json"],
+                        height=150,
+                        elem_id="mm-record",
+                    )
+                    said = gr.HTML("", elem_id="mm-said")
+            with main:
+                with gr.Row(equal_height=True):
+                    fields |= controls(app, PROMPTS)
+                settings = PageSettings(systems, fields, moved)
+                with gr.Tabs() as tabs:
+                    own = {name: _tab(name, settings, studio) for name in TABS}
+        _react(app, settings)
+        places = [*own["video"][1:], *own["audio"][1:]]
         dropped.upload(
             partial(_restored, app),
             [dropped],
-            [settings.preset, settings.moved, *settings.fields.values(), tabs, said]
-            + [one for side in given.values() for one in side[1:]],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+            [*systems.outputs, moved, *_in_order(fields), tabs, said, *places],
+            **_AT_ONCE,
         )
+        # what is large comes once the page is seen, and so does what a clip needs
+        page.load(None, None, [own["video"][0], own["audio"][0]], js=_UPLOADS, **_QUIET)
+        page.load(studio.warm, None, None, **_AT_ONCE)
     return page
 
 
-def _settings(app: AppConfig) -> tuple[PageSettings, Any, Any]:
-    menu = gr.Dropdown(presets(app), value=app.preset, label="Preset", elem_id="mm-preset")
-    fields = controls(app, main=True)
-    moved = gr.State([])
-    gr.HTML(f"<p class='mm-notice'>{_SETTLED}</p>")
-    with gr.Accordion("More settings", open=False):
-        fields |= controls(app, main=False)
-    with gr.Accordion("Make a clip again", open=True):
-        dropped = gr.File(
-            label="Record (.json) of a clip", file_types=[".json"], height=150, elem_id="mm-record"
-        )
-        said = gr.HTML("", elem_id="mm-said")
-    settings = PageSettings(menu, fields, moved)
+def _react(app: AppConfig, settings: PageSettings) -> None:
+    """Note which sliders are moved, and begin anew where another system is chosen."""
+    fields, moved, systems = settings.fields, settings.moved, settings.systems
     for name in SLIDERS:
-        fields[name].input(
-            partial(_add, name),
-            moved,
-            moved,
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
-    menu.input(
-        _of_preset,
-        menu,
-        [moved, *(fields[name] for name in FIELDS)],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        fields[name].input(partial(_add, name), moved, moved, **_AT_ONCE)
+    systems.menu.input(
+        partial(_begin, app),
+        systems.inputs,
+        [systems.place, moved, *_in_order(fields)],
+        **_AT_ONCE,
     )
-    return settings, dropped, said
+
+
+def _in_order(fields: Mapping[str, Any]) -> list[Any]:
+    return [fields[name] for name in FIELDS]
 
 
 def _add(name: str, moved: list[str]) -> list[str]:
     return sorted({*moved, name})
 
 
-def _of_preset(name: str) -> list[Any]:
-    return [[], *shown(defaults(name), name)]
+def _begin(app: AppConfig, menu: str, *names: str) -> list[Any]:
+    """Return what the controls hold where a system was chosen; the prompts stay."""
+    system = None
+    with contextlib.suppress(UserError):  # two models whose names are to be filled in
+        system = SystemMenu.chosen(app, menu, *names)
+    begin = defaults(system)
+    values = dict(zip(FIELDS, shown(begin, begin), strict=True))
+    values |= {name: gr.skip() for name in PROMPTS}
+    return [gr.update(visible=menu == TWO_MODELS), [], *values.values()]
 
 
 def _tab(name: str, settings: PageSettings, studio: Studio) -> list[Any]:
@@ -151,21 +179,18 @@ def _tab(name: str, settings: PageSettings, studio: Studio) -> list[Any]:
             cancel = gr.Button("Cancel", min_width=100, scale=0, elem_id=f"mm-cancel-{name}")
         line = gr.HTML(cards.status("ready"), elem_id=f"mm-status-{name}")
         result = gr.HTML("", elem_id=f"mm-result-{name}")
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    waits = make.click(lambda: cards.status(WAITING), None, line, queue=False, **quiet)
+    waits = make.click(lambda: cards.status(WAITING), None, line, **_AT_ONCE)
     made = waits.then(
         partial(_answer, _MAKERS[name], studio),
         [*settings.inputs, *own],
         [line, result],
         concurrency_id="studio",
         concurrency_limit=1,
-        **quiet,
+        **_QUIET,
     )
-    stopped = cancel.click(
-        lambda: cards.status(CANCELLED), None, line, queue=False, cancels=[made], **quiet
-    )
+    stopped = cancel.click(lambda: cards.status(CANCELLED), None, line, cancels=[made], **_AT_ONCE)
     # a step that was on its way when it was pressed arrives after that line
-    stopped.then(_once_more, None, line, queue=False, **quiet)
+    stopped.then(_once_more, None, line, **_AT_ONCE)
     return own
 
 
@@ -183,6 +208,7 @@ def _inputs(name: str) -> list[Any]:
             webcam_options=gr.WebcamOptions(mirror=False),
             height=240,
             buttons=[],
+            visible=False,
             elem_id="mm-video",
         )
         return [video, gr.Number(0, label="Second to begin at")]
@@ -193,6 +219,7 @@ def _inputs(name: str) -> list[Any]:
             type="filepath",
             editable=False,
             buttons=[],
+            visible=False,
             elem_id="mm-audio",
         )
         begin = gr.Number(0, label="Second to begin at")
@@ -211,17 +238,18 @@ def _inputs(name: str) -> list[Any]:
 
 def _answer(maker: Callable[..., Iterator[Shown]], studio: Studio, *inputs: Any) -> Iterator[Shown]:
     """Show what a maker yields; a mistake becomes one line."""
-    preset, values = PageSettings.values(inputs[: len(FIELDS) + 2])
+    count = 1 + len(MODELS) + 1 + len(FIELDS)
     try:
-        yield from maker(studio, preset, values, *inputs[len(FIELDS) + 2 :])
+        system, values = PageSettings.values(inputs[:count], studio.app)
+        yield from maker(studio, system, values, *inputs[count:])
     except UserError as error:
         yield cards.wrong(error), ""
     except MemoryError:
         yield cards.wrong("not enough memory: ask for less at once, or smaller"), ""
 
 
-def _together(studio: Studio, preset: str, values: dict[str, Any]) -> Iterator[Shown]:
-    config = request_of(values, studio.app, preset)
+def _together(studio: Studio, system: SystemConfig, values: dict[str, Any]) -> Iterator[Shown]:
+    config = request_of(values, studio.app, system)
     made: dict[str, MadeClip] = {}
     for title, one in (("Alone", unguided(config)), ("Together", config)):
         yield from _steps(studio.make(one, title.lower()), title, made)
@@ -229,21 +257,21 @@ def _together(studio: Studio, preset: str, values: dict[str, Any]) -> Iterator[S
 
 
 def _given(
-    side: str, studio: Studio, preset: str, values: dict[str, Any], *own: Any
+    side: str, studio: Studio, system: SystemConfig, values: dict[str, Any], *own: Any
 ) -> Iterator[Shown]:
     path, start, *track = own
     if path is None:
         raise UserError(f"there is no {'video' if side == 'video' else 'sound'}: upload one first")
     given = {side: path, "start": start or None, "audio_track": track[0] if track else None}
-    config = request_of(values, studio.app, preset, given)
+    config = request_of(values, studio.app, system, given)
     made: dict[str, MadeClip] = {}
     name = "sound-for-video" if side == "video" else "video-for-sound"
     yield from _steps(studio.make(config, name), TABS[side], made)
     yield cards.status("done"), cards.result(made)
 
 
-def _inside(studio: Studio, preset: str, values: dict[str, Any]) -> Iterator[Shown]:
-    config = request_of(values, studio.app, preset)
+def _inside(studio: Studio, system: SystemConfig, values: dict[str, Any]) -> Iterator[Shown]:
+    config = request_of(values, studio.app, system)
     yield cards.status("loading"), ""
     from mmdisco.app.inside import GradientRecording, draw_inside, event_times
 
@@ -251,19 +279,19 @@ def _inside(studio: Studio, preset: str, values: dict[str, Any]) -> Iterator[Sho
     yield from _steps(studio.make(config, "inside", recording), "Clip", made)
     yield cards.status("drawing"), ""
     [one] = made.values()
-    events = event_times(one.clip, sounding_objects=preset == EMBEDDED)
+    events = event_times(one.clip, sounding_objects=system.preset == PRESET)
     picture = one.paths.clip.with_name("inside-steps.png")
     draw_inside(picture, recording.readings, one.clip, events)
     yield cards.status("done"), cards.result(made, picture, recording.readings, events)
 
 
 def _compare(
-    studio: Studio, preset: str, values: dict[str, Any], files: list[str] | None
+    studio: Studio, chosen: SystemConfig, values: dict[str, Any], files: list[str] | None
 ) -> Iterator[Shown]:
-    config = request_of({"prompt": values["prompt"]}, studio.app, preset)
+    config = request_of({"prompt": values["prompt"]}, studio.app, chosen)
     paths, scored = [Path(one) for one in files or ()], list[ScoredClip]()
-    system = studio.system(preset)
-    for one in score(paths, config.caption, system, studio.app, embedded=preset == EMBEDDED):
+    system, embedded = studio.system(chosen), chosen.preset == PRESET
+    for one in score(paths, config.caption, system, studio.app, embedded=embedded):
         scored.append(one)
         yield cards.progress(Progress("comparing", len(scored), len(paths))), ""
     yield cards.status("done"), cards.comparison(scored)
@@ -282,7 +310,7 @@ def _steps(
 
 def _restored(app: AppConfig, path: str) -> list[Any]:
     """Return what a record fills in; a mistake changes nothing but the line below it."""
-    count = 2 + len(FIELDS) + 1
+    count = 1 + len(MODELS) + 1 + 1 + len(FIELDS) + 1
     given = 1 + 2  # start; start and track
     try:
         found = restore(Path(path), app)
@@ -294,8 +322,9 @@ def _restored(app: AppConfig, path: str) -> list[Any]:
         said += f": upload {found.name} again"
     tab = gr.Tabs(selected=found.side or "together")
     start, track = found.given["start"], f"{found.given['audio_track'] or ''}"
-    values = shown(found.values, found.preset)
-    return [found.preset, moved, *values, tab, cards.status(said), start, start, track]
+    systems = SystemMenu.shown(found.system)
+    values = shown(found.values, defaults(found.system))
+    return [*systems, moved, *values, tab, cards.status(said), start, start, track]
 
 
 _MAKERS: Final[dict[str, Callable[..., Iterator[Shown]]]] = {

@@ -10,14 +10,15 @@ import av
 
 from mmdisco.app.config import MEGABYTE, AppConfig
 from mmdisco.errors import UserError
-from mmdisco.generation.config import REQUEST, GenerateConfig, SystemConfig
+from mmdisco.generation.config import PIPELINES, REQUEST, GenerateConfig, SystemConfig
 from mmdisco.generation.metadata import read_record
 from mmdisco.io.settings import shown
 from mmdisco.media.opening import opened, picture_track, sound_track
 
+PROMPTS: Final = ("prompt", "audio_prompt")
+"""Fields above the tabs, in their order."""
+
 MAIN: Final = (
-    "prompt",
-    "audio_prompt",
     "seed",
     "joint_scale_audio",
     "joint_scale_video",
@@ -25,7 +26,7 @@ MAIN: Final = (
     "scheduler",
     "candidates",
 )
-"""Fields that are always seen, in their order; one that requests lack is left out."""
+"""Settings that are always seen, in their order."""
 
 ELSEWHERE: Final = (
     *("no_prompt", "samples", "no_joint_guidance", "joint_scale", "cfg_scale"),
@@ -34,13 +35,17 @@ ELSEWHERE: Final = (
 """Fields of a request that have no place of their own among the settings."""
 
 FIELDS: Final = (
-    *(name for name in MAIN if name in REQUEST),
-    *(name for name in REQUEST if name not in (*MAIN, *ELSEWHERE)),
+    *PROMPTS,
+    *MAIN,
+    *(name for name in REQUEST if name not in (*PROMPTS, *MAIN, *ELSEWHERE)),
 )
-"""Every setting of the page: the main ones, then the others."""
+"""Every setting of the page: prompts, the main ones, then the others."""
 
 SLIDERS: Final = ("joint_scale_audio", "joint_scale_video")
 """Fields whose control always holds a value: it counts once it was moved."""
+
+MODELS: Final = (*PIPELINES, "discriminator")
+"""Options that name two models and their discriminator."""
 
 MOST_SCALE: Final = 20.0
 """Largest joint scale of the page."""
@@ -49,14 +54,17 @@ SIDES: Final = ("video", "audio")
 
 
 def request_of(
-    values: Mapping[str, Any], app: AppConfig, preset: str, given: Mapping[str, Any] | None = None
+    values: Mapping[str, Any],
+    app: AppConfig,
+    system: SystemConfig,
+    given: Mapping[str, Any] | None = None,
 ) -> GenerateConfig:
     """Build the request of what stands in the fields.
 
     Args:
         values: Value of each field; an empty one is left to the preset.
         app: Options of the page.
-        preset: Name of the preset.
+        system: The preset or the two models.
         given: ``video`` or ``audio`` with a path, and ``start`` and ``audio_track``.
 
     Raises:
@@ -70,7 +78,9 @@ def request_of(
             expect_media(Path(sides[side]), side, app)
             # neither has an effect on a given side, and both are among the settings of all tabs
             chosen = {name: one for name, one in chosen.items() if not name.endswith(f"_{side}")}
-    return app.request(preset, {**chosen, **sides})
+    if "audio" in sides and "audio_prompt" in chosen:
+        raise UserError("the prompt of the sound has no effect on a given sound: leave it empty")
+    return app.request(system, {**chosen, **sides})
 
 
 def unguided(config: GenerateConfig) -> GenerateConfig:
@@ -116,14 +126,14 @@ class Restored:
     """What a record fills in.
 
     Attributes:
-        preset: Name of the preset.
-        values: Value of every field; None where the preset decides.
+        system: The preset or the two models.
+        values: Value of every field; None where the system decides.
         given: Start and audio track of the given file.
         side: "video" or "audio" where a file was given; None else.
         name: Name of that file.
     """
 
-    preset: str
+    system: SystemConfig
     values: dict[str, Any]
     given: dict[str, Any]
     side: str | None
@@ -145,19 +155,14 @@ def restore(record: Path, app: AppConfig) -> Restored:
     except UserError as error:
         raise UserError(str(error).replace(str(record), record.name)) from error
     config = found.config
-    if config.preset is None:
-        raise UserError(
-            f"the clip of {record.name} was made with two models, and the page offers presets: "
-            f"`mmdisco generate --from-metadata {record.name}` makes it again"
-        )
-    expected = app.request(config.preset, {})
+    expected = _offered(config, app, record.name)
     for name in SystemConfig.model_fields:
         was = getattr(config, name)
         if was != getattr(expected, name):
             option = name.replace("_", "-")
             raise UserError(
                 f"the clip of {record.name} was made with --{option} {shown(was)}: start "
-                f"`mmdisco app --preset {config.preset} --{option} …` to make it again"
+                f"`mmdisco app {_chosen(config)} --{option} …` to make it again"
             )
     values = {name: getattr(config, name) for name in FIELDS}
     # a clip depends on its own seed only, which is that of a batch of one
@@ -166,7 +171,33 @@ def restore(record: Path, app: AppConfig) -> Restored:
     side = next((side for side in SIDES if getattr(config, side) is not None), None)
     given = {"start": float(config.start), "audio_track": config.audio_track}
     name = None if config.given is None else config.given.name
-    return Restored(config.preset, values, given, side, name)
+    return Restored(expected, values, given, side, name)
+
+
+def _offered(config: GenerateConfig, app: AppConfig, record: str) -> SystemConfig:
+    """Return the page's own choice of what a record was made with.
+
+    Raises:
+        UserError: It was made with folders that the page's options do not name.
+    """
+    if config.preset is not None:
+        return app.of_preset(config.preset)
+    names = [getattr(config, name) or "" for name in MODELS]
+    try:
+        return app.of_models(*names)
+    except UserError as error:
+        raise UserError(
+            f"the clip of {record} was made with folders of its own: start "
+            f"`mmdisco app {_chosen(config)}` to make it again"
+        ) from error
+
+
+def _chosen(config: SystemConfig) -> str:
+    """Return the options that choose a system."""
+    if config.preset is not None:
+        return f"--preset {config.preset}"
+    named = {name: getattr(config, name) for name in MODELS}
+    return " ".join(f"--{name.replace('_', '-')} {one}" for name, one in named.items() if one)
 
 
 def _empty(value: Any) -> bool:

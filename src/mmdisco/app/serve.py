@@ -5,17 +5,12 @@
 import os
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mmdisco.app.config import MEGABYTE, AppConfig
 from mmdisco.app.workspace import Workspace, workspace
 from mmdisco.errors import UserError
-from mmdisco.generation.presets.registry import PRESETS
-
-if TYPE_CHECKING:
-    from mmdisco.app.studio import Studio
 
 MISSING: Final = "the page needs Gradio: pip install 'mmdisco[app]'"
 OFFLINE: Final = {
@@ -78,7 +73,10 @@ def start(app: AppConfig, made: Workspace, announce: Callable[[str], None]) -> C
     from mmdisco.app.studio import Studio
 
     studio = Studio(app, made)
-    studio.system(app.begins_with)  # a mistake in its options is said before the page is there
+    # a mistake in its options is said before the page is there
+    own = studio.system(app.system)
+    if app.preset is None:
+        own.sampling()  # reads what lies in both folders
     page = build(app, studio).queue(max_size=_QUEUE, api_open=False)
     theme = gr.themes.Default(
         primary_hue="blue", font=_FONTS, font_mono=("ui-monospace", "monospace")
@@ -107,15 +105,4 @@ def start(app: AppConfig, made: Workspace, announce: Callable[[str], None]) -> C
             f"{app.host}:{app.port} cannot be had: choose another --port or --host"
         ) from error
     announce(url)
-    threading.Thread(target=_warm, args=(studio, app.begins_with), daemon=True).start()
     return page.close
-
-
-def _warm(studio: "Studio", preset: str) -> None:
-    """Import the libraries behind a clip, and load small models, before one is asked for."""
-    for name in ("mmdisco.generation.pipeline", "mmdisco.media.plots"):
-        import_module(name)
-    if preset == next(iter(PRESETS)):
-        system = studio.system(preset)
-        system.model()
-        system.discriminator()

@@ -4,13 +4,14 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdisco.app.config import AppConfig
 from mmdisco.app.workspace import Workspace
 from mmdisco.errors import UserError
-from mmdisco.generation.config import GenerateConfig, SystemConfig
+from mmdisco.generation.config import PRESET, GenerateConfig, SystemConfig
 from mmdisco.generation.metadata import OutputPaths
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.resolve import check, resolve
@@ -70,19 +71,31 @@ class Studio:
     def __init__(self, app: AppConfig, workspace: Workspace) -> None:
         self.app = app
         self.workspace = workspace
-        self._built: tuple[dict[str, object], JointSystem] | None = None
+        self._is_warm = False
+        self._built: tuple[SystemConfig, JointSystem] | None = None
 
-    def system(self, preset: str) -> JointSystem:
-        """Return the system of a preset; only the last one stays in memory.
+    def system(self, chosen: SystemConfig) -> JointSystem:
+        """Return a system; only the last one stays in memory.
 
         Raises:
             UserError: There is no such preset, or it has no such option.
         """
-        options = self.app.system_options(preset)
-        if self._built is None or self._built[0] != options:
+        if self._built is None or self._built[0] != chosen:
             self._built = None
-            self._built = (options, system_of(SystemConfig(**options)))
+            self._built = (chosen, system_of(chosen))
         return self._built[1]
+
+    def warm(self) -> None:
+        """Import the libraries behind a clip, and load small models, before one is asked for."""
+        if self._is_warm:
+            return
+        self._is_warm = True
+        for name in ("mmdisco.generation.pipeline", "mmdisco.media.plots"):
+            import_module(name)
+        if self.app.preset == PRESET:
+            system = self.system(self.app.system)
+            system.model()
+            system.discriminator()
 
     def make(
         self, config: GenerateConfig, name: str, recording: "GradientRecording | None" = None
@@ -101,7 +114,7 @@ class Studio:
             UserError: The request cannot be met.
         """
         begin = time.monotonic()
-        system = self.system(config.preset or self.app.begins_with)
+        system = self.system(config.system)
         resolved = resolve(config, system)
         steps = resolved.steps or 1
         if steps > self.app.max_steps:

@@ -170,6 +170,11 @@ class SystemConfig(Settings):
         return self
 
     @property
+    def system(self) -> "SystemConfig":
+        """Choice of the system alone."""
+        return SystemConfig(**{name: getattr(self, name) for name in SystemConfig.model_fields})
+
+    @property
     def title(self) -> str:
         """Name of the preset, or of the two models, for messages."""
         return self.preset or f"{self.video_model} with {self.audio_model}"
