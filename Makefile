@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-dev
 browser: $(VENV)/.installed-dev
 	@command -v chromium >/dev/null || { echo "--- installing Chromium"; apt-get update -qq && apt-get install -y -qq chromium; }
 	@echo "--- the page of mmdisco app, driven in Chromium"
-	$(BIN)/python benchmarks/page_in_browser.py
+	$(BIN)/python benchmarks/page_in_browser.py $(CHECKS)
 
 house: $(VENV)/.installed-dev
 	@echo "--- sizes, names, imports and waiting times"

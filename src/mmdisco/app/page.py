@@ -119,7 +119,7 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
                 with gr.Row(equal_height=True):
                     fields |= controls(app, PROMPTS)
                 settings = PageSettings(systems, fields, moved)
-                with gr.Tabs() as tabs:
+                with gr.Tabs(overflow_behavior="wrap") as tabs:
                     own = {name: _tab(name, settings, studio) for name in TABS}
         _react(app, settings)
         places = [*own["video"][1:], *own["audio"][1:]]
@@ -206,7 +206,7 @@ def _inputs(name: str) -> list[Any]:
             sources=["upload", "webcam"],
             include_audio=True,  # without, Gradio would encode anew, by a program
             webcam_options=gr.WebcamOptions(mirror=False),
-            height=240,
+            height=280,
             buttons=[],
             visible=False,
             elem_id="mm-video",

@@ -32,6 +32,7 @@ _COLOURS: Final = {  # Gradio's own are too faint to be read
     "block_label_text_color_dark": "*neutral_200",
     "block_title_text_color": "*neutral_800",
     "block_title_text_color_dark": "*neutral_100",
+    "link_text_color_dark": "*primary_300",
     "button_primary_background_fill": "*primary_600",
     "button_primary_background_fill_hover": "*primary_700",
     "button_primary_background_fill_dark": "*primary_600",
