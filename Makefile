@@ -1,16 +1,20 @@
-# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+# Each of these sets up what it needs on a fresh machine: `make demo`, `make app`, `make test`.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test docs lint house browser clean
+.PHONY: demo app test docs lint house browser clean
 
 demo: $(VENV)/.installed
 	@echo "--- the same prompt and noise twice: two models alone, then playing together"
 	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --no-joint-guidance --out demo/alone.mp4
 	$(BIN)/mmdisco generate "a drum being hit" --seed 2 --out demo/together.mp4
+
+app: $(VENV)/.installed-app
+	@echo "--- a page in the browser; Ctrl-C ends it"
+	$(BIN)/mmdisco app --open
 
 test: $(VENV)/.installed-dev lint house
 	@echo "--- tests"
@@ -50,6 +54,11 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "--- installing mmdisco"
 	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-app: $(VENV)/.installed
+	@echo "--- installing Gradio"
+	$(PIP) --editable '.[app]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -11,7 +11,7 @@ from filmmaking import moving
 from mmdisco.app.compare import score
 from mmdisco.app.config import AppConfig
 from mmdisco.app.requests import request_of, restore
-from mmdisco.app.studio import Studio
+from mmdisco.app.studio import MadeClip, Studio
 from mmdisco.app.workspace import workspace
 from mmdisco.io.files import read_object
 from mmdisco.media.read import ReadSpec, read_clip
@@ -51,6 +51,7 @@ def page_makes_the_same(folder, stock_pipelines, clip):
     with workspace(60.0, folder) as place:
         studio = Studio(app, place)
         *_, made = studio.make(request_of(prompts, app, app.of_models(*named.values())), "clip")
+        assert isinstance(made, MadeClip)
         assert made.paths.clip.read_bytes() == clip
         assert restore(made.paths.record, app).system == app.system
         [scored] = score([made.paths.clip], "a", studio.system(app.system), app, embedded=False)

@@ -51,7 +51,7 @@ class SystemMenu:
     def of(app: AppConfig) -> "SystemMenu":
         """Make the controls in the present place."""
         begin, *ids, _ = SystemMenu.shown(app.system)
-        menu = gr.Dropdown(_systems(app), value=begin, label="Models", elem_id="mm-preset")
+        menu = gr.Dropdown(_systems(()), value=begin, label="Models", elem_id="mm-preset")
         said = ("Id of a video pipeline", "Id of an audio pipeline", "Id of their discriminator")
         with gr.Group(visible=begin == TWO_MODELS) as group:
             names = [
@@ -114,14 +114,17 @@ def defaults(system: SystemConfig | None) -> dict[str, Any]:
     }
 
 
-def _systems(app: AppConfig) -> list[tuple[str, str]]:
-    """Return every choice of the menu with a label that says whether its weights are here."""
+def marked(app: AppConfig) -> Any:
+    """Return the menu with a mark at presets whose weights are not here, which takes seconds."""
     here = SystemConfig(weights=app.weights)
-    listed = [
-        (name if all(preset(name).present(here)) else f"{name} (weights not here)", name)
-        for name in PRESETS
-    ]
-    return [*listed, ("two models of diffusers, by their ids", TWO_MODELS)]
+    absent = [name for name in PRESETS if not all(preset(name).present(here))]
+    return gr.update(choices=_systems(absent))
+
+
+def _systems(absent: Sequence[str]) -> list[tuple[str, str]]:
+    labels = [f"{name} (weights not here)" if name in absent else name for name in PRESETS]
+    two = ("two models of diffusers, by their ids", TWO_MODELS)
+    return [*zip(labels, PRESETS, strict=True), two]
 
 
 def shown(values: Mapping[str, Any], begin: Mapping[str, Any]) -> list[Any]:

@@ -18,7 +18,15 @@ import gradio as gr
 from mmdisco.app import cards
 from mmdisco.app.compare import ScoredClip, score
 from mmdisco.app.config import AppConfig
-from mmdisco.app.fields import PRESET_CHOICE, TWO_MODELS, SystemMenu, controls, defaults, shown
+from mmdisco.app.fields import (
+    PRESET_CHOICE,
+    TWO_MODELS,
+    SystemMenu,
+    controls,
+    defaults,
+    marked,
+    shown,
+)
 from mmdisco.app.requests import (
     FIELDS,
     MAIN,
@@ -131,7 +139,8 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
         )
         # what is large comes once the page is seen, and so does what a clip needs
         page.load(None, None, [own["video"][0], own["audio"][0]], js=_UPLOADS, **_QUIET)
-        page.load(studio.warm, None, None, **_AT_ONCE)
+        warmed = page.load(studio.warm, None, None, **_AT_ONCE)
+        warmed.then(partial(marked, app), None, systems.menu, **_AT_ONCE)
     return page
 
 
