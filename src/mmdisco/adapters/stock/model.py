@@ -22,7 +22,7 @@ from mmdisco.adapters.stock.layouts import network
 from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.adapters.stock.schedulers import SchedulerLevels, TableLevels, read_scheduler
 from mmdisco.adapters.vae import expect_one_length
-from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
+from mmdisco.core.denoiser import BaseModel, Conditioning, Medium, mean_over_tokens
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
 from mmdisco.errors import UserError
 from mmdisco.io.shapes import Latent, Text
@@ -189,20 +189,14 @@ class StockModel(BaseModel[Medium], Generic[Medium]):
 
     @staticmethod
     def pool(states: Tensor, others: Sequence[Any]) -> Text:
-        """Average embeddings (b, tokens, d) over tokens, without padding: (b, d), float32.
+        """Average embeddings over tokens.
 
         Args:
-            states: Embeddings; of vectors (b, d) there is nothing to average.
+            states: Embeddings (b, tokens, d), or vectors (b, d).
             others: What was encoded beside them, a mask (b, tokens) perhaps.
         """
-        states = states.float().cpu()
-        if states.ndim == 2:
-            return states
-        # padding is masked, or zero
         masks = [one for one in others if getattr(one, "shape", None) == states.shape[:2]]
-        kept = masks[0].cpu().bool() if masks else states.any(-1)
-        weights = kept.float() / kept.sum(-1, keepdim=True).clamp(min=1)
-        return (weights[..., None] * states).sum(1)
+        return mean_over_tokens(states, masks[0] if masks else None)
 
     def latent_shape(self, seconds: float) -> torch.Size:
         """Return the shape of one sample's latent, without the batch.
