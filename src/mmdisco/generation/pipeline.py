@@ -85,6 +85,10 @@ class GuidanceOrder(ABC):
         ``null`` is the encoded negative prompt.
         """
 
+    def ranking(self, discriminator: Discriminator) -> Discriminator:
+        """Return the discriminator that ranks whole clips: the one that guides them."""
+        return discriminator
+
 
 @dataclass(frozen=True)
 class JointOutsideCFG(GuidanceOrder):
@@ -278,7 +282,7 @@ class GenerationRun:
         clean = NoiseLevel.clean(len(z_0.audio))
         text = encode_captions(self.model, _of_both(prompts)).map(lambda one: one.pooled)
         with torch.no_grad():
-            return self.discriminator(z_0, AV(clean, clean), text)
+            return self.method.ranking(self.discriminator)(z_0, AV(clean, clean), text)
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
         """Decode the final latents of ``run``."""

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from mmdisco.core.av import AV
@@ -115,6 +116,11 @@ class JointSystem(ABC):
         """Format of the clips."""
 
     @property
+    def window(self) -> Fraction:
+        """Length in seconds that the models know: longer clips are made in overlapping windows."""
+        return self.form.seconds
+
+    @property
     @abstractmethod
     def method(self) -> "GuidanceOrder":
         """Order in which models and guidance are combined."""
@@ -158,7 +164,7 @@ class JointSystem(ABC):
         from mmdisco.discriminators.hub import check_fitting
 
         model = self.model()
-        shapes = model.latent_shapes(float(self.form.seconds))
+        shapes = model.latent_shapes(float(self.window))
         texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
         check_fitting(config, shapes, texts, name)
 

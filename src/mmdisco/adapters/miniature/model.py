@@ -90,13 +90,11 @@ def video_schedule() -> NoiseSchedule:
 
 
 class MiniatureCodec(ABC, Generic[Medium]):
-    """Codec between media of one modality and latents.
+    """Codec between media of one modality and latents."""
 
-    Attributes:
-        shape: Shape of one latent.
-    """
-
-    shape: torch.Size
+    @abstractmethod
+    def latent_shape(self, frames: int) -> torch.Size:
+        """Return the shape of the latent of a clip with so many frames."""
 
     @abstractmethod
     def encode(self, media: Sequence[Medium]) -> Latent:
@@ -137,20 +135,15 @@ class MiniatureModel(BaseModel[Medium]):
         with torch.no_grad():
             return Conditioning(self._text(prompts))
 
+    @override
     def latent_shape(self, seconds: float) -> torch.Size:
-        """Return the codec's latent shape.
-
-        Raises:
-            UserError: ``seconds`` is not 1.6, the one length of the pair.
-        """
-        _check_seconds(seconds)
-        return self._codec.shape
+        return self._codec.latent_shape(frames_of(seconds))
 
     def encode(self, media: Sequence[Medium]) -> Latent:
-        """Encode clips of 1.6 s.
+        """Encode clips of equal length.
 
         Raises:
-            UserError: A clip has another rate, size or length.
+            UserError: A clip has another rate or size, or a length that the pair cannot make.
         """
         with torch.no_grad():
             return self._codec.encode(media)
@@ -162,47 +155,54 @@ class MiniatureModel(BaseModel[Medium]):
 
 
 class MiniatureAudioCodec(MiniatureCodec[Audio]):
-    """Codec of sounds of 1.6 s at 16 kHz ↔ (4, 32, 16), by the autoencoder and Griffin-Lim."""
-
-    shape = AUDIO_SHAPE
+    """Codec of sounds at 16 kHz ↔ (4, 2 steps a frame, 16), by the autoencoder and Griffin-Lim."""
 
     def __init__(self, autoencoder: NormalizedVAE) -> None:
         self._autoencoder = autoencoder
         self._scale = MelScale()
 
+    @override
+    def latent_shape(self, frames: int) -> torch.Size:
+        channels, steps, bins = AUDIO_SHAPE
+        return torch.Size([channels, steps * frames // FRAMES, bins])
+
     def encode(self, media: Sequence[Audio]) -> Latent:
-        """Encode sounds of 25,600 samples each."""
+        """Encode sounds of 1,600 samples a frame."""
         for audio in media:
-            if audio.sample_rate != SAMPLE_RATE or len(audio.waveform) != SAMPLES:
+            samples = len(audio.waveform)
+            if audio.sample_rate != SAMPLE_RATE or samples < SAMPLES or samples * FRAMES % SAMPLES:
                 raise UserError(
-                    f"sound of {len(audio.waveform)} samples at {audio.sample_rate} Hz: the "
-                    f"embedded pair takes {SAMPLES} at {SAMPLE_RATE}"
+                    f"sound of {samples} samples at {audio.sample_rate} Hz: the embedded pair "
+                    f"takes {SAMPLES} at {SAMPLE_RATE}, or longer by frames of {SAMPLES // FRAMES}"
                 )
         waveforms = torch.from_numpy(np.stack([audio.waveform for audio in media]))
         return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
 
     def decode(self, x_0: Latent) -> list[Audio]:
-        """Decode sounds of 25,600 samples each."""
+        """Decode sounds, brought down where they are too loud."""
         waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
         return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
 
 
 class MiniatureVideoCodec(MiniatureCodec[Video]):
-    """Codec of 16 frames of 64×64 at 10 fps ↔ (4, 16, 8, 8), by the autoencoder."""
-
-    shape = VIDEO_SHAPE
+    """Codec of frames of 64×64 at 10 fps ↔ (4, frames, 8, 8), by the autoencoder."""
 
     def __init__(self, autoencoder: NormalizedVAE) -> None:
         self._autoencoder = autoencoder
 
+    @override
+    def latent_shape(self, frames: int) -> torch.Size:
+        channels, _, *size = VIDEO_SHAPE
+        return torch.Size([channels, frames, *size])
+
     def encode(self, media: Sequence[Video]) -> Latent:
         """Encode frame by frame."""
         for video in media:
-            if video.fps != FPS or video.frames.shape != (FRAMES, SIDE, SIDE, 3):
-                frames, height, width, _ = video.frames.shape
+            frames, height, width, _ = video.frames.shape
+            if video.fps != FPS or (height, width) != (SIDE, SIDE) or frames < FRAMES:
                 raise UserError(
                     f"video of {frames} frames of {width}×{height} at {video.fps} fps: the "
-                    f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}"
+                    f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}, or more of them"
                 )
         frames = torch.from_numpy(np.stack([video.frames for video in media]))
         return encode_frames(self._autoencoder, frames)
@@ -212,9 +212,19 @@ class MiniatureVideoCodec(MiniatureCodec[Video]):
         return [Video(one, FPS) for one in _arrays(decode_frames(self._autoencoder, x_0))]
 
 
-def _check_seconds(seconds: float) -> None:
-    if abs(seconds - SECONDS) > 1e-6:
-        raise UserError(f"{seconds} seconds: the embedded pair makes clips of {SECONDS} only")
+def frames_of(seconds: float) -> int:
+    """Return the frames of a clip of the pair.
+
+    Raises:
+        UserError: It would be shorter than 1.6 s, or no whole number of frames.
+    """
+    frames = round(seconds * FPS)
+    if frames < FRAMES or abs(frames / FPS - seconds) > 1e-6:
+        raise UserError(
+            f"{float(seconds):g} seconds: the embedded pair makes clips of {SECONDS} s, and longer "
+            f"ones in steps of {float(1 / FPS):g} s"
+        )
+    return frames
 
 
 def _arrays(batch: Tensor) -> list[np.ndarray]:

@@ -98,8 +98,13 @@ class ShardEncoder:
         """Check that the models are here.
 
         Raises:
-            UserError: Files are missing.
+            UserError: Files are missing, or the clips are longer than the models know.
         """
+        if self.form.seconds > self._pair.window:
+            raise UserError(
+                f"clips of {float(self.form.seconds):g} s: the models know "
+                f"{float(self._pair.window):g} s, and longer ones can only be generated"
+            )
         self._pair.expect(Requirements("", guided=False, one_sided=False))
 
     def prompt(self, caption: str) -> str:

@@ -5,7 +5,8 @@ vocabulary, the default settings and the SHA-256 of every file, so that a damage
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -45,15 +46,25 @@ else:
     Network = TypeVar("Network")
 
 
+ONE_SCENE_BELOW: Final = -2.0
+"""``WindowedDenoiser.one_scene_below``: the place of things and the background are decided there,
+and movements are not."""
+
+
 @dataclass(frozen=True)
 class MiniatureSystem(JointSystem):
     """System of a folder of the pair's weights.
+
+    Attributes:
+        path: The folder.
+        seconds: Length of the clips, 1.6 or longer by whole frames.
 
     Raises:
         UserError: A file is missing, damaged or of another shape, at the first use of it.
     """
 
     path: Path = PACKAGED
+    seconds: Fraction = FORM.seconds
 
     def text(self) -> "TextEncoder":
         """Text encoder with the pair's vocabulary."""
@@ -73,15 +84,28 @@ class MiniatureSystem(JointSystem):
 
     @property
     def form(self) -> ClipSpec:
-        """Clips of 1.6 s: 16 frames of 64×64, and sound at 16 kHz."""
-        return FORM
+        """Clips of 64×64 at 10 fps, with sound at 16 kHz."""
+        return replace(FORM, seconds=self.seconds)
 
     @property
     @override
+    def window(self) -> Fraction:
+        return FORM.seconds
+
+    @property
     def method(self) -> "GuidanceOrder":
+        """Joint guidance around classifier-free guidance; in each window of a longer clip."""
         from mmdisco.generation.pipeline import JointOutsideCFG
 
-        return JointOutsideCFG()
+        if self.seconds == self.window:
+            return JointOutsideCFG()
+        from mmdisco.generation.windows import InWindows, overlapping_windows
+
+        long, short = (
+            self.model().latent_shapes(float(one)) for one in (self.seconds, self.window)
+        )
+        steps = [shapes.map(lambda shape: shape[1]) for shapes in (long, short)]
+        return InWindows(JointOutsideCFG(), overlapping_windows(*steps), ONE_SCENE_BELOW)
 
     def expect(self, demand: Requirements) -> list[str]:
         """Check the prompt; warn of unknown words, with their nearest known, and of replaced ones.
@@ -308,12 +332,22 @@ class MiniaturePreset(Preset):
         Raises:
             UserError: It is not there, or an option is not for this pair.
         """
-        if options.frames is not None or options.build_options() != SystemConfig().build_options():
+        fixed = options.updated({"seconds": None}).build_options()
+        if fixed != SystemConfig().build_options():
             raise UserError(
-                "embedded makes clips of 1.6 s, 64x64 at 10 frames a second, on the CPU: leave "
-                "length, size, rate, type, device, offloading, slicing and tiling out"
+                "embedded makes clips of 64x64 at 10 frames a second, on the CPU: leave size, "
+                "rate, type, device, offloading, slicing and tiling out"
             )
-        return folder_of(options.weights)
+        folder = folder_of(options.weights)
+        if options.frames is None and options.seconds is None:
+            return folder
+        frames = options.frames or (options.seconds or FORM.seconds) * FORM.fps
+        if frames < FORM.frames or frames % 1:
+            raise UserError(
+                f"embedded makes clips of {FORM.frames} frames, {float(FORM.seconds):g} s, and "
+                "longer ones by whole frames of 0.1 s: ask for such a length"
+            )
+        return replace(folder, seconds=frames / FORM.fps)
 
 
 EMBEDDED: Final = MiniaturePreset()

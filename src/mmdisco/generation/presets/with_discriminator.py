@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,11 @@ class WithDiscriminator(JointSystem):
     @override
     def form(self) -> ClipSpec:
         return self.pair.form
+
+    @property
+    @override
+    def window(self) -> Fraction:
+        return self.pair.window
 
     @property
     @override
