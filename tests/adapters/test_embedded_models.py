@@ -8,6 +8,7 @@ from closeness import assert_close, is_close
 from mmdisco.adapters.miniature import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import video_schedule
+from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem
@@ -60,8 +61,12 @@ def test_frames_of_a_video_are_encoded_each_by_itself(model, clips):
 
 @pytest.mark.parametrize(
     "sound",
-    [Audio(np.zeros(25_600, np.float32), 22_050), Audio(np.zeros(16_000, np.float32), SAMPLE_RATE)],
-    ids=["rate", "length"],
+    [
+        Audio(np.zeros(25_600, np.float32), 22_050),
+        Audio(np.zeros(16_000, np.float32), SAMPLE_RATE),
+        Audio(np.zeros(25_601, np.float32), SAMPLE_RATE),
+    ],
+    ids=["rate", "length", "part of a frame"],
 )
 def test_sound_of_another_rate_or_length_is_refused(sound, model):
     with pytest.raises(UserError, match="the embedded pair takes 25600 at 16000"):
@@ -78,9 +83,14 @@ def test_video_of_another_rate_length_or_size_is_refused(shape, fps, model):
         model.encode_video([Video(np.zeros(shape, np.float32), Fraction(fps))])
 
 
-def test_other_lengths_are_refused(model):
-    with pytest.raises(UserError, match=r"2\.0 seconds: the embedded pair makes clips of 1\.6"):
-        model.latent_shapes(2.0)
+@pytest.mark.parametrize("seconds", [1.5, 2.05])
+def test_lengths_that_are_no_whole_frames_or_too_short_are_refused(seconds, model):
+    with pytest.raises(UserError, match=f"{seconds} seconds: the embedded pair makes clips of 1.6"):
+        model.latent_shapes(seconds)
+
+
+def test_longer_clips_have_longer_latents(model):
+    assert model.latent_shapes(2.0) == AV(torch.Size([4, 40, 16]), torch.Size([4, 20, 8, 8]))
 
 
 def test_both_models_read_the_prompt_and_words_count_in_any_order(model):

@@ -95,7 +95,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
         (["--shard-size", "0"], "shard_size 0: give at least 1"),
         (["--group-by", "folder"], "the layout film groups films by itself"),
         (["--captions", "none.txt"], "must end in .jsonl or .csv"),
-        (["--seconds", "3"], "embedded makes clips of 1.6 s"),
+        (["--seconds", "3"], "clips of 3 s: the models know 1.6 s, and longer ones can only be"),
     ],
 )
 def test_mistakes_are_one_line(run, film, tiny_pair, tmp_path, words, message):

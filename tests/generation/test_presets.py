@@ -286,7 +286,7 @@ def test_marks_tell_other_weights_apart(pair, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("embedded", SystemConfig(dtype="float16"), "embedded makes clips of 1.6 s"),
+        ("embedded", SystemConfig(dtype="float16"), "embedded makes clips of 64x64"),
         ("mmdiffusion-aist", SystemConfig(seconds=Fraction(2)), "makes clips of 1.6 s"),
         ("mmdiffusion-landscape", SystemConfig(offload=True), "one network without autoencoders"),
     ],

@@ -167,11 +167,11 @@ class InWindows(GuidanceOrder):
         return WindowedDenoiser(denoisers, self.windows, self.one_scene_below)
 
 
-def _cut(x: Latent, window: slice) -> Latent:
+def _cut(x: Tensor, window: slice) -> Tensor:
     return x[:, :, window]
 
 
-def _blend(parts: Sequence[Latent], windows: Sequence[slice]) -> Latent:
+def _blend(parts: Sequence[Tensor], windows: Sequence[slice]) -> Tensor:
     """Average the parts of a latent along time, with weights that fall to the ends of a window."""
     first = parts[0]
     steps = max(one.stop for one in windows)
