@@ -18,10 +18,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.denoiser import mean_over_tokens
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.guidance import IntervalScale, JointScale
 from mmdisco.core.log_ratio import ReuseEvery
+from mmdisco.discriminators.embeddings import mean_over_tokens
 from mmdisco.errors import UserError
 from mmdisco.generation.correction import correction
 from mmdisco.generation.joint_x0 import (

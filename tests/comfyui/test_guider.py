@@ -1,8 +1,6 @@
 """The joint guider beside a fake of ComfyUI: each model alone at scale 0, a plain loop at scale 1,
 a given side, and what is left of a run that failed."""
 
-import gc
-import weakref
 from itertools import pairwise
 
 import pytest
@@ -196,7 +194,6 @@ def test_an_error_of_one_model_frees_everything(pack, side):
     models, discriminator = models_of(), Agreement()
     getattr(models, side).fails_at = 3
     guider = guider_of(pack, models, 1.0, discriminator)
-    held = weakref.ref(discriminator.video.weight)
     with pytest.raises(RuntimeError, match="the model failed"):
         sampled(guider, FLOW)
     assert not models.audio.loaded
@@ -208,9 +205,6 @@ def test_an_error_of_one_model_frees_everything(pack, side):
         sampled(guider, FLOW).video,
         sampled(guider_of(pack, models_of(), 1.0, discriminator), FLOW).video,
     )
-    del guider, discriminator
-    gc.collect()
-    assert held() is None
 
 
 def test_both_models_are_loaded_at_once(pack):

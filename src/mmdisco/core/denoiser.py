@@ -45,24 +45,6 @@ class Conditioning:
         return Conditioning(self.pooled[index], tuple(one[index] for one in self.embeds))
 
 
-def mean_over_tokens(states: Tensor, mask: Tensor | None = None) -> Text:
-    """Average embeddings over tokens without padding, which is masked, or else zero.
-
-    Args:
-        states: Embeddings (b, tokens, d); of vectors (b, d) there is nothing to average.
-        mask: Mask (b, tokens), true where there is no padding.
-
-    Returns:
-        One vector a prompt, (b, d), float32 on the CPU.
-    """
-    states = states.float().cpu()
-    if states.ndim == 2:
-        return states
-    kept = states.any(-1) if mask is None else mask.cpu().bool()
-    weights = kept.float() / kept.sum(-1, keepdim=True).clamp(min=1)
-    return (weights[..., None] * states).sum(1)
-
-
 class Denoiser(ABC):
     """One frozen model of one modality, whatever its parameterization."""
 

@@ -1,4 +1,4 @@
-"""Embeddings of numbers: noise levels as sinusoids of an angle, times as rotations.
+"""Embeddings: noise levels as sinusoids of an angle, times as rotations, captions as means.
 
 Independent of latents and convolutions.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.io.shapes import Seconds, Vector
+from mmdisco.io.shapes import Seconds, Text, Vector
 
 FEATURES_PER_LEVEL = 64
 SHORTEST_PERIOD = 0.1
@@ -91,3 +91,21 @@ class Rotary:
         return torch.cat(
             [first * self.cos - second * self.sin, first * self.sin + second * self.cos], dim=-1
         )
+
+
+def mean_over_tokens(states: Tensor, mask: Tensor | None = None) -> Text:
+    """Average embeddings over tokens without padding, which is masked, or else zero.
+
+    Args:
+        states: Embeddings (b, tokens, d); of vectors (b, d) there is nothing to average.
+        mask: Mask (b, tokens), true where there is no padding.
+
+    Returns:
+        One vector a prompt, (b, d), float32 on the CPU.
+    """
+    states = states.float().cpu()
+    if states.ndim == 2:
+        return states
+    kept = states.any(-1) if mask is None else mask.cpu().bool()
+    weights = kept.float() / kept.sum(-1, keepdim=True).clamp(min=1)
+    return (weights[..., None] * states).sum(1)

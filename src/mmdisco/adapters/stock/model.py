@@ -22,8 +22,9 @@ from mmdisco.adapters.stock.layouts import network
 from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.adapters.stock.schedulers import SchedulerLevels, TableLevels, read_scheduler
 from mmdisco.adapters.vae import expect_one_length
-from mmdisco.core.denoiser import BaseModel, Conditioning, Medium, mean_over_tokens
+from mmdisco.core.denoiser import BaseModel, Conditioning, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule
+from mmdisco.discriminators.embeddings import mean_over_tokens
 from mmdisco.errors import UserError
 from mmdisco.io.shapes import Latent, Text
 from mmdisco.media.clip import Audio, Video
