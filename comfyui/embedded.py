@@ -23,7 +23,8 @@ class GenerateEmbedded(io.ComfyNode):
     @classmethod
     @override
     def define_schema(cls) -> io.Schema:
-        defaults = system_of(GenerateConfig()).sampling()
+        system = system_of(GenerateConfig())
+        defaults, shortest = system.sampling(), float(system.form.seconds)
         return io.Schema(
             node_id="MMDisCoGenerateEmbedded",
             display_name="Generate (embedded)",
@@ -52,6 +53,14 @@ class GenerateEmbedded(io.ComfyNode):
                     min=1,
                     max=1000,
                     tooltip="Evaluations of the models.",
+                ),
+                io.Float.Input(
+                    "seconds",
+                    default=shortest,
+                    min=shortest,
+                    max=60.0,
+                    step=0.1,
+                    tooltip="Length of the clip; longer ones are made of overlapping windows.",
                 ),
                 *(
                     io.Float.Input(
@@ -90,6 +99,7 @@ class GenerateEmbedded(io.ComfyNode):
         prompt: str,
         seed: int,
         steps: int,
+        seconds: float,
         joint_scale_video: float,
         joint_scale_audio: float,
         candidates: int,
@@ -111,6 +121,7 @@ class GenerateEmbedded(io.ComfyNode):
                 prompt,
                 seed=seed,
                 steps=steps,
+                seconds=seconds,
                 candidates=candidates,
                 no_joint_guidance=alone,
                 joint_scale_audio=scales.audio,

@@ -150,7 +150,7 @@ def _empty(frames: str, seconds: str, batch: int = 1) -> Node:
 
 WORKFLOWS: Final[dict[str, dict[str, Node]]] = {
     "embedded": {
-        "clip": _node("MMDisCoGenerateEmbedded", "a lamp flashing", 3, "fixed", 20, 6.0, 2.0, 1),
+        "clip": _node("MMDisCoGenerateEmbedded", "a bell rings", 0, "fixed", 20, 1.6, 6.0, 2.0, 1),
         "saved": _node("SaveVideo", "video/embedded", "auto", "auto", video="clip.video"),
     },
     "video_with_sound": {

