@@ -49,8 +49,8 @@ def unbound_mask(mask: Any) -> AV[Tensor | None]:
     """Return the masks of both parts; one that is not nested is the video's."""
     if not getattr(mask, "is_nested", False):
         return AV(None, mask)
-    parts = unbound(mask)
-    return AV(parts.audio, parts.video)
+    video, audio = mask.unbind()
+    return AV(audio, video)
 
 
 def pack(latents: AV[Tensor]) -> Tensor:

@@ -182,9 +182,12 @@ def test_a_given_side_stays_as_it_is_and_is_seen_without_noise(pack, side):
 
 def test_a_mask_of_the_video_alone_keeps_its_part(pack):
     models, latents = models_of(), AV(torch.zeros(SHAPES.audio), randn(SHAPES.video, 8))
-    mask = torch.ones(SHAPES.video)[:, :1]
+    mask = torch.ones(SHAPES.video)[:1, :1]
     mask[:, :, 0] = 0
-    made = sampled(guider_of(pack, models, 1.0, Agreement()), FLOW, euler, latents, mask)
+    guider = guider_of(pack, models, 1.0, Agreement())
+    made = sampled(guider, FLOW, euler, latents, mask)
+    joined = NestedTensor([mask, torch.ones(SHAPES.audio)[:, :1]])
+    assert torch.equal(sampled(guider, FLOW, euler, latents, joined).video, made.video)
     assert_close(made.video[:, :, 0], latents.video[:, :, 0])
     assert not torch.allclose(made.video[:, :, 1:], latents.video[:, :, 1:])
 
