@@ -63,6 +63,7 @@ class Bill:
         name: Name of the pair.
         shapes: Latents of one sample.
         texts: Width of either side's pooled captions.
+        rates: Steps per second of either latent, after a causal first one.
         seconds: Length of the clip.
         cost: Cost of the run.
     """
@@ -70,6 +71,7 @@ class Bill:
     name: str
     shapes: AV[torch.Size]
     texts: AV[int]
+    rates: AV[float]
     seconds: AV[float]
     cost: JointCost
 
@@ -125,19 +127,27 @@ def bill(name: str, steps: int | None = None, **common: Any) -> Bill:
     heard = stock_audio(heard.pipe, heard.lasting(seen.seconds))
     shapes = AV(heard.sample_shape, seen.sample_shape)
     texts = AV(*(one.encode_prompts([PROMPT]).pooled.shape[1] for one in (heard, seen)))
-    network = discriminator(shapes, texts, float(seen.seconds))
+    rates = AV(float(heard.steps_per_second), float(seen.steps_per_second))
+    network = discriminator(shapes, texts, rates)
     cost = JointPipeline(video, audio, network).cost(
         PROMPT, video_kwargs={**shown, **own}, audio_kwargs=own, **common
     )
-    return Bill(name, shapes, texts, AV(float(heard.seconds), float(seen.seconds)), cost)
+    seconds = AV(float(heard.seconds), float(seen.seconds))
+    return Bill(name, shapes, texts, rates, seconds, cost)
 
 
 def discriminator(
-    shapes: AV[torch.Size], texts: AV[int], seconds: float, **wishes: Any
+    shapes: AV[torch.Size], texts: AV[int], rates: AV[float], **wishes: Any
 ) -> AudioVideoDiscriminator:
-    """Return a discriminator on the meta device, as ``mmdisco train`` makes it for latents."""
+    """Return a discriminator on the meta device, as ``mmdisco train`` makes it for latents.
+
+    Args:
+        shapes: Latents of one sample.
+        texts: Width of either side's pooled captions.
+        rates: Latent steps per second.
+        **wishes: Settings of the discriminator.
+    """
     settings = DiscriminatorConfig(fusion="attention+correlation", **wishes)
-    rates = shapes.map(lambda shape: shape[1] / seconds)
     with torch.device("meta"):
         made = AudioVideoDiscriminator(build_discriminator_config(settings, shapes, texts, rates))
     return made.requires_grad_(requires_grad=False)
@@ -190,6 +200,7 @@ def main() -> None:
                 one.name: {
                     "latents": {"audio": list(one.shapes.audio), "video": list(one.shapes.video)},
                     "captions": {"audio": one.texts.audio, "video": one.texts.video},
+                    "rates": {"audio": one.rates.audio, "video": one.rates.video},
                     "seconds": {"audio": one.seconds.audio, "video": one.seconds.video},
                     "operations_a_step": one.step,
                     "discriminator_share_of_a_step": one.share,

@@ -166,8 +166,9 @@ def gradients(
     record: dict[str, dict[str, float]] = {}
     level = level_on(device)
     texts = widths.map(lambda width: torch.ones(1, width, device=device))
+    rates = AV(44_100 / 2048, 16 / 4)  # of Stable Audio 1 and of Wan
     for name, low in (("float32", False), ("bfloat16", True)):
-        made = discriminator(z.map(lambda x: x.shape[1:]), widths, 2.0, bfloat16=low)
+        made = discriminator(z.map(lambda x: x.shape[1:]), widths, rates, bfloat16=low)
         with torch.device(device):
             network = AudioVideoDiscriminator(made.config).requires_grad_(requires_grad=False)
 

@@ -673,11 +673,11 @@ def ltx2():
         vocoder=LTX2Vocoder(
             in_channels=16,
             hidden_channels=32,
-            upsample_kernel_sizes=[4, 4],
-            upsample_factors=[2, 2],
+            upsample_kernel_sizes=[16, 20],
+            upsample_factors=[8, 10],
             resnet_kernel_sizes=[3],
             resnet_dilations=[[1, 3, 5]],
-            output_sampling_rate=400,
+            output_sampling_rate=8000,
         ),
     )
 

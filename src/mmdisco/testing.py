@@ -1,4 +1,4 @@
-"""Promises of models, pairs and discriminators, as tests for anyone's own.
+"""Promises of models, pairs, guiders and discriminators, as tests for anyone's own.
 
 Each class is a mixin for pytest: a class of tests derives from it and gives what is to be tested
 as fixtures of the names that the methods take.
@@ -14,11 +14,13 @@ Nothing here imports pytest.
 import copy
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import ClassifierFreeGuidance
 from torch import Tensor
 
 from mmdisco.adapters.stock.model import StockModel
@@ -127,6 +129,31 @@ class JointPipelineContract:
         for side in ("audio", "video"):
             assert torch.equal(getattr(made, side), getattr(again, side))
             assert not torch.equal(getattr(made, side), getattr(unguided, side))
+
+
+class GuiderContract:
+    """Any guider of diffusers that adds joint guidance to ``ClassifierFreeGuidance``.
+
+    Fixtures: ``build``, which makes a guider of its ``guidance_scale`` and ``joint_scale``, and
+    ``sample``, which runs a pipeline with a guider and returns its latents.
+    """
+
+    def test_at_scale_0_it_is_classifier_free_guidance(
+        self, build: Callable[[float, float], Any], sample: Callable[[Any], Tensor]
+    ) -> None:
+        """Without joint guidance the latents are to the bit those of diffusers' own guider."""
+        plain = sample(ClassifierFreeGuidance(guidance_scale=5.0))
+        assert torch.equal(sample(build(5.0, 0.0)), plain)
+        assert not torch.equal(sample(build(5.0, 1.0)), plain)
+
+    def test_its_numbers_are_saved_and_loaded(
+        self, build: Callable[[float, float], Any], tmp_path: Path
+    ) -> None:
+        """Both scales are in the configuration that a pipeline keeps of its guider."""
+        guider = build(3.0, 0.25)
+        guider.save_pretrained(tmp_path)
+        loaded = type(guider).from_pretrained(tmp_path)
+        assert (loaded.guidance_scale, loaded.joint_scale) == (3.0, 0.25)
 
 
 class DiscriminatorContract:

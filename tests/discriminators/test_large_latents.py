@@ -37,10 +37,10 @@ def same_weights(config):
 
 def cost(pair, **wishes):
     """Operations and bytes of a logit and its gradient for a pair of docs/bills.json."""
-    shapes, texts = (
-        AV(pair[name]["audio"], pair[name]["video"]) for name in ("latents", "captions")
+    shapes, texts, rates = (
+        AV(pair[name]["audio"], pair[name]["video"]) for name in ("latents", "captions", "rates")
     )
-    network = bills.discriminator(shapes.map(torch.Size), texts, pair["seconds"]["video"], **wishes)
+    network = bills.discriminator(shapes.map(torch.Size), texts, rates, **wishes)
     z_t = shapes.map(lambda shape: torch.empty(1, *shape, device="meta"))
     level = AV(_LEVEL, _LEVEL)
     return gradient_cost(network, z_t, level, texts.map(lambda n: torch.zeros(1, n)))
@@ -65,6 +65,7 @@ def test_the_committed_bills_are_what_the_command_counts():
     assert found.share == pytest.approx(pair["discriminator_share_of_a_step"])
     assert list(found.shapes.video) == pair["latents"]["video"]
     assert found.texts == AV(**pair["captions"])
+    assert found.rates == AV(**pair["rates"])
     assert found.row()[0] in BILLS.with_suffix(".md").read_text(encoding="utf-8")
 
 

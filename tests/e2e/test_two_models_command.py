@@ -1,4 +1,4 @@
-"""Two pipelines that nobody wrote an adapter for, from clips to a joint clip, by command alone."""
+"""Pipelines that nobody wrote an adapter for, from clips to a joint clip, by command alone."""
 
 import json
 from fractions import Fraction
@@ -110,3 +110,45 @@ def test_clips_become_a_discriminator_that_guides_the_pair(
     assert refused.status == 2
     assert "trained was trained for" in refused.err
     assert refused.err.count("\n") == 1
+
+
+def test_a_pipeline_of_video_with_sound_goes_the_same_way(
+    steps, mmdisco, stock_pipelines, tmp_path
+):
+    (tmp_path / "clips").mkdir()
+    for seed in range(4):
+        moving(tmp_path / "clips" / f"{seed}.mp4", seed)
+    named, size = ("--joint-model", stock_pipelines["ltx-2"]), ("--size", "32x32")
+    layout = ("--validation", "0.3", "--clips-per-file", 1)
+    steps("prepare", "clips", "--out", "data", *named, "--seconds", 5 / 24, *size, *layout)
+    assert read_object(tmp_path / "data" / "prepared.json")["models"].keys() == {"joint"}
+    steps("sample-fakes", "data", "--out", "fakes", "--steps", 2)
+    sets = [word for one in SMALL for word in ("--set", one)]
+    few = ("--steps", 2, "--batch-size", 2, "--cpu")
+    steps("train", "--data", "data", "--fakes", "fakes", "--out", "trained", *few, *sets)
+    assert "--joint-model" in (tmp_path / "trained" / "README.md").read_text()
+
+    clip = ("generate", "--no-prompt", *named, "--frames", 5, *size, "--steps", 2)
+    steps(*clip, "--discriminator", "trained", "--out", "joint.mp4")
+    steps("generate", "--from-metadata", "joint.json", "--out", "again.mp4")
+    joint = (tmp_path / "joint.mp4").read_bytes()
+    assert joint == (tmp_path / "again.mp4").read_bytes()
+    contrast = ("--no-joint-guidance", "--modality-scale", 3.0)
+    steps(*clip, *contrast, "--out", "contrast.mp4")
+    assert joint != (tmp_path / "contrast.mp4").read_bytes()
+    assert read_object(tmp_path / "contrast.json")["modality_scale"] == 3.0
+    bill = steps(*clip, *contrast, "--dry-run").out
+    assert any(line.startswith("| joint transformer |") for line in bill)
+
+    for words, said in (
+        (("--video-model", "a/b"), "--joint-model makes both"),
+        (("--preset", "embedded"), "leave --preset out"),
+        (("--audio-prompt", "a hum"), "reads one prompt"),
+    ):
+        refused = mmdisco(*clip, *words)
+        assert refused.status == 2
+        assert said in refused.err
+        assert refused.err.count("\n") == 1
+    moved = mmdisco("sample-fakes", "data", "--out", "more", "--video-model", "a/b")
+    assert moved.status == 2
+    assert "leave --video-model out" in moved.err

@@ -287,8 +287,8 @@ def test_threads_are_as_before_when_an_order_is_done():
         (BenchmarkConfig(pair="mmdiffusion", device="nowhere"), "leave --device out"),
         (BenchmarkConfig(pair="mmdiffusion", device="meta"), "cpu and cuda alone"),
         (BenchmarkConfig(), "name a pair, or"),
-        (BenchmarkConfig(video_model="a/b"), "name a pair, or"),
-        (BenchmarkConfig(pair="mmdiffusion", audio_model="a/b"), "name a pair, or"),
+        (BenchmarkConfig(video_model="a/b"), "belong together"),
+        (BenchmarkConfig(pair="mmdiffusion", joint_model="a/b"), "name a pair, or"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):

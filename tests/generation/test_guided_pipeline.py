@@ -240,8 +240,8 @@ def test_clips_are_encoded_and_decoded(model):
     (shown,), (heard,) = model.decode_video(z.video), model.decode_audio(z.audio)
     assert shown.frames.shape == video.frames.shape
     assert shown.fps == 24
-    # a causal decoder makes one column of its first step, and the vocoder 4 samples a column
-    assert (len(heard.waveform), heard.sample_rate) == (4 * (4 * shapes.audio[1] - 3), 400)
+    # a causal decoder makes one column of its first step, and the vocoder 80 samples a column
+    assert (len(heard.waveform), heard.sample_rate) == (80 * (4 * shapes.audio[1] - 3), 8000)
     with torch.no_grad():
         decoded = model.pipe.vae.decode(
             model.pipe._denormalize_latents(
@@ -279,7 +279,7 @@ def test_other_pipelines_are_told_where_they_belong(model):
     wan, _ = build("wan")
     with pytest.raises(UserError, match="WanPipeline is no joint model"):
         stock_joint(wan)
-    with pytest.raises(UserError, match="to stock_joint"):
+    with pytest.raises(UserError, match="to --joint-model"):
         family_of(model.pipe, VIDEO)
     with pytest.raises(UserError, match=r"ask for 0.208333 or 0.375"):
         model.latent_shapes(0.3)
@@ -287,6 +287,32 @@ def test_other_pipelines_are_told_where_they_belong(model):
     assert (
         stock_joint(own(**model.pipe.components), model.call).sample_shapes == model.sample_shapes
     )
+
+
+def test_a_bill_counts_what_a_guided_run_does(model, guided):
+    before = run(model.call, guided)
+    cost = guided.cost(PROMPT, **model.call)
+    passes = {(one.side, one.name): one.passes for one in cost.networks}
+    ran, hook = [], model.pipe.transformer.register_forward_pre_hook(lambda *_: ran.append(1))
+    after = run(model.call, guided)
+    hook.remove()
+    assert passes["joint", "transformer"] == len(ran)
+    assert passes["discriminator", "discriminator"] == STEPS
+    assert cost.steps == AV(STEPS, STEPS)
+    assert cost.discriminator_share > 0
+    assert torch.equal(before.video, after.video)
+    unguided = guided.cost(PROMPT, joint_scale=0, **model.call)
+    assert unguided.discriminator_share == 0
+
+
+def test_the_path_of_a_sampler_is_that_of_the_pipelines_own_run(model, visits):
+    """Dynamic shifting follows from the number of tokens."""
+    shift = model.shift
+    assert shift > 1
+    for sigma in (float(visit.video[0]) for visit in visits):
+        plain = sigma / (shift - (shift - 1) * sigma)
+        level = SameTimestep(model.schedules, AV(shift, shift)).levels(torch.tensor([plain]))
+        assert float(level.video.sigma) == pytest.approx(sigma, abs=2e-3)
 
 
 def test_a_discriminator_learns_from_its_own_fakes_and_guides_it(model):
@@ -321,4 +347,4 @@ def test_a_discriminator_learns_from_its_own_fakes_and_guides_it(model):
         made = GenerationRun(base, discriminator, settings, task, 5 / 24)
         (one,) = generate(made, [PROMPT], [0])
         assert len(one.video.frames) in (4, 5)
-        assert one.audio.sample_rate == 400
+        assert one.audio.sample_rate == 8000

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmdisco import UserError, generate
-from mmdisco.adapters.stock.memory import ran_out
+from mmdisco.adapters.device import ran_out
 from mmdisco.core.av import AV
 from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.discriminators.convolutions import VideoLatents, WaveformLatents
@@ -19,7 +19,7 @@ from mmdisco.discriminators.hub import PretrainedDiscriminator
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.generation.bill import bill_of
 from mmdisco.generation.config import GenerateConfig, SystemConfig
-from mmdisco.generation.presets.registry import preset, system_of
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.presets.stock_pair import PipelineGuidance
 from mmdisco.generation.resolve import check, resolve
 
@@ -87,6 +87,14 @@ def test_one_model_or_a_preset_beside_two_is_refused(pair):
         GenerateConfig(**pair, batch_cfg=True)
     with pytest.raises(UserError, match="leave --as-released out"):
         GenerateConfig(**pair, as_released=True)
+    with pytest.raises(UserError, match="--joint-model makes both"):
+        GenerateConfig(**pair, joint_model="a/b")
+    with pytest.raises(UserError, match="leave --preset out"):
+        GenerateConfig(joint_model="a/b", preset="embedded")
+    with pytest.raises(UserError, match="reads one prompt"):
+        GenerateConfig(joint_model="a/b", prompt="a", audio_prompt="b")
+    with pytest.raises(UserError, match="--modality-scale is of a --joint-model"):
+        GenerateConfig(**pair, modality_scale=2.0)
 
 
 @pytest.mark.parametrize("kind", [{"batched": True}, {"rescale": 0.5}], ids=str)
@@ -243,20 +251,3 @@ def test_memory_that_runs_out_is_said_with_its_part():
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(RuntimeError, match="another"), ran_out("the decoder"):
         raise RuntimeError("another error")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["stableaudio-wan21", "stableaudio-wan22", "stableaudio-hunyuanvideo15", "audioldm2-cogvideox"],
-)
-def test_a_preset_of_two_pipelines_is_named_with_its_files(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    found = preset(name)
-    assert found.form.frames == found.form.seconds * found.form.fps
-    assert not any(found.present(SystemConfig(weights=tmp_path)))
-    config = GenerateConfig(prompt="a", preset=name, weights=tmp_path, no_joint_guidance=True)
-    with pytest.raises(UserError, match="lacks files") as error:
-        check(resolve(config, system_of(config)), system_of(config))
-    assert str(error.value).count("hf download") == 2
-    with pytest.raises(UserError, match="leave --as-released out"):
-        found.as_released()

@@ -1,13 +1,14 @@
 """Files of each model's checkpoint, in diffusers' layout. Knows names only, loads nothing."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from mmdisco.io.files import read_object
 
-_INDEX = ".index"
+_INDEX: Final = ".index"
+_WEIGHTS: Final = (".safetensors", ".bin")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class ComponentFiles:
     always: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...] = ()
     others: tuple[str, ...] = ()
+
+    @property
+    def outline(self) -> "ComponentFiles":
+        """The same component without its weights: its configuration, its vocabulary."""
+        kept = (one for one in self.choices if not any(end in one[0] for end in _WEIGHTS))
+        return replace(self, choices=tuple(kept))
 
     def missing(self, folder: Path) -> list[str]:
         """List the files that ``folder`` lacks; of several choices, those of the best."""
@@ -183,6 +190,17 @@ HUNYUANVIDEO15: Final = (
     ComponentFiles("guider", ("guider_config.json",)),
 )
 """Components of HunyuanVideo 1.5."""
+
+STABLE_AUDIO3: Final = (
+    pipeline_index(),
+    diffusers_network("transformer"),
+    diffusers_network("vae"),
+    diffusers_network("duration_embedder"),
+    transformers_network("text_encoder"),
+    tokenizer_of_any_kind("tokenizer"),
+    scheduler(),
+)
+"""Components of Stable Audio 3."""
 
 STABLE_AUDIO: Final = (
     pipeline_index(),

@@ -10,7 +10,7 @@ import av
 
 from mmdisco.app.config import MEGABYTE, AppConfig
 from mmdisco.errors import UserError
-from mmdisco.generation.config import PIPELINES, REQUEST, GenerateConfig, SystemConfig
+from mmdisco.generation.config import REQUEST, GenerateConfig, SystemConfig
 from mmdisco.generation.metadata import read_record
 from mmdisco.io.settings import shown
 from mmdisco.media.opening import opened, picture_track, sound_track
@@ -44,7 +44,7 @@ FIELDS: Final = (
 SLIDERS: Final = ("joint_scale_audio", "joint_scale_video")
 """Fields whose control always holds a value: it counts once it was moved."""
 
-MODELS: Final = (*PIPELINES, "discriminator")
+MODELS: Final = ("video_model", "audio_model", "discriminator")
 """Options that name two models and their discriminator."""
 
 MOST_SCALE: Final = 20.0

@@ -13,7 +13,7 @@ def bench(**options: Any) -> None:
     """Time, memory and operations of one guided step: both base models, discriminator, scheduler.
 
     Networks of a named pair are of full size, with random weights: nothing is downloaded, and clips
-    are not made. Two models instead are loaded as they are, beside a new discriminator.
+    are not made. Models instead are loaded as they are, beside a new discriminator.
     """
     # imports that --help need not wait for
     from mmdisco.cli.config_options import given

@@ -74,10 +74,14 @@ def generate(
 
     if play and not dry_run:
         _expect_player()
-    if from_metadata is None:
-        planned = plan(options, prompts, config, out, wav=wav)
-    else:
+    if from_metadata is not None:
         planned = plan_again(from_metadata, options, [prompts, config], out, wav=wav)
+    elif dry_run:
+        from mmdisco.generation.bill import outline_of
+
+        planned = plan(options, prompts, config, out, wav=wav, build=outline_of)
+    else:
+        planned = plan(options, prompts, config, out, wav=wav)
     if dry_run:
         with running("nothing is made by --dry-run", threads):
             for line in _bills(planned, as_json=as_json):

@@ -6,7 +6,7 @@ Loads no model: a mistake is answered before the libraries behind one are import
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -194,6 +194,7 @@ def plan(
     out: Path | None,
     *,
     wav: bool,
+    build: Callable[[GenerateConfig], JointSystem] = system_of,
 ) -> GenerationPlan:
     """Check what is asked for.
 
@@ -203,6 +204,7 @@ def plan(
         config: YAML file of options.
         out: Name of the clips; that of each prompt if left out.
         wav: Whether sounds are written by themselves too.
+        build: Makes the system of the options.
 
     Raises:
         UserError: None of it can be made.
@@ -219,7 +221,7 @@ def plan(
         lines += read_prompts(prompts)
         if not texts:
             _expect_heeded(own, lines, prompts)
-    system = system_of(GenerateConfig(**common))
+    system = build(GenerateConfig(**common))
     resolved: dict[int, GenerateConfig] = {}
     notices: dict[int, list[str]] = {}
     refused: list[Refusal] = []

@@ -293,9 +293,10 @@ def _decoded(
 
 
 def _title(record: Mapping[str, Any]) -> str:
-    """Return the name of the preset of a record, or of its two models."""
+    """Return the name of the preset of a record, or of its models."""
     options = record["options"]
-    return record["preset"] or f"{options.get('video_model')} with {options.get('audio_model')}"
+    one = record["preset"] or options.get("joint_model")
+    return one or f"{options.get('video_model')} with {options.get('audio_model')}"
 
 
 def _counted(store: PairStore) -> str:

@@ -10,7 +10,7 @@ from mmdisco.cli.stopping import running
 KEPT = "uploads and clips of the page are deleted: `mmdisco app` begins another"
 
 
-@options_of("mmdisco.app.config:AppConfig", without=("as_released",))
+@options_of("mmdisco.app.config:AppConfig", without=("as_released", "joint_model"))
 def app(
     threads: Threads = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

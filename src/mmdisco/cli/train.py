@@ -21,6 +21,7 @@ SETTINGS: Final = {
     "weights": "weights",
     "video_model": "video_model",
     "audio_model": "audio_model",
+    "joint_model": "joint_model",
     "steps": "training.steps",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
@@ -55,6 +56,7 @@ def train(
     weights: Annotated[Path | None, typer.Option(rich_help_panel="Models")] = None,
     video_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
     audio_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
+    joint_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
     steps: Annotated[int | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
@@ -87,7 +89,7 @@ def train(
     if defaults:
         typer.echo(TrainingConfig().commented(), nl=False)
         return
-    folders = (data, fakes, out, weights, video_model, audio_model)
+    folders = (data, fakes, out, weights, video_model, audio_model, joint_model)
     options = (*folders, steps, batch_size, learning_rate, seed, fusion, cpu or None)
     given: dict[str, Any] = dict(zip(SETTINGS.values(), options, strict=True))
     configured = read_config(config, given, settings or [])

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from mmdisco.generation.config import CLIPS, EXACT, MODELS, PIPELINES, SchedulerName, SystemConfig
-from mmdisco.io.settings import Count, Panel, Positional, Settings, Shard
+from mmdisco.generation.config import CLIPS, MODELS, PIPELINES, SchedulerName, SystemConfig
+from mmdisco.io.settings import EXACT, Count, Panel, Positional, Settings, Shard
 
 LAYOUT: Final = Panel("Layout")
 VALIDATION: Final = 0.1  # share of the groups, by default
@@ -86,10 +86,12 @@ class ClipModels(Settings):
     """Video pipeline of the clips, where its folder lies elsewhere now."""
     audio_model: Annotated[str | None, MODELS] = None
     """Audio pipeline of the clips, where its folder lies elsewhere now."""
+    joint_model: Annotated[str | None, MODELS] = None
+    """Pipeline of video with sound of the clips, where its folder lies elsewhere now."""
 
     @property
     def pipelines(self) -> dict[str, str]:
-        """Options that name the two models elsewhere."""
+        """Options that name the models elsewhere."""
         return {name: str(getattr(self, name)) for name in PIPELINES if getattr(self, name)}
 
 

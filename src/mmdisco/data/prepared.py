@@ -22,8 +22,7 @@ class PreparedFolder:
     Attributes:
         folder: The folder.
         weights: Folder of weights of the preset, which the prepared folder does not name.
-        pipelines: Options ``video_model`` and ``audio_model``, where the two models lie elsewhere
-            than the folder says.
+        pipelines: Options of ``PIPELINES``, where the models lie elsewhere than the folder says.
 
     Raises:
         UserError: It is unfinished or damaged; raised at the first use of the file concerned.
@@ -47,19 +46,20 @@ class PreparedFolder:
     def options(self) -> SystemConfig:
         """Preset whose latents they are, and options it was built with."""
         about = self.about
-        if self.pipelines and about.get("preset") is not None:
-            raise UserError(
-                f"{self.folder} was prepared for {about['preset']}: leave --video-model and "
-                "--audio-model out"
-            )
         try:
-            options: dict[str, Any] = {**about["options"], **self.pipelines}
-            return SystemConfig(preset=about["preset"], weights=self.weights, **options)
+            then: dict[str, Any] = about["options"]
+            own = SystemConfig(preset=about["preset"], weights=self.weights, **then)
+            others = [name for name in self.pipelines if name not in then]
+            moved = {} if others else {**then, **self.pipelines}
         except (LookupError, TypeError, UserError) as error:
             raise UserError(
                 f"{self.folder / 'prepared.json'} names no preset and options: prepare the clips "
                 "again"
             ) from error
+        if others:
+            names = " and ".join(f"--{name.replace('_', '-')}" for name in others)
+            raise UserError(f"{self.folder} was prepared for {own.title}: leave {names} out")
+        return own.updated(moved) if self.pipelines else own
 
     @cached_property
     def manifest(self) -> dict[str, list[dict[str, Any]]]:

@@ -204,18 +204,20 @@ def check_pair(
         UserError: It was trained for others, which neither an id nor the weights show to be these.
     """
     trained: Any = record.get("models") or {}
-    for side, now in pair.items():
-        then = trained.get(side)
-        if then is not None and all(then.get(key) != now[key] for key in ("model", "sha256")):
-            raise UserError(
-                f"{name} was trained for {_pair(trained)}, not for {_pair(pair)}: give one that "
-                "was trained for these two"
-            )
+    same = pair.keys() == trained.keys() and all(
+        any(trained[side].get(key) == now[key] for key in ("model", "sha256"))
+        for side, now in pair.items()
+    )
+    if pair and trained and not same:
+        raise UserError(
+            f"{name} was trained for {_pair(trained)}, not for {_pair(pair)}: give one that was "
+            "trained for these"
+        )
 
 
 def _pair(models: Mapping[str, Mapping[str, str]]) -> str:
     return " with ".join(
-        f"{models[side]['model']} ({models[side]['pipeline']})" for side in ("video", "audio")
+        f"{one['model']} ({one['pipeline']})" for _, one in sorted(models.items(), reverse=True)
     )
 
 

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import ConfigDict, Field, model_validator
 
 from mmdisco.errors import UserError
-from mmdisco.generation.config import EXACT, HEIGHT_AND_WIDTH, Side
-from mmdisco.io.settings import Count, Named, Positional, Settings, Shard
+from mmdisco.io.settings import (
+    EXACT,
+    HEIGHT_AND_WIDTH,
+    Count,
+    Named,
+    Positional,
+    Settings,
+    Shard,
+    Side,
+)
 
 if TYPE_CHECKING:
     from mmdisco.media.read import ReadSpec

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from mmdisco.errors import UserError
-from mmdisco.generation.config import EXACT
-from mmdisco.io.settings import Count, Named, Positional, Settings
+from mmdisco.generation.config import PIPELINES
+from mmdisco.io.settings import EXACT, Count, Named, Positional, Settings
 
 SEEDS: Final = 3  # by default
 
@@ -149,6 +149,8 @@ class BenchmarkConfig(Settings):
     """Video pipeline of diffusers: a folder or an id, with its weights."""
     audio_model: str | None = None
     """Audio pipeline of diffusers, beside --video-model."""
+    joint_model: str | None = None
+    """Pipeline of diffusers that makes video with sound (LTX-2), in the place of both."""
     repeats: PositiveInt = 3
     """Steps that are timed."""
     warm_up: Annotated[bool, Named("--warm-up/--no-warm-up")] = True
@@ -176,6 +178,16 @@ class BenchmarkConfig(Settings):
     """Seed of the random weights and the noise."""
     out: Path | None = None
     """JSON file to write or add to; a table goes beside it. Records of other pairs are kept."""
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Options that name models."""
+        return {name: str(getattr(self, name)) for name in PIPELINES if getattr(self, name)}
+
+    @property
+    def title(self) -> str:
+        """Name of the pair, or of the models."""
+        return self.pair or self.joint_model or f"{self.video_model} with {self.audio_model}"
 
     @property
     def sizes(self) -> tuple[Fraction | int | None, ...]:

@@ -22,19 +22,26 @@ from mmdisco.generation.config import GenerateConfig
 from mmdisco.generation.cost import CountingDiscriminator, JointCost, NetworkCost, capacity_of
 from mmdisco.generation.generate import prepare
 from mmdisco.generation.presets.registry import system_of
+from mmdisco.generation.system import JointSystem
 
-_ELSEWHERE = {"device": "cpu", "offload": False}  # weights alone are read, whatever the device
+_ELSEWHERE = {"device": "cpu", "offload": False}  # nothing is computed, whatever the device
+
+
+def outline_of(config: GenerateConfig) -> JointSystem:
+    """Return the system of a configuration, without weights where it can be built so."""
+    return system_of(config.updated(_ELSEWHERE)).outline()
 
 
 def bill_of(config: GenerateConfig) -> JointCost:
     """Count what a resolved request costs, without sampling anything.
 
-    Weights are read, into main memory, for their shapes.
+    Pipelines that are named, and presets of such, need no weights for that; those of other presets
+    are read into main memory, for their shapes.
 
     Raises:
         UserError: Files are missing, or the course of a network depends on its numbers.
     """
-    prepared = prepare(config, system_of(config.updated(_ELSEWHERE)))
+    prepared = prepare(config, outline_of(config))
     model, passes = dry_model(prepared.generation.model)
     judged: Discriminator = prepared.generation.discriminator
     counted = None

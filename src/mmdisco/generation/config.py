@@ -6,39 +6,33 @@ beside a clip. Its name, meaning, bounds and panel of the help stand here alone.
 torch nor a model, so that a mistake is answered at once.
 """
 
-import math
 import os
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticKnownError
+from pydantic import ConfigDict, Field, model_validator
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.io.settings import Panel, Positional, Settings, number, shown
+from mmdisco.io.settings import EXACT, FINEST, HEIGHT_AND_WIDTH, Panel, Positional, Settings, Side
 
 if TYPE_CHECKING:
     import torch
 
 VARIABLE: Final = "MMDISCO_WEIGHTS"
 PRESET: Final = "embedded"
-"""Preset that is used where neither one nor two models are named."""
+"""Preset that is used where no model is named."""
 
-PIPELINES: Final = ("video_model", "audio_model")
-"""Options that stand in the place of a preset."""
+PIPELINES: Final = ("video_model", "audio_model", "joint_model")
+"""Options that stand in the place of a preset: the first two together, or the third."""
 
 BUILD: Final = ("seconds", "size", "fps", "dtype", "device", "offload", "vae_slicing", "vae_tiling")
-"""Options that decide latents: prepared clips and fake pairs record them, beside two models."""
+"""Options that decide latents: prepared clips and fake pairs record them, beside the models."""
 
 MOST_CLIPS: Final = 256
 """Clips that a request samples in one batch."""
-
-_FINEST: Final = 1_000_000
-_SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 
 
 @dataclass(frozen=True)
@@ -58,32 +52,6 @@ MODELS: Final = Panel("Models")
 RELEASE: Final = Panel("Reproduction")
 
 
-def _exact(value: Any) -> Any:
-    """Convert a number to a fraction; one with a decimal point is exact to a millionth."""
-    if isinstance(value, Fraction) or value is None:
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PydanticKnownError("finite_number")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Fraction(value).limit_denominator(_FINEST)
-    try:
-        return number(value)
-    except ValueError as error:
-        raise PydanticKnownError("float_parsing") from error
-
-
-def _height_and_width(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    found = _SIZE.fullmatch(value.strip())
-    if found is None:
-        raise UserError(f"a size of {shown(value)}: give HEIGHTxWIDTH, as in 256x256")
-    return int(found[1]), int(found[2])
-
-
-EXACT: Final = BeforeValidator(_exact)
-HEIGHT_AND_WIDTH: Final = BeforeValidator(_height_and_width)
-Side = Annotated[int, Field(ge=1, le=8192)]
 Scale = Annotated[float | None, SAMPLING]
 SchedulerName = Literal[
     "ddim",
@@ -117,6 +85,8 @@ class SystemConfig(Settings):
     id on the Hugging Face hub."""
     audio_model: Annotated[str | None, MODELS] = None
     """Audio pipeline of diffusers, beside --video-model."""
+    joint_model: Annotated[str | None, MODELS] = None
+    """Pipeline of diffusers that makes video with sound (LTX-2), in the place of both."""
     seconds: Annotated[Fraction | None, Field(gt=0, le=3600), EXACT, CLIPS] = None
     """Length of a clip."""
     frames: Annotated[int | None, Field(ge=1, le=10_000), CLIPS] = None
@@ -150,13 +120,15 @@ class SystemConfig(Settings):
         if not isinstance(values, dict):
             return values
         given: dict[str, Any] = dict(cast("dict[str, Any]", values))
-        named = [given.get(name) is not None for name in PIPELINES]
-        if not any(named):
+        video, audio, joint = (given.get(name) is not None for name in PIPELINES)
+        if not (video or audio or joint):
             return given
-        if not all(named):
+        if joint and (video or audio):
+            raise UserError("--joint-model makes both: leave --video-model and --audio-model out")
+        if video != audio:
             raise UserError("--video-model and --audio-model belong together: give both or none")
         if given.get("preset") is not None:
-            raise UserError("a preset and two models exclude each other: leave --preset out")
+            raise UserError("a preset and models exclude each other: leave --preset out")
         return {**given, "preset": None}
 
     @model_validator(mode="after")
@@ -166,7 +138,7 @@ class SystemConfig(Settings):
         if self.as_released and self.discriminator is not None:
             raise UserError("--as-released brings its own discriminator: leave --discriminator out")
         if self.as_released and self.preset is None:
-            raise UserError("two models were not released as a pair: leave --as-released out")
+            raise UserError("these models were not released as a pair: leave --as-released out")
         return self
 
     @property
@@ -176,8 +148,8 @@ class SystemConfig(Settings):
 
     @property
     def title(self) -> str:
-        """Name of the preset, or of the two models, for messages."""
-        return self.preset or f"{self.video_model} with {self.audio_model}"
+        """Name of the preset, or of the models, for messages."""
+        return self.preset or self.joint_model or f"{self.video_model} with {self.audio_model}"
 
     @property
     def folder(self) -> Path:
@@ -212,7 +184,7 @@ class SystemConfig(Settings):
 
     def build_options(self) -> dict[str, Any]:
         """Return the options of ``BUILD`` for JSON."""
-        models = {name: getattr(self, name) for name in PIPELINES if self.preset is None}
+        models = {name: getattr(self, name) for name in PIPELINES if getattr(self, name)}
         return {**self.model_dump(mode="json", include=set(BUILD)), **models}
 
 
@@ -247,7 +219,7 @@ class GenerateConfig(SystemConfig):
     silence."""
     audio_track: Annotated[int | None, Field(ge=1, le=1000), CLIPS] = None
     """Number of the audio track to read, from 1; the one that players play if left out."""
-    start: Annotated[Fraction, BeforeValidator(_exact), Field(ge=0, le=_FINEST)] = Fraction(0)
+    start: Annotated[Fraction, EXACT, Field(ge=0, le=FINEST)] = Fraction(0)
     """Second of the given video or sound to begin at."""
     negative_prompt: Annotated[str, SAMPLING, ForCFG()] = ""
     """Prompt that classifier-free guidance leads away from."""
@@ -280,6 +252,9 @@ class GenerateConfig(SystemConfig):
     """Scale of classifier-free guidance in the sound."""
     cfg_scale_video: Scale = None
     """Scale of classifier-free guidance in the video."""
+    modality_scale: Scale = None
+    """Scale of a joint model's own contrast with a prediction that hears and sees one side alone
+    (LTX-2's modality guidance); 1 is off."""
     cfg_rescale: Annotated[float, Field(ge=0, le=1), SAMPLING, ForCFG("rescale")] = 0.0
     """Share φ of the guided noise that is rescaled to the standard deviation of the conditional
     noise, against overexposure at large scales."""
@@ -319,8 +294,15 @@ class GenerateConfig(SystemConfig):
     def _check_models(self) -> None:
         if self.preset is None and (self.batch_cfg or self.cfg_rescale):
             raise UserError(
-                "two models apply their own classifier-free guidance: leave --batch-cfg and "
+                "models apply their own classifier-free guidance: leave --batch-cfg and "
                 "--cfg-rescale out"
+            )
+        if self.joint_model is None and self.modality_scale is not None:
+            raise UserError("--modality-scale is of a --joint-model: leave it out")
+        if self.joint_model and (self.audio_prompt, self.audio_negative_prompt) != (None, None):
+            raise UserError(
+                "a joint model reads one prompt: leave --audio-prompt and --audio-negative-prompt "
+                "out"
             )
         if self.as_released and self.scheduler is not None:
             raise UserError("--as-released brings its own scheduler: leave --scheduler out")

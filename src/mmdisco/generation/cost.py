@@ -4,7 +4,7 @@ Counted, not measured: both pipelines make their own run with networks that comp
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -196,15 +196,15 @@ class JointCost:
 
 
 def count_cost(
-    pipes: AV[Any],
+    pipes: Mapping[str, Any],
     discriminator: Discriminator | None,
-    run: Callable[[AV[Any], Discriminator | None], Any],
+    run: Callable[[Mapping[str, Any], Discriminator | None], Any],
     capacity: int | None = None,
 ) -> JointCost:
     """Count the cost of a run.
 
     Args:
-        pipes: Both pipelines; left as they are.
+        pipes: Pipelines by side: "video" and "audio", or "joint"; left as they are.
         discriminator: The discriminator, if there is one.
         run: Runs pipelines that compute no network, with a discriminator that does not either.
         capacity: Bytes of the device; its own unless given.
@@ -212,18 +212,15 @@ def count_cost(
     Raises:
         UserError: A network's course depends on numbers, or ``run`` raises one.
     """
-    dry, counted = zip(*(dry_pipeline(one) for one in (pipes.audio, pipes.video)), strict=True)
+    dry = {side: dry_pipeline(pipe) for side, pipe in pipes.items()}
     judged = None if discriminator is None else CountingDiscriminator(discriminator)
-    run(AV(*dry), judged)
-    networks = [
-        NetworkCost.of(side, one)
-        for side, passes in (("video", counted[1]), ("audio", counted[0]))
-        for one in passes
-    ]
+    run({side: pipe for side, (pipe, _) in dry.items()}, judged)
+    networks = [NetworkCost.of(side, one) for side, (_, own) in dry.items() for one in own]
     if judged is not None:
         networks.append(NetworkCost.of("discriminator", judged.passes))
-    steps = AV(*(_steps(one, passes) for one, passes in zip(dry, counted, strict=True)))
-    device = pipes.video._execution_device
+    made = {side: _steps(*one) for side, one in dry.items()}
+    steps = AV(*(made.get(side, made.get("joint", 0)) for side in ("audio", "video")))
+    device = next(iter(pipes.values()))._execution_device
     return JointCost(tuple(networks), steps, capacity or capacity_of(torch.device(device)))
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmdisco.core.discriminator import Discriminator
-    from mmdisco.generation.pipeline import GenerationRun, SamplerConfig, Task
+    from mmdisco.generation.pipeline import GenerationRun, GuidanceOrder, SamplerConfig, Task
 
 
 StepCallback = Callable[
@@ -205,9 +205,17 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
         task=task,
         seconds=float(system.form.seconds),
         negative=config.negatives,
-        method=system.method,
+        method=_method(config, system),
     )
     return PreparedGeneration(config, generation)
+
+
+def _method(config: GenerateConfig, system: JointSystem) -> "GuidanceOrder":
+    if config.modality_scale is None:
+        return system.method
+    from mmdisco.generation.presets.stock_joint import OwnGuidance
+
+    return OwnGuidance(config.modality_scale)
 
 
 def _unguided() -> "Discriminator":

@@ -7,9 +7,9 @@ what it makes alone.
 import copy
 import functools
 import inspect
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import ReuseEvery
 from mmdisco.errors import UserError
 from mmdisco.generation.correction import Scale, correction
+from mmdisco.generation.cost import JointCost, count_cost
 from mmdisco.generation.meeting import Correction, SideState
 from mmdisco.generation.pipeline_side import changed_output, memory_advised
 from mmdisco.io.shapes import Text
@@ -73,6 +74,26 @@ class GuidedPipeline:
         )
         with _GuidedSteps(model, shapes, correct).joined(), memory_advised(self.pipe):
             return self.pipe(prompt=prompt, **call)
+
+    def cost(
+        self, prompt: str | list[str], *, capacity: int | None = None, **call: Any
+    ) -> JointCost:
+        """Return what a call with the same arguments costs, without computing any network.
+
+        Args:
+            prompt: As in a call.
+            capacity: Bytes of the device; its own unless given.
+            **call: Further arguments of a call.
+
+        Raises:
+            UserError: As a call does, or a network's course depends on its numbers.
+        """
+
+        def run(pipes: Mapping[str, Any], discriminator: Discriminator | None) -> None:
+            judged = discriminator or self.discriminator
+            replace(self, pipe=pipes["joint"], discriminator=judged)(prompt, **call)
+
+        return count_cost({"joint": self.pipe}, self.discriminator, run, capacity)
 
 
 class _GuidedSteps:

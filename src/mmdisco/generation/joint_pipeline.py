@@ -171,11 +171,11 @@ class JointPipeline:
             UserError: As a call does, or a network's course depends on its numbers.
         """
 
-        def run(pipes: AV[Any], discriminator: Discriminator | None) -> None:
-            own = {"video": pipes.video, "audio": pipes.audio, "discriminator": discriminator}
-            replace(self, **own)(prompt, **call)
+        def run(pipes: Mapping[str, Any], discriminator: Discriminator | None) -> None:
+            replace(self, **pipes, discriminator=discriminator)(prompt, **call)
 
-        return count_cost(AV(self.audio, self.video), self.discriminator, run, capacity)
+        both = {"video": self.video, "audio": self.audio}
+        return count_cost(both, self.discriminator, run, capacity)
 
     @property
     def name(self) -> str:

@@ -2,15 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from mmdisco.adapters.device import ran_out
 from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.stock.probe import StepArguments, replaced, step_arguments
 from mmdisco.core.noise import NoiseLevel
@@ -22,6 +23,10 @@ from mmdisco.io.shapes import Text
 StepCallback = Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any] | None]
 """Called with the pipeline, the step, the timestep and {"latents": …} after each step; what it
 returns as "latents" replaces them."""
+
+_ADVICE: Final = (
+    "enable_model_cpu_offload() and vae.enable_tiling() on it, or a smaller or shorter clip"
+)
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,9 @@ class PipelineSide:
             return pipe(**self.model.call)
 
 
-@contextmanager
-def memory_advised(pipe: Any) -> Generator[None]:
-    """Say what to try where a pipeline's device has no memory left.
-
-    Raises:
-        UserError: It has none.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"out of memory in {type(pipe).__name__}: call enable_model_cpu_offload() and "
-            "vae.enable_tiling() on it, or ask for a smaller or shorter clip"
-        ) from error
+def memory_advised(pipe: Any) -> AbstractContextManager[None]:
+    """Say in the block what to try where a pipeline's memory runs out."""
+    return ran_out(type(pipe).__name__, _ADVICE)
 
 
 def changed_output(

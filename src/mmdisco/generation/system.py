@@ -111,6 +111,11 @@ class JointSystem(ABC):
         """Whether sound and video are made independently, sharing the caption only."""
 
     @property
+    def two_levels(self) -> bool:
+        """Whether either side may have a noise level of its own, or be clean."""
+        return self.independent
+
+    @property
     @abstractmethod
     def form(self) -> ClipSpec:
         """Format of the clips."""
@@ -124,6 +129,10 @@ class JointSystem(ABC):
     @abstractmethod
     def method(self) -> "GuidanceOrder":
         """Order in which models and guidance are combined."""
+
+    def outline(self) -> "JointSystem":
+        """Return the system without weights, for a bill, if it can be built so; else itself."""
+        return self
 
     @abstractmethod
     def sampling(self) -> SamplingDefaults:

@@ -7,6 +7,7 @@ and a commented YAML file of every setting.
 
 import difflib
 import json
+import math
 import re
 import textwrap
 import types
@@ -28,6 +29,7 @@ from typing import (
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticKnownError
 
 from mmdisco.errors import UserError
 
@@ -37,6 +39,8 @@ Tree = dict[str, Any]
 _WIDTH: Final = 100  # columns of a commented file
 _LONGEST: Final = 40  # letters of a value in a message
 _BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+FINEST: Final = 1_000_000  # of a unit, for numbers with a decimal point
+_SIZE: Final = re.compile(r"(\d{1,5})[x×](\d{1,5})")
 _KIND: Final = re.compile(r"([a-z]+)_(type|parsing|parsing_size|from_float)")
 _KINDS: Final = {
     "bool": "neither true nor false",
@@ -206,6 +210,34 @@ def number(value: Any) -> Fraction:
         return Fraction(str(value).strip())
     except ZeroDivisionError as error:
         raise ValueError(value) from error
+
+
+def _exact(value: Any) -> Any:
+    """Convert a number to a fraction; one with a decimal point is exact to a millionth."""
+    if isinstance(value, Fraction) or value is None:
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Fraction(value).limit_denominator(FINEST)
+    try:
+        return number(value)
+    except ValueError as error:
+        raise PydanticKnownError("float_parsing") from error
+
+
+def _height_and_width(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise UserError(f"a size of {shown(value)}: give HEIGHTxWIDTH, as in 256x256")
+    return int(found[1]), int(found[2])
+
+
+EXACT: Final = BeforeValidator(_exact)
+HEIGHT_AND_WIDTH: Final = BeforeValidator(_height_and_width)
+Side = Annotated[int, Field(ge=1, le=8192)]
 
 
 def part_of(words: str) -> tuple[int, int]:

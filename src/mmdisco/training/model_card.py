@@ -48,8 +48,8 @@ def write_card(folder: Path, facts: Mapping[str, Any], lines: Sequence[Line]) ->
 
 # A discriminator for {facts["preset"]}
 
-It separates pairs of sound and video that belong together from samples of the two models
-{_models(facts)}, each by itself; its gradient guides them to sample jointly.
+It separates pairs of sound and video that belong together from samples of {_models(facts)};
+its gradient guides them to sample jointly.
 
 ```sh
 mmdisco generate "…" {_options(facts)} --discriminator FOLDER
@@ -77,8 +77,9 @@ captions; {clips["fakes"]} fake pairs. SHA-256 of the manifest: `{clips["sha256"
 def _models(facts: Mapping[str, Any]) -> str:
     models = facts.get("models")
     if models is None:
-        return f"of the\npreset `{facts['preset']}`"
-    return " and\n".join(f"`{one['model']}` ({one['pipeline']})" for one in models.values())
+        return f"the models of the\npreset `{facts['preset']}`"
+    named = " and\n".join(f"`{one['model']}` ({one['pipeline']})" for one in models.values())
+    return f"{named}{', each by itself' if len(models) > 1 else ''}"
 
 
 def _options(facts: Mapping[str, Any]) -> str:
@@ -86,7 +87,8 @@ def _options(facts: Mapping[str, Any]) -> str:
     if models is None:
         return f"--preset {facts['preset']}"
     return " ".join(
-        f"--{side}-model {shlex.quote(models[side]['model'])}" for side in ("video", "audio")
+        f"--{side}-model {shlex.quote(models[side]['model'])}"
+        for side in sorted(models, reverse=True)
     )
 
 

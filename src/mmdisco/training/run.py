@@ -247,7 +247,7 @@ def build(
 
 def _resolved(config: TrainingConfig, pair: JointSystem) -> TrainingConfig:
     """Resolve the settings that are null and follow from the base models."""
-    separate, levels = pair.independent, config.levels
+    separate, levels = pair.two_levels, config.levels
     if not separate and (levels.independent or levels.one_sided):
         raise UserError(
             "the base models of this preset have one noise level for both modalities: leave "
@@ -256,6 +256,6 @@ def _resolved(config: TrainingConfig, pair: JointSystem) -> TrainingConfig:
     usual = {
         "levels.independent": (levels.independent, 0.35 if separate else 0.0),
         "levels.one_sided": (levels.one_sided, 0.3 if separate else 0.0),
-        "negatives.recombine": (config.negatives.recombine, separate),
+        "negatives.recombine": (config.negatives.recombine, pair.independent),
     }
     return config.updated({key: new for key, (value, new) in usual.items() if value is None})

@@ -112,7 +112,8 @@ def on_meta(network: nn.Module) -> nn.Module:
 def counting(network: nn.Module, passes: Passes) -> nn.Module:
     """Return a copy of a network that counts its passes and returns zeros."""
     made = on_meta(network)
-    kind = type(made)
+    # of a copy that counts already, the plain class
+    kind: Any = type(made).__mro__["_passes" in vars(made)]
     counted = {name: _counted(name, kind) for name in _CALLS if hasattr(kind, name)}
     device = {"device": property(lambda _: torch.device("cpu"))}
     # transformers looks classes up by what they print as
@@ -159,7 +160,7 @@ def _run(network: Any, plain: Any, args: Any, kwargs: Any) -> tuple[Any, int, in
 
 def _as_decoded(video: Tensor, *_: Any, **__: Any) -> Tensor:
     """Return (b, c, f, h, w) as (b, f, h, w, c), as arrays of videos are, without their numbers."""
-    return video.movedim(1, -1)
+    return torch.zeros(()).expand(video.movedim(1, -1).shape)
 
 
 def _shape_of(value: Any) -> Any:

@@ -348,7 +348,7 @@ _REFUSED: Final = {
     "SkyReelsV2DiffusionForcing": "diffusion forcing gives each frame a noise level of its own",
     "Helios": "it generates chunk after chunk, each from the last",
     "HunyuanVideoFramepack": "it generates section after section, each from the last",
-    "LTX2": "it makes sound with its video; LTX2Pipeline alone is known, to stock_joint",
+    "LTX2": "it makes sound with its video; LTX2Pipeline alone is known, to --joint-model",
     "AnyFlow": "a flow map jumps between levels and predicts no noise",
 }
 

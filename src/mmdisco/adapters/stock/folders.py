@@ -1,6 +1,6 @@
 """Folders of whole pipelines: what lies in one, known before anything is loaded; and loading it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -8,10 +8,12 @@ from typing import Any, Final
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.pipeline_loading_utils import simple_get_class_obj
 from safetensors import SafetensorError
 from torch import nn
 from transformers import GPT2LMHeadModel
 
+from mmdisco.adapters.checkpoint import expect_possible, materialize
 from mmdisco.adapters.components import (
     ComponentFiles,
     diffusers_network,
@@ -20,9 +22,8 @@ from mmdisco.adapters.components import (
     tokenizer_of_any_kind,
     transformers_network,
 )
-from mmdisco.adapters.device import Runtime
+from mmdisco.adapters.device import Runtime, ran_out
 from mmdisco.adapters.stock.families import AudioFamily, VideoFamily, family_of_class
-from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.adapters.stock.pretrained import quiet
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_object
@@ -38,6 +39,10 @@ _FAULTS: Final = (
     TypeError,
     ValueError,
 )
+# GPT2Model in cvssp/audioldm2, which generates nothing
+_RENAMED: Final[Mapping[tuple[str, str], Any]] = {
+    ("AudioLDM2Pipeline", "language_model"): GPT2LMHeadModel
+}
 
 
 @dataclass(frozen=True)
@@ -109,29 +114,7 @@ class PipelineFolder:
         Raises:
             UserError: A file is damaged or missing, or the pipeline has no such option.
         """
-        loader: Any = DiffusionPipeline
-        try:
-            with quiet(), ran_out(f"the loading of {self.kind}"):
-                own = self._own_parts(dtype)
-                pipe = loader.from_pretrained(
-                    self.folder, dtype=dtype, local_files_only=True, **own
-                )
-        except _FAULTS as error:
-            said = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UserError(f"{self.folder} cannot be loaded: {said}") from error
-        pipe.set_progress_bar_config(disable=True)
-        for part in pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.eval().requires_grad_(requires_grad=False)
-        for wanted, name in (
-            (runtime.vae_slicing, "enable_slicing"),
-            (runtime.vae_tiling, "enable_tiling"),
-        ):
-            if wanted and not hasattr(pipe.vae, name):
-                option = f"--vae-{name.removeprefix('enable_')}"
-                raise UserError(f"{type(pipe.vae).__name__} has no {name}: leave {option} out")
-            if wanted:
-                getattr(pipe.vae, name)()
+        pipe = self._assembled(lambda: self._own_parts(dtype), dtype, runtime)
         if not runtime.offload:
             with ran_out(f"the loading of {self.kind}"):
                 return pipe.to(runtime.device)
@@ -140,13 +123,71 @@ class PipelineFolder:
         pipe.enable_model_cpu_offload(device=runtime.device)
         return pipe
 
+    def outline(self, dtype: torch.dtype, runtime: Runtime) -> Any:
+        """Build the pipeline with networks on the meta device, which have shapes and no weights.
+
+        Configurations, vocabularies and schedulers are read alone.
+
+        Raises:
+            UserError: As ``load`` does.
+        """
+        return self._assembled(lambda: self._outlines(dtype), dtype, runtime)
+
+    def _assembled(
+        self, parts: Callable[[], dict[str, Any]], dtype: torch.dtype, runtime: Runtime
+    ) -> Any:
+        """Load what ``parts`` does not make; networks are frozen and in evaluation mode."""
+        # of its own class, which alone takes optional components that are made here
+        loader: Any = getattr(diffusers, self.kind, DiffusionPipeline)
+        try:
+            with quiet(), ran_out(f"the loading of {self.kind}"):
+                pipe = loader.from_pretrained(
+                    self.folder, dtype=dtype, local_files_only=True, **parts()
+                )
+        except _FAULTS as error:
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UserError(f"{self.folder} cannot be loaded: {said}") from error
+        pipe.set_progress_bar_config(disable=True)
+        for part in pipe.components.values():
+            if isinstance(part, nn.Module):
+                part.eval().requires_grad_(requires_grad=False)
+        runtime.divide(pipe.vae)
+        return pipe
+
     def _own_parts(self, dtype: torch.dtype) -> dict[str, Any]:
         """Load what published folders name by a class that their pipeline no longer takes."""
-        if self.kind != "AudioLDM2Pipeline":
-            return {}
-        kind: Any = GPT2LMHeadModel  # GPT2Model in cvssp/audioldm2, which generates nothing
-        where = self.folder / "language_model"
-        return {"language_model": kind.from_pretrained(where, dtype=dtype, local_files_only=True)}
+        return {
+            name: kind.from_pretrained(self.folder / name, dtype=dtype, local_files_only=True)
+            for (pipeline, name), kind in _RENAMED.items()
+            if pipeline == self.kind
+        }
+
+    def _outlines(self, dtype: torch.dtype) -> dict[str, Any]:
+        kinds = {name: self._class(name) for name in self.components}
+        return {
+            name: _outline(kind, self.folder / name, dtype)
+            for name, kind in kinds.items()
+            if issubclass(kind, nn.Module)
+        }
+
+    def _class(self, name: str) -> Any:
+        """Return the class of a component."""
+        return _RENAMED.get((self.kind, name)) or simple_get_class_obj(*self.components[name])
+
+
+def _outline(kind: Any, path: Path, dtype: torch.dtype) -> nn.Module:
+    """Return a network of a configuration on the meta device."""
+    expect_possible(read_object(path / "config.json"), path / "config.json")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        if hasattr(kind, "load_config"):  # of diffusers
+            config = kind.load_config(path, local_files_only=True)
+            return materialize(lambda: kind.from_config(config))
+        config = kind.config_class.from_pretrained(path, local_files_only=True)
+        return materialize(lambda: kind(config))
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _files(name: str, library: str, kind: str) -> ComponentFiles:

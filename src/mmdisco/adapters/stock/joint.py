@@ -4,6 +4,7 @@ Its one transformer predicts both sides. Its ``__call__`` steps the scheduler fo
 a copy of it for the sound; both latents are packed into tokens.
 """
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from diffusers.pipelines.ltx2.pipeline_ltx2 import calculate_shift
 from torch import Tensor
 from typing_extensions import override
 
@@ -35,13 +37,15 @@ from mmdisco.errors import UserError
 from mmdisco.io.shapes import Latent
 from mmdisco.media.clip import Audio, Video
 
-_LTX2: Final = VideoFamily(
+LTX2: Final = VideoFamily(
     ("LTX2Pipeline",),
     PackedTokens(),
     encode_ltx,
     fps=lambda pipe: 24,
     factors=("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
 )
+"""Pipelines of video with sound that are known, by their video."""
+
 _LEAST: Final = 32  # pixels of a side, of which a picture has multiples
 
 
@@ -65,7 +69,7 @@ class StockJointModel(JointModel):
     @cached_property
     def video(self) -> StockModel[Video]:
         """The video's side of the pipeline: sizes, prompts and encoding."""
-        return StockModel[Video](self.pipe, _LTX2, self.call)
+        return StockModel[Video](self.pipe, LTX2, self.call)
 
     @property
     def levels(self) -> SchedulerLevels:
@@ -76,6 +80,24 @@ class StockJointModel(JointModel):
     @override
     def schedules(self) -> AV[NoiseSchedule]:
         return AV(self.levels.schedule, self.levels.schedule)
+
+    @property
+    def shift(self) -> float:
+        """Timestep shift of the pipeline's own runs at the size of ``call``."""
+        config = self.pipe.scheduler.config
+        if not config.get("use_dynamic_shifting"):
+            return self.levels.shift
+        tokens = self.to_step(self.sample_shapes.map(lambda one: torch.empty(1, *one))).video
+        names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        usual = zip(names, (1024, 4096, 0.95, 2.05), strict=True)
+        return math.exp(
+            calculate_shift(tokens.shape[1], *(config.get(name, one) for name, one in usual))
+        )
+
+    @property
+    def steps_per_second(self) -> AV[float]:
+        """Latent steps per second; the first of a causal autoencoder is shorter."""
+        return AV(self._audio_rate, float(self.video.steps_per_second))
 
     @property
     def sample_shapes(self) -> AV[torch.Size]:
@@ -135,19 +157,20 @@ class StockJointModel(JointModel):
         """
         _, steps, bins = shapes.audio
         audio = self.pipe._unpack_audio_latents(x.audio, steps, bins)
-        return AV(audio, _LTX2.layout.to_core(self.pipe, x.video, shapes.video))
+        return AV(audio, LTX2.layout.to_core(self.pipe, x.video, shapes.video))
 
     def to_step(self, z: AV[Tensor]) -> AV[Tensor]:
         """Invert ``to_core``."""
         audio = self.pipe._pack_audio_latents(z.audio)
-        return AV(audio, _LTX2.layout.to_step(self.pipe, z.video))
+        return AV(audio, LTX2.layout.to_step(self.pipe, z.video))
 
     @override
     def encode_prompts(self, prompts: Sequence[str]) -> AV[Conditioning]:
         self.video.warn_of_cuts(prompts)
         pooled = [self._pool(prompt) for prompt in prompts]
-        spelled = (to_bytes(prompts),)
-        return AV(*(Conditioning(torch.cat(side), spelled) for side in zip(*pooled, strict=True)))
+        audio, video = (torch.cat(side) for side in zip(*pooled, strict=True))
+        # a copy each, for a store writes no tensor twice
+        return AV(*(Conditioning(own, (to_bytes(prompts),)) for own in (audio, video)))
 
     def _pool(self, prompt: str) -> tuple[Tensor, Tensor]:
         limits = {name: one for name, one in self.call.items() if name == "max_sequence_length"}
@@ -204,13 +227,17 @@ class StockJointModel(JointModel):
         """Return the sound's (c, l, m) beside a video (c, t, h, w)."""
         config, pipe = self.pipe.audio_vae.config, self.pipe
         bins = config["mel_bins"] // pipe.audio_vae_mel_compression_ratio
-        seconds = _LTX2.frames(pipe, video[1]) / float(self.video.rate)
+        seconds = LTX2.frames(pipe, video[1]) / float(self.video.rate)
         return torch.Size([config["latent_channels"], self._audio_steps(seconds), bins])
 
     def _audio_steps(self, seconds: float) -> int:
+        return round(seconds * self._audio_rate)
+
+    @property
+    def _audio_rate(self) -> float:
         pipe = self.pipe
         a_second = pipe.audio_sampling_rate / pipe.audio_hop_length
-        return round(seconds * (a_second / float(pipe.audio_vae_temporal_compression_ratio)))
+        return a_second / float(pipe.audio_vae_temporal_compression_ratio)
 
     @contextmanager
     def _starting(self, z: AV[Tensor], prompts: Sequence[str]) -> Generator[dict[str, Any]]:
@@ -256,6 +283,6 @@ def stock_joint(pipe: Any, call: Mapping[str, Any] | None = None) -> StockJointM
         UserError: It is no ``LTX2Pipeline``.
     """
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    if not any(name in names for name in _LTX2.pipelines):
+    if not any(name in names for name in LTX2.pipelines):
         raise UserError(f"{names[0]} is no joint model that is known: give an LTX2Pipeline")
     return StockJointModel(pipe, call or {})

@@ -16,10 +16,10 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
 
+from mmdisco.adapters.device import ran_out
 from mmdisco.adapters.stock import probe
 from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily, family_of
 from mmdisco.adapters.stock.layouts import network
-from mmdisco.adapters.stock.memory import ran_out
 from mmdisco.adapters.stock.schedulers import SchedulerLevels, TableLevels, read_scheduler
 from mmdisco.adapters.vae import expect_one_length
 from mmdisco.core.denoiser import BaseModel, Conditioning, Medium

@@ -9,7 +9,7 @@ import torch
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.measure import Measured, measure
 from mmdisco.experiments.benchmark.profiler import Cost
-from mmdisco.experiments.benchmark.systems import PAIRS, BenchmarkPair, TwoPipelines
+from mmdisco.experiments.benchmark.systems import PAIRS, BenchmarkPair, NamedModels
 from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.io.files import expect_writable, read_json, write_json, write_text
 from mmdisco.io.reports import markdown_table, versions
@@ -192,18 +192,17 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
 
 
 def _build(setting: BenchmarkConfig) -> BenchmarkPair:
-    models = (setting.video_model, setting.audio_model)
-    if (setting.pair is None) != all(models) or (setting.pair is not None and any(models)):
-        raise UserError("name a pair, or --video-model and --audio-model")
+    if (setting.pair is None) != bool(setting.models):
+        raise UserError("name a pair, or --video-model and --audio-model, or --joint-model")
     if setting.pair is None:
-        return TwoPipelines(str(setting.video_model), str(setting.audio_model))
+        return NamedModels(setting.models)
     if setting.pair not in PAIRS:
         raise UserError(f"unknown pair {setting.pair!r}: choose one of {', '.join(PAIRS)}")
     return PAIRS[setting.pair]()
 
 
 def _title(setting: BenchmarkConfig) -> str:
-    name = setting.pair or f"{setting.video_model} with {setting.audio_model}"
+    name = setting.title
     return name if setting.joint_every == 1 else f"{name}{EVERY}{setting.joint_every}"
 
 

@@ -19,6 +19,7 @@ from mmdisco.adapters.mmdiffusion.config import FPS, JointConfig
 from mmdisco.adapters.mmdiffusion.config import JOINT as PUBLISHED
 from mmdisco.adapters.mmdiffusion.model import MMDiffusion
 from mmdisco.adapters.mmdiffusion.network import JointNetwork
+from mmdisco.adapters.stock.joint import StockJointModel
 from mmdisco.adapters.stock.layouts import network
 from mmdisco.adapters.stock.model import StockModel
 from mmdisco.adapters.videocrafter2.weights import Architecture
@@ -59,7 +60,7 @@ from mmdisco.generation.pipeline import (
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.presets.mmdiffusion import OfficialMMDiffusion
 from mmdisco.generation.presets.official_release import JointInsideCFG
-from mmdisco.generation.presets.stock_pair import StockSystem
+from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import Requirements
 from mmdisco.training.config import DiscriminatorConfig
 from mmdisco.training.discriminator_config import build_discriminator_config
@@ -238,16 +239,14 @@ class Embedded(BenchmarkPair):
 
 
 @dataclass(frozen=True)
-class TwoPipelines(BenchmarkPair):
-    """Two pipelines of diffusers with their weights, and a new discriminator for their latents.
+class NamedModels(BenchmarkPair):
+    """Pipelines of diffusers with their weights, and a new discriminator for their latents.
 
     Attributes:
-        video_model: The video pipeline, by its folder or id.
-        audio_model: The audio pipeline.
+        models: Options that name two of them, or one that makes both.
     """
 
-    video_model: str
-    audio_model: str
+    models: Mapping[str, str]
 
     @override
     def set_up(self, setting: BenchmarkConfig) -> BenchmarkCase:
@@ -255,28 +254,21 @@ class TwoPipelines(BenchmarkPair):
             size = None
         else:
             size = (setting.height, setting.width)
-        options = SystemConfig(
-            video_model=self.video_model,
-            audio_model=self.audio_model,
-            seconds=setting.seconds,
-            frames=setting.frames,
-            size=size,
-            dtype=setting.dtype,
-            device=setting.device,
-        )
-        system = StockSystem(options.title, options)
+        asked = {
+            "seconds": setting.seconds,
+            "frames": setting.frames,
+            "size": size,
+            "dtype": setting.dtype,
+            "device": setting.device,
+        }
+        system = system_of(SystemConfig.of_tree({**self.models, **asked}))
         system.expect(Requirements("", guided=False, one_sided=False))
         model, seconds = system.model(), float(system.form.seconds)
         texts = model.encode_prompts([""]).map(lambda one: one.pooled.shape[1])
         shape = build_discriminator_config(
             DiscriminatorConfig(), model.latent_shapes(seconds), texts, system.latent_rates()
         )
-        denoisers = system.models.map(lambda one: network(one.pipe))
-        networks = {
-            AUDIO: denoisers.audio,
-            VIDEO: denoisers.video,
-            DISCRIMINATOR: new_network(shape, setting.seed),
-        }
+        networks = {**_denoisers(model), DISCRIMINATOR: new_network(shape, setting.seed)}
         defaults = system.sampling()
         return BenchmarkCase(
             model, networks, seconds, "a drum", system.method, defaults.cfg_scale, defaults.steps
@@ -296,6 +288,13 @@ PAIRS: Final[dict[str, Callable[[], BenchmarkPair]]] = {
     "embedded": Embedded,
 }
 """Pairs by their names on the command line."""
+
+
+def _denoisers(model: JointModel) -> dict[str, nn.Module]:
+    if isinstance(model, StockJointModel):
+        return {JOINT: network(model.pipe)}
+    both = cast("AV[Any]", model)
+    return {AUDIO: network(both.audio.pipe), VIDEO: network(both.video.pipe)}
 
 
 def _unet_of(model: Any) -> nn.Module:

@@ -174,7 +174,7 @@ AUDIOLDM: Final = StockAudioBase(
 )
 AUDIOLDM2: Final = StockAudioBase(
     "AudioLDM2Pipeline",
-    (_hub("sound", "cvssp/audioldm2", components.AUDIOLDM2, 4.4, "CC BY-NC-SA 4.0"),),
+    (_hub("sound", "cvssp/audioldm2", components.AUDIOLDM2, 4.3, "CC BY-NC-SA 4.0"),),
 )
 ANIMATEDIFF: Final = StockVideoBase(
     "AnimateDiffPipeline",

@@ -81,7 +81,10 @@ class CheckpointRef:
 
     def mark(self, options: SystemConfig) -> str:
         """Hash names, sizes and both ends of all weights (SHA-256), to notice other weights."""
-        folder = self.find(options).folder
+        return self.mark_in(self.find(options).folder)
+
+    def mark_in(self, folder: Path) -> str:
+        """Return the same of the weights in a folder."""
         total = hashlib.sha256()
         for part in self.parts:
             for name in part.chosen(folder):
@@ -214,6 +217,8 @@ PRESETS: Final[dict[str, str]] = {
     "stableaudio-wan21": f"{_HERE}.stock_presets:STABLEAUDIO_WAN21",
     "stableaudio-wan22": f"{_HERE}.stock_presets:STABLEAUDIO_WAN22",
     "stableaudio-hunyuanvideo15": f"{_HERE}.stock_presets:STABLEAUDIO_HUNYUANVIDEO15",
+    "stableaudio3-wan22": f"{_HERE}.stock_presets:STABLEAUDIO3_WAN22",
+    "stableaudio3-hunyuanvideo15": f"{_HERE}.stock_presets:STABLEAUDIO3_HUNYUANVIDEO15",
     "audioldm2-cogvideox": f"{_HERE}.stock_presets:AUDIOLDM2_COGVIDEOX",
 }
 """Module and name of every preset, in the order of listings."""
@@ -236,10 +241,15 @@ def system_of(config: SystemConfig) -> JointSystem:
     Raises:
         UserError: There is no such preset, or it has no such option.
     """
-    if config.preset is None:
+    system: JointSystem
+    if config.joint_model is not None:
+        from mmdisco.generation.presets.stock_joint import StockJointSystem
+
+        system = StockJointSystem(config)
+    elif config.preset is None:
         from mmdisco.generation.presets.stock_pair import StockSystem
 
-        system: JointSystem = StockSystem(config.title, config)
+        system = StockSystem(config.title, config)
     else:
         found = preset(config.preset)
         system = (found.as_released() if config.as_released else found).pair(config)

@@ -1,19 +1,16 @@
 """Systems of two pipelines of diffusers, each named by a folder or an id on the hub."""
 
 import copy
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from inspect import Parameter, signature
-from pathlib import Path
+from inspect import signature
 from typing import Any, Final
 
 from typing_extensions import override
 
 from mmdisco.adapters.stock.families import AUDIO, VIDEO, AudioFamily, VideoFamily
-from mmdisco.adapters.stock.folders import INDEX, PipelineFolder
 from mmdisco.adapters.stock.model import StockModel, prompts_of
 from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import SameTimestep
@@ -23,11 +20,18 @@ from mmdisco.core.guidance import ClassifierFreeGuidance
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG, PromptGuidance
-from mmdisco.generation.presets.registry import CheckpointRef, expect_files, runtime_of
+from mmdisco.generation.presets.named_pipeline import (
+    NamedPipeline,
+    Outline,
+    PipelineLoader,
+    WithWeights,
+    expect_here,
+    named,
+)
+from mmdisco.generation.presets.registry import CheckpointRef
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, ClipSpec, Video
 
-_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _SLACK: Final = Fraction(1, 10)  # of a frame, for lengths in decimals
 _OFF: Final = 1.0  # scale of classifier-free guidance
 
@@ -71,6 +75,7 @@ class StockSystem(JointSystem):
         refs: Checkpoints of the pipelines; found by the names in ``options`` unless given.
         usual: Default settings; those of the pipelines' calls unless given.
         clips: Default format of the clips; that of the video pipeline's call unless given.
+        loader: Makes the pipelines of their files.
     """
 
     def __init__(
@@ -80,12 +85,14 @@ class StockSystem(JointSystem):
         refs: AV[CheckpointRef] | None = None,
         usual: SamplingDefaults | None = None,
         clips: ClipSpec | None = None,
+        loader: PipelineLoader | None = None,
     ) -> None:
         self._title = title
         self._options = options
         self._given = refs
         self._usual = usual
         self._clips = clips
+        self._loader = loader or WithWeights()
 
     @property
     @override
@@ -109,15 +116,18 @@ class StockSystem(JointSystem):
     def method(self) -> GuidanceOrder:
         return PipelineGuidance()
 
+    @override
+    def outline(self) -> "StockSystem":
+        own = (self._title, self._options, self._given, self._usual, self._clips)
+        return StockSystem(*own, Outline())
+
     def sampling(self) -> SamplingDefaults:
         """Return the defaults: steps of the video's call, and either call's own guidance."""
         if self._usual is not None:
             return self._usual
-        calls = self._folders.map(lambda one: signature(one.pipeline_class.__call__).parameters)
-        steps = calls.video.get("num_inference_steps")
-        scales = each(_own_scale, self._folders, calls)
-        count = 50 if steps is None or not isinstance(steps.default, int) else steps.default
-        return SamplingDefaults(count, "ddim", scales, AV(1.0, 1.0), 1.0, 1.0)
+        steps = self._pipelines.video.default("num_inference_steps")
+        scales = self._pipelines.map(_own_scale)
+        return SamplingDefaults(steps or 50, "ddim", scales, AV(1.0, 1.0), 1.0, 1.0)
 
     def expect(self, demand: Requirements) -> list[str]:
         """Check that both pipelines can be guided, that their files are here, and a discriminator.
@@ -126,22 +136,12 @@ class StockSystem(JointSystem):
             UserError: One cannot, files are missing, or guidance is asked for without a
                 discriminator.
         """
-        expect_files(_both(self._refs), self._options, self._title)
-        folders = self._folders
-        folders.audio.family(AUDIO)
-        folders.video.family(VIDEO)
-        for one in (folders.audio, folders.video):
-            lacking = _unfilled(one.pipeline_class)
-            if lacking:
-                raise UserError(
-                    f"{one.kind} needs {', '.join(lacking)}, which no option gives: name a "
-                    "text-to-video or text-to-audio pipeline, or use JointPipeline in Python"
-                )
-        if demand.guided:
-            raise UserError(
-                f"{self._title} has no published discriminator: give --discriminator FOLDER, or "
-                "--no-joint-guidance for the two models alone"
-            )
+        both = self._pipelines
+        expect_here([both.audio, both.video])
+        both.audio.folder.family(AUDIO)
+        both.video.folder.family(VIDEO)
+        both.map(NamedPipeline.expect_promptable)
+        expect_own_discriminator(self._title, demand)
         return []
 
     def model(self, seeds: Sequence[int] = ()) -> IndependentModels:
@@ -162,36 +162,19 @@ class StockSystem(JointSystem):
 
     @override
     def weight_hashes(self) -> Mapping[str, str]:
-        return {ref.role: ref.mark(self._options) for ref in _both(self._refs)}
+        return {"audio": self._pipelines.audio.mark, "video": self._pipelines.video.mark}
 
     @override
     def describe(self) -> Mapping[str, Mapping[str, str]]:
-        folders = self._folders
-        return {
-            ref.role: {
-                "model": ref.source if ref.on_hub else ref.folder,
-                "pipeline": folder.kind,
-                "sha256": ref.mark(self._options),
-            }
-            for ref, folder in zip(_both(self._refs), _both(folders), strict=True)
-        }
+        return {"audio": self._pipelines.audio.record, "video": self._pipelines.video.record}
 
     @cached_property
-    def _refs(self) -> AV[CheckpointRef]:
-        if self._given is not None:
-            return self._given
-        names = AV(self._options.audio_model, self._options.video_model)
-        return each(
-            lambda role, name: _ref(role, str(name), self._options), AV("audio", "video"), names
+    def _pipelines(self) -> AV[NamedPipeline]:
+        options, names = self._options, AV(self._options.audio_model, self._options.video_model)
+        refs = self._given or each(
+            lambda role, name: named(role, str(name), options), AV("audio", "video"), names
         )
-
-    @cached_property
-    def _folders(self) -> AV[PipelineFolder]:
-        def read(ref: CheckpointRef) -> PipelineFolder:
-            expect_files((replace(ref, parts=(INDEX,)),), self._options, self._title)
-            return PipelineFolder.read(ref.find(self._options).folder)
-
-        return self._refs.map(read)
+        return refs.map(lambda ref: NamedPipeline(ref, options, self._title, self._loader))
 
     @cached_property
     def models(self) -> AV[StockModel[Any]]:
@@ -200,11 +183,23 @@ class StockSystem(JointSystem):
         Raises:
             UserError: A file is missing or damaged, or the format cannot be made.
         """
-        expect_files(_both(self._refs), self._options, self._title)
-        runtime, dtype = runtime_of(self._options), self._options.torch_dtype
-        families = each(lambda one, known: one.family(known), self._folders, AV(AUDIO, VIDEO))
-        pipes = self._folders.map(lambda one: one.load(dtype, runtime))
-        return fitted(pipes, families, self._options, self._clips)
+        both = self._pipelines
+        expect_here([both.audio, both.video])
+        families = each(lambda one, known: one.folder.family(known), both, AV(AUDIO, VIDEO))
+        return fitted(both.map(NamedPipeline.load), families, self._options, self._clips)
+
+
+def expect_own_discriminator(title: str, demand: Requirements) -> None:
+    """Refuse guidance by a discriminator of models for which nobody has published one.
+
+    Raises:
+        UserError: It is asked for.
+    """
+    if demand.guided:
+        raise UserError(
+            f"{title} has no published discriminator: give --discriminator FOLDER, or "
+            "--no-joint-guidance for the models alone"
+        )
 
 
 def fitted(
@@ -224,13 +219,24 @@ def fitted(
     Raises:
         UserError: The video cannot have this size, or one of the two not this length.
     """
-    video = _video(pipes.video, families.video, options, usual)
+    video = fitted_video(pipes.video, families.video, options, usual)
     return AV(_audio(pipes.audio, families.audio, video), video)
 
 
-def _video(
-    pipe: Any, family: VideoFamily, options: SystemConfig, usual: ClipSpec | None
+def fitted_video(
+    pipe: Any, family: VideoFamily, options: SystemConfig, usual: ClipSpec | None = None
 ) -> StockModel[Video]:
+    """Return a loaded video pipeline as a base model whose clips have the format asked for.
+
+    Args:
+        pipe: The pipeline.
+        family: Its family.
+        options: As of ``fitted``.
+        usual: As of ``fitted``.
+
+    Raises:
+        UserError: It cannot make this size or length.
+    """
     call = _unguided(pipe)
     fps = options.fps
     if fps is not None and "frame_rate" in signature(type(pipe).__call__).parameters:
@@ -291,47 +297,11 @@ def _unguided(pipe: Any) -> dict[str, Any]:
     return {"guidance_scale": _OFF} if "guidance_scale" in known else {}
 
 
-def _own_scale(folder: PipelineFolder, call: Mapping[str, Parameter]) -> float:
-    own = call.get("guidance_scale")
-    if own is not None and isinstance(own.default, int | float):
-        return float(own.default)
-    return folder.guidance_scale or _OFF
-
-
-def _unfilled(kind: type[Any]) -> list[str]:
-    """List the arguments that a call must have beside the prompt."""
-    return [
-        name
-        for name, one in signature(kind.__call__).parameters.items()
-        if one.default is Parameter.empty
-        and one.kind is Parameter.POSITIONAL_OR_KEYWORD
-        and name not in ("self", "prompt")
-    ]
-
-
-def _ref(role: str, name: str, options: SystemConfig) -> CheckpointRef:
-    """Return the checkpoint of a folder, or of an id whose index is here or on the hub.
-
-    Raises:
-        UserError: There is no such folder, and the hub gives no pipeline of that id.
-    """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        folder, where = str(path.resolve()), "the place that the folder was copied from"
-        parts = PipelineFolder.read(path).parts
-        return CheckpointRef(role, where, parts, 0.0, "", folder, on_hub=False)
-    if not _ID.fullmatch(name):
-        raise UserError(
-            f"--{role}-model {name}: no such folder, and no id of the Hugging Face hub either"
-        )
-    index = CheckpointRef(role, name, (INDEX,), 0.0, "", name)
-    here = index.find(options).folder
-    if INDEX.missing(here):
-        raise UserError(
-            f"--{role}-model {name}: there is no such folder, and the hub gives no pipeline of "
-            f"that id; check the name, or put the pipeline into {options.folder / name}"
-        )
-    return replace(index, parts=PipelineFolder.read(here).parts)
+def _own_scale(pipeline: NamedPipeline) -> float:
+    own = pipeline.default("guidance_scale")
+    if isinstance(own, int | float):
+        return float(own)
+    return pipeline.folder.guidance_scale or _OFF
 
 
 def _guided(model: StockModel[Any], scale: float, negative: Conditioning) -> StockModel[Any]:
@@ -367,7 +337,3 @@ def _stock(model: JointModel) -> AV[StockModel[Any]]:
     if not (isinstance(audio, StockModel) and isinstance(video, StockModel)):
         raise TypeError(f"{type(audio).__name__} or {type(video).__name__} is no pipeline")
     return AV(audio, video)
-
-
-def _both(pair: AV[Any]) -> tuple[Any, Any]:
-    return pair.audio, pair.video

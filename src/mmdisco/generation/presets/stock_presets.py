@@ -101,6 +101,14 @@ _STABLE_AUDIO: Final = _ref(
     5.3,
     "Stability AI Community",
 )
+# distilled: the pipeline's own call is without guidance, in 8 steps
+_STABLE_AUDIO3: Final = _ref(
+    "audio",
+    "stabilityai/stable-audio-3-medium",
+    components.STABLE_AUDIO3,
+    7.4,
+    "Stability AI Community, Gemma",
+)
 _AUDIOLDM2: Final = _ref(
     "audio",
     "cvssp/audioldm2",
@@ -109,24 +117,38 @@ _AUDIOLDM2: Final = _ref(
         *components.AUDIOLDM2,
         ComponentFiles("feature_extractor", ("preprocessor_config.json",)),
     ),
-    4.4,
+    4.3,
     "CC BY-NC-SA 4.0",
 )
 
+_WAN22: Final = _ref(
+    "video",
+    "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    components.TEXT_TO_VIDEO,
+    45.5,
+    "Apache 2.0",
+)
+_HUNYUANVIDEO15: Final = _ref(
+    "video",
+    "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+    components.HUNYUANVIDEO15,
+    67.5,
+    "Tencent Hunyuan Community",
+)
+_WAN22_CLIPS: Final = _clips(121, 24, (704, 1280), 44_100)
+_HUNYUANVIDEO15_CLIPS: Final = _clips(121, 24, (480, 848), 44_100)
+
+STABLEAUDIO3_WAN22: Final = StockPreset(
+    "stableaudio3-wan22", AV(_STABLE_AUDIO3, _WAN22), _usual(1.0, 5.0), _WAN22_CLIPS
+)
+STABLEAUDIO3_HUNYUANVIDEO15: Final = StockPreset(
+    "stableaudio3-hunyuanvideo15",
+    AV(_STABLE_AUDIO3, _HUNYUANVIDEO15),
+    _usual(1.0, 6.0),
+    _HUNYUANVIDEO15_CLIPS,
+)
 STABLEAUDIO_WAN22: Final = StockPreset(
-    "stableaudio-wan22",
-    AV(
-        _STABLE_AUDIO,
-        _ref(
-            "video",
-            "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-            components.TEXT_TO_VIDEO,
-            45.5,
-            "Apache 2.0",
-        ),
-    ),
-    _usual(7.0, 5.0),
-    _clips(121, 24, (704, 1280), 44_100),
+    "stableaudio-wan22", AV(_STABLE_AUDIO, _WAN22), _usual(7.0, 5.0), _WAN22_CLIPS
 )
 STABLEAUDIO_WAN21: Final = StockPreset(
     "stableaudio-wan21",
@@ -145,18 +167,9 @@ STABLEAUDIO_WAN21: Final = StockPreset(
 )
 STABLEAUDIO_HUNYUANVIDEO15: Final = StockPreset(
     "stableaudio-hunyuanvideo15",
-    AV(
-        _STABLE_AUDIO,
-        _ref(
-            "video",
-            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
-            components.HUNYUANVIDEO15,
-            67.5,
-            "Tencent Hunyuan Community",
-        ),
-    ),
+    AV(_STABLE_AUDIO, _HUNYUANVIDEO15),
     _usual(7.0, 6.0),
-    _clips(121, 24, (480, 848), 44_100),
+    _HUNYUANVIDEO15_CLIPS,
 )
 AUDIOLDM2_COGVIDEOX: Final = StockPreset(
     "audioldm2-cogvideox",

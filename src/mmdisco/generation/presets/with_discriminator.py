@@ -49,6 +49,15 @@ class WithDiscriminator(JointSystem):
 
     @property
     @override
+    def two_levels(self) -> bool:
+        return self.pair.two_levels
+
+    @override
+    def outline(self) -> "WithDiscriminator":
+        return replace(self, pair=self.pair.outline())
+
+    @property
+    @override
     def form(self) -> ClipSpec:
         return self.pair.form
 

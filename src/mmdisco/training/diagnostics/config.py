@@ -38,9 +38,7 @@ class DiagnoseConfig(ClipModels):
         if (self.data is None) != (self.fakes is None):
             raise UserError("give both --data and --fakes, or neither for the embedded data")
         if self.pipelines and self.data is None:
-            raise UserError(
-                "--video-model and --audio-model are those of --data: give it, or neither"
-            )
+            raise UserError("the models are those of --data: give it, or leave them out")
         if self.data is not None and self.discriminator is None:
             raise UserError("name the discriminator: a folder that `mmdisco train` made")
         return self

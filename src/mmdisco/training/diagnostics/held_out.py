@@ -86,7 +86,7 @@ class HeldOutClips:
         sampler = self.pair.method.sampler(self.model, self.pair.sampling().settings)
         return DiagnosticsRunner(
             base=base if kept is None else CachedDenoiser(base, kept),
-            couplings=couplings_of(sampler.path, one_sided=self.pair.independent),
+            couplings=couplings_of(sampler.path, one_sided=self.pair.two_levels),
             real=real,
             against=comparisons(real, some, captions, self.model.encode_prompts([""])),
             levels=levels,
