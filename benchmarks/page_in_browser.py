@@ -132,6 +132,9 @@ def _write(out: Path, measured: dict[str, float]) -> None:
     page = out / "app.md"
     lines = ["| measured | |", "| --- | --- |"]
     lines += [f"| {key} | {value:.1f} |" for key, value in measured.items()]
+    lines += [
+        f"| load of the machine's {os.cpu_count()} cores meanwhile, itself included | {load:.1f} |"
+    ]
     text = re.sub(
         r"(<!-- measured -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}\n" + "\n".join(lines) + f"\n\n{found[2]}",

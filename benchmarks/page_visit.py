@@ -10,7 +10,7 @@ import av
 import numpy as np
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-PATIENCE: Final = 60_000  # milliseconds for one clip on a busy machine
+PATIENCE: Final = 120_000  # milliseconds for one clip on a busy machine
 FEW: Final = 4  # steps of a clip whose looks do not matter
 LOUD: Final = 1e-3  # root mean square of a sound that can be heard
 DECODED: Final = """async (video) => {

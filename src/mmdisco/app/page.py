@@ -139,8 +139,7 @@ def build(app: AppConfig, studio: Studio) -> gr.Blocks:
         )
         # what is large comes once the page is seen, and so does what a clip needs
         page.load(None, None, [own["video"][0], own["audio"][0]], js=_UPLOADS, **_QUIET)
-        warmed = page.load(studio.warm, None, None, **_AT_ONCE)
-        warmed.then(partial(marked, app), None, systems.menu, **_AT_ONCE)
+        page.load(studio.warm, None, None, **_AT_ONCE)
     return page
 
 
@@ -149,6 +148,7 @@ def _react(app: AppConfig, settings: PageSettings) -> None:
     fields, moved, systems = settings.fields, settings.moved, settings.systems
     for name in SLIDERS:
         fields[name].input(partial(_add, name), moved, moved, **_AT_ONCE)
+    systems.menu.focus(partial(marked, app), None, systems.menu, **_AT_ONCE)
     systems.menu.input(
         partial(_begin, app),
         systems.inputs,
