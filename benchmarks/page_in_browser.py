@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import resource
+import shlex
 import shutil
 import socket
 import subprocess
@@ -122,7 +123,7 @@ def _write(out: Path, measured: dict[str, float]) -> None:
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     load = os.getloadavg()[1]
     record = {
-        "command": "python benchmarks/page_in_browser.py --out docs",
+        "command": shlex.join(["python", *sys.argv]),
         "machine": machine,
         "load": round(load, 1),
         "cpu_seconds_of_children": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, 1),
