@@ -203,7 +203,8 @@ def two_models(visit: Visit) -> None:
     choose(page, "embedded")
     expect(names).to_have_count(0)
     ask(page)
-    make(page, "together")
+    page.click("#mm-make-together")
+    expect(page.locator("#mm-status-together")).to_contain_text("done", timeout=PATIENCE)
 
 
 def choose(page: Page, model: str) -> None:
