@@ -19,11 +19,14 @@ def mmdisco(*words, **environment):
     )
 
 
-def test_without_a_word_it_prints_its_help_with_five_examples():
+def test_without_a_word_it_prints_five_examples_then_its_commands():
     done = mmdisco(COLUMNS="120")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(EXAMPLES) == 5
-    assert all(example in done.stdout for example in EXAMPLES)
+    places = [
+        done.stdout.index(words) for words in (*EXAMPLES, *(f"\n  {one} " for one in COMMANDS))
+    ]
+    assert places == sorted(places)  # the examples first
 
 
 def test_h_is_help_for_every_command(capsys):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer.main
 from typer.core import DEFAULT_MARKUP_MODE, TyperCommand, TyperGroup
 from typer.models import CommandInfo
+from typing_extensions import override
 
 from mmdisco.cli.options import COMMAND_CLASS, CONFIGURED
 from mmdisco.errors import UserError
@@ -52,6 +53,8 @@ GROUPS: Final = {"experiments": (STUDIES, "Studies of the method, with tables an
 class LazyGroup(TyperGroup):
     """Group of commands; a listing reads their docstrings, a call builds its command's options.
 
+    A listing is plain text: those who only look for a command need not wait for rich.
+
     Args:
         functions: Module and function of every command; those of ``mmdisco`` by default, which has
             groups as well.
@@ -81,6 +84,21 @@ class LazyGroup(TyperGroup):
             return name, command, rest
         return name, _build(name, pkgutil.resolve_name(self._functions[name])), rest
 
+    @override
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        if self._functions is COMMANDS:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {example}\n" for example in EXAMPLES))
+        commands = [(name, self.get_command(ctx, name)) for name in self.commands]
+        for title, rows in (
+            ("Commands", [(name, one.help.partition("\n\n")[0]) for name, one in commands]),
+            ("Options", [one.get_help_record(ctx) for one in self.get_params(ctx)]),
+        ):
+            with formatter.section(title):
+                formatter.write_dl([row for row in rows if row is not None])
+
 
 def _build(name: str, function: Callable[..., Any]) -> Any:
     kind = getattr(function, COMMAND_CLASS, None)
@@ -100,8 +118,6 @@ app = typer.Typer(
     name="mmdisco",
     cls=LazyGroup,
     help="Make two frozen diffusion models, one of sound and one of video, play together.",
-    # a blank line between them, or the help joins them
-    epilog="\n\n".join(("Examples:", *EXAMPLES)),
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -126,6 +142,8 @@ def main() -> None:
     """
     # a thread that waits sleeps: those that spin take the cores from the threads that work
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # none of pydantic's plugins is ours, and looking for them reads every installed package
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         if "_MMDISCO_COMPLETE" in os.environ:
             os.environ["COLUMNS"] = "10000"  # a shell takes every line for a word to choose
