@@ -14,7 +14,7 @@ from mmdisco.adapters.auffusion import codec as spectrogram
 from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
-from mmdisco.adapters.auffusion.vocoder import new_vocoder
+from mmdisco.adapters.auffusion.weights import new_vocoder
 from mmdisco.core.denoiser import Conditioning
 from mmdisco.core.noise import NoiseLevel, scaled_linear
 from mmdisco.errors import UserError

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mmdisco.adapters.auffusion.model import Auffusion
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
-from mmdisco.adapters.auffusion.vocoder import new_vocoder
+from mmdisco.adapters.auffusion.weights import new_vocoder
 
 VOCODER = {
     "resblock": "1",

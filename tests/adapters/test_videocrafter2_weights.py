@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from test_videocrafter2_tiny import DATA, PICTURE, TINY, TOKENIZER, built, checkpoint, published
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from mmdisco.adapters.videocrafter2 import keys
+from mmdisco.adapters.videocrafter2 import weights as keys
 from mmdisco.adapters.videocrafter2.model import VideoCrafter2
 from mmdisco.adapters.videocrafter2.unet import run_unet
 from mmdisco.adapters.videocrafter2.weights import (

@@ -78,7 +78,7 @@ def train(folder):
     torch.manual_seed(0)
     goal, own = problem("mixture", "ind"), linear()
     base = IndependentDenoisers(goal.bases.map(lambda law: MixtureDenoiser(law, own)))
-    config = TrainerConfig(steps=120, batch_size=8, checkpoint_every=10, log_every=7)
+    config = TrainerConfig(steps=30, batch_size=8, checkpoint_every=3, log_every=4)
     levels = NoiseLevelSampler(SameTimestep(AV(own, own)), LossSecondMomentSampler(), 0.2, 0.2)
     none = Conditioning.none(1)
     trainer = Trainer(base, levels, MMDisCoLoss(), config, AV(none, none))
@@ -91,7 +91,7 @@ def test_training_killed_three_times_ends_with_the_same_files(tmp_path):
     run_forked(lambda: train(tmp_path / "whole"))
     parts = tmp_path / "parts"
     checkpoint = parts / "checkpoint.safetensors"
-    for step in (20, 60, 100):
+    for step in (6, 15, 24):
         running = multiprocessing.get_context("fork").Process(target=train, args=(parts,))
         running.start()
         wait_for(lambda s=step: checkpoint.exists() and checkpointed(checkpoint) >= s, running)

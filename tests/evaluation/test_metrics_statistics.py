@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmdisco.evaluation.metrics.low_level_features import (
+from mmdisco.evaluation.metrics.extractors import (
     audio_statistics,
     video_statistics,
 )

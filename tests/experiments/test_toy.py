@@ -13,7 +13,6 @@ from mmdisco.core.noise import linear
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.experiments.config import ToyConfig
-from mmdisco.experiments.toy.bases import train_denoiser
 from mmdisco.experiments.toy.evaluation import (
     ToyEvaluation,
     class_agreement,
@@ -29,7 +28,7 @@ from mmdisco.experiments.toy.problems import (
     problem,
 )
 from mmdisco.experiments.toy.report import table, with_gap
-from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell
+from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell, train_denoiser
 from mmdisco.experiments.toy.studies import STUDIES
 
 PATH = SameTimestep(AV(linear(), linear()))

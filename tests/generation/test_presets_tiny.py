@@ -19,8 +19,8 @@ from mmdisco.discriminators.official.fusion import MeanFusionConfig
 from mmdisco.discriminators.official.latents import OfficialVideo, Spectrogram, Waveform
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
 from mmdisco.generation.presets.base_models import ANIMATEDIFF, AUDIOLDM
-from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
+from mmdisco.generation.presets.pretrained import OfficialDiscriminator
 from mmdisco.generation.presets.text_pairs import TextPreset
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.io.files import write_json, write_tensors

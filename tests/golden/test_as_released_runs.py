@@ -46,13 +46,13 @@ from mmdisco.discriminators.official.latents import OfficialVideo, Waveform
 from mmdisco.generation.config import GenerateConfig, SystemConfig
 from mmdisco.generation.generate import prepare
 from mmdisco.generation.presets.base_models import BaseModelSpec
-from mmdisco.generation.presets.discriminators import OfficialDiscriminator
 from mmdisco.generation.presets.mmdiffusion import MMDiffusionPreset
 from mmdisco.generation.presets.official_release import (
     JointInsideCFG,
     ReleasedTime,
     TrailingSpacing,
 )
+from mmdisco.generation.presets.pretrained import OfficialDiscriminator
 from mmdisco.generation.presets.text_pairs import TextPreset, videocrafter2_as_released
 from mmdisco.generation.resolve import resolve
 from mmdisco.generation.system import SamplingDefaults

@@ -24,7 +24,7 @@ from mmdisco.adapters.auffusion import codec as spectrogram
 from mmdisco.adapters.auffusion.codec import SilencePadding
 from mmdisco.adapters.auffusion.model import Auffusion, AuffusionParts
 from mmdisco.adapters.auffusion.prompts import ConditionAdapter
-from mmdisco.adapters.auffusion.vocoder import new_vocoder, translate
+from mmdisco.adapters.auffusion.weights import new_vocoder, translate
 from mmdisco.core.denoiser import Conditioning
 
 HERE = Path(__file__).parent / "data" / "auffusion"

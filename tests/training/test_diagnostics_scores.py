@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmdisco.training.diagnostics.scores import (
+from mmdisco.training.diagnostics.measure import (
     accuracy,
     calibration_error,
     cross_entropy,

@@ -1,9 +1,9 @@
 """``mmdisco train``: a folder that generates, the same after any kill and for any processes."""
 
 import json
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from killing import run_forked, run_killed
 from torch.distributed import TCPStore
 
+from mmdisco.cli import main
 from mmdisco.cli.train import execute
 from mmdisco.data.pairing import evenly_spaced, shuffle_pairs
 from mmdisco.discriminators.hub import PretrainedDiscriminator
@@ -22,7 +23,7 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
 from mmdisco.training.config import TrainingConfig, read_config
-from mmdisco.training.diagnostics.scores import ranking
+from mmdisco.training.diagnostics.measure import ranking
 from mmdisco.training.run import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks
@@ -194,7 +195,7 @@ def test_killed_training_ends_as_the_uninterrupted_one(asked, tmp_path):
 
 def test_two_processes_give_the_weights_of_one(asked, tmp_path):
     changes = ("validation.every=0", "training.log_every=3", "levels.distribution=importance")
-    command = [sys.executable, "-m", "mmdisco", *asked, "--cpu"]
+    command = ["mmdisco", *asked, "--cpu", "--out", tmp_path / "two"]
     command += [word for change in changes for word in ("--set", change)]
     # as a launcher does it: whoever holds the port chooses it, so that no other process can take it
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -203,18 +204,22 @@ def test_two_processes_give_the_weights_of_one(asked, tmp_path):
         **{"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"},
         **{"ACCELERATE_USE_CPU": "true", "LOCAL_WORLD_SIZE": "2"},
     }
+
+    def work(rank):
+        os.environ.update(launcher | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        sys.argv = [str(word) for word in command]
+        main()
+
+    # forked: nothing is imported anew
     both = [
-        subprocess.Popen(
-            [str(word) for word in (*command, "--out", tmp_path / "two")],
-            env=os.environ | launcher | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
+        multiprocessing.get_context("fork").Process(target=work, args=(rank,)) for rank in range(2)
     ]
+    for process in both:
+        process.start()
     list(execute(config_of(asked, tmp_path / "one", *changes, "compute.cpu=true"), None))
-    said = [process.communicate()[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     one, two = (read_tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
     for name, value in one.items():
         assert torch.linalg.norm(two[name] - value) <= 1e-5 * torch.linalg.norm(value), name

@@ -20,12 +20,13 @@ from mmdisco.core.sampler import Sampler
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.pipeline import GuidanceOrder, JointOutsideCFG, SamplerConfig
-from mmdisco.generation.presets.discriminators import (
+from mmdisco.generation.presets.pretrained import (
     ClampedDiscriminator,
     DiscriminatorSpec,
     OfficialDiscriminator,
+    PresetInfo,
+    PretrainedSystem,
 )
-from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
 from mmdisco.generation.presets.registry import CheckpointRef, Preset, expect_files, form_of
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import ClipSpec

@@ -24,14 +24,15 @@ from mmdisco.generation.presets.base_models import (
     BaseModelSpec,
     VideoCrafter2Base,
 )
-from mmdisco.generation.presets.discriminators import (
+from mmdisco.generation.presets.official_release import JointInsideCFG
+from mmdisco.generation.presets.pretrained import (
     ClampedDiscriminator,
     DiscriminatorSpec,
     OfficialDiscriminator,
+    PresetInfo,
+    PretrainedSystem,
     one_sided_note,
 )
-from mmdisco.generation.presets.official_release import JointInsideCFG
-from mmdisco.generation.presets.pretrained import PresetInfo, PretrainedSystem
 from mmdisco.generation.presets.registry import CheckpointRef, Preset, expect_files, form_of
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 from mmdisco.media.clip import Audio, ClipSpec, Video
