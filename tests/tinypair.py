@@ -38,6 +38,7 @@ def _discriminator(fusion):
 
 def write_tiny_pair(folder):
     """Write it into a folder; its weights are random, the same every time."""
+    widths = {"audio_autoencoder": (8, 8), "video_autoencoder": (8, 8, 8)}
     configs = {
         "audio_denoiser": DenoiserConfig(tuple(AUDIO_SHAPE), channels=8, width=32, layers=1),
         "video_denoiser": DenoiserConfig(tuple(VIDEO_SHAPE), channels=8, width=32, layers=1),
@@ -50,8 +51,12 @@ def write_tiny_pair(folder):
         torch.manual_seed(0)
         networks = {
             "text_encoder": TextEncoder(vocabulary()),
-            "audio_autoencoder": NormalizedVAE(build_audio_autoencoder()),
-            "video_autoencoder": NormalizedVAE(build_video_autoencoder()),
+            "audio_autoencoder": NormalizedVAE(
+                build_audio_autoencoder(widths["audio_autoencoder"])
+            ),
+            "video_autoencoder": NormalizedVAE(
+                build_video_autoencoder(widths["video_autoencoder"])
+            ),
             "audio_denoiser": ConvTransformer(configs["audio_denoiser"]),
             "video_denoiser": ConvTransformer(configs["video_denoiser"]),
             "discriminator": AudioVideoDiscriminator(configs["discriminator"]),
@@ -77,6 +82,7 @@ def write_tiny_pair(folder):
     }
     config = {
         **{name: one.to_record() for name, one in configs.items()},
+        **widths,
         "words": list(vocabulary()),
         "sampling": sampling,
     }

@@ -20,7 +20,6 @@ from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import WHOLE
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_audio, write_clip, write_video
-from mmdisco.training.diagnostics.measure import Bin
 from mmdisco.training.diagnostics.report import (
     BinaryScores,
     CouplingDiagnostics,
@@ -28,6 +27,7 @@ from mmdisco.training.diagnostics.report import (
     Diagnostics,
     LevelDiagnostics,
 )
+from mmdisco.training.diagnostics.scores import Bin
 
 FEW = 24
 METRICS = ("neighbours", "nearest")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmdisco.training.diagnostics.measure import (
+from mmdisco.training.diagnostics.scores import (
     accuracy,
     calibration_error,
     cross_entropy,

@@ -23,7 +23,7 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, read_tensors
 from mmdisco.training.callbacks import numbers
 from mmdisco.training.config import TrainingConfig, read_config
-from mmdisco.training.diagnostics.measure import ranking
+from mmdisco.training.diagnostics.scores import ranking
 from mmdisco.training.run import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # forks

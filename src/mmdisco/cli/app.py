@@ -12,7 +12,7 @@ from typer.core import DEFAULT_MARKUP_MODE, TyperCommand, TyperGroup
 from typer.models import CommandInfo
 from typing_extensions import override
 
-from mmdisco.cli.options import COMMAND_CLASS, CONFIGURED
+from mmdisco.cli.options import CONFIGURED
 from mmdisco.errors import UserError
 
 EXAMPLES = (
@@ -101,14 +101,13 @@ class LazyGroup(TyperGroup):
 
 
 def _build(name: str, function: Callable[..., Any]) -> Any:
-    kind = getattr(function, COMMAND_CLASS, None)
     if hasattr(function, CONFIGURED):
         from mmdisco.cli.config_options import with_options
 
-        config, without = getattr(function, CONFIGURED)
-        function = with_options(function, pkgutil.resolve_name(config), without)
+        config, without, only = getattr(function, CONFIGURED)
+        function = with_options(function, pkgutil.resolve_name(config), without, only)
     return typer.main.get_command_from_info(
-        CommandInfo(name=name, cls=kind, callback=function),
+        CommandInfo(name=name, callback=function),
         pretty_exceptions_short=False,
         rich_markup_mode=DEFAULT_MARKUP_MODE,
     )

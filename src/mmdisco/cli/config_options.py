@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mmdisco.io.settings import Named, Panel, Positional
+from mmdisco.io.settings import Named, Panel, Positional, Settings
 
 Mark = TypeVar("Mark", Named, Panel, Positional)
 
 
 def with_options(
-    function: Callable[..., Any], config: type[BaseModel], without: tuple[str, ...]
+    function: Callable[..., Any],
+    config: type[Settings],
+    without: tuple[str, ...],
+    only: Mapping[str, str],
 ) -> Callable[..., Any]:
     """Return a command whose keyword arguments are options for fields of a configuration.
 
@@ -26,6 +28,7 @@ def with_options(
         function: The command; its own parameters stay.
         config: The configuration.
         without: Names of fields that are no options.
+        only: Dotted key by name of the option, where not every field is one.
     """
     own = inspect.signature(function).parameters.values()
     kept = [
@@ -33,8 +36,8 @@ def with_options(
         for one in own
         if one.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    fields = config.model_fields
-    added = [_parameter(name, fields[name]) for name in fields if name not in without]
+    keys = only or {name: name for name in config.model_fields if name not in without}
+    added = [_parameter(name, config.field_of(key)) for name, key in keys.items()]
 
     @wraps(function)
     def command(**values: Any) -> Any:

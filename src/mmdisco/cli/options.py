@@ -1,18 +1,19 @@
 """Marks of commands whose options are settings of a configuration, and the option ``--threads``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONFIGURED: Final = "__configured__"
-COMMAND_CLASS: Final = "__command_class__"
 
 
-def options_of(config: str, *, without: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+def options_of(
+    config: str, *, without: tuple[str, ...] = (), only: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Function], Function]:
     """Mark a command whose keyword arguments are fields of a configuration.
 
     They become options when the command is called: the configuration takes a moment to import.
@@ -20,20 +21,11 @@ def options_of(config: str, *, without: tuple[str, ...] = ()) -> Callable[[Funct
     Args:
         config: Module and name of the configuration.
         without: Names of fields that have no effect on the command.
+        only: Dotted key by name of the option, where not every field is one.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, CONFIGURED, (config, without))
-        return function
-
-    return mark
-
-
-def command_class(kind: type[TyperCommand]) -> Callable[[Function], Function]:
-    """Mark a function whose command is of a class of its own."""
-
-    def mark(function: Function) -> Function:
-        setattr(function, COMMAND_CLASS, kind)
+        setattr(function, CONFIGURED, (config, without, only))
         return function
 
     return mark

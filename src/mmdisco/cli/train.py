@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperOption
-from typing_extensions import override
 
-from mmdisco.cli.options import Threads, command_class
+from mmdisco.cli.options import Threads, options_of
 from mmdisco.cli.stopping import GO_ON, running
 
 if TYPE_CHECKING:
@@ -32,37 +30,11 @@ SETTINGS: Final = {
 """Settings that have an option of their own, by its name."""
 
 
-class TrainCommand(TyperCommand):
-    """The command; the help of settings is their description in the configuration."""
-
-    @override
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        from mmdisco.training.config import TrainingConfig
-
-        for option in self.params:
-            if isinstance(option, TyperOption) and option.name in SETTINGS:
-                option.help = TrainingConfig.describe(SETTINGS[option.name])
-        super().format_help(ctx, formatter)
-
-
-@command_class(TrainCommand)
+@options_of("mmdisco.training.config:TrainingConfig", only=SETTINGS)
 def train(
     config: Annotated[
         Path | None, typer.Argument(help="YAML file of settings; --defaults prints them all.")
     ] = None,
-    data: Annotated[Path | None, typer.Option()] = None,
-    fakes: Annotated[Path | None, typer.Option()] = None,
-    out: Annotated[Path | None, typer.Option()] = None,
-    weights: Annotated[Path | None, typer.Option(rich_help_panel="Models")] = None,
-    video_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
-    audio_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
-    joint_model: Annotated[str | None, typer.Option(rich_help_panel="Models")] = None,
-    steps: Annotated[int | None, typer.Option()] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
-    learning_rate: Annotated[float | None, typer.Option()] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    fusion: Annotated[str | None, typer.Option()] = None,
-    cpu: Annotated[bool, typer.Option("--cpu")] = False,
     threads: Threads = None,
     settings: Annotated[
         list[str] | None,
@@ -77,6 +49,7 @@ def train(
     push_to_hub: Annotated[
         str | None, typer.Option(help="Id on the Hugging Face hub to put the result under.")
     ] = None,
+    **options: Any,
 ) -> None:
     """Train a discriminator; the folder is what `generate --discriminator` takes.
 
@@ -89,9 +62,7 @@ def train(
     if defaults:
         typer.echo(TrainingConfig().commented(), nl=False)
         return
-    folders = (data, fakes, out, weights, video_model, audio_model, joint_model)
-    options = (*folders, steps, batch_size, learning_rate, seed, fusion, cpu or None)
-    given: dict[str, Any] = dict(zip(SETTINGS.values(), options, strict=True))
+    given = {SETTINGS[name]: value for name, value in options.items()}
     configured = read_config(config, given, settings or [])
     folder = configured.folder("out")
     kept = f"everything up to the last checkpoint is kept in {folder}: {GO_ON}"

@@ -147,14 +147,17 @@ class Settings(BaseModel):
         return dict(_flat(self.tree()))
 
     @classmethod
-    def describe(cls, key: str) -> str:
-        """Return the description of a setting by its dotted key."""
+    def field_of(cls, key: str) -> FieldInfo:
+        """Return the field of a setting by its dotted key."""
         section, _, rest = key.partition(".")
         field = cls.model_fields[section]
         inner = _section(field)
-        if inner is not None and rest:
-            return inner.describe(rest)
-        return " ".join((field.description or "").split())
+        return inner.field_of(rest) if inner is not None and rest else field
+
+    @classmethod
+    def describe(cls, key: str) -> str:
+        """Return the description of a setting by its dotted key."""
+        return " ".join((cls.field_of(key).description or "").split())
 
     def commented(self) -> str:
         """Return every setting as YAML, each below its description and bounds."""

@@ -26,13 +26,8 @@ from mmdisco.generation.system import JointSystem, SamplingDefaults
 from mmdisco.media.write import write_clip
 from mmdisco.training.config import TrainingConfig
 from mmdisco.training.datasets import TrainingData
-from mmdisco.training.diagnostics.measure import (
-    RealVsOther,
-    accuracy,
-    comparisons,
-    logits_by_level,
-    ranking,
-)
+from mmdisco.training.diagnostics.measure import RealVsOther, comparisons, logits_by_level
+from mmdisco.training.diagnostics.scores import accuracy, ranking
 from mmdisco.training.trainer import Callback, Trainer
 
 

@@ -44,17 +44,17 @@ def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
     )
 
 
-def build_video_autoencoder() -> AutoencoderKL:
+def build_video_autoencoder(widths: tuple[int, ...] = (24, 48, 64)) -> AutoencoderKL:
     """Build the autoencoder of frames: (b, 3, 64, 64) in [−1, 1] ↔ (b, 4, 8, 8).
 
     The network itself sees both after ``pixel_unshuffle``, as ``NormalizedVAE`` does it.
     """
-    return build_autoencoder(3, (24, 48, 64))
+    return build_autoencoder(3, widths)
 
 
-def build_audio_autoencoder() -> AutoencoderKL:
+def build_audio_autoencoder(widths: tuple[int, ...] = (24, 48)) -> AutoencoderKL:
     """Build the autoencoder of spectrograms: (b, 1, time 128, mel 64) ↔ (b, 4, 32, 16)."""
-    return build_autoencoder(1, (24, 48))
+    return build_autoencoder(1, widths)
 
 
 class NormalizedVAE(nn.Module):

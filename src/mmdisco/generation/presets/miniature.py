@@ -32,8 +32,10 @@ from mmdisco.media.clip import ClipSpec
 
 # torch takes seconds to import, which the check of a prompt need not wait for
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
     from torch import nn
 
+    from mmdisco.adapters.miniature.autoencoder import NormalizedVAE
     from mmdisco.adapters.miniature.denoiser import VelocityDenoiser
     from mmdisco.adapters.miniature.model import TextEncoder
     from mmdisco.core.denoiser import IndependentModels
@@ -137,7 +139,6 @@ class MiniatureSystem(JointSystem):
     @cached_property
     def _bases(self) -> "IndependentModels":
         from mmdisco.adapters.miniature.autoencoder import (
-            NormalizedVAE,
             build_audio_autoencoder,
             build_video_autoencoder,
         )
@@ -151,8 +152,8 @@ class MiniatureSystem(JointSystem):
         from mmdisco.core.denoiser import IndependentModels
 
         text = self.text()
-        sound = self.load("audio_autoencoder", lambda: NormalizedVAE(build_audio_autoencoder()))
-        picture = self.load("video_autoencoder", lambda: NormalizedVAE(build_video_autoencoder()))
+        sound = self._autoencoder("audio_autoencoder", build_audio_autoencoder)
+        picture = self._autoencoder("video_autoencoder", build_video_autoencoder)
         return IndependentModels(
             audio=MiniatureModel(
                 self._denoiser("audio_denoiser", audio_schedule()), MiniatureAudioCodec(sound), text
@@ -212,6 +213,15 @@ class MiniatureSystem(JointSystem):
     def config(self) -> dict[str, Any]:
         """Contents of ``config.json``."""
         return read_object(self.path / "config.json")
+
+    def _autoencoder(self, name: str, build: "Callable[..., AutoencoderKL]") -> "NormalizedVAE":
+        """Load an autoencoder, of its usual widths unless ``config.json`` lists others."""
+        from mmdisco.adapters.miniature.autoencoder import NormalizedVAE
+
+        with understood(self.path / "config.json"):
+            # of a longer list no file holds the network
+            listed = [tuple(map(int, self.config[name][:8]))] if name in self.config else []
+            return self.load(name, lambda: NormalizedVAE(build(*listed)))
 
     def _denoiser(self, name: str, schedule: "NoiseSchedule") -> "VelocityDenoiser":
         from mmdisco.adapters.miniature.denoiser import (

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmdisco.errors import UserError
 from mmdisco.io.files import read_object, replacing
 from mmdisco.io.reports import markdown_table
-from mmdisco.training.diagnostics.measure import Bin, BinaryScores
+from mmdisco.training.diagnostics.scores import Bin, BinaryScores
 
 SIDES = ("audio", "video")
 
