@@ -57,7 +57,7 @@ def write_prepared(folder, model, rows):
             )
             store.append(Pairs(z_0, model.encode_prompts(own)))
         lines += [
-            f'{{"part": "{part}", "index": {row}, "caption": "{text}", "source": "film.mp4"}}\n'
+            f'{{"split": "{part}", "index": {row}, "caption": "{text}", "source": "film.mp4"}}\n'
             for row, text in enumerate(texts)
         ]
     write_text(folder / "manifest.jsonl", "".join(lines))

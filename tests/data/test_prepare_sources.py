@@ -141,8 +141,12 @@ def test_vggsound_takes_label_and_part_from_its_table(tmp_path):
     )
     source = VGGSound(tmp_path / "video", table)
     first, second = items(source)
-    assert (first.caption, first.part, first.group) == ("playing drum, kit", "train", "-abcdefghij")
-    assert (second.caption, second.part) == ("dog barking", "validation")
+    assert (first.caption, first.split, first.group) == (
+        "playing drum, kit",
+        "train",
+        "-abcdefghij",
+    )
+    assert (second.caption, second.split) == ("dog barking", "validation")
     assert refused(source) == {
         "goneaaaaaaa_000007": "not found",
         "moreaaaaaaa_000001.mp4": "not in the table",
@@ -156,7 +160,7 @@ def test_vggsound_takes_label_and_part_from_its_table(tmp_path):
 
 def test_landscape_and_aist_are_split_by_folder_and_grouped_by_film(tmp_path):
     touched(tmp_path / "l", "train/fire_1.mp4", "test/rain_20.mp4")
-    assert [(one.part, one.group) for one in items(landscape(tmp_path / "l", NoCaptions()))] == [
+    assert [(one.split, one.group) for one in items(landscape(tmp_path / "l", NoCaptions()))] == [
         ("validation", "test/rain"),
         ("train", "train/fire"),
     ]
@@ -166,35 +170,35 @@ def test_landscape_and_aist_are_split_by_folder_and_grouped_by_film(tmp_path):
     assert first.caption == "a person dancing break"
 
 
-def piece(name, clips=3, part=None, length=Fraction(2)):
+def piece(name, clips=3, split=None, length=Fraction(2)):
     starts = tuple(length * k for k in range(clips))
-    return ClipGroup(Path(name), name, "", name, part, 1, starts)
+    return ClipGroup(Path(name), name, "", name, split, 1, starts)
 
 
 def test_no_group_is_in_both_parts_and_more_films_change_no_place():
     films = [piece(f"film{i}") for i in range(200)]
     few, _ = split(films[:100], 0.2, CLIP)
     many, _ = split(films, 0.2, CLIP)
-    assert [one.part for one in few] == [one.part for one in many[:100]]
-    assert 20 <= sum(one.part == "validation" for one in many) <= 60
+    assert [one.split for one in few] == [one.split for one in many[:100]]
+    assert 20 <= sum(one.split == "validation" for one in many) <= 60
 
 
 def test_validation_is_never_empty_where_there_are_two_films():
     for names in (("a", "b"), ("c", "d"), ("e", "f")):
         parts, _ = split([piece(name) for name in names], 0.01, CLIP)
-        assert {one.part for one in parts} == {"train", "validation"}
-    assert split([piece("a")], 0.0, CLIP)[0][0].part == "train"
+        assert {one.split for one in parts} == {"train", "validation"}
+    assert split([piece("a")], 0.0, CLIP)[0][0].split == "train"
 
 
 def test_one_film_is_split_by_stretches_a_clip_apart():
     pieces, left_out = split([piece("film", clips=300)], 0.3, CLIP)
-    assert {one.part for one in pieces} == {"train", "validation"}
+    assert {one.split for one in pieces} == {"train", "validation"}
     assert left_out == len(pieces) - 1
     starts = [start for one in pieces for start in one.starts]
     assert starts == sorted(starts)
     assert len(starts) == 300 - left_out
     for before, after in pairwise(pieces):
-        assert before.part != after.part
+        assert before.split != after.split
         assert after.starts[0] - before.starts[-1] == 4  # of clips of 2 s, one is missing
 
 
@@ -207,14 +211,14 @@ def test_overlapping_clips_of_two_parts_lie_a_clip_apart():
 
 
 def test_given_parts_are_kept():
-    parts, _ = split([piece("a", part="validation"), piece("b", part="train")], 0.5, CLIP)
-    assert [one.part for one in parts] == ["validation", "train"]
+    parts, _ = split([piece("a", split="validation"), piece("b", split="train")], 0.5, CLIP)
+    assert [one.split for one in parts] == ["validation", "train"]
 
 
 def test_blocks_hold_one_part_and_all_clips_in_order():
     films = [piece("a", 5, "train"), piece("b", 2, "validation"), piece("c", 4, "train")]
     blocks = PreparePlan(tuple(films), ()).blocks(4)
-    assert [(block.part, len(block)) for block in blocks] == [
+    assert [(block.split, len(block)) for block in blocks] == [
         ("train", 4),
         ("train", 4),
         ("train", 1),
@@ -223,11 +227,11 @@ def test_blocks_hold_one_part_and_all_clips_in_order():
     train = [
         (run.clip_group.name, start)
         for block in blocks
-        if block.part == "train"
+        if block.split == "train"
         for run in block.runs
         for start in run.starts
     ]
-    assert train == [(one.name, s) for one in films if one.part == "train" for s in one.starts]
+    assert train == [(one.name, s) for one in films if one.split == "train" for s in one.starts]
 
 
 def test_a_plan_is_read_back_or_known_to_be_damaged(tmp_path):

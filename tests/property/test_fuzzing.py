@@ -198,7 +198,7 @@ def corpus(tmp_path, tiny_pair):
     write_tensors(store / "shard-00000.safetensors", shard, {"kind": "real"})
     listed = {"kind": "real", "lengths": [3], "sha256": [sha256(store / "shard-00000.safetensors")]}
     write_json(store / "store.json", listed)
-    lines = [{"part": "train", "index": k, "caption": "a ball"} for k in range(3)]
+    lines = [{"split": "train", "index": k, "caption": "a ball"} for k in range(3)]
     manifest = tmp_path / "prepared" / "manifest.jsonl"
     manifest.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     about = {

@@ -14,7 +14,7 @@ from mmdisco.data.pair_store import PairStore
 from mmdisco.data.pairing import evenly_spaced, select_pairs
 from mmdisco.data.prepare.encode import skip_reason, statistics
 from mmdisco.data.prepare.report import summary_lines
-from mmdisco.data.prepared import PARTS, PreparedFolder
+from mmdisco.data.prepared import SPLITS, PreparedFolder
 from mmdisco.discriminators.hub import KIND, PretrainedDiscriminator
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
@@ -82,7 +82,7 @@ def clips_of(path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
     if (path / "prepared.json").is_file():
         return _prepared_clips(path, weights)
     if (path / "fakes.json").is_file():
-        path /= PARTS[0]
+        path /= SPLITS[0]
     if (path / "store.json").is_file():
         z_0, folder = _store(path).read().z_0, path.parent
     elif path.suffix == ".safetensors" and "audio.z_0" in read_header(path).shapes:
@@ -106,9 +106,9 @@ def _prepared(path: Path) -> list[str]:
         f"{about['fps']:g} fps, sound at {about['sample_rate']} Hz",
         *summary_lines(read_object(path / "report.json")),
     ]
-    for part in PARTS:
-        files = len({one["source"] for one in manifest[part]})
-        lines.append(f"{part}: {_counted(prepared.store(part))} from {files} files")
+    for split in SPLITS:
+        files = len({one["source"] for one in manifest[split]})
+        lines.append(f"{split}: {_counted(prepared.store(split))} from {files} files")
     captions = Counter(
         caption or "(none)" for own in prepared.captions.values() for caption in own
     ).most_common()
@@ -118,9 +118,9 @@ def _prepared(path: Path) -> list[str]:
 
 def _prepared_clips(path: Path, weights: Path | None) -> Mapping[str, AudioVideo]:
     prepared = PreparedFolder(path)
-    clips = prepared.manifest[PARTS[0]]
+    clips = prepared.manifest[SPLITS[0]]
     chosen = [clips[row] for row in evenly_spaced(len(clips), MOST_CLIPS)]
-    pairs = select_pairs(prepared.store(PARTS[0]).read(), [one["index"] for one in chosen])
+    pairs = select_pairs(prepared.store(SPLITS[0]).read(), [one["index"] for one in chosen])
     titles = [f"{one['source']} at {one['start']:g} s: {one['caption']}" for one in chosen]
     lines = [" ".join(one.encode("utf-8", "replace").decode().split()) for one in titles]
     distinct = [f"{line} ({i})" if line in lines[:i] else line for i, line in enumerate(lines)]
@@ -132,11 +132,11 @@ def _fakes(path: Path) -> list[str]:
     names = ("steps", "scheduler", "cfg_scale", "seed", "samples_per_clip", "max_per_caption")
     how = ", ".join(f"{name} {record[name]}" for name in names if record.get(name) is not None)
     lines = [f"fakes of the base models of {_title(record)}: {how}"]
-    for part in PARTS:
-        store = PairStore(path / part, "fake")
+    for split in SPLITS:
+        store = PairStore(path / split, "fake")
         if store.shards:
             store.read()  # verifies every checksum
-        lines.append(f"{part}: {_counted(store)}")
+        lines.append(f"{split}: {_counted(store)}")
     if not (path / "manifest.jsonl").is_file():
         lines.append("not finished: give mmdisco sample-fakes once more")
     return lines

@@ -44,7 +44,7 @@ class PrepareConfig(SystemConfig):
     """Seconds from one clip's beginning to the next; shorter than a clip, they overlap. A clip's
     length if left out."""
     split_block: Seconds = None
-    """Seconds of a film that is alone that go to one part, training or validation; 60."""
+    """Seconds of a film that is alone that go to one split, training or validation; 60."""
     clips_per_file: Annotated[Count | None, LAYOUT] = None
     """Maximum number of clips of a file or captioned span, evenly spaced; all if left out."""
     audio_track: Annotated[int | None, Field(ge=1, le=1000), CLIPS] = None

@@ -23,7 +23,7 @@ from mmdisco.core.pairs import Pairs
 from mmdisco.core.rng import NoiseSource
 from mmdisco.core.sampler import Sampler
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepared import PARTS, PreparedFolder
+from mmdisco.data.prepared import SPLITS, PreparedFolder
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import encode_captions, guided_base
 from mmdisco.generation.system import JointSystem, SamplingDefaults
@@ -101,7 +101,7 @@ class FakeShard:
 
     Attributes:
         number: Index among all shards.
-        part: ``train`` or ``validation``.
+        split: ``train`` or ``validation``.
         place: Index among the shards of its split.
         first: Row of its first fake among those of its split.
         sources: Row of the clip whose caption each fake is made for.
@@ -109,7 +109,7 @@ class FakeShard:
     """
 
     number: int
-    part: str
+    split: str
     place: int
     first: int
     sources: tuple[int, ...]
@@ -156,13 +156,13 @@ class FakePairs:
     def shards(self) -> list[FakeShard]:
         """List all shards, those of the training split first."""
         found: list[FakeShard] = []
-        for part in PARTS:
-            captions = self.clips.texts(part)
-            rows = list(self._rows(self.clips.captions[part]))
+        for split in SPLITS:
+            captions = self.clips.texts(split)
+            rows = list(self._rows(self.clips.captions[split]))
             for place, first in enumerate(range(0, len(rows), self.shard_size)):
                 own = tuple(rows[first : first + self.shard_size])
                 texts = captions.map(lambda side, own=own: tuple(side[row] for row in own))
-                found.append(FakeShard(len(found), part, place, first, own, texts))
+                found.append(FakeShard(len(found), split, place, first, own, texts))
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -206,11 +206,11 @@ class FakePairs:
         with self._lock():
             remove_abandoned(self.out.rglob(".*.part*"))
             self._expect_own()
-            for part in PARTS:
-                if (self.out / part / "store.json").exists():
-                    listed = PairStore.restored(self.out / part, "fake").shards
+            for split in SPLITS:
+                if (self.out / split / "store.json").exists():
+                    listed = PairStore.restored(self.out / split, "fake").shards
                     if not listed:
-                        notice(f"{self.out / part / 'store.json'} is damaged: made again")
+                        notice(f"{self.out / split / 'store.json'} is damaged: made again")
         for shard in self.shards[rank::processes]:
             if not self._is_made(shard, notice):
                 PairStore(self._piece(shard), "fake").put(0, self._sample(shard))
@@ -225,15 +225,15 @@ class FakePairs:
             Whether all are there.
         """
         with self._lock():
-            stores = {part: PairStore(self.out / part, "fake") for part in PARTS}
+            stores = {split: PairStore(self.out / split, "fake") for split in SPLITS}
             for shard in self.shards:
-                store, piece = stores[shard.part], self._piece(shard)
+                store, piece = stores[shard.split], self._piece(shard)
                 if piece.is_dir() and store.shards >= shard.place:
                     if not store.is_whole(shard.place) and _is_whole(piece):
                         store.put(shard.place, PairStore(piece, "fake").read())
                     if store.shards > shard.place:
                         shutil.rmtree(piece, ignore_errors=True)
-            whole = all(stores[shard.part].shards > shard.place for shard in self.shards)
+            whole = all(stores[shard.split].shards > shard.place for shard in self.shards)
             if whole:
                 shutil.rmtree(self.out / "pieces", ignore_errors=True)
                 text = "".join(map(_lines, self.shards))
@@ -257,7 +257,7 @@ class FakePairs:
                     yield row
 
     def _is_made(self, shard: FakeShard, notice: Callable[[str], object]) -> bool:
-        store, piece = PairStore(self.out / shard.part, "fake"), self._piece(shard)
+        store, piece = PairStore(self.out / shard.split, "fake"), self._piece(shard)
         if store.is_whole(shard.place) or _is_whole(piece):
             return True
         if store.shards > shard.place:
@@ -323,7 +323,7 @@ def _read(path: Path) -> str | None:
 def _lines(shard: FakeShard) -> str:
     rows = zip(shard.sources, shard.captions.video, shard.captions.audio, strict=True)
     lines = [
-        {"part": shard.part, "index": index, "source": source, "caption": caption}
+        {"split": shard.split, "index": index, "source": source, "caption": caption}
         | ({} if sound == caption else {"audio_caption": sound})
         for index, (source, caption, sound) in enumerate(rows, start=shard.first)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdisco.core.av import AV
 from mmdisco.data.pair_store import PairStore
-from mmdisco.data.prepare.sources import PARTS
+from mmdisco.data.prepare.sources import SPLITS
 from mmdisco.errors import UserError
 from mmdisco.generation.config import SystemConfig
 from mmdisco.generation.system import JointSystem
@@ -72,10 +72,10 @@ class PreparedFolder:
         """Caption of every clip by split, that of the sound with it where it is another."""
         return captions_of(self.manifest)
 
-    def texts(self, part: str) -> AV[list[str]]:
+    def texts(self, split: str) -> AV[list[str]]:
         """Return the captions of a split by side."""
-        video = [str(record["caption"] or "") for record in self.manifest[part]]
-        sounds = (record.get("audio_caption") for record in self.manifest[part])
+        video = [str(record["caption"] or "") for record in self.manifest[split]]
+        sounds = (record.get("audio_caption") for record in self.manifest[split])
         return AV(
             [one if own is None else str(own) for one, own in zip(video, sounds, strict=True)],
             video,
@@ -108,21 +108,21 @@ class PreparedFolder:
             raise UserError(f"{path} is damaged or not there: run mmdisco prepare again")
         return str(listed)
 
-    def store(self, part: str) -> PairStore:
+    def store(self, split: str) -> PairStore:
         """Return the latents of a split, which may be none."""
-        return store_of(self.folder, part, "real", len(self.manifest[part]))
+        return store_of(self.folder, split, "real", len(self.manifest[split]))
 
 
-def store_of(folder: Path, part: str, kind: str, count: int) -> PairStore:
+def store_of(folder: Path, split: str, kind: str, count: int) -> PairStore:
     """Open the store of a split, and check that it holds as many pairs as the manifest lists.
 
     Raises:
         UserError: It does not.
     """
-    store = PairStore(folder / part, kind)
+    store = PairStore(folder / split, kind)
     if len(store) != count:
         raise UserError(
-            f"{folder / part} holds {len(store)} pairs, its manifest lists {count}: "
+            f"{folder / split} holds {len(store)} pairs, its manifest lists {count}: "
             "make the folder again"
         )
     return store
@@ -138,24 +138,24 @@ def read_manifest(folder: Path) -> dict[str, list[dict[str, Any]]]:
     lines = read_text(path, MOST_LIST_BYTES).split("\n")
     if not lines[-1]:
         lines.pop()
-    rows: dict[str, dict[int, dict[str, Any]]] = {part: {} for part in PARTS}
+    rows: dict[str, dict[int, dict[str, Any]]] = {split: {} for split in SPLITS}
     for number, line in enumerate(lines, start=1):
         try:
             record = parse_json(line, f"{path}, line {number}")
-            rows[record["part"]][int(record["index"])] = {"caption": None, **record}
+            rows[record["split"]][int(record["index"])] = {"caption": None, **record}
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}, line {number} describes no clip: make the folder again"
             ) from error
-    for part, own in rows.items():
+    for split, own in rows.items():
         if sorted(own) != list(range(len(own))):
-            raise UserError(f"{path} leaves out rows of {part}: make the folder again")
-    return {part: [own[index] for index in range(len(own))] for part, own in rows.items()}
+            raise UserError(f"{path} leaves out rows of {split}: make the folder again")
+    return {split: [own[index] for index in range(len(own))] for split, own in rows.items()}
 
 
 def captions_of(manifest: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     """Return the captions of a manifest by split, that of a sound with it where it is another."""
-    return {part: list(map(_caption, own)) for part, own in manifest.items()}
+    return {split: list(map(_caption, own)) for split, own in manifest.items()}
 
 
 def _caption(record: Mapping[str, Any]) -> str:

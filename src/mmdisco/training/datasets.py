@@ -82,9 +82,9 @@ class TrainingData:
             )
         return found
 
-    def fake(self, part: str) -> PairStore:
+    def fake(self, split: str) -> PairStore:
         """Return the fakes of a split."""
-        return store_of(self.fakes, part, "fake", len(self.captions[part]))
+        return store_of(self.fakes, split, "fake", len(self.captions[split]))
 
     def negatives(self, config: NegativesConfig) -> PairSource:
         """Return the negatives of training.

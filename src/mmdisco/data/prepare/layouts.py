@@ -27,7 +27,7 @@ from mmdisco.errors import UserError
 from mmdisco.io.tables import read_rows, whole_number
 from mmdisco.media.probe import SkipReason
 
-_PART_NAMES: Final = {
+_SPLIT_NAMES: Final = {
     "train": TRAIN,
     "test": VALIDATION,
     "val": VALIDATION,
@@ -121,10 +121,10 @@ class ClipList(Source):
                 continue
             name = relative(path, self.root)
             top = name.split("/", 1)[0].lower()
-            part = _PART_NAMES.get(top) if self.split_by_folder and "/" in name else None
+            split = _SPLIT_NAMES.get(top) if self.split_by_folder and "/" in name else None
             group = self.grouping(path, self.root)
             for said in self.captions.of(path, self.root):
-                span = (said.start, said.end, part, said.audio_caption)
+                span = (said.start, said.end, split, said.audio_caption)
                 yield SourceVideo(path, name, said.caption, group, *span)
         for name in self.captions.unused():
             yield SkippedFile(name, SkipReason("not found", "only the captions know it"))
@@ -191,7 +191,7 @@ class VGGSound(Source):
             elif path is not here.setdefault((found[1], int(found[2])), path):
                 yield SkippedFile(name, SkipReason("duplicate", "another has its id and second"))
         listed: set[tuple[str, int]] = set()
-        for key, label, part in self._rows():
+        for key, label, split in self._rows():
             path = here.get(key)
             listed.add(key)
             if path is None:
@@ -199,7 +199,7 @@ class VGGSound(Source):
                     f"{key[0]}_{key[1]:06d}", SkipReason("not found", "only the table knows it")
                 )
             else:
-                yield SourceVideo(path, relative(path, self.root), label, key[0], part=part)
+                yield SourceVideo(path, relative(path, self.root), label, key[0], split=split)
         for key, path in here.items():
             if key not in listed:
                 yield SkippedFile(relative(path, self.root), SkipReason("not in the table"))
@@ -207,8 +207,12 @@ class VGGSound(Source):
     def _rows(self) -> Iterator[tuple[tuple[str, int], str, str]]:
         for place, row in read_rows(self.table):
             try:
-                name, second, label, part = row
-                yield (name, whole_number(second)), label.strip(), _PART_NAMES[part.strip().lower()]
+                name, second, label, split = row
+                yield (
+                    (name, whole_number(second)),
+                    label.strip(),
+                    _SPLIT_NAMES[split.strip().lower()],
+                )
             except (ValueError, KeyError) as error:
                 raise UserError(
                     f"{place}, is no row of VGGSound: id, second, label and train or test are "

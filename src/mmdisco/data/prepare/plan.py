@@ -30,7 +30,7 @@ class ClipGroup:
         name: Name in reports.
         caption: Caption of all the clips.
         group: Key of clips that stay in one split.
-        part: ``train`` or ``validation``; None before the split.
+        split: ``train`` or ``validation``; None before the split.
         bytes: Size of the file, to notice another file of the same name.
         starts: Start of each clip in seconds.
         audio_caption: Caption of their sound, where it is another.
@@ -40,7 +40,7 @@ class ClipGroup:
     name: str
     caption: str
     group: str
-    part: str | None
+    split: str | None
     bytes: int
     starts: tuple[Fraction, ...]
     audio_caption: str | None = None
@@ -60,12 +60,12 @@ class ShardPlan:
 
     Attributes:
         number: Index, from 0.
-        part: ``train`` or ``validation``.
+        split: ``train`` or ``validation``.
         runs: Passes in order.
     """
 
     number: int
-    part: str
+    split: str
     runs: tuple[Pass, ...]
 
     def __len__(self) -> int:
@@ -91,17 +91,17 @@ class PreparePlan:
         blocks: list[ShardPlan] = []
         open_runs: dict[str, list[Pass]] = {}
         for clip_group in self.clip_groups:
-            part = str(clip_group.part)
+            split = str(clip_group.split)
             rest = clip_group.starts
             while rest:
-                runs = open_runs.setdefault(part, [])
+                runs = open_runs.setdefault(split, [])
                 room = size - sum(len(run.starts) for run in runs)
                 runs.extend(Pass(clip_group, starts) for starts in _passes(rest[:room]))
                 rest = rest[room:]
                 if sum(len(run.starts) for run in runs) == size:
-                    blocks.append(ShardPlan(len(blocks), part, tuple(open_runs.pop(part))))
-        for part, runs in sorted(open_runs.items()):
-            blocks.append(ShardPlan(len(blocks), part, tuple(runs)))
+                    blocks.append(ShardPlan(len(blocks), split, tuple(open_runs.pop(split))))
+        for split, runs in sorted(open_runs.items()):
+            blocks.append(ShardPlan(len(blocks), split, tuple(runs)))
         return blocks
 
     def write(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -172,12 +172,12 @@ class ShardOutcome:
     """Outcome of a planned shard.
 
     Attributes:
-        part: ``train`` or ``validation``.
+        split: ``train`` or ``validation``.
         shard: Index in the split's store; None if no clip was kept.
         clips: A record of each clip, kept or not, in order.
     """
 
-    part: str
+    split: str
     shard: int | None
     clips: tuple[Mapping[str, Any], ...]
 
@@ -202,6 +202,6 @@ class ShardOutcome:
             if checksum != _sum([body]):
                 return None
             record = parse_json(body, str(path))
-            return ShardOutcome(record["part"], record["shard"], tuple(record["clips"]))
+            return ShardOutcome(record["split"], record["shard"], tuple(record["clips"]))
         except (LookupError, TypeError, UserError):
             return None

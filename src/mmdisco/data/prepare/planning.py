@@ -46,13 +46,13 @@ def split(
         clip_groups = [
             part for clip_group in clip_groups for part in _blocks(clip_group, split_block)
         ]
-    validation = _chosen((one.group for one in clip_groups if not one.part), share)
-    if any(one.part for one in clip_groups):
+    validation = _chosen((one.group for one in clip_groups if not one.split), share)
+    if any(one.split for one in clip_groups):
         validation = {one.group for one in clip_groups if _place(one.group) < share}
     split = [
         clip_group
-        if clip_group.part
-        else replace(clip_group, part=VALIDATION if clip_group.group in validation else TRAIN)
+        if clip_group.split
+        else replace(clip_group, split=VALIDATION if clip_group.group in validation else TRAIN)
         for clip_group in clip_groups
     ]
     return _joined(split, seconds) if single else (split, 0)
@@ -61,7 +61,7 @@ def split(
 def is_single_video(clip_groups: Sequence[ClipGroup]) -> bool:
     """Check whether all are of one group without a split, so that the video itself is divided."""
     return len({clip_group.group for clip_group in clip_groups}) == 1 and not any(
-        one.part for one in clip_groups
+        one.split for one in clip_groups
     )
 
 
@@ -99,7 +99,7 @@ def _joined(clip_groups: list[ClipGroup], seconds: Fraction) -> tuple[list[ClipG
         before = joined[-1] if joined else None
         if before is None or _source(before) != _source(clip_group):
             joined.append(clip_group)
-        elif before.part == clip_group.part:
+        elif before.split == clip_group.split:
             joined[-1] = replace(before, starts=before.starts + clip_group.starts)
         else:
             free = before.starts[-1] + 2 * seconds
@@ -147,7 +147,7 @@ def make_plan(source: Source, form: ClipSpec, config: PrepareConfig) -> Iterator
 def _expect_effect(config: PrepareConfig, clip_groups: Sequence[ClipGroup]) -> None:
     if not clip_groups:
         return
-    if config.validation is not None and all(one.part for one in clip_groups):
+    if config.validation is not None and all(one.split for one in clip_groups):
         raise UserError(
             "--validation has no effect, since the source defines the split of every video: leave "
             "it out"
@@ -189,7 +189,7 @@ def _group_of(
         item.name,
         item.caption,
         item.group,
-        item.part,
+        item.split,
         info.bytes,
         tuple(starts),
         item.audio_caption,

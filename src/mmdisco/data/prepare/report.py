@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome
-from mmdisco.data.prepare.sources import PARTS
+from mmdisco.data.prepare.sources import SPLITS
 from mmdisco.io.files import write_text
 from mmdisco.io.reports import render
 
@@ -23,13 +23,13 @@ def report(
         outcomes: Outcomes of its shards.
         notices: Returns the parts of a caption that the models ignore or replace.
     """
-    clips = [(outcome.part, clip) for outcome in outcomes for clip in outcome.clips]
-    kept = [(part, clip) for part, clip in clips if clip["kept"]]
+    clips = [(outcome.split, clip) for outcome in outcomes for clip in outcome.clips]
+    kept = [(split, clip) for split, clip in clips if clip["kept"]]
     dropped = [clip for _, clip in clips if not clip["kept"]]
     captions = [clip["source_caption"] for _, clip in kept]
     return {
-        "kept": {part: sum(one == part for one, _ in kept) for part in PARTS},
-        "groups": {part: len({c["group"] for one, c in kept if one == part}) for part in PARTS},
+        "kept": {split: sum(one == split for one, _ in kept) for split in SPLITS},
+        "groups": {split: len({c["group"] for one, c in kept if one == split}) for split in SPLITS},
         "dropped_clips": _counts(clip["reason"] for clip in dropped),
         "refused_files": _counts(one.reason.category for one in plan.refused),
         "left_out_between_splits": plan.left_out,
@@ -103,12 +103,12 @@ _MOST_FILES: Final = 1000
 
 def write_page(path: Path, summary: Mapping[str, Any], outcomes: Sequence[ShardOutcome]) -> None:
     """Write a self-contained HTML page."""
-    shown = [(one.part, clip) for one in outcomes for clip in one.clips if "thumbnail" in clip]
-    kept = [(part, clip) for part, clip in shown if clip["kept"]]
+    shown = [(one.split, clip) for one in outcomes for clip in one.clips if "thumbnail" in clip]
+    kept = [(split, clip) for split, clip in shown if clip["kept"]]
     step = max(1, -(-len(kept) // _MOST_KEPT))
     sections = [("Kept", kept[::step])]
     for reason in summary["dropped_clips"]:
-        dropped = [(part, clip) for part, clip in shown if clip.get("reason") == reason]
+        dropped = [(split, clip) for split, clip in shown if clip.get("reason") == reason]
         sections.append((f"Dropped: {reason}", dropped[:_MOST_DROPPED]))
     left_out = [*summary["files"], *summary["clips"]]
     rows = [

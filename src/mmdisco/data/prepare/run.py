@@ -18,7 +18,7 @@ from mmdisco.data.prepare.layouts import source_of
 from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome, ShardPlan
 from mmdisco.data.prepare.planning import make_plan
 from mmdisco.data.prepare.report import report, write_page
-from mmdisco.data.prepare.sources import PARTS, Source
+from mmdisco.data.prepare.sources import SPLITS, Source
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.io.files import (
@@ -100,9 +100,9 @@ class _Work:
         self._folder = config.out / "blocks"
         self._maker = BlockEncoder(encoder, config.batch, config.audio_track)
         self._stores: dict[str, PairStore] = {
-            part: PairStore.restored(config.out / part, KIND) for part in PARTS
+            split: PairStore.restored(config.out / split, KIND) for split in SPLITS
         }
-        self._next: dict[str, int] = {part: 0 for part in PARTS}
+        self._next: dict[str, int] = {split: 0 for split in SPLITS}
 
     def damage_of(self, block: ShardPlan) -> str:
         """Describe the damage of a finished shard; "" if it is intact or not made yet."""
@@ -112,7 +112,7 @@ class _Work:
             return f"{record} is damaged: made again" if record.exists() else ""
         if self._is_whole(outcome):
             return ""
-        shard = self._stores[block.part].path(outcome.shard or 0)
+        shard = self._stores[block.split].path(outcome.shard or 0)
         return f"{shard} is damaged, not there or not listed: made again"
 
     def outcome(self, block: ShardPlan) -> ShardOutcome:
@@ -121,20 +121,20 @@ class _Work:
         if outcome is None or not self._is_whole(outcome):
             outcome = self._made(block, outcome)
         if outcome.shard is not None:
-            self._next[block.part] += 1
+            self._next[block.split] += 1
         return outcome
 
     def _made(self, block: ShardPlan, before: ShardOutcome | None) -> ShardOutcome:
-        shard = self._next[block.part]
+        shard = self._next[block.split]
         pairs, clips = self._maker.make(block)
         if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
             raise UserError(
-                f"shard {before.shard} of {block.part} is damaged and its videos are not what they "
-                "were: give another folder with --out"
+                f"shard {before.shard} of {block.split} is damaged and its videos are not what "
+                "they were: give another folder with --out"
             )
         if pairs is not None:
-            self._stores[block.part].put(shard, pairs)
-        outcome = ShardOutcome(block.part, None if pairs is None else shard, tuple(clips))
+            self._stores[block.split].put(shard, pairs)
+        outcome = ShardOutcome(block.split, None if pairs is None else shard, tuple(clips))
         outcome.write(self._record(block))
         return outcome
 
@@ -142,7 +142,7 @@ class _Work:
         return self._folder / f"block-{block.number:05d}.json"
 
     def _is_whole(self, outcome: ShardOutcome) -> bool:
-        store, shard = self._stores[outcome.part], outcome.shard
+        store, shard = self._stores[outcome.split], outcome.shard
         if shard is None:
             return True
         return store.is_whole(shard) and store.lengths[shard] == len(outcome.kept)
@@ -187,15 +187,15 @@ def _finish(
 ) -> None:
     """Write manifest and report, and last of all the file that marks the folder as complete."""
     out = config.out
-    index: dict[str, int] = {part: 0 for part in PARTS}
+    index: dict[str, int] = {split: 0 for split in SPLITS}
     lines: list[str] = []
     for outcome in outcomes:
         for row, clip in enumerate(outcome.kept):
-            place = {"part": outcome.part, "index": index[outcome.part]}
+            place = {"split": outcome.split, "index": index[outcome.split]}
             where = {"shard": outcome.shard, "row": row}
             listed = (*_LISTED, *(key for key in _HEARD if key in clip))
             lines.append(json_text({**place, **where, **{key: clip[key] for key in listed}}))
-            index[outcome.part] += 1
+            index[outcome.split] += 1
     summary = report(plan, outcomes, encoder.notices)
     write_json(out / "report.json", summary)
     write_page(out / "report.html", summary, outcomes)

@@ -20,7 +20,7 @@ from mmdisco.media.probe import SkipReason
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
-PARTS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
+SPLITS: Final[tuple[str, ...]] = (TRAIN, VALIDATION)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SourceVideo:
         group: Key of clips that stay in one split, training or validation.
         start: Start in seconds.
         end: End in seconds; None is the end of the file.
-        part: ``train`` or ``validation`` where the data set defines the split.
+        split: ``train`` or ``validation`` where the data set defines the split.
         audio_caption: Caption of the sound, where it is another.
     """
 
@@ -44,7 +44,7 @@ class SourceVideo:
     group: str
     start: Fraction = Fraction(0)
     end: Fraction | None = None
-    part: str | None = None
+    split: str | None = None
     audio_caption: str | None = None
 
 
