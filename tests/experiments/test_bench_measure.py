@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdisco.adapters.mmdiffusion.config import JointConfig, UNetLevel
+from mmdisco.cli.bench import execute
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
@@ -23,9 +24,9 @@ from mmdisco.experiments.benchmark.base_models import (
     configuration,
     videocrafter2,
 )
-from mmdisco.experiments.benchmark.command import carry_out, record_of, table
 from mmdisco.experiments.benchmark.measure import measure
 from mmdisco.experiments.benchmark.profiler import AUDIO, VIDEO
+from mmdisco.experiments.benchmark.results import record_of, table
 from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
 from mmdisco.experiments.config import BenchmarkConfig
 from mmdisco.generation.pipeline import JointOutsideCFG
@@ -241,7 +242,7 @@ def tiny(monkeypatch):
 @pytest.mark.usefixtures("tiny")
 def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
     out = tmp_path / "new" / "bench.json"
-    text = carry_out(BenchmarkConfig(pair="mmdiffusion", threads=1, out=out))
+    text = execute(BenchmarkConfig(pair="mmdiffusion", threads=1, out=out))
     record = json.loads(out.read_text())["mmdiffusion"]
     assert record["repeats"] == 3
     assert record["threads"] == 1
@@ -254,8 +255,8 @@ def test_an_order_writes_its_record_and_table_with_their_conditions(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_records_of_other_pairs_are_kept(tmp_path):
     out = tmp_path / "bench.json"
-    carry_out(BenchmarkConfig(pair="mmdiffusion", repeats=1, out=out))
-    carry_out(BenchmarkConfig(pair="audioldm-animatediff", repeats=1, out=out, **SMALL))
+    execute(BenchmarkConfig(pair="mmdiffusion", repeats=1, out=out))
+    execute(BenchmarkConfig(pair="audioldm-animatediff", repeats=1, out=out, **SMALL))
     assert list(json.loads(out.read_text())) == ["audioldm-animatediff", "mmdiffusion"]
     page = out.with_suffix(".md").read_text()
     assert page.index("## audioldm-animatediff") < page.index("## mmdiffusion")
@@ -265,7 +266,7 @@ def test_records_of_other_pairs_are_kept(tmp_path):
 def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
     out = tmp_path / "bench.json"
     for every in (2, 1):
-        carry_out(BenchmarkConfig(pair="mmdiffusion", joint_every=every, repeats=1, out=out))
+        execute(BenchmarkConfig(pair="mmdiffusion", joint_every=every, repeats=1, out=out))
     assert list(json.loads(out.read_text())) == ["mmdiffusion", "mmdiffusion, a gradient for 2"]
     assert "rounds of 2 steps timed: 1" in out.with_suffix(".md").read_text()
 
@@ -273,7 +274,7 @@ def test_a_shared_gradient_has_a_section_of_its_own(tmp_path):
 @pytest.mark.usefixtures("tiny")
 def test_threads_are_as_before_when_an_order_is_done():
     before = torch.get_num_threads()
-    carry_out(BenchmarkConfig(pair="mmdiffusion", repeats=1, threads=before + 1))
+    execute(BenchmarkConfig(pair="mmdiffusion", repeats=1, threads=before + 1))
     assert torch.get_num_threads() == before
 
 
@@ -293,7 +294,7 @@ def test_threads_are_as_before_when_an_order_is_done():
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_at_once(order, message):
     with pytest.raises(UserError, match=message):
-        carry_out(order)
+        execute(order)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, name, text, message):
     out = tmp_path / name
     out.write_text(text)
     with pytest.raises(UserError, match=message):
-        carry_out(BenchmarkConfig(pair="mmdiffusion", out=out))
+        execute(BenchmarkConfig(pair="mmdiffusion", out=out))
     assert out.read_text() == text
 
 
@@ -319,7 +320,7 @@ def test_two_pipelines_are_timed_as_they_are(stock_pipelines, tmp_path):
     }
     sizes = {"frames": 9, "height": 32, "width": 32}
     out = tmp_path / "bench.json"
-    text = carry_out(BenchmarkConfig(**sizes, repeats=1, warm_up=False, out=out, **models))
+    text = execute(BenchmarkConfig(**sizes, repeats=1, warm_up=False, out=out, **models))
     ((name, record),) = json.loads(out.read_text()).items()
     assert name == f"{models['video_model']} with {models['audio_model']}"
     # Wan runs both branches of its guidance, Stable Audio both in one batch

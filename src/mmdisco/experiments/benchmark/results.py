@@ -1,13 +1,13 @@
-"""Benchmark from names and files to a JSON record and a Markdown table."""
+"""Pairs by their names, and results of a benchmark: JSON records and a Markdown table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from mmdisco.errors import UserError
-from mmdisco.experiments.benchmark.measure import Measured, measure
+from mmdisco.experiments.benchmark.measure import Measured
 from mmdisco.experiments.benchmark.profiler import Cost
 from mmdisco.experiments.benchmark.systems import PAIRS, BenchmarkPair, NamedModels
 from mmdisco.experiments.config import BenchmarkConfig
@@ -145,39 +145,12 @@ def _percent(share: float) -> str:
 EVERY: Final = ", a gradient for "
 
 
-def carry_out(setting: BenchmarkConfig, watch: Callable[[int], object] = lambda _: None) -> str:
-    """Measure, and write the files.
-
-    Args:
-        setting: Configuration of the benchmark.
-        watch: Called after every round with the number of timed rounds.
-
-    Returns:
-        The table.
+def write_record(out: Path, pair: str, record: Mapping[str, Any]) -> None:
+    """Write a pair's record beside those of the others, and the table of all.
 
     Raises:
-        UserError: There is no such pair or device, or a file cannot be written.
+        UserError: The file cannot be written.
     """
-    pair = _build(setting)
-    _expect_device(setting.device)
-    if setting.out is not None:
-        _expect_ours(setting.out)
-    before = torch.get_num_threads()
-    torch.set_num_threads(setting.threads or before)
-    record: dict[str, Any] = {}
-    try:
-        for measured in measure(pair, setting):
-            record = record_of(measured, setting)
-            watch(len(measured.steps))
-            # a step can take minutes: measurements are kept when the rest is interrupted
-            if setting.out is not None:
-                _write(setting.out, _title(setting), record)
-    finally:
-        torch.set_num_threads(before)
-    return table(record)
-
-
-def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     # read again: another process may have written another pair's record
     records = {**_read(out), pair: record}
     others = sorted({_pair(title) for title in records} - set(PAIRS))
@@ -191,7 +164,12 @@ def _write(out: Path, pair: str, record: Mapping[str, Any]) -> None:
     write_text(out.with_suffix(".md"), document(in_order))
 
 
-def _build(setting: BenchmarkConfig) -> BenchmarkPair:
+def pair_of(setting: BenchmarkConfig) -> BenchmarkPair:
+    """Return the pair.
+
+    Raises:
+        UserError: There is none of that name, or a pair and models are named, or neither.
+    """
     if (setting.pair is None) != bool(setting.models):
         raise UserError("name a pair, or --video-model and --audio-model, or --joint-model")
     if setting.pair is None:
@@ -201,7 +179,8 @@ def _build(setting: BenchmarkConfig) -> BenchmarkPair:
     return PAIRS[setting.pair]()
 
 
-def _title(setting: BenchmarkConfig) -> str:
+def title_of(setting: BenchmarkConfig) -> str:
+    """Return the heading of a record: the pair, and how many steps share a gradient."""
     name = setting.title
     return name if setting.joint_every == 1 else f"{name}{EVERY}{setting.joint_every}"
 
@@ -210,7 +189,12 @@ def _pair(title: str) -> str:
     return title.partition(EVERY)[0]
 
 
-def _expect_device(name: str) -> None:
+def expect_device(name: str) -> None:
+    """Check that a device is there and its memory can be measured.
+
+    Raises:
+        UserError: It is not.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -220,8 +204,12 @@ def _expect_device(name: str) -> None:
         raise UserError(f"device {name!r}: memory is measured of cpu and cuda alone")
 
 
-def _expect_ours(out: Path) -> None:
-    """Refuse, before measuring, a file that cannot be written or is something else."""
+def expect_ours(out: Path) -> None:
+    """Check, before measuring, that a file can be written and is nothing else.
+
+    Raises:
+        UserError: It cannot be written, or holds something else.
+    """
     if out.suffix == ".md":
         raise UserError(f"{out} is where the table would go: give a name that ends in .json")
     expect_writable(out)
