@@ -143,7 +143,7 @@ def test_a_pipeline_of_video_with_sound_goes_the_same_way(
     for words, said in (
         (("--video-model", "a/b"), "--joint-model makes both"),
         (("--preset", "embedded"), "leave --preset out"),
-        (("--audio-prompt", "a hum"), "reads one prompt"),
+        (("--audio-negative-prompt", "a hum"), "reads one prompt"),
     ):
         refused = mmdisco(*clip, *words)
         assert refused.status == 2
