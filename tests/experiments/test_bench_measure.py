@@ -25,7 +25,7 @@ from mmdisco.experiments.benchmark.base_models import (
     videocrafter2,
 )
 from mmdisco.experiments.benchmark.measure import measure
-from mmdisco.experiments.benchmark.profiler import AUDIO, VIDEO
+from mmdisco.experiments.benchmark.profiler import AUDIO, JOINT, VIDEO
 from mmdisco.experiments.benchmark.results import record_of, table
 from mmdisco.experiments.benchmark.systems import PAIRS, Embedded, JointBenchmark, TwoModels
 from mmdisco.experiments.config import BenchmarkConfig
@@ -328,3 +328,13 @@ def test_two_pipelines_are_timed_as_they_are(stock_pipelines, tmp_path):
     assert record["parts"][AUDIO]["runs"] == 1
     assert record["latents"]["video"] == [1, 16, 3, 4, 4]
     assert "discriminator" in text
+
+
+def test_a_pipeline_that_makes_both_is_one_part(stock_pipelines, tmp_path):
+    model, out = str(stock_pipelines["ltx-2"]), tmp_path / "bench.json"
+    sizes = {"frames": 5, "height": 32, "width": 32}
+    execute(BenchmarkConfig(joint_model=model, **sizes, repeats=1, warm_up=False, out=out))
+    ((name, record),) = json.loads(out.read_text()).items()
+    assert name == model
+    assert record["parts"][JOINT]["runs"] == 1  # both branches of its guidance in one batch
+    assert record["parts"].keys().isdisjoint({AUDIO, VIDEO})
