@@ -221,7 +221,6 @@ def phone(visit: Visit) -> None:
     heights = [box["y"] for box in boxes if box is not None]
     assert len(heights) == len(places), places
     assert heights == sorted(heights), heights
-    visit.measured["of 900 pixels, the button of a phone is at"] = heights[2]
     for name, title in TITLES.items():
         tab(page, title)
         page.locator(f"#mm-make-{name}").wait_for()

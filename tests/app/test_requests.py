@@ -170,6 +170,10 @@ def test_a_record_of_another_system_names_the_option_that_it_needs(app, tmp_path
         first.paths.record.write_text(json.dumps(record))
         with pytest.raises(UserError, match="app --video-model films --audio-model sounds` to"):
             restore(first.paths.record, app)
+        del record["video_model"], record["audio_model"]
+        first.paths.record.write_text(json.dumps(record | {"joint_model": "both"}))
+        with pytest.raises(UserError, match="which the page does not offer"):
+            restore(first.paths.record, app)
 
 
 def test_what_is_no_record_is_refused_by_its_name(app, tmp_path):

@@ -29,7 +29,7 @@ MAIN: Final = (
 """Settings that are always seen, in their order."""
 
 ELSEWHERE: Final = (
-    *("no_prompt", "samples", "no_joint_guidance", "joint_scale", "cfg_scale"),
+    *("no_prompt", "samples", "no_joint_guidance", "joint_scale", "cfg_scale", "modality_scale"),
     *("video", "audio", "start", "audio_track"),
 )
 """Fields of a request that have no place of their own among the settings."""
@@ -178,8 +178,13 @@ def _offered(config: GenerateConfig, app: AppConfig, record: str) -> SystemConfi
     """Return the page's own choice of what a record was made with.
 
     Raises:
-        UserError: It was made with folders that the page's options do not name.
+        UserError: It was made with folders that the page's options do not name, or a joint model.
     """
+    if config.joint_model is not None:
+        raise UserError(
+            f"the clip of {record} was made with --joint-model, which the page does not offer: "
+            f"`mmdisco generate --from-metadata {record}` makes it again"
+        )
     if config.preset is not None:
         return app.of_preset(config.preset)
     names = [getattr(config, name) or "" for name in MODELS]
