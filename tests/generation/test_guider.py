@@ -4,12 +4,14 @@ import pytest
 import torch
 from closeness import assert_close
 from diffusers import ClassifierFreeGuidance
+from diffusers.modular_pipelines import ModularPipelineBlocks, SequentialPipelineBlocks
 from diffusers.modular_pipelines.wan.modular_blocks_wan import WanCoreDenoiseStep
 from jointly import Agreement, pair
 from stockpipelines import build
 
 from mmdisco import AV, DiscriminatorGuidance, UserError
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.generation.guidance_block import DiscriminatorGuidanceStep, save_block
 from mmdisco.generation.guider import GivenSide
 from mmdisco.testing import GuiderContract
 
@@ -29,10 +31,10 @@ def given(models):
     return GivenSide(Agreement(models), AV(sound, None), text)
 
 
-def run(models, guider):
+def run(models, guider, blocks=None, **inputs):
     """The latents of a modular Wan."""
     wan = models.video.pipe
-    pipe = WanCoreDenoiseStep().init_pipeline()
+    pipe = (blocks or WanCoreDenoiseStep()).init_pipeline()
     pipe.update_components(transformer=wan.transformer, scheduler=wan.scheduler, guider=guider)
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
@@ -46,6 +48,7 @@ def run(models, guider):
         num_inference_steps=STEPS,
         generator=torch.Generator().manual_seed(1),
         output="latents",
+        **inputs,
     )
 
 
@@ -122,3 +125,44 @@ def test_what_is_missing_is_said(models, given):
     pipe.guider = DiscriminatorGuidance(3.0).attach(pipe.scheduler, given)
     with pytest.raises(UserError, match="shows its guider no latents"):
         pipe(**call, num_inference_steps=2)
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory):
+    """The block of a repository, before those of Wan."""
+    folder = tmp_path_factory.mktemp("block")
+    save_block(folder)
+    step = ModularPipelineBlocks.from_pretrained(str(folder), trust_remote_code=True)
+    assert isinstance(step, DiscriminatorGuidanceStep)
+    return SequentialPipelineBlocks.from_blocks_dict(
+        {"guidance": step, "denoise": WanCoreDenoiseStep()}
+    )
+
+
+def beside(given):
+    return {
+        "discriminator": given.discriminator,
+        "audio_latents": given.x_0.audio,
+        "audio_text": given.text.audio,
+        "video_text": given.text.video,
+    }
+
+
+def test_a_block_from_a_repository_attaches_the_given_side(models, given, blocks):
+    got = run(models, DiscriminatorGuidance(joint_scale=0.5), blocks, **beside(given))
+    assert torch.equal(got, run(models, attached(models, given, joint_scale=0.5)))
+
+
+def test_a_pipeline_with_the_block_has_the_guider_unasked(blocks):
+    assert isinstance(blocks.init_pipeline().guider, DiscriminatorGuidance)
+
+
+def test_the_block_refuses_another_guider(models, given, blocks):
+    with pytest.raises(UserError, match="the guider is a ClassifierFreeGuidance"):
+        run(models, ClassifierFreeGuidance(), blocks, **beside(given))
+
+
+def test_the_block_reads_a_folder_and_says_what_is_missing(models, given, blocks, tmp_path):
+    inputs = beside(given) | {"discriminator": str(tmp_path / "none")}
+    with pytest.raises(UserError, match="none"):
+        run(models, DiscriminatorGuidance(), blocks, **inputs)
