@@ -9,6 +9,10 @@ import torch
 
 RTOL = {torch.float64: 1e-9, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
+BATCH = 5e-2
+"""Share by which latents of a run may differ with the size of its batch or its threads: the clean
+latent of the first level, α = 1e-5, magnifies float32's rounding, some 1e-7, to some 1e-2."""
+
 SAMPLE = 2**-15  # one step of a sound of 16 bits, whose full scale is 1
 SHADE = 1 / 219  # one step from black to white of a film of 8 bits
 
