@@ -3,10 +3,9 @@
 # pyright: reportMissingImports=false, reportUnknownVariableType=false
 
 import contextlib
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import gradio as gr
 
@@ -15,6 +14,7 @@ from mmdisco.app.requests import FIELDS, MODELS, MOST_SCALE, SLIDERS
 from mmdisco.errors import UserError
 from mmdisco.generation.config import PRESET, GenerateConfig, SystemConfig
 from mmdisco.generation.presets.registry import PRESETS, preset, system_of
+from mmdisco.io.settings import value_type
 
 LABELS: Final = {
     "prompt": "Prompt",
@@ -149,7 +149,7 @@ def _control(name: str, app: AppConfig, values: Mapping[str, Any]) -> Any:
     field = GenerateConfig.model_fields[name]
     label = LABELS.get(name) or name.replace("_", " ").capitalize()
     info = " ".join((field.description or "").split()).replace("`", "")
-    value, kind = values[name], _kind(field.annotation)
+    value, kind = values[name], value_type(field.annotation)
     common: dict[str, Any] = {"label": label, "info": info, "elem_id": f"mm-{name}"}
     if name == "prompt":
         begin = _EXAMPLE if app.preset == PRESET else ""
@@ -167,12 +167,3 @@ def _control(name: str, app: AppConfig, values: Mapping[str, Any]) -> Any:
         return gr.Number(value, precision=0 if kind is int else None, **common)
     # also for a number that may be left open, which Gradio's own control would make 0
     return gr.Textbox(value or "", **common)
-
-
-def _kind(annotation: Any) -> Any:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _kind(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return _kind(next(one for one in get_args(annotation) if one is not type(None)))
-    return annotation

@@ -1,17 +1,16 @@
 """Options of a command from the fields of a configuration."""
 
 import inspect
-import types
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
-from mmdisco.io.settings import Named, Panel, Positional, Settings
+from mmdisco.io.settings import Named, Panel, Positional, Settings, value_type
 
 Mark = TypeVar("Mark", Named, Panel, Positional)
 
@@ -82,13 +81,9 @@ def _mark(field: FieldInfo, kind: type[Mark]) -> Mark | None:
 
 def _kind(annotation: Any) -> Any:
     """Return the type that the command line reads for a field."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _kind(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return _kind(next(one for one in get_args(annotation) if one is not type(None)))
-    if origin is tuple and get_args(annotation)[-1] is Ellipsis:
-        return list[_kind(get_args(annotation)[0])]
-    if annotation is Fraction:
+    kind = value_type(annotation)
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+        return list[_kind(get_args(kind)[0])]
+    if kind is Fraction:
         return float
-    return annotation if annotation in (bool, int, float, Path) else str
+    return kind if kind in (bool, int, float, Path) else str

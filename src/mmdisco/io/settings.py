@@ -201,6 +201,15 @@ def nested(values: Mapping[str, object]) -> Tree:
     return whole
 
 
+def value_type(annotation: Any) -> Any:
+    """Return the type of a field's value, without its marks and without ``None``."""
+    if get_origin(annotation) is Annotated:
+        return value_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return value_type(next(one for one in get_args(annotation) if one is not type(None)))
+    return annotation
+
+
 def number(value: Any) -> Fraction:
     """Parse a number of a table or an option exactly; also ``30000/1001``.
 
