@@ -5,16 +5,20 @@ Captions, and the given clips of one-sided generation, come from a part of the d
 trained on. A cell depends only on its row, its seed, the number of clips and the weights.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
+from mmdisco.core.rng import derived_seed
 from mmdisco.evaluation.metrics.distances import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
@@ -38,7 +42,6 @@ from mmdisco.generation.pipeline import (
     SamplerConfig,
     Task,
     VideoToAudio,
-    generate,
 )
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import SamplingDefaults
@@ -50,6 +53,7 @@ HELD_OUT: Final = 1_000_003  # seed of data that is never trained on
 CLIPS_PER_CAPTION: Final = 8
 BATCH: Final = 32
 REFERENCE_CLIPS: Final = 2048
+FEW_STEPS: Final = (8, 4)
 
 
 TaskOf = Callable[[Sequence[Example]], Task]
@@ -83,12 +87,14 @@ class MiniatureRow:
         task: Generation task.
         sampling: Settings; ``joint_scale`` is that of the row.
         discriminator: Name of the discriminator in the weights folder.
+        candidates: Number made for each clip, of which the one with the largest logit is kept.
     """
 
     name: str
     task: TaskOf
     sampling: SamplingDefaults
     discriminator: str = "discriminator"
+    candidates: int = 1
 
 
 def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
@@ -96,18 +102,29 @@ def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
     unguided = replace(sampling, joint_scale=AV(0.0, 0.0))
     to_audio = replace(sampling, joint_scale=AV(sampling.video_to_audio, 0.0))
     to_video = replace(sampling, joint_scale=AV(0.0, sampling.audio_to_video))
+    joint = MiniatureRow("joint", joint_generation, sampling)
+    sound = MiniatureRow("video to audio", video_to_audio, to_audio)
+    video = MiniatureRow("audio to video", audio_to_video, to_video)
     return [
         MiniatureRow(UNGUIDED, joint_generation, unguided),
-        MiniatureRow("joint", joint_generation, sampling),
+        joint,
         MiniatureRow("joint, additive control", joint_generation, sampling, "additive"),
-        MiniatureRow(
-            "joint, 50 DDIM steps", joint_generation, replace(sampling, steps=50, scheduler="ddim")
-        ),
+        replace(joint, name="joint, best of 4", candidates=4),
+        *(_in_steps(joint, steps) for steps in FEW_STEPS),
         MiniatureRow(f"video to audio, {UNGUIDED}", video_to_audio, unguided),
-        MiniatureRow("video to audio", video_to_audio, to_audio),
+        sound,
+        _in_steps(sound, 8),
         MiniatureRow(f"audio to video, {UNGUIDED}", audio_to_video, unguided),
-        MiniatureRow("audio to video", audio_to_video, to_video),
+        video,
+        _in_steps(video, 8),
     ]
+
+
+def _in_steps(row: MiniatureRow, steps: int) -> MiniatureRow:
+    """Return the row with fewer steps of the scheduler that is the default for them."""
+    scheduler = row.sampling.scheduler_of(steps)
+    sampling = replace(row.sampling, steps=steps, scheduler=scheduler)
+    return replace(row, name=f"{row.name}, {steps} steps", sampling=sampling)
 
 
 def held_out(index: int) -> Example:
@@ -173,7 +190,8 @@ class Bench:
     def generated(self, row: MiniatureRow, seed: int, clips: int) -> Iterator[list[AudioVideo]]:
         """Generate the clips of a row, batch by batch."""
         discriminator = self.folder.discriminator(row.discriminator)
-        return self.guided(discriminator, row.sampling.settings, row.task, seed, clips)
+        settings, task = row.sampling.settings, row.task
+        yield from self.guided(discriminator, settings, task, seed, clips, row.candidates)
 
     def guided(
         self,
@@ -182,6 +200,7 @@ class Bench:
         task: TaskOf,
         seed: int,
         clips: int,
+        candidates: int = 1,
     ) -> Iterator[list[AudioVideo]]:
         """Generate clips of the held-out captions with a given discriminator and settings.
 
@@ -191,12 +210,18 @@ class Bench:
             task: Generation task.
             seed: Seed of the sampling noise.
             clips: Number of clips.
+            candidates: Number made for each clip, of which the one with the largest logit is kept.
         """
         for start in range(0, clips, BATCH):
             wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
-            generation = GenerationRun(self.model, discriminator, settings, task(wanted), SECONDS)
-            seeds = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
-            yield generate(generation, [one.caption.text for one in wanted], seeds)
+            captions = [one.caption.text for one in wanted]
+            run = GenerationRun(self.model, discriminator, settings, task(wanted), SECONDS)
+            own = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
+            made = [
+                deque(run.run(captions, seeds), maxlen=1).pop()
+                for seeds in (_seeds_of_candidate(own, one) for one in range(candidates))
+            ]
+            yield run.clips(_best(made, [run.logits(captions, one) for one in made]))
 
     def reconstructed(self, clips: int) -> Iterator[list[AudioVideo]]:
         """Pass held-out clips through both autoencoders."""
@@ -227,6 +252,20 @@ class Bench:
             audio_features(audio, [clip.audio for clip in clips]),
             video_features(video, [clip.video for clip in clips]),
         )
+
+
+def _seeds_of_candidate(own: Sequence[int], candidate: int) -> list[int]:
+    return [derived_seed(seed, candidate) if candidate else seed for seed in own]
+
+
+def _best(made: Sequence[AV[Tensor]], logits: Sequence[Tensor]) -> AV[Tensor]:
+    """Take of each clip the latents of the candidate with the largest logit."""
+    best = torch.stack([*logits]).argmax(0)
+    rows = torch.arange(len(best))
+    return AV(
+        torch.stack([one.audio for one in made])[best, rows],
+        torch.stack([one.video for one in made])[best, rows],
+    )
 
 
 def joined(cells: Sequence[MiniatureCell]) -> MiniatureCell:
