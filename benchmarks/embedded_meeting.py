@@ -337,6 +337,7 @@ def page(record: dict[str, Any]) -> str:
     ]
     header = ["", "gap closed in", *WAYS, "difference", "within two standard errors"]
     known = ", ".join(f"{name} {one}" for name, one in record["versions"].items())
+    known += f"; discriminator of SHA-256 {record['discriminator'][:12]}…"
     return "\n".join(
         [
             "# The embedded pair through the meeting",
@@ -374,6 +375,7 @@ def main() -> None:
         "clips": options.clips,
         "seed": options.seed,
         "versions": versions("mmdisco", "torch", "diffusers"),
+        "discriminator": MiniatureSystem().config["sha256"]["discriminator"],
         "comparison": compare(cells),
         "cells": {one.label: one.results() for one in cells},
     }

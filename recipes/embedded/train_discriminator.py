@@ -49,8 +49,18 @@ def trainer_of(config: TrainingConfig, out: Path) -> Trainer:
     return miniature_trainer(config, MiniatureSystem(out / "pair"), out / "bases")
 
 
-def train(name: str, config: TrainingConfig, out: Path, run: Path) -> None:
-    """Train one network and write ``<name>.safetensors`` into ``run``."""
+def train(
+    name: str, config: TrainingConfig, out: Path, run: Path, init: Path | None = None
+) -> None:
+    """Train one network and write ``<name>.safetensors`` into ``run``.
+
+    Args:
+        name: Which network.
+        config: Its training.
+        out: Run folder with the pair and the stores of real and fake pairs.
+        run: Folder of the result and its checkpoints.
+        init: Weights to begin with, in the place of pretraining.
+    """
     target = run / f"{name}.safetensors"
     if target.exists():
         return
@@ -59,6 +69,9 @@ def train(name: str, config: TrainingConfig, out: Path, run: Path) -> None:
     meanings = [caption_of(seed, index).named for index in range(len(real))]
     pairs = real.read()
     network = new_network(architecture(config.discriminator), seed)
+    if init:
+        network.load_state_dict(trained(name, init).state_dict())
+        config = config.updated({"contrastive_pretraining.steps": 0})
     stages = TrainingStages(
         config, trainer, lambda: CaptionGroups.of(pairs, meanings, trainer.null, config.contrastive)
     )
@@ -92,9 +105,10 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
     parser.add_argument("--run", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--init", type=Path, help="weights to begin with, without pretraining")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], help="as in training.steps=500")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     changes = {"training.seed": o.seed, **parse_changes(o.set)}
-    train(o.name, TRAININGS[o.name].updated(changes), o.out, o.run)
+    train(o.name, TRAININGS[o.name].updated(changes), o.out, o.run, o.init)

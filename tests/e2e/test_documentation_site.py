@@ -124,6 +124,26 @@ def test_the_gallery_is_what_its_command_writes(tiny_pair, tmp_path, monkeypatch
     ].replace("seeds 0 and 1", "seeds 0")
 
 
+def test_clips_nobody_chose_are_what_their_command_writes(tiny_pair, tmp_path, monkeypatch):
+    import unchosen
+
+    alone, best = {"no_joint_guidance": True, "steps": 1}, {"candidates": 2, "steps": 1}
+    monkeypatch.setattr(unchosen, "WAYS", {"alone": alone, "best of 2": best})
+    monkeypatch.setattr(unchosen, "SEEDS", range(2))
+    monkeypatch.setattr(unchosen, "ROWS", 1)
+    command = ["--out", str(tmp_path), "--weights", str(tiny_pair)]
+    unchosen.main(command)
+    page = (tmp_path / "README.md").read_text()
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"README.md", "alone.mp4", "best-of-2.mp4", "sheet-0.png", "sheet-1.png"}
+    assert set(re.findall(r"\]\(([^)/]*)\)", page)) == files - {"README.md"}
+    assert read_clip(tmp_path / "alone.mp4").video.frames.shape == (32, 160, 160, 3)
+    # what was written by hand stays
+    (tmp_path / "README.md").write_text(page + "Balls flicker.\n")
+    unchosen.main(command)
+    assert (tmp_path / "README.md").read_text() == page + "Balls flicker.\n"
+
+
 def test_the_gallery_in_the_repository_is_small():
     files = list((ROOT / "docs" / "gallery").iterdir())
     assert sum(path.stat().st_size for path in files if path.suffix == ".mp4") <= 1.5e6

@@ -651,7 +651,7 @@ assert not {{"torch", "diffusers", "transformers"}} & sys.modules.keys()
 
 
 def test_options_of_a_yaml_file_and_of_a_line_are_those_of_the_command(run, tmp_path):
-    (tmp_path / "o.yaml").write_text("steps: 3\nscheduler: euler\ncfg_scale: 2\nseed: 4\n")
+    (tmp_path / "o.yaml").write_text("steps: 3\nscheduler: euler\ncfg_scale: 2e0\nseed: 4\n")
     lines = [{"prompt": "lamp", "joint_scale_video": 3}, {"prompt": "ball", "steps": 2, "seed": 9}]
     (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     done = run("--config", "o.yaml", "--prompts", "p.jsonl", "--scheduler", "ddim")
@@ -667,6 +667,7 @@ def test_options_of_a_yaml_file_and_of_a_line_are_those_of_the_command(run, tmp_
     [
         ("step: 3", "o.yaml: unknown option 'step'; did you mean steps?"),
         ("steps: many", "steps 'many' is no whole number"),
+        ("cfg_scale: 1e999", "cfg_scale inf: give a finite number"),
         ("- 3", "o.yaml is no configuration"),
         ("steps: [", "o.yaml is not YAML"),
         ("a: &a 1\nb: *a", "refers to another place"),

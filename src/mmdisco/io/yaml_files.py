@@ -1,5 +1,6 @@
 """YAML that users write, bounded before it is read."""
 
+import re
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,6 +23,14 @@ class _Loader(yaml.SafeLoader):
                 problem_mark=event.start_mark,
             )
         return super().compose_node(parent, index)
+
+
+# YAML 1.1 wants a point and a sign, as in 8.0e-4; YAML 1.2 and everybody else write 8e-4
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def parse_yaml(text: str, source: str) -> object:
