@@ -108,7 +108,7 @@ def joined(clips: Sequence[AudioVideo]) -> AudioVideo:
     """Return all clips one after another, enlarged."""
     first = clips[0]
     frames = [
-        np.asarray(enlarged(clip, index, SIDE), np.float32) / 255
+        (np.asarray(enlarged(clip, index, SIDE)) / 255).astype(np.float32)
         for clip in clips
         for index in range(len(clip.video.frames))
     ]
