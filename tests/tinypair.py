@@ -1,15 +1,10 @@
 """The embedded pair at a size that loads and samples at once."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import asdict
 
 import torch
 
-from mmdisco.adapters.miniature.autoencoder import (
-    NormalizedVAE,
-    build_audio_autoencoder,
-    build_video_autoencoder,
-)
+from mmdisco.adapters.miniature.autoencoder import NormalizedVAE, build_autoencoder
 from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
 from mmdisco.adapters.miniature.model import AUDIO_SHAPE, VIDEO_SHAPE, TextEncoder
 from mmdisco.discriminators.convolutions import FlatLatents
@@ -20,9 +15,9 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     AudioFeatures,
     VideoFeatures,
 )
-from mmdisco.generation.presets.miniature import pack
-from mmdisco.io.files import write_tensors
+from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import vocabulary
+from mmdisco.training.bases.pair import pack
 
 
 def _discriminator(fusion):
@@ -51,12 +46,8 @@ def write_tiny_pair(folder):
         torch.manual_seed(0)
         networks = {
             "text_encoder": TextEncoder(vocabulary()),
-            "audio_autoencoder": NormalizedVAE(
-                build_audio_autoencoder(widths["audio_autoencoder"])
-            ),
-            "video_autoencoder": NormalizedVAE(
-                build_video_autoencoder(widths["video_autoencoder"])
-            ),
+            "audio_autoencoder": NormalizedVAE(build_autoencoder(1, widths["audio_autoencoder"])),
+            "video_autoencoder": NormalizedVAE(build_autoencoder(3, widths["video_autoencoder"])),
             "audio_denoiser": ConvTransformer(configs["audio_denoiser"]),
             "video_denoiser": ConvTransformer(configs["video_denoiser"]),
             "discriminator": AudioVideoDiscriminator(configs["discriminator"]),
@@ -83,11 +74,10 @@ def write_tiny_pair(folder):
     config = {
         **{name: one.to_record() for name, one in configs.items()},
         **widths,
+        "fps": "10",
+        "mel": asdict(MelScale()),
         "words": list(vocabulary()),
         "sampling": sampling,
     }
-    with TemporaryDirectory() as temporary:
-        sources = {name: Path(temporary) / f"{name}.safetensors" for name in networks}
-        for name, network in networks.items():
-            write_tensors(sources[name], network.state_dict(), {})
-        pack(sources, config, folder, {})
+    weights = {name: network.state_dict() for name, network in networks.items()}
+    pack(weights, config, folder, {})

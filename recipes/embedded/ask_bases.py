@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from fit import progress
+from progress import progress
 from train_discriminator import TRAINING, trainer_of
 
 from mmdisco.data.pair_store import PairStore

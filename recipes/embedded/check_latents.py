@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from train_autoencoders import CONFIGS as AUTOENCODERS
 
 from mmdisco.adapters.miniature import FPS
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
-    build_video_autoencoder,
+    build_autoencoder,
     decode_frames,
     encode_frames,
 )
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     o = parser.parse_args()
     torch.set_num_threads(1)
-    autoencoder = NormalizedVAE(build_video_autoencoder())
+    autoencoder = NormalizedVAE(build_autoencoder(3, AUTOENCODERS["video"].widths))
     autoencoder.load_state_dict(read_tensors(o.weights))
     autoencoder.requires_grad_(False)  # noqa: FBT003
     clips = [held_out(STRIDE * index) for index in range(o.clips)]

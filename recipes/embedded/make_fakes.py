@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from fit import progress
+from progress import progress
 
 from mmdisco.data.pair_store import PairStore
 from mmdisco.experiments.miniature.training import fill_fake

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fit import progress
+from progress import progress
+from train_autoencoders import CONFIGS as AUTOENCODERS
 
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
-    build_audio_autoencoder,
-    build_video_autoencoder,
+    build_autoencoder,
     encode_frames,
     encode_mel,
 )
@@ -59,8 +59,8 @@ class Encoder:
     """Autoencoders and text encoder from a run folder."""
 
     def __init__(self, out: Path) -> None:
-        self.video = NormalizedVAE(build_video_autoencoder())
-        self.audio = NormalizedVAE(build_audio_autoencoder())
+        self.video = NormalizedVAE(build_autoencoder(3, AUTOENCODERS["video"].widths))
+        self.audio = NormalizedVAE(build_autoencoder(1, AUTOENCODERS["audio"].widths))
         self.text = TextEncoder(vocabulary())
         for network, name in (
             (self.video, "video_autoencoder"),

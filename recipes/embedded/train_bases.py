@@ -1,31 +1,32 @@
 """Trains the denoisers of the embedded pair, each on the latents of its own modality alone."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from fit import Schedule, fit
-from torch import Generator, Tensor
+from progress import lines
 
 from mmdisco.adapters.miniature.denoiser import ConvTransformer, DenoiserConfig
-from mmdisco.adapters.miniature.model import TextEncoder, audio_schedule, video_schedule
-from mmdisco.core.parameterization import VPrediction
+from mmdisco.adapters.miniature.model import (
+    AUDIO_SHAPE,
+    VIDEO_SHAPE,
+    TextEncoder,
+    audio_schedule,
+    video_schedule,
+)
 from mmdisco.data.pair_store import PairStore
 from mmdisco.io.files import read_tensors, write_tensors
 from mmdisco.media.sounding_objects.dataset import vocabulary
+from mmdisco.training.bases.config import DenoiserFit
+from mmdisco.training.bases.denoisers import train_denoiser
+from mmdisco.training.bases.fit import FitRun
 
 CONFIGS = {
-    "audio": DenoiserConfig(shape=(4, 32, 16), width=192),
-    "video": DenoiserConfig(shape=(4, 16, 8, 8)),
+    "audio": DenoiserConfig(tuple(AUDIO_SHAPE), width=192),
+    "video": DenoiserConfig(tuple(VIDEO_SHAPE)),
 }
-TRAININGS = {
-    "audio": Schedule(steps=14000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
-    "video": Schedule(steps=12000, learning_rate=1.5e-3, warmup=400, ema=0.9995),
-}
+TRAININGS = {"audio": DenoiserFit(steps=14_000), "video": DenoiserFit(steps=12_000)}
 SCHEDULES = {"audio": audio_schedule, "video": video_schedule}
-BATCH = 32
-WITHOUT_CAPTION = 0.1
 
 
 def train(modality: str, seed: int, out: Path) -> None:
@@ -35,38 +36,14 @@ def train(modality: str, seed: int, out: Path) -> None:
         return
     torch.manual_seed(seed)
     pairs = PairStore(out / "real", "real").read()
-    latents = getattr(pairs.z_0, modality)
-    captions = pairs.cond.audio.pooled
     encoder = TextEncoder(vocabulary())
     encoder.load_state_dict(read_tensors(out / "text_encoder.safetensors"))
     with torch.no_grad():
-        empty = encoder([""])
-    network = ConvTransformer(CONFIGS[modality])
-    schedule = SCHEDULES[modality]()
-    rows = len(schedule.times)
-
-    def loss_of(step: int, generator: Generator) -> Tensor:
-        del step
-        chosen = torch.randint(len(latents), (BATCH,), generator=generator)
-        x_0 = latents[chosen]
-        dropped = torch.rand(BATCH, 1, generator=generator) < WITHOUT_CAPTION
-        text = torch.where(dropped, empty, captions[chosen])
-        # stratified: one draw from every 32nd of the schedule
-        jitter = torch.rand(BATCH, generator=generator, dtype=torch.float64)
-        t = ((torch.arange(BATCH) + jitter) / BATCH * rows).floor()
-        level = schedule.level(t)
-        eps = torch.randn(x_0.shape, generator=generator)
-        x_t = level.add_noise(x_0, eps)
-        v = VPrediction().from_eps(eps, x_t, level)
-        return (network(x_t, level, text) - v).square().mean()
-
-    trained = fit(
-        network,
-        loss_of,
-        replace(TRAININGS[modality], seed=seed),
-        out / f"{modality}_denoiser_training.safetensors",
-        f"{modality} denoiser",
-    )
+        captions = pairs.cond.audio.pooled, encoder([""])
+    config, path = TRAININGS[modality], out / f"{modality}_denoiser_training.safetensors"
+    run = FitRun(config, seed, path, lines(f"{modality} denoiser", config.steps))
+    network, schedule = ConvTransformer(CONFIGS[modality]), SCHEDULES[modality]()
+    trained = train_denoiser(network, schedule, getattr(pairs.z_0, modality), captions, run)
     write_tensors(target, trained.state_dict(), {})
 
 

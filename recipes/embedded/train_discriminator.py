@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from fit import progress
+from progress import progress
 
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.data.pair_store import PairStore

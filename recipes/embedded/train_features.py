@@ -8,13 +8,13 @@ import argparse
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from fit import Schedule, fit, progress
+from progress import lines, progress
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -37,6 +37,8 @@ from mmdisco.media.sounding_objects.scene import (
     Scene,
     Size,
 )
+from mmdisco.training.bases.config import FitConfig
+from mmdisco.training.bases.fit import FitRun
 
 CLIPS = 6000
 HELD_OUT = 1000
@@ -86,7 +88,7 @@ class Modality:
     prepare: Callable[[AudioVideo], Tensor]
     noise: float
     batch: int
-    schedule: Schedule
+    schedule: FitConfig
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,13 @@ def train(modality: str, seed: int, out: Path) -> None:
             loss = loss + cross_entropy(logits[name], answers[chosen])
         return loss
 
-    trained = fit(
-        reader,
-        loss_of,
-        replace(one.schedule, seed=seed),
+    run = FitRun(
+        one.schedule,
+        seed,
         out / f"{modality}_features_training.safetensors",
-        f"{modality} features",
+        lines(f"{modality} features", one.schedule.steps),
     )
+    trained = run.fit(reader, loss_of)
     held_out = range(CLIPS, CLIPS + HELD_OUT)
     right = accuracy(trained, draw_pool(one, held_out, seed, f"held-out {modality} clips"))
     figures = ", ".join(f"{name} {value:.3f}" for name, value in right.items())
@@ -219,7 +221,7 @@ MODALITIES = {
         prepare=frames,
         noise=0.02,
         batch=16,
-        schedule=Schedule(steps=2000, learning_rate=4e-3, ema=0.99),
+        schedule=FitConfig(steps=2000, learning_rate=4e-3, ema=0.99),
     ),
     "audio": Modality(
         build=AudioFeatures,
@@ -227,7 +229,7 @@ MODALITIES = {
         prepare=spectrogram,
         noise=0.05,
         batch=64,
-        schedule=Schedule(steps=2000, learning_rate=4e-3, ema=0.99),
+        schedule=FitConfig(steps=2000, learning_rate=4e-3, ema=0.99),
     ),
 }
 

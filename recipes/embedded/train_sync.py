@@ -24,7 +24,7 @@ from film_clips import (
     median_loudness,
     training_blocks,
 )
-from fit import Schedule, fit, progress
+from progress import lines, progress
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
@@ -47,13 +47,15 @@ from mmdisco.io.files import sha256, write_json, write_tensors
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.read import ReadSpec, read_clip
 from mmdisco.media.sounding_objects.dataset import example
+from mmdisco.training.bases.config import FitConfig
+from mmdisco.training.bases.fit import FitRun
 
 CLIPS = 4000
 HELD_OUT = 500
 SEED = 9  # apart from the clips that everything else is trained on
 LATEST = 6  # steps by which the second take may be late
 BATCH = 12  # clips of each kind
-SCHEDULE = Schedule(steps=1500, learning_rate=2e-3, ema=0.995, weight_decay=0.02)
+SCHEDULE = FitConfig(steps=1500, weight_decay=0.02)
 SILENCE = 0.1  # weight of the network's squared logits on the film
 RIDGE = 3.0  # of the canonical pairs
 EVERY = 4  # steps from one clip of the film to the next
@@ -205,7 +207,8 @@ def main() -> None:
 
     network = SyncNetwork()
     checkpoint = options.out / "sync_scorer_training.safetensors"
-    trained: nn.Module = fit(network, loss_of, SCHEDULE, checkpoint, "sync scorer")
+    run = FitRun(SCHEDULE, 0, checkpoint, lines("sync scorer", SCHEDULE.steps))
+    trained: nn.Module = run.fit(network, loss_of)
     scorer = SyncScorer()
     scorer.network.load_state_dict(trained.state_dict())
     scorer.network.half().float()  # as it is kept

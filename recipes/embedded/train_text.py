@@ -1,43 +1,30 @@
 """Trains the text encoder of the embedded pair to tell what a caption names and what it leaves."""
 
 import argparse
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import torch
-from fit import Schedule, fit
-from torch import Generator, Tensor, nn
-from torch.nn.functional import cross_entropy
+from progress import lines
 
-from mmdisco.adapters.miniature.model import TEXT_WIDTH, TextEncoder
+from mmdisco.adapters.miniature.model import TextEncoder
 from mmdisco.io.files import write_tensors
 from mmdisco.media.sounding_objects.dataset import Caption, draw_caption, draw_named, vocabulary
 from mmdisco.media.sounding_objects.scene import (
-    MOST_EVENTS,
     Colour,
     ObjectKind,
     SceneConstraints,
     Size,
     draw_scene,
 )
+from mmdisco.training.bases.config import FitConfig
+from mmdisco.training.bases.fit import FitRun
+from mmdisco.training.bases.text import train_text_encoder
 
-SCHEDULE = Schedule(steps=1500, learning_rate=3e-3, ema=0.99)
+SCHEDULE = FitConfig(steps=1500, batch_size=256, learning_rate=3e-3, ema=0.99)
 CAPTIONS = 8192
-BATCH = 256
 _ANSWERS = {"kind": tuple(ObjectKind), "colour": tuple(Colour), "size": tuple(Size)}
-
-
-class Reader(nn.Module):
-    """The encoder with a linear reading of each attribute, named or not."""
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        counts = {name: len(answers) + 1 for name, answers in _ANSWERS.items()}
-        counts["count"] = MOST_EVENTS + 1
-        self.heads = nn.ModuleDict({name: nn.Linear(TEXT_WIDTH, n) for name, n in counts.items()})
 
 
 def train(seed: int, out: Path) -> None:
@@ -46,30 +33,13 @@ def train(seed: int, out: Path) -> None:
     if target.exists():
         return
     torch.manual_seed(seed)
-    reader = Reader(TextEncoder(vocabulary()))
+    encoder = TextEncoder(vocabulary())
     captions = [_caption(np.random.default_rng((seed, index))) for index in range(CAPTIONS)]
-    answers = {name: torch.tensor([_answer(name, c.named) for c in captions]) for name in ANSWERS}
-
-    def loss_of(step: int, generator: Generator) -> Tensor:
-        del step
-        chosen = torch.randint(CAPTIONS, (BATCH,), generator=generator)
-        vectors = reader.encoder([captions[int(index)].text for index in chosen])
-        return sum(
-            (
-                cross_entropy(head(vectors), answers[name][chosen])
-                for name, head in reader.heads.items()
-            ),
-            torch.zeros(()),
-        )
-
-    trained = fit(
-        reader,
-        loss_of,
-        replace(SCHEDULE, seed=seed),
-        out / "text_encoder_training.safetensors",
-        "text",
-    )
-    write_tensors(target, trained.encoder.state_dict(), {})
+    answers = [torch.tensor([_answer(name, c.named) for c in captions]) for name in ANSWERS]
+    path = out / "text_encoder_training.safetensors"
+    run = FitRun(SCHEDULE, seed, path, lines("text", SCHEDULE.steps))
+    trained = train_text_encoder(encoder, [one.text for one in captions], answers, run)
+    write_tensors(target, trained.state_dict(), {})
 
 
 ANSWERS = (*_ANSWERS, "count")

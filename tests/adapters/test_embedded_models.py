@@ -69,7 +69,7 @@ def test_frames_of_a_video_are_encoded_each_by_itself(model, clips):
     ids=["rate", "length", "part of a frame"],
 )
 def test_sound_of_another_rate_or_length_is_refused(sound, model):
-    with pytest.raises(UserError, match="the embedded pair takes 25600 at 16000"):
+    with pytest.raises(UserError, match="this pair takes 25600 at 16000"):
         model.encode_audio([sound])
 
 
@@ -79,13 +79,13 @@ def test_sound_of_another_rate_or_length_is_refused(sound, model):
     ids=["rate", "length", "size"],
 )
 def test_video_of_another_rate_length_or_size_is_refused(shape, fps, model):
-    with pytest.raises(UserError, match="the embedded pair takes 16 of 64×64 at 10"):
+    with pytest.raises(UserError, match="this pair takes 16 of 64×64 at 10"):
         model.encode_video([Video(np.zeros(shape, np.float32), Fraction(fps))])
 
 
 @pytest.mark.parametrize("seconds", [1.5, 2.05])
 def test_lengths_that_are_no_whole_frames_or_too_short_are_refused(seconds, model):
-    with pytest.raises(UserError, match=f"{seconds} seconds: the embedded pair makes clips of 1.6"):
+    with pytest.raises(UserError, match=f"{seconds} seconds: this pair makes clips of 1.6"):
         model.latent_shapes(seconds)
 
 

@@ -79,7 +79,8 @@ class SystemConfig(Settings):
     model_config = ConfigDict(strict=False)  # a cell of a table is text
 
     preset: str | None = PRESET
-    """Preset to generate with; `mmdisco presets` lists them."""
+    """Preset to generate with; `mmdisco presets` lists them. Or the folder of a pair that `mmdisco
+    bases` wrote."""
     video_model: Annotated[str | None, MODELS] = None
     """Video pipeline of diffusers, beside --audio-model in the place of a preset: a folder, or an
     id on the Hugging Face hub."""

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from mmdisco.core.av import AV
+from mmdisco.errors import UserError
 from mmdisco.media.clip import ClipSpec
 
 if TYPE_CHECKING:
@@ -197,3 +198,16 @@ class JointSystem(ABC):
     @abstractmethod
     def weight_hashes(self) -> Mapping[str, str]:
         """Return checksums of the weights by name, to notice other weights."""
+
+
+def expect_own_discriminator(title: str, demand: Requirements) -> None:
+    """Refuse guidance by a discriminator of models for which nobody has published one.
+
+    Raises:
+        UserError: It is asked for.
+    """
+    if demand.guided:
+        raise UserError(
+            f"{title} has no published discriminator: give --discriminator FOLDER, or "
+            "--no-joint-guidance for the models alone"
+        )

@@ -1,5 +1,6 @@
-"""The miniature pair that ships with the package. This file: format of its clips, and its place."""
+"""The miniature pairs: the one that ships with the package, its format and place, and others."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -8,9 +9,15 @@ from mmdisco.media.clip import ClipSpec
 
 SECONDS: Final = 1.6
 FPS: Final = Fraction(10)
-FRAMES: Final = 16
-SIDE: Final = 64
 SAMPLE_RATE: Final = 16_000
-SAMPLES: Final = 25_600
-FORM: Final = ClipSpec(FRAMES / FPS, FPS, (SIDE, SIDE), SAMPLE_RATE)
+FORM: Final = ClipSpec(16 / FPS, FPS, (64, 64), SAMPLE_RATE)
 PACKAGED: Final = Path(__file__).parent / "weights"
+
+# Pixels of a 2 × 2 square become channels before an autoencoder's first convolution: the layers at
+# full resolution would cost more than all the others together.
+SQUARE: Final = 2
+
+
+def side_factor(widths: Sequence[int]) -> int:
+    """Return the side of the square that an autoencoder maps to one position of its latents."""
+    return SQUARE * 2 ** (len(widths) - 1)

@@ -14,18 +14,25 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import FloatTensor, Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from mmdisco.adapters.miniature import SQUARE
 from mmdisco.io.shapes import AudioLatent, Clips, Latent
 
 LATENT_CHANNELS = 4
 FRAMES_AT_ONCE = 64
 
-# Pixels of a 2 × 2 square become channels before the first convolution: the layers at full
-# resolution would cost more than all the others together.
-SQUARE = 2
 
+def build_autoencoder(
+    channels: int, widths: tuple[int, ...], latent_channels: int = LATENT_CHANNELS
+) -> AutoencoderKL:
+    """Build an autoencoder of images; each further entry of ``widths`` halves both axes.
 
-def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
-    """Build an autoencoder of ``channels``; each further entry of ``widths`` halves both axes."""
+    The network itself sees images after ``pixel_unshuffle``, as ``NormalizedVAE`` does it.
+
+    Args:
+        channels: Channels of the images: 3 of a frame, 1 of a spectrogram.
+        widths: Channels of each level, multiples of 8.
+        latent_channels: Channels of the latents.
+    """
     levels = len(widths)
     # diffusers annotates all three as tuples of one
     blocks: dict[str, Any] = {
@@ -38,23 +45,10 @@ def build_autoencoder(channels: int, widths: tuple[int, ...]) -> AutoencoderKL:
         out_channels=channels * SQUARE**2,
         **blocks,
         layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=latent_channels,
         norm_num_groups=8,
         mid_block_add_attention=False,
     )
-
-
-def build_video_autoencoder(widths: tuple[int, ...] = (24, 48, 64)) -> AutoencoderKL:
-    """Build the autoencoder of frames: (b, 3, 64, 64) in [−1, 1] ↔ (b, 4, 8, 8).
-
-    The network itself sees both after ``pixel_unshuffle``, as ``NormalizedVAE`` does it.
-    """
-    return build_autoencoder(3, widths)
-
-
-def build_audio_autoencoder(widths: tuple[int, ...] = (24, 48)) -> AutoencoderKL:
-    """Build the autoencoder of spectrograms: (b, 1, time 128, mel 64) ↔ (b, 4, 32, 16)."""
-    return build_autoencoder(1, widths)
 
 
 class NormalizedVAE(nn.Module):
@@ -70,8 +64,9 @@ class NormalizedVAE(nn.Module):
     def __init__(self, network: AutoencoderKL) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
-        self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
+        channels = int(network.config["latent_channels"])
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images (b, c, h, w) to standardised latents."""
@@ -102,7 +97,7 @@ def decode_frames(autoencoder: NormalizedVAE, latents: Latent) -> Clips:
 
 
 def encode_mel(autoencoder: NormalizedVAE, mel: AudioLatent) -> Latent:
-    """Encode log-mel spectrograms (b, 1, l, m) to latents (b, c, l/4, m/4)."""
+    """Encode log-mel spectrograms (b, 1, l, m) to latents (b, c, l/n, m/n), n its factor."""
     return autoencoder.encode(mel)
 
 

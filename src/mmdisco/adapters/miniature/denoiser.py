@@ -37,7 +37,7 @@ class DenoiserConfig:
     """Shape of a ``ConvTransformer``.
 
     Attributes:
-        shape: One latent: (c, f, h, w) of a video, (c, l, m) of a sound; even after c.
+        shape: One latent: (c, f, h, w) of a video, (c, l, m) of a sound.
         channels: Channels of the convolutions, a multiple of 8.
         width: Width of the tokens.
         layers: Number of transformer layers.
@@ -209,7 +209,9 @@ class ConvTransformer(nn.Module):
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
-        self.layout = LAYOUTS[len(config.shape)](config.shape)
+        # convolutions of stride 2 want even sides: odd ones get zeros at the end
+        sides = tuple(side + side % 2 for side in config.shape[-2:])
+        self.layout = LAYOUTS[len(config.shape)]((*config.shape[:-2], *sides))
         channels, width = config.channels, config.width
         self.time = nn.Linear(TIME_FEATURES, CONDITION)
         self.text = nn.Linear(config.text_width, CONDITION)
@@ -234,7 +236,9 @@ class ConvTransformer(nn.Module):
         mixed = functional.silu(self.time(time_features(level.t)) + self.text(text))
         condition = functional.silu(self.condition(mixed))
         each_step = condition[:, None].expand(-1, self.layout.steps, -1)
-        images = self.layout.images(x_t, level).contiguous(memory_format=torch.channels_last)
+        height, width = x_t.shape[-2:]
+        even = functional.pad(x_t, (0, width % 2, 0, height % 2))
+        images = self.layout.images(even, level).contiguous(memory_format=torch.channels_last)
         seen = self.seen(self.first(images), self.layout.rows(each_step))
         small = functional.silu(self.small_time(self.shrink(seen)))
         tokens = self.into(self.layout.tokens(small)) + self.place
@@ -246,7 +250,7 @@ class ConvTransformer(nn.Module):
         grown = functional.interpolate(back, scale_factor=2.0, mode="nearest")
         guide = self.layout.rows(torch.cat([told, each_step], 2))
         painted = self.painted(torch.cat([grown, seen], 1), guide)
-        return self.layout.latents(self.last(functional.silu(painted)))
+        return self.layout.latents(self.last(functional.silu(painted)))[..., :height, :width]
 
 
 class TemporalConv(nn.Module):

@@ -1,17 +1,14 @@
 """The two base models of the miniature pair, each behind the ``BaseModel`` interface.
 
-Sound: 1.6 s at 16 kHz as a log-mel spectrogram, latents (4, 32, 16), decoded by Griffin-Lim.
-Video: 16 frames of 64×64 at 10 fps, latents (4, 16, 8, 8). One text encoder serves both. Every
-conversion between media and latents of the pair is here and in ``autoencoder``.
-
-On disk the pair is a folder of safetensors files and ``config.json``. The files are in half
-precision; the networks run in single. ``config.json`` holds the shapes, the words, the default
-settings and the SHA-256 of every file, so that a damaged one is named.
+Sound is a log-mel spectrogram, decoded by Griffin-Lim; video is encoded frame by frame. One text
+encoder serves both. Every conversion between media and latents of a pair is here and in
+``autoencoder``. The packaged pair makes sound of 1.6 s at 16 kHz, latents (4, 32, 16), and 16
+frames of 64×64 at 10 fps, latents (4, 16, 8, 8).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Final, Generic
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic
 
 import numpy as np
 import torch
@@ -19,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from mmdisco.adapters.miniature import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SECONDS, SIDE
 from mmdisco.adapters.miniature.autoencoder import (
     NormalizedVAE,
     decode_frames,
@@ -31,10 +27,12 @@ from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.denoiser import BaseModel, Conditioning, Denoiser, Medium
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, cosine
 from mmdisco.errors import UserError
+from mmdisco.io.bounds import check_sizes
 from mmdisco.io.shapes import Latent, Text
-from mmdisco.media.clip import Audio, Video, bring_down
+from mmdisco.media.clip import Audio, ClipSpec, Video, bring_down
 from mmdisco.media.mel import MelScale
 
+# of the packaged pair
 AUDIO_SHAPE = torch.Size([4, 32, 16])
 VIDEO_SHAPE = torch.Size([4, 16, 8, 8])
 
@@ -89,12 +87,37 @@ def video_schedule() -> NoiseSchedule:
     return cosine(shift=0.15)
 
 
-class MiniatureCodec(ABC, Generic[Medium]):
-    """Codec between media of one modality and latents."""
+def mel_scale(record: Mapping[str, Any]) -> MelScale:
+    """Return the axes of a pair's spectrograms, from its ``config.json``.
 
-    @abstractmethod
+    Raises:
+        UserError: A number is out of its range, or not a number.
+    """
+    scale = MelScale(**record)
+    check_sizes(scale)
+    if 2 * scale.hop > scale.n_fft or not scale.lowest < scale.highest <= scale.sample_rate / 2:
+        raise UserError(f"a spectrogram of {record}: give a hop of at most half a window")
+    return scale
+
+
+class MiniatureCodec(ABC, Generic[Medium]):
+    """Codec between media of one modality and latents.
+
+    Args:
+        autoencoder: The autoencoder of the modality.
+        form: Format of the clips; longer ones are taken too, by whole frames.
+        shape: Shape of the latent of a clip of this format; axis 1 is time.
+    """
+
+    def __init__(self, autoencoder: NormalizedVAE, form: ClipSpec, shape: torch.Size) -> None:
+        self.autoencoder = autoencoder
+        self.form = form
+        self._shape = shape
+
     def latent_shape(self, frames: int) -> torch.Size:
         """Return the shape of the latent of a clip with so many frames."""
+        channels, steps, *space = self._shape
+        return torch.Size([channels, -(-steps * frames // self.form.frames), *space])
 
     @abstractmethod
     def encode(self, media: Sequence[Medium]) -> Latent:
@@ -137,7 +160,7 @@ class MiniatureModel(BaseModel[Medium]):
 
     @override
     def latent_shape(self, seconds: float) -> torch.Size:
-        return self._codec.latent_shape(frames_of(seconds))
+        return self._codec.latent_shape(frames_of(seconds, self._codec.form))
 
     def encode(self, media: Sequence[Medium]) -> Latent:
         """Encode clips of equal length.
@@ -155,74 +178,95 @@ class MiniatureModel(BaseModel[Medium]):
 
 
 class MiniatureAudioCodec(MiniatureCodec[Audio]):
-    """Codec of sounds at 16 kHz ↔ (4, 2 steps a frame, 16), by the autoencoder and Griffin-Lim."""
+    """Codec of sounds ↔ (channels, steps, mel bands), by the autoencoder and Griffin-Lim.
 
-    def __init__(self, autoencoder: NormalizedVAE) -> None:
-        self._autoencoder = autoencoder
-        self._scale = MelScale()
+    Args:
+        autoencoder: Autoencoder of spectrograms.
+        form: Format of the clips.
+        shape: Shape of the latent of a clip of this format.
+        scale: Axes of the spectrograms.
+    """
 
-    @override
-    def latent_shape(self, frames: int) -> torch.Size:
-        channels, steps, bins = AUDIO_SHAPE
-        return torch.Size([channels, steps * frames // FRAMES, bins])
+    def __init__(
+        self, autoencoder: NormalizedVAE, form: ClipSpec, shape: torch.Size, scale: MelScale
+    ) -> None:
+        super().__init__(autoencoder, form, shape)
+        self._scale = scale
 
-    def encode(self, media: Sequence[Audio]) -> Latent:
-        """Encode sounds of 1,600 samples a frame."""
+    def spectrograms(self, media: Sequence[Audio]) -> Tensor:
+        """Compute the spectrograms (b, 1, l, m) that the autoencoder sees.
+
+        A sound that is no whole number of latent steps is padded with silence.
+        """
+        rate, usual = self.form.sample_rate, self._samples(self.form.frames)
         for audio in media:
             samples = len(audio.waveform)
-            if audio.sample_rate != SAMPLE_RATE or samples < SAMPLES or samples * FRAMES % SAMPLES:
+            frames = round(samples * self.form.fps / rate)
+            if (audio.sample_rate, samples) != (rate, self._samples(frames)) or samples < usual:
                 raise UserError(
-                    f"sound of {samples} samples at {audio.sample_rate} Hz: the embedded pair "
-                    f"takes {SAMPLES} at {SAMPLE_RATE}, or longer by frames of {SAMPLES // FRAMES}"
+                    f"sound of {samples} samples at {audio.sample_rate} Hz: this pair takes "
+                    f"{usual} at {rate}, or longer by whole frames of {float(1 / self.form.fps):g} "
+                    "s"
                 )
         waveforms = torch.from_numpy(np.stack([audio.waveform for audio in media]))
-        return encode_mel(self._autoencoder, self._scale.analyse(waveforms))
+        frames = round(waveforms.shape[1] * self.form.fps / rate)
+        columns = self.latent_shape(frames)[1] * self._scale.bins // self._shape[2]
+        missing = columns * self._scale.hop - waveforms.shape[1]
+        return self._scale.analyse(functional.pad(waveforms, (0, missing)))
+
+    @override
+    def encode(self, media: Sequence[Audio]) -> Latent:
+        return encode_mel(self.autoencoder, self.spectrograms(media))
 
     def decode(self, x_0: Latent) -> list[Audio]:
         """Decode sounds, brought down where they are too loud."""
-        waveforms = self._scale.synthesise(decode_mel(self._autoencoder, x_0))
-        return [bring_down(Audio(one, SAMPLE_RATE)) for one in _arrays(waveforms)]
+        waveforms = self._scale.synthesise(decode_mel(self.autoencoder, x_0))
+        samples = self._samples(x_0.shape[2] * self.form.frames // self._shape[1])
+        return [
+            bring_down(Audio(one, self.form.sample_rate)) for one in _arrays(waveforms[:, :samples])
+        ]
+
+    def _samples(self, frames: int) -> int:
+        return round(frames * self.form.sample_rate / self.form.fps)
 
 
 class MiniatureVideoCodec(MiniatureCodec[Video]):
-    """Codec of frames of 64×64 at 10 fps ↔ (4, frames, 8, 8), by the autoencoder."""
-
-    def __init__(self, autoencoder: NormalizedVAE) -> None:
-        self._autoencoder = autoencoder
-
-    @override
-    def latent_shape(self, frames: int) -> torch.Size:
-        channels, _, *size = VIDEO_SHAPE
-        return torch.Size([channels, frames, *size])
+    """Codec of frames ↔ (channels, frames, height, width), by the autoencoder."""
 
     def encode(self, media: Sequence[Video]) -> Latent:
         """Encode frame by frame."""
+        form = self.form
         for video in media:
             frames, height, width, _ = video.frames.shape
-            if video.fps != FPS or (height, width) != (SIDE, SIDE) or frames < FRAMES:
+            if video.fps != form.fps or (height, width) != form.size or frames < form.frames:
                 raise UserError(
-                    f"video of {frames} frames of {width}×{height} at {video.fps} fps: the "
-                    f"embedded pair takes {FRAMES} of {SIDE}×{SIDE} at {FPS}, or more of them"
+                    f"video of {frames} frames of {width}×{height} at {video.fps} fps: this pair "
+                    f"takes {form.frames} of {form.size[1]}×{form.size[0]} at {form.fps}, or more "
+                    "of them"
                 )
         frames = torch.from_numpy(np.stack([video.frames for video in media]))
-        return encode_frames(self._autoencoder, frames)
+        return encode_frames(self.autoencoder, frames)
 
     def decode(self, x_0: Latent) -> list[Video]:
         """Decode frame by frame."""
-        return [Video(one, FPS) for one in _arrays(decode_frames(self._autoencoder, x_0))]
+        return [Video(one, self.form.fps) for one in _arrays(decode_frames(self.autoencoder, x_0))]
 
 
-def frames_of(seconds: float) -> int:
-    """Return the frames of a clip of the pair.
+def frames_of(seconds: float, form: ClipSpec) -> int:
+    """Return the frames of a clip of a pair.
+
+    Args:
+        seconds: Length of the clip.
+        form: Format that the pair knows.
 
     Raises:
-        UserError: It would be shorter than 1.6 s, or no whole number of frames.
+        UserError: It would be shorter than the format, or no whole number of frames.
     """
-    frames = round(seconds * FPS)
-    if frames < FRAMES or abs(frames / FPS - seconds) > 1e-6:
+    frames = round(seconds * form.fps)
+    if frames < form.frames or abs(frames / form.fps - seconds) > 1e-6:
         raise UserError(
-            f"{float(seconds):g} seconds: the embedded pair makes clips of {SECONDS} s, and longer "
-            f"ones in steps of {float(1 / FPS):g} s"
+            f"{float(seconds):g} seconds: this pair makes clips of {float(form.seconds):g} s, and "
+            f"longer ones in steps of {float(1 / form.fps):g} s"
         )
     return frames
 

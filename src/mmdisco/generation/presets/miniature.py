@@ -1,7 +1,7 @@
-"""The embedded pair: a preset, and a folder of safetensors files and ``config.json``.
+"""Miniature pairs: the embedded one, and any folder of safetensors files and ``config.json``.
 
-The files are in half precision; the networks run in single. ``config.json`` holds the shapes, the
-vocabulary, the default settings and the SHA-256 of every file, so that a damaged one is named.
+The files are in half precision; the networks run in single. ``config.json`` holds rates and shapes,
+the vocabulary, the default settings and the SHA-256 of every file, so that a damaged one is named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,28 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from typing_extensions import override
 
-from mmdisco.adapters.miniature import FORM, PACKAGED
+from mmdisco.adapters.miniature import PACKAGED, side_factor
 from mmdisco.adapters.miniature.vocabulary import Vocabulary
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
-from mmdisco.generation.config import SystemConfig
+from mmdisco.generation.config import PRESET, SystemConfig
 from mmdisco.generation.presets.registry import CheckpointRef, Preset
-from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
-from mmdisco.io.files import (
-    read_object,
-    read_tensors,
-    sha256,
-    understood,
-    write_json,
-    write_tensors,
+from mmdisco.generation.system import (
+    JointSystem,
+    Requirements,
+    SamplingDefaults,
+    expect_own_discriminator,
 )
+from mmdisco.io.files import read_object, read_tensors, sha256, understood
+from mmdisco.io.settings import number
 from mmdisco.media.clip import ClipSpec
 
 # torch takes seconds to import, which the check of a prompt need not wait for
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
     from torch import nn
 
     from mmdisco.adapters.miniature.autoencoder import NormalizedVAE
-    from mmdisco.adapters.miniature.denoiser import VelocityDenoiser
+    from mmdisco.adapters.miniature.denoiser import DenoiserConfig, VelocityDenoiser
     from mmdisco.adapters.miniature.model import TextEncoder
     from mmdisco.core.denoiser import IndependentModels
     from mmdisco.core.noise import NoiseSchedule
@@ -48,6 +46,7 @@ else:
     Network = TypeVar("Network")
 
 
+MOST_FPS: Final = 1000
 ONE_SCENE_BELOW: Final = -2.0
 """``WindowedDenoiser.one_scene_below``: the place of things and the background are decided there,
 and movements are not."""
@@ -59,14 +58,14 @@ class MiniatureSystem(JointSystem):
 
     Attributes:
         path: The folder.
-        seconds: Length of the clips, 1.6 or longer by whole frames.
+        seconds: Length of the clips, longer by whole frames than what the pair knows; None is that.
 
     Raises:
         UserError: A file is missing, damaged or of another shape, at the first use of it.
     """
 
     path: Path = PACKAGED
-    seconds: Fraction = FORM.seconds
+    seconds: Fraction | None = None
 
     def text(self) -> "TextEncoder":
         """Text encoder with the pair's vocabulary."""
@@ -86,25 +85,35 @@ class MiniatureSystem(JointSystem):
 
     @property
     def form(self) -> ClipSpec:
-        """Clips of 64×64 at 10 fps, with sound at 16 kHz."""
-        return replace(FORM, seconds=self.seconds)
+        """Format of ``config.json``, of the length that is asked for."""
+        return replace(self._known, seconds=self.seconds or self.window)
 
     @property
     @override
     def window(self) -> Fraction:
-        return FORM.seconds
+        return self._known.seconds
+
+    @cached_property
+    def _known(self) -> ClipSpec:
+        with understood(self.path / "config.json"):
+            _, frames, height, width = (int(one) for one in self.config["video_denoiser"]["shape"])
+            factor = side_factor(self._widths("video_autoencoder"))
+            fps, rate = number(self.config["fps"]), int(self.config["mel"]["sample_rate"])
+            if not 0 < fps <= MOST_FPS:
+                raise ValueError(f"{fps} frames per second")
+            return ClipSpec(frames / fps, fps, (height * factor, width * factor), rate)
 
     @property
     def method(self) -> "GuidanceOrder":
         """Joint guidance around classifier-free guidance; in each window of a longer clip."""
         from mmdisco.generation.pipeline import JointOutsideCFG
 
-        if self.seconds == self.window:
+        if self.form.seconds == self.window:
             return JointOutsideCFG()
         from mmdisco.generation.windows import InWindows, overlapping_windows
 
         long, short = (
-            self.model().latent_shapes(float(one)) for one in (self.seconds, self.window)
+            self.model().latent_shapes(float(one)) for one in (self.form.seconds, self.window)
         )
         steps = [shapes.map(lambda shape: shape[1]) for shapes in (long, short)]
         return InWindows(JointOutsideCFG(), overlapping_windows(*steps), ONE_SCENE_BELOW)
@@ -113,8 +122,10 @@ class MiniatureSystem(JointSystem):
         """Check the prompt; warn of unknown words, with their nearest known, and of replaced ones.
 
         Raises:
-            UserError: No word is known.
+            UserError: No word is known, or guidance is asked for without a discriminator.
         """
+        if "discriminator" not in self.config:
+            expect_own_discriminator(str(self.path), demand)
         vocabulary, notices = Vocabulary(tuple(self.config["words"])), list[str]()
         # an empty prompt, which a given file allows, holds no unknown word
         if demand.prompt.strip():
@@ -138,35 +149,47 @@ class MiniatureSystem(JointSystem):
 
     @cached_property
     def _bases(self) -> "IndependentModels":
-        from mmdisco.adapters.miniature.autoencoder import (
-            build_audio_autoencoder,
-            build_video_autoencoder,
-        )
+        from torch import Size
+
         from mmdisco.adapters.miniature.model import (
             MiniatureAudioCodec,
             MiniatureModel,
             MiniatureVideoCodec,
             audio_schedule,
+            mel_scale,
             video_schedule,
         )
         from mmdisco.core.denoiser import IndependentModels
 
-        text = self.text()
-        sound = self._autoencoder("audio_autoencoder", build_audio_autoencoder)
-        picture = self._autoencoder("video_autoencoder", build_video_autoencoder)
+        text, known = self.text(), self._known
+        sound, picture = self._denoiser_config("audio"), self._denoiser_config("video")
+        with understood(self.path / "config.json"):
+            scale = mel_scale(self.config["mel"])
+            if scale.bins != sound.shape[-1] * side_factor(self._widths("audio_autoencoder")):
+                raise ValueError(f"{scale.bins} mel bins")
+        heard = (self._autoencoder("audio", 1, sound.shape[0]), known, Size(sound.shape))
+        seen = (self._autoencoder("video", 3, picture.shape[0]), known, Size(picture.shape))
         return IndependentModels(
             audio=MiniatureModel(
-                self._denoiser("audio_denoiser", audio_schedule()), MiniatureAudioCodec(sound), text
+                self._denoiser("audio", sound, audio_schedule()),
+                MiniatureAudioCodec(*heard, scale),
+                text,
             ),
             video=MiniatureModel(
-                self._denoiser("video_denoiser", video_schedule()),
-                MiniatureVideoCodec(picture),
+                self._denoiser("video", picture, video_schedule()),
+                MiniatureVideoCodec(*seen),
                 text,
             ),
         )
 
     def discriminator(self, name: str = "discriminator") -> "AudioVideoDiscriminator":
-        """Load the discriminator of a name once; the additive control has a name of its own."""
+        """Load the discriminator of a name once; the additive control has a name of its own.
+
+        Raises:
+            UserError: There is none, or its file is missing or damaged.
+        """
+        if name not in self.config:
+            raise UserError(f"{self.path} has no discriminator of its own: train one")
         if name not in self._discriminators:
             self._discriminators[name] = self._discriminator(name)
         return self._discriminators[name]
@@ -214,25 +237,32 @@ class MiniatureSystem(JointSystem):
         """Contents of ``config.json``."""
         return read_object(self.path / "config.json")
 
-    def _autoencoder(self, name: str, build: "Callable[..., AutoencoderKL]") -> "NormalizedVAE":
-        """Load an autoencoder, of its usual widths unless ``config.json`` lists others."""
-        from mmdisco.adapters.miniature.autoencoder import NormalizedVAE
+    def _autoencoder(self, side: str, channels: int, latent_channels: int) -> "NormalizedVAE":
+        from mmdisco.adapters.miniature.autoencoder import NormalizedVAE, build_autoencoder
+
+        name = f"{side}_autoencoder"
+        with understood(self.path / "config.json"):
+            widths = self._widths(name)
+            return self.load(
+                name, lambda: NormalizedVAE(build_autoencoder(channels, widths, latent_channels))
+            )
+
+    def _widths(self, name: str) -> tuple[int, ...]:
+        # of a longer list no file holds the network
+        return tuple(map(int, self.config[name][:8]))
+
+    def _denoiser_config(self, side: str) -> "DenoiserConfig":
+        from mmdisco.adapters.miniature.denoiser import DenoiserConfig
 
         with understood(self.path / "config.json"):
-            # of a longer list no file holds the network
-            listed = [tuple(map(int, self.config[name][:8]))] if name in self.config else []
-            return self.load(name, lambda: NormalizedVAE(build(*listed)))
+            return DenoiserConfig.from_record(self.config[f"{side}_denoiser"])
 
-    def _denoiser(self, name: str, schedule: "NoiseSchedule") -> "VelocityDenoiser":
-        from mmdisco.adapters.miniature.denoiser import (
-            ConvTransformer,
-            DenoiserConfig,
-            VelocityDenoiser,
-        )
+    def _denoiser(
+        self, side: str, config: "DenoiserConfig", schedule: "NoiseSchedule"
+    ) -> "VelocityDenoiser":
+        from mmdisco.adapters.miniature.denoiser import ConvTransformer, VelocityDenoiser
 
-        with understood(self.path / "config.json"):
-            config = DenoiserConfig.from_record(self.config[name])
-        made = self.load(name, lambda: ConvTransformer(config))
+        made = self.load(f"{side}_denoiser", lambda: ConvTransformer(config))
         return VelocityDenoiser(made, schedule)
 
     @property
@@ -256,59 +286,40 @@ def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
     )
 
 
-def pack(
-    networks: Mapping[str, Path], config: Mapping[str, Any], folder: Path, metadata: dict[str, str]
-) -> None:
-    """Write a folder: every network in half precision, then ``config.json`` with the checksums.
-
-    Args:
-        networks: File of weights by name of the network.
-        config: Contents of ``config.json`` except the checksums.
-        folder: Folder to write.
-        metadata: Metadata of every safetensors file.
-    """
-    import torch
-
-    sums: dict[str, str] = {}
-    for name, source in networks.items():
-        target = folder / f"{name}.safetensors"
-        halves = {key: value.to(torch.float16) for key, value in read_tensors(source).items()}
-        write_tensors(target, halves, metadata)
-        sums[name] = sha256(target)
-    write_json(folder / "config.json", {**config, "sha256": sums})
-
-
 _NETWORKS: Final = (
     "text_encoder",
     "audio_autoencoder",
     "video_autoencoder",
     "audio_denoiser",
     "video_denoiser",
-    "discriminator",
 )
-_CONFIGURED: Final = {
-    *("words", "audio_denoiser", "video_denoiser", "discriminator", "sampling", "sha256")
-}
+_CONFIGURED: Final = {*_NETWORKS[1:], "fps", "mel", "words", "sampling", "sha256"}
 
 
 @dataclass(frozen=True)
 class MiniaturePreset(Preset):
-    """Miniature models of bouncing balls, drums, lamps and bells."""
+    """Miniature models in a folder; the packaged ones know balls, drums, lamps and bells.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path = PACKAGED
 
     @property
     @override
     def name(self) -> str:
-        return "embedded"
+        return PRESET if self.path == PACKAGED else str(self.path)
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """Empty: all weights come with the package."""
+        """Empty: all weights come with the package, or lie in the folder."""
         return (CheckpointRef("all", "the package", (), 0.1, "Apache-2.0", "", on_hub=False),)
 
     @property
+    @override
     def form(self) -> ClipSpec:
-        """Clips of 1.6 s of 64×64 pixels."""
-        return FORM
+        return folder_of(self.path).form
 
     @property
     @override
@@ -318,58 +329,63 @@ class MiniaturePreset(Preset):
     @property
     @override
     def remark(self) -> str:
-        return "knows bouncing balls, drums, lamps and bells"
+        return "knows bouncing balls, drums, lamps and bells" if self.path == PACKAGED else ""
 
     def sampling(self) -> SamplingDefaults:
-        """Return the settings stored with the packaged weights.
+        """Return the settings stored with the weights.
 
         Raises:
-            UserError: They are not in the package.
+            UserError: They are not there.
         """
-        return folder_of(None).sampling()
+        return folder_of(self.path).sampling()
 
     def as_released(self) -> Preset:
         """Refuse: this pair has no release."""
-        raise UserError("embedded has no release to be compared with: leave --as-released out")
+        raise UserError(f"{self.name} has no release to be compared with: leave --as-released out")
 
     def present(self, options: SystemConfig) -> tuple[bool, ...]:
-        """Check the files of the packaged pair; the folder of weights has no effect."""
-        return (all((PACKAGED / f"{name}.safetensors").is_file() for name in _NETWORKS),)
+        """Check the files of the folder; that of other weights has no effect."""
+        wanted = (*_NETWORKS, "discriminator") if self.path == PACKAGED else _NETWORKS
+        return (all((self.path / f"{name}.safetensors").is_file() for name in wanted),)
 
     def pair(self, options: SystemConfig) -> JointSystem:
-        """Return the system of the folder.
+        """Return the system of the folder, or of the folder of weights.
 
         Raises:
             UserError: It is not there, or an option is not for this pair.
         """
+        folder = folder_of(options.weights or self.path)
+        form = folder.form
         fixed = options.updated({"seconds": None}).build_options()
         if fixed != SystemConfig().build_options():
+            height, width = form.size
             raise UserError(
-                "embedded makes clips of 64x64 at 10 frames a second, on the CPU: leave size, "
-                "rate, type, device, offloading, slicing and tiling out"
+                f"{self.name} makes clips of {height}x{width} at {float(form.fps):.6g} frames a "
+                "second, on the CPU: leave size, rate, type, device, offloading, slicing and "
+                "tiling out"
             )
-        folder = folder_of(options.weights)
         if options.frames is None and options.seconds is None:
             return folder
-        frames = options.frames or (options.seconds or FORM.seconds) * FORM.fps
-        if frames < FORM.frames or frames % 1:
+        frames = options.frames or (options.seconds or form.seconds) * form.fps
+        if frames < form.frames or frames % 1:
             raise UserError(
-                f"embedded makes clips of {FORM.frames} frames, {float(FORM.seconds):g} s, and "
-                "longer ones by whole frames of 0.1 s: ask for such a length"
+                f"{self.name} makes clips of {form.frames} frames, {float(form.seconds):.6g} s, "
+                f"and longer ones by whole frames of {float(1 / form.fps):.6g} s: ask for such a "
+                "length"
             )
-        return replace(folder, seconds=frames / FORM.fps)
+        return replace(folder, seconds=frames / form.fps)
 
 
 EMBEDDED: Final = MiniaturePreset()
 
 
-def folder_of(path: Path | None) -> MiniatureSystem:
-    """Return the system of the weights at ``path``, or of the packaged ones.
+def folder_of(path: Path) -> MiniatureSystem:
+    """Return the system of the weights at ``path``.
 
     Raises:
         UserError: They are missing, or of no such pair.
     """
-    folder = MiniatureSystem() if path is None else MiniatureSystem(path)
+    folder = MiniatureSystem(path)
     config = cast(object, folder.config)
     if not isinstance(config, dict) or not config.keys() >= _CONFIGURED:
         raise UserError(f"{folder.path} holds no weights of such a pair: choose another folder")

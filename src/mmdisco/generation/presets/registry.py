@@ -225,14 +225,20 @@ PRESETS: Final[dict[str, str]] = {
 
 
 def preset(name: str) -> Preset:
-    """Look up a preset by name.
+    """Look up a preset by name, or that of a folder that ``mmdisco bases`` wrote.
 
     Raises:
         UserError: There is none of that name.
     """
-    if name not in PRESETS:
-        raise UserError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
-    return pkgutil.resolve_name(PRESETS[name])
+    if name in PRESETS:
+        return pkgutil.resolve_name(PRESETS[name])
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        known = ", ".join(PRESETS)
+        raise UserError(f"unknown preset {name!r}: choose one of {known}, or the folder of a pair")
+    from mmdisco.generation.presets.miniature import MiniaturePreset
+
+    return MiniaturePreset(folder)
 
 
 def system_of(config: SystemConfig) -> JointSystem:

@@ -25,8 +25,13 @@ from mmdisco.generation.presets.named_pipeline import (
     expect_here,
     named,
 )
-from mmdisco.generation.presets.stock_pair import expect_own_discriminator, fitted_video
-from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+from mmdisco.generation.presets.stock_pair import fitted_video
+from mmdisco.generation.system import (
+    JointSystem,
+    Requirements,
+    SamplingDefaults,
+    expect_own_discriminator,
+)
 from mmdisco.media.clip import ClipSpec
 
 _FRAMES: Final = 121  # of a call that names no number

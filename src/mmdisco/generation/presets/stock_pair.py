@@ -29,7 +29,12 @@ from mmdisco.generation.presets.named_pipeline import (
     named,
 )
 from mmdisco.generation.presets.registry import CheckpointRef
-from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
+from mmdisco.generation.system import (
+    JointSystem,
+    Requirements,
+    SamplingDefaults,
+    expect_own_discriminator,
+)
 from mmdisco.media.clip import Audio, ClipSpec, Video
 
 _SLACK: Final = Fraction(1, 10)  # of a frame, for lengths in decimals
@@ -187,19 +192,6 @@ class StockSystem(JointSystem):
         expect_here([both.audio, both.video])
         families = each(lambda one, known: one.folder.family(known), both, AV(AUDIO, VIDEO))
         return fitted(both.map(NamedPipeline.load), families, self._options, self._clips)
-
-
-def expect_own_discriminator(title: str, demand: Requirements) -> None:
-    """Refuse guidance by a discriminator of models for which nobody has published one.
-
-    Raises:
-        UserError: It is asked for.
-    """
-    if demand.guided:
-        raise UserError(
-            f"{title} has no published discriminator: give --discriminator FOLDER, or "
-            "--no-joint-guidance for the models alone"
-        )
 
 
 def fitted(

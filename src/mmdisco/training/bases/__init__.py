@@ -1,0 +1,1 @@
+"""Training of own base models on short clips of a small world."""

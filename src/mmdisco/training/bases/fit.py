@@ -1,0 +1,113 @@
+"""Training of one network: resumable, the same from run to run.
+
+Update k draws from (seed, k) alone, and a checkpoint holds network, average and optimiser, so a run
+that was stopped goes on as if it had not been.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW
+
+from mmdisco.core.rng import seeded_generator
+from mmdisco.errors import UserError
+from mmdisco.training.bases.config import FitConfig
+from mmdisco.training.checkpoint import (
+    EMA,
+    TrainingCheckpoint,
+    grouped,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+)
+
+Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[int, Generator], Tensor]
+Watch = Callable[[int, float, nn.Module], None]
+"""Called after every update with their number, the mean of the last losses, and the average."""
+
+BETAS: Final = (0.9, 0.99)
+NORM: Final = 1.0  # largest norm of a gradient
+_LAST: Final = 100  # losses of the mean
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """Training of one network.
+
+    Attributes:
+        config: Settings; those of a checkpoint must be the same.
+        seed: Seed of the draws.
+        path: File of the checkpoint.
+        watch: Called after every update.
+    """
+
+    config: FitConfig
+    seed: int
+    path: Path
+    watch: Watch
+
+    def fit(self, network: Network, loss_of: Loss) -> Network:
+        """Train ``network`` in place to the last update, going on from the checkpoint.
+
+        Args:
+            network: What ``loss_of`` differentiates.
+            loss_of: Loss of an update, from its number and its generator.
+
+        Returns:
+            The averaged network, frozen.
+
+        Raises:
+            UserError: The checkpoint is damaged or of other settings.
+        """
+        config, average = self.config, EMA(network, self.config.ema)
+        optimizer = AdamW(
+            network.parameters(),
+            lr=config.learning_rate,
+            betas=BETAS,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        start = self._restore(network, average.network, optimizer)
+        network.train()
+        losses: deque[float] = deque(maxlen=_LAST)
+        for step in range(start, config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = config.rate(step)
+            optimizer.zero_grad()
+            loss = loss_of(step, seeded_generator(self.seed, step))
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), NORM)
+            optimizer.step()
+            average.update(network, step)
+            losses.append(loss.item())
+            done = step + 1
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                tensors = (
+                    grouped("network", network.state_dict())
+                    | grouped("average", average.network.state_dict())
+                    | grouped("optimizer", optimizer_tensors(optimizer))
+                )
+                TrainingCheckpoint(done, self._settings, tensors).save(self.path)
+            self.watch(done, sum(losses) / len(losses), average.network)
+        return average.network.eval()
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        return {**self.config.tree(), "seed": self.seed}
+
+    def _restore(self, network: nn.Module, average: nn.Module, optimizer: AdamW) -> int:
+        """Load the checkpoint, if there is one; return the number of updates done."""
+        if not self.path.exists():
+            return 0
+        kept = TrainingCheckpoint.load(self.path)
+        if kept.settings != self._settings:
+            raise UserError(f"{self.path} was trained with {kept.settings}: give another folder")
+        load_weights(network, kept.group("network"), self.path)
+        load_weights(average, kept.group("average"), self.path)
+        restore_optimizer(optimizer, kept.group("optimizer"))
+        return kept.step
