@@ -26,6 +26,9 @@ CONFIGURATIONS = {
     ),
     "mmdisco.data.config:PrepareConfig": "Prepared clips: options of `mmdisco prepare`.",
     "mmdisco.data.config:FakesConfig": "Fakes: options of `mmdisco sample-fakes`.",
+    "mmdisco.training.bases.config:BasesConfig": (
+        "Two base models: options of `mmdisco bases`, and of `--set KEY=VALUE`."
+    ),
     "mmdisco.training.config:TrainingConfig": (
         "A training: keys of its YAML file, and of `--set KEY=VALUE` with dots between sections."
     ),

@@ -27,6 +27,7 @@ _HERE: Final = __name__.rpartition(".")[0]
 COMMANDS: Final = {
     "generate": f"{_HERE}.generate:generate",
     "presets": f"{_HERE}.presets:presets",
+    "bases": f"{_HERE}.bases:bases",
     "prepare": f"{_HERE}.prepare:prepare",
     "sample-fakes": f"{_HERE}.fakes:sample_fakes",
     "train": f"{_HERE}.train:train",

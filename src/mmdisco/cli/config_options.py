@@ -65,7 +65,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             named.name if named else f"--{name.replace('_', '-')}",
             help=said,
             rich_help_panel=panel.title if panel else None,
-            show_default=False if unset or field.is_required() else f"{default}",
+            show_default=False if unset or field.is_required() else _shown(default),
         )
     return inspect.Parameter(
         name,
@@ -73,6 +73,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         default=inspect.Parameter.empty if field.is_required() else None,
         annotation=Annotated[kind if field.is_required() else kind | None, info],
     )
+
+
+def _shown(default: object) -> str:
+    return f"{float(default):g}" if isinstance(default, Fraction) else f"{default}"
 
 
 def _mark(field: FieldInfo, kind: type[Mark]) -> Mark | None:
