@@ -1,0 +1,103 @@
+"""Clips of ``recipes/game``, played by a game that is none."""
+
+import sys
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmdisco.data.prepare.layouts import ClipList, by_file
+from mmdisco.data.prepare.sources import SourceVideo, read_captions
+from mmdisco.io.files import read_json
+from mmdisco.media.read import read_clip
+
+GAME = Path(__file__).parents[2] / "recipes" / "game"
+FIRED = 40  # tic, from the beginning of an episode
+BUTTONS = [SimpleNamespace(name=name) for name in ("ATTACK", "MOVE_LEFT", "MOVE_RIGHT")]
+
+
+class Game:
+    """A game in which one shot is fired in every episode of 150 tics."""
+
+    def __init__(self):
+        self.tic, self.pressed = 0, []
+
+    def set_seed(self, seed):
+        pass
+
+    def new_episode(self):
+        self.tic = 0
+
+    def get_available_buttons(self):
+        return BUTTONS
+
+    def is_episode_finished(self):
+        return self.tic >= 150
+
+    def make_action(self, pressed, tics):
+        self.pressed.append(pressed)
+        self.tic += tics
+
+    def get_state(self):
+        return SimpleNamespace(
+            game_variables=(50 - (self.tic >= FIRED), 100),
+            objects=[],
+            labels=[],
+            screen_buffer=np.full((120, 160, 3), self.tic, np.uint8),
+            audio_buffer=np.full((630, 2), 10 * self.tic, np.int16),
+        )
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """The recipe's modules, with the game in the place of ViZDoom; forgotten afterwards."""
+    monkeypatch.syspath_prepend(GAME)
+    make_clips, play = map(import_module, ("make_clips", "play"))
+    monkeypatch.setattr(play, "_game", lambda scenario, seed: Game())
+    yield make_clips
+    for name in ("make_clips", "play", "scenarios"):
+        del sys.modules[name]
+
+
+def test_a_shot_is_where_ammunition_falls(recipe):
+    scenario = next(one for one in recipe.SCENARIOS if one.name == "basic")
+    (recording,) = recipe.play(scenario, 0, 120 / 35)
+    assert [(one.kind, one.second) for one in recording.events] == [("shot", (FIRED - 14) / 35)]
+    assert len(recording.sound) == 630 * 120
+    assert recording.frames.shape == (60, 120, 160, 3)
+
+
+def test_clips_and_tables_are_what_prepare_reads(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "SESSION", 120 / 35)
+    session = next(iter(recipe.sessions({"train": 0.01})))
+    recipe.make((tmp_path, session))
+    folder = tmp_path / "train"
+    recipe.write_tables(folder, [session])
+    captions = read_captions(folder / "captions.csv")
+    found = [one for one in ClipList(folder, captions, by_file).items()]
+    clips = [one for one in found if isinstance(one, SourceVideo)]
+    assert [one.caption for one in clips] == [
+        "a pistol fires, a brick hall",
+        "a pistol waits, a brick hall",
+    ]
+    assert captions.unused() == []
+    clip = read_clip(clips[0].path)
+    assert clip.video.frames.shape == (30, 72, 96, 3)
+    assert (clip.video.fps, clip.audio.sample_rate) == (Fraction(35, 2), 22_050)
+    (first, _) = read_json(folder / "sessions" / f"{session.name}.json")
+    assert first["events"] == [{"kind": "shot", "second": round((FIRED - 14) / 35, 4)}]
+
+
+def test_training_validation_and_held_out_scenarios_share_nothing(recipe):
+    hours = dict.fromkeys(("train", "validation", "held_out"), 0.1)
+    parts = {part: [one for one in recipe.sessions(hours) if one.part == part] for part in hours}
+    seeds = {part: {one.seed for one in own} for part, own in parts.items()}
+    assert seeds["train"].isdisjoint(seeds["validation"])
+    assert {one.scenario.name for one in parts["held_out"]} == {"defend_the_line"}
+    assert not any(one.scenario.held_out for one in parts["train"] + parts["validation"])
