@@ -2,10 +2,11 @@
 
 ``python recipes/embedded/run.py --out runs/embedded --seed 0`` makes data, trains text encoder,
 autoencoders, feature networks and both bases, makes the fakes, trains the discriminator and the
-additive control, packs the weights into ``OUT/pair`` and measures them. Two processes at most, one
-thread each. Stop it whenever; the same command goes on where it was. With ``--bases PAIR`` text
-encoder, autoencoders, feature networks and bases are those of a folder that was packed before, such
-as ``src/mmdisco/adapters/miniature/weights``, and only the discriminators are new.
+additive control, packs the weights into ``OUT/pair``, distils the guidance and measures all of it.
+Two processes at most, one thread each. Stop it whenever; the same command goes on where it was.
+With ``--bases PAIR`` text encoder, autoencoders, feature networks and bases are those of a folder
+that was packed before, such as ``src/mmdisco/adapters/miniature/weights``, and only the
+discriminators are new.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def main() -> None:
     names = ("discriminator", "additive")
     _side_by_side([["train_discriminator.py", one, "--run", str(out), *common] for one in names])
     pack_pair(out, out / "pair")
+    _side_by_side([["distill.py", *common]])
     arguments = ["--weights", str(out / "pair"), "--out", str(out / "evaluation")]
     _run(
         [

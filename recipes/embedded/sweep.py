@@ -36,6 +36,7 @@ def main() -> None:
         "--levels", nargs=2, type=_end, default=[None, None], help="ln SNR, '-' is open"
     )
     parser.add_argument("--discriminator", default="discriminator")
+    parser.add_argument("--distilled", action="store_true", help="guide without a backward pass")
     parser.add_argument("--seed", type=int, default=100, help="of the sampling noise")
     parser.add_argument("--clips", type=int, default=128)
     parser.add_argument("--jobs", type=int, default=2)
@@ -45,7 +46,8 @@ def main() -> None:
     todo = [KeptMiniatureCell(o.out, o.weights, None, 0, o.clips)]
     ways = itertools.product(o.scale, o.guidance, o.steps, o.scheduler)
     for scale, guidance, steps, scheduler in ways:
-        name = f"{o.given} given, s {scale}, w {guidance}, {steps} {scheduler}, {o.discriminator}"
+        source = f"{o.discriminator}{', distilled' if o.distilled else ''}"
+        name = f"{o.given} given, s {scale}, w {guidance}, {steps} {scheduler}, {source}"
         sampling = replace(
             MiniatureSystem(o.weights).sampling(),
             steps=steps,
@@ -55,7 +57,9 @@ def main() -> None:
             joint_min_logsnr=o.levels[0],
             joint_max_logsnr=o.levels[1],
         )
-        row = MiniatureRow(f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator)
+        row = MiniatureRow(
+            f"{name}, {o.levels}", TASKS[o.given], sampling, o.discriminator, distilled=o.distilled
+        )
         todo.append(KeptMiniatureCell(o.out, o.weights, row, o.seed, o.clips))
     sys.stdout.write(report(todo, o.jobs) + "\n")
 

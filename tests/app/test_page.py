@@ -32,6 +32,7 @@ def test_the_page_has_a_control_for_every_setting_of_a_request(studio):
     assert {f"mm-make-{name}" for name in page.TABS} <= names
     elsewhere = {"no_prompt", "samples", "no_joint_guidance", "joint_scale", "cfg_scale"}
     elsewhere |= {"modality_scale"}  # of a joint model, which the page does not offer
+    elsewhere |= {"guidance"}  # the page shows what the discriminator itself reads
     assert {*REQUEST} - {*FIELDS} - elsewhere == {"video", "audio", "start", "audio_track"}
 
 

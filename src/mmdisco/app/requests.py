@@ -30,7 +30,7 @@ MAIN: Final = (
 
 ELSEWHERE: Final = (
     *("no_prompt", "samples", "no_joint_guidance", "joint_scale", "cfg_scale", "modality_scale"),
-    *("video", "audio", "start", "audio_track"),
+    *("video", "audio", "start", "audio_track", "guidance"),
 )
 """Fields of a request that have no place of their own among the settings."""
 
@@ -86,6 +86,7 @@ def request_of(
 def unguided(config: GenerateConfig) -> GenerateConfig:
     """Return the request of the same clip without joint guidance, from the same noise."""
     left = [name for name in type(config).model_fields if name.startswith("joint_")]
+    left.append("guidance")
     return config.updated({**dict.fromkeys(left), "no_joint_guidance": True, "candidates": 1})
 
 

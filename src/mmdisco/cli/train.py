@@ -26,6 +26,7 @@ SETTINGS: Final = {
     "seed": "training.seed",
     "fusion": "discriminator.fusion",
     "cpu": "compute.cpu",
+    "distill": "distill",
 }
 """Settings that have an option of their own, by its name."""
 
@@ -92,7 +93,7 @@ def execute(config: "TrainingConfig", repository: str | None) -> Iterator[str]:
         own = ProgressCallback(shown.update, "training", config.training.steps)
         steps = config.contrastive_pretraining.steps
         before = ProgressCallback(shown.update, "contrastive pretraining", steps)
-        training = build(config, [own], [before])
+        training = build(config, [own], [before], shown.update)
         for _ in training.steps():
             pass
     if training.distributed.main:

@@ -89,7 +89,7 @@ class JointGuidance(JointDenoiser):
         if not (scale.audio.any() or scale.video.any()):
             return eps
         text = cond.map(lambda one: one.pooled)
-        gradient = self.gradient.at(lambda z: self.discriminator(z, level, text), z_t, level)
+        gradient = self.gradient.at(self.discriminator, z_t, level, text)
         return each(guide, eps, gradient, level, scale)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmdisco.core.av import AV, each
+from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel, broadcast_like
 from mmdisco.errors import UserError
 from mmdisco.io.shapes import Logit
@@ -48,6 +49,17 @@ def log_ratio_gradient(
     return LogRatio(logit if create_graph else logit.detach(), AV(audio, video))
 
 
+GradientSource = Callable[[Discriminator, AV[Tensor], AV[NoiseLevel], AV[Tensor]], LogRatio]
+"""Gives h and ∇h of a discriminator at noisy latents, their levels and captions."""
+
+
+def backward_pass(
+    discriminator: Discriminator, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+) -> LogRatio:
+    """Differentiate the logit: the exact ``GradientSource``."""
+    return log_ratio_gradient(lambda z: discriminator(z, level, text), z_t)
+
+
 @dataclass(frozen=True)
 class ReuseEvery:
     """Computes ∇h at the first of ``every`` guided evaluations and reuses it for the others.
@@ -56,6 +68,7 @@ class ReuseEvery:
 
     Attributes:
         every: Evaluations per gradient; 1 computes it every time.
+        source: Gives the gradient: the backward pass, or a network distilled from it.
         watch: Called with each log ratio that is computed, and the levels of its latents.
 
     Raises:
@@ -63,6 +76,7 @@ class ReuseEvery:
     """
 
     every: int = 1
+    source: GradientSource = backward_pass
     watch: Callable[[LogRatio, AV[NoiseLevel]], object] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -86,16 +100,16 @@ class LogRatioGradient:
     count: int = 0
     held: AV[Tensor] | None = None
 
-    def at(self, log_ratio: LogRatioOf, z_t: AV[Tensor], level: AV[NoiseLevel]) -> AV[Tensor]:
-        """Return ∇h with respect to both latents, or the one that is held.
-
-        Args:
-            log_ratio: The logit at this level.
-            z_t: Noisy latents.
-            level: Their noise levels.
-        """
+    def at(
+        self,
+        discriminator: Discriminator,
+        z_t: AV[Tensor],
+        level: AV[NoiseLevel],
+        text: AV[Tensor],
+    ) -> AV[Tensor]:
+        """Return ∇h with respect to both latents, or the one that is held."""
         if self.held is None or self.count % self.reuse.every == 0:
-            found = log_ratio_gradient(log_ratio, z_t)
+            found = self.reuse.source(discriminator, z_t, level, text)
             if self.reuse.watch is not None:
                 self.reuse.watch(found, level)
             if self.reuse.every == 1:

@@ -21,7 +21,7 @@ from mmdisco.io.files import read_object, read_tensors, sha256, write_json, writ
 
 KIND: Final = "mmdisco discriminator"
 WEIGHTS: Final = "model.safetensors"
-FILES: Final = ("config.json", WEIGHTS, "README.md", "*.png")
+FILES: Final = ("config.json", WEIGHTS, "distilled.*", "README.md", "*.png")
 """Files that are uploaded to the hub; a run's checkpoints and logs are not."""
 
 

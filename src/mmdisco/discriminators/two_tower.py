@@ -146,8 +146,8 @@ class AudioVideoDiscriminator(PairwiseDiscriminator):
         super().__init__()
         self.config = config
         self.level = LevelEmbedding(config.width)
-        self.audio_text = _text_embedding(config.audio.text_width, config.width)
-        self.video_text = _text_embedding(config.video.text_width, config.width)
+        self.audio_text = text_embedding(config.audio.text_width, config.width)
+        self.video_text = text_embedding(config.video.text_width, config.width)
         self.audio = _tower(config.audio, config)
         self.video = _tower(config.video, config)
         self.fusion = config.fusion.build(
@@ -216,7 +216,8 @@ class NoText(nn.Module):
         return text.new_zeros(text.shape[0], self.width)
 
 
-def _text_embedding(text_width: int, width: int) -> nn.Module:
+def text_embedding(text_width: int, width: int) -> nn.Module:
+    """Build the embedding of pooled captions, (b, text_width) to (b, width)."""
     return nn.Linear(text_width, width) if text_width > 0 else NoText(width)
 
 

@@ -157,6 +157,9 @@ class BenchmarkConfig(Settings):
     """A step before them; where a step takes minutes it can be spared."""
     joint_every: PositiveInt = 1
     """Steps that share one gradient; they are timed together."""
+    guidance: Literal["gradient", "distilled"] = "gradient"
+    """Source of joint guidance: gradient of the discriminator, or distilled, a small network in its
+    place; of the embedded pair, or of models."""
     threads: PositiveInt | None = None
     """CPU threads; torch's choice if left out."""
     seconds: Annotated[Fraction | None, Field(gt=0), EXACT] = None

@@ -16,10 +16,17 @@ from mmdisco.adapters.stock.dry_run import Passes, counting, dry_pipeline
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import JointModel
 from mmdisco.core.discriminator import Discriminator
+from mmdisco.discriminators.distilled import DistilledGradient
 from mmdisco.discriminators.wrappers import OnDevice
 from mmdisco.errors import UserError
 from mmdisco.generation.config import GenerateConfig
-from mmdisco.generation.cost import CountingDiscriminator, JointCost, NetworkCost, capacity_of
+from mmdisco.generation.cost import (
+    CountingDiscriminator,
+    CountingGradient,
+    JointCost,
+    NetworkCost,
+    capacity_of,
+)
 from mmdisco.generation.generate import prepare
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import JointSystem
@@ -48,13 +55,19 @@ def bill_of(config: GenerateConfig) -> JointCost:
     if config.discriminates:
         counted = CountingDiscriminator(_plain(judged))
         judged = counted
+    settings, source = prepared.generation.settings, prepared.generation.settings.reuse.source
+    distilled = CountingGradient(source.network) if isinstance(source, DistilledGradient) else None
+    if distilled is not None:
+        settings = replace(settings, reuse=replace(settings.reuse, source=distilled))
     dry = replace(
-        prepared, generation=replace(prepared.generation, model=model, discriminator=judged)
+        prepared,
+        generation=replace(
+            prepared.generation, model=model, discriminator=judged, settings=settings
+        ),
     )
     dry.select(dry.sample()).clips()
     networks = [NetworkCost.of(side, one) for side, one in passes]
-    if counted is not None:
-        networks.append(NetworkCost.of("discriminator", counted.passes))
+    networks += [NetworkCost.of("discriminator", one.passes) for one in (counted, distilled) if one]
     steps = config.steps or 0
     made = AV(0 if config.audio else steps, 0 if config.video else steps)
     return JointCost(tuple(networks), made, _capacity(config))

@@ -240,6 +240,9 @@ class GenerateConfig(SystemConfig):
     """Scale of joint guidance in the sound."""
     joint_scale_video: Scale = None
     """Scale of joint guidance in the video."""
+    guidance: Annotated[Literal["gradient", "distilled"] | None, SAMPLING] = None
+    """Source of joint guidance: gradient of the discriminator, or distilled, a small network that
+    `mmdisco train --distill` made of it: a fraction of the cost, less exact."""
     joint_every: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
     """Evaluate the discriminator at the first of so many evaluations and reuse its gradient for the
     others: cheaper, less exact."""
@@ -307,6 +310,8 @@ class GenerateConfig(SystemConfig):
             )
         if self.as_released and self.scheduler is not None:
             raise UserError("--as-released brings its own scheduler: leave --scheduler out")
+        if self.as_released and self.guidance is not None:
+            raise UserError("--as-released takes the gradient: leave --guidance out")
         if self.as_released and self.joint_every is not None:
             raise UserError(
                 "--as-released evaluates the discriminator at every step: leave --joint-every out"
@@ -347,7 +352,8 @@ class GenerateConfig(SystemConfig):
     @property
     def discriminates(self) -> bool:
         """Whether the discriminator is run: to guide, or to choose among candidates."""
-        return self.candidates > 1 or not self.no_joint_guidance
+        guides = not self.no_joint_guidance and self.guidance != "distilled"
+        return guides or self.candidates > 1
 
     @property
     def for_cfg(self) -> dict[str, Any]:

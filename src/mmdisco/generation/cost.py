@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from typing_extensions import override
 
@@ -17,7 +17,7 @@ from mmdisco.adapters.stock.dry_run import Passes, dry_pipeline, on_meta
 from mmdisco.adapters.stock.meta import MetaCount
 from mmdisco.core.av import AV
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.log_ratio import log_ratio_gradient
+from mmdisco.core.log_ratio import LogRatio, log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.io.reports import markdown_table
 from mmdisco.io.shapes import Logit
@@ -246,6 +246,36 @@ class CountingDiscriminator(Discriminator):
             self._seen[key] = gradient_cost(self._network[0], z_t, level, text)
         self.passes.add(*self._seen[key], len(z_t.audio))
         return 0 * (z_t.audio.flatten(1).sum(1) + z_t.video.flatten(1).sum(1))
+
+
+class CountingGradient:
+    """Stands in for a distilled network as a ``GradientSource``: counts, and guides nothing.
+
+    Attributes:
+        passes: Passes of the network so far.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.passes = Passes.of("distilled", network)
+        self._network: Any = on_meta(network)
+        self._seen: dict[Any, tuple[int, int]] = {}
+
+    def __call__(
+        self,
+        discriminator: Discriminator,
+        z_t: AV[Tensor],
+        level: AV[NoiseLevel],
+        text: AV[Tensor],
+    ) -> LogRatio:
+        """Count a pass, and return zeros."""
+        key = (z_t.audio.shape, z_t.video.shape)
+        if key not in self._seen:
+            count = MetaCount(self._network.parameters())
+            with count, torch.no_grad():
+                self._network(z_t.map(_to_meta), level, text.map(_to_meta))
+            self._seen[key] = count.operations, count.peak
+        self.passes.add(*self._seen[key], len(z_t.audio))
+        return LogRatio(z_t.audio.new_zeros(len(z_t.audio)), z_t.map(torch.zeros_like))
 
 
 def gradient_cost(

@@ -225,7 +225,11 @@ def _unguided() -> "Discriminator":
 
 
 def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfig":
-    """Build the settings of a resolved request; a modality without a scale is not guided."""
+    """Build the settings of a resolved request; a modality without a scale is not guided.
+
+    Raises:
+        UserError: Guidance is distilled, and there is no such network of this discriminator.
+    """
     from mmdisco.core.guidance import ClassifierFreeGuidance
 
     asked = config.for_cfg
@@ -243,7 +247,15 @@ def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfi
         joint_max_logsnr=config.joint_max_logsnr,
         joint_every=config.joint_every or 1,
     )
-    return replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
+    settings = replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
+    if config.guidance != "distilled":
+        return settings
+    from mmdisco.discriminators.distilled import DistilledGradient, DistilledGuidance
+
+    own = system.weight_hashes()["discriminator"]
+    network = DistilledGuidance.load(system.distilled_folder(), own).network
+    source = DistilledGradient(network.to(config.torch_device()))
+    return replace(settings, reuse=replace(settings.reuse, source=source))
 
 
 def _or(value: float | None, default: float) -> float:

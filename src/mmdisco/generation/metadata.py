@@ -168,14 +168,14 @@ class Environment(Settings):
         import torch
 
         machine = device_name(configs[0].torch_device())
-        weights, found = dict(system.weight_hashes()), libraries(*LIBRARIES)
+        found = libraries(*LIBRARIES)
         given = {path: sha256(path) for path in {one.given for one in configs} if path is not None}
         return [
             Environment(
                 versions=found,
                 threads=torch.get_num_threads(),
                 machine=machine,
-                weights=weights,
+                weights=_weights(one, system),
                 given=None if one.given is None else given[one.given],
             )
             for one in configs
@@ -237,6 +237,17 @@ class ClipMetadata:
             "environment": self.environment.tree(),
             "took_seconds": round(took_seconds, 2),
         }
+
+
+def _weights(config: GenerateConfig, system: JointSystem) -> dict[str, str]:
+    """Return the checksums of the weights, with that of a distilled network where it guides."""
+    own = dict(system.weight_hashes())
+    if config.guidance != "distilled":
+        return own
+    from mmdisco.discriminators.distilled import read_distilled
+
+    record = read_distilled(system.distilled_folder(), own["discriminator"])
+    return {**own, "distilled": str(record["sha256"])}
 
 
 def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:

@@ -68,12 +68,16 @@ def check(config: GenerateConfig, system: JointSystem) -> list[str]:
     negatives = config.negatives
     demand = Requirements(
         config.caption,
-        config.discriminates,
+        config.discriminates or not config.no_joint_guidance,
         config.given is not None,
         config.negative_prompt,
         config.candidates > 1,
     )
     lines = system.expect(demand)
+    if config.guidance == "distilled":
+        from mmdisco.discriminators.distilled import read_distilled
+
+        read_distilled(system.distilled_folder(), system.weight_hashes()["discriminator"])
     if config.captions != AV(config.caption, config.caption) or negatives.audio != negatives.video:
         other = replace(demand, prompt=config.captions.audio, negative=negatives.audio)
         lines += [line for line in system.expect(other) if line not in lines]
@@ -113,12 +117,12 @@ def _frugality(
     config: GenerateConfig, defaults: SamplingDefaults, *, guided: bool
 ) -> dict[str, Any]:
     """Return at which evaluations the discriminator is run; open where there is no guidance."""
-    given = (config.joint_every, config.joint_min_logsnr, config.joint_max_logsnr)
+    given = (config.joint_every, config.joint_min_logsnr, config.joint_max_logsnr, config.guidance)
     if not guided:
-        if given != (None, None, None):
+        if given != (None, None, None, None):
             raise UserError(
-                "without joint guidance, --joint-every, --joint-min-logsnr and --joint-max-logsnr "
-                "are without use: leave them out"
+                "without joint guidance, --guidance, --joint-every, --joint-min-logsnr and "
+                "--joint-max-logsnr are without use: leave them out"
             )
         return {}
     low, high = config.joint_min_logsnr, config.joint_max_logsnr
@@ -127,6 +131,7 @@ def _frugality(
     if low is not None and high is not None and not low < high:
         raise UserError(f"guidance from ln(α²/σ²) = {low:g} to {high:g}: give the lower first")
     return {
+        "guidance": None if config.as_released else config.guidance or "gradient",
         "joint_every": None if config.as_released else config.joint_every or defaults.joint_every,
         "joint_min_logsnr": low,
         "joint_max_logsnr": high,

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdisco.core.av import AV
@@ -194,6 +195,17 @@ class JointSystem(ABC):
         Raises:
             UserError: There is none, or its file is missing or damaged.
         """
+
+    def distilled_folder(self) -> Path:
+        """Return the folder of the network that is distilled from the discriminator.
+
+        Raises:
+            UserError: There can be none.
+        """
+        raise UserError(
+            "there is no distilled network for this discriminator: train one with `mmdisco train "
+            "--distill` and give its folder with --discriminator, or leave --guidance out"
+        )
 
     @abstractmethod
     def weight_hashes(self) -> Mapping[str, str]:

@@ -118,6 +118,35 @@ class PretrainingConfig(Settings):
     """Whether the training that follows changes the transformer only."""
 
 
+class DistillationConfig(Settings):
+    """Distillation of the discriminator's guidance into a small network without a backward pass.
+
+    See ``mmdisco.training.distillation``.
+    """
+
+    steps: PositiveInt = 4000
+    """Number of updates."""
+    batch_size: Annotated[int, Field(ge=4, multiple_of=4)] = 32
+    """States per step: half of them of guided runs, a quarter each of noised real and fake pairs.
+    A multiple of 4."""
+    learning_rate: PositiveFloat = 2e-3
+    """Peak of the cosine schedule; warm-up, decay and averaging are those of training."""
+    clips: PositiveInt = 256
+    """Clips that are sampled with joint guidance; every guided state of them is kept."""
+    clips_per_shard: PositiveInt = 16
+    """Clips that are sampled in one batch."""
+    joint_scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0, 2.0, 4.0)
+    """Scales of joint guidance of these runs, in turn."""
+    d_model: PositiveInt = 128
+    """Width of the tokens; a multiple of twice num_heads."""
+    num_layers: PositiveInt = 1
+    """Layers of the transformer over time."""
+    num_heads: PositiveInt = 4
+    """Attention heads of a layer."""
+    patch_width: PositiveInt = 160
+    """Width of the layers before and after the transformer."""
+
+
 class TrainerConfig(Settings):
     """Settings of the training loop."""
 
@@ -220,6 +249,11 @@ class TrainingConfig(ClipModels):
     """Groups of real pairs for the contrastive loss, in pretraining and training."""
     contrastive_pretraining: PretrainingConfig = PretrainingConfig()
     """Contrastive pretraining within a batch of real pairs, without fakes and base models."""
+    distill: bool = False
+    """Distil guidance after the training: makes `generate --guidance distilled` possible, at a
+    fraction of the discriminator's cost. May be added to a finished training."""
+    distillation: DistillationConfig = DistillationConfig()
+    """The small network of distill, and its training."""
     training: TrainerConfig = TrainerConfig()
     """The training loop."""
     compute: ComputeConfig = ComputeConfig()

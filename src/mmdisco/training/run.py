@@ -4,7 +4,7 @@ Training begins with new weights, or with those of a discriminator that was trai
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from mmdisco.training.config import (
 )
 from mmdisco.training.datasets import TrainingData
 from mmdisco.training.discriminator_config import build_discriminator_config
+from mmdisco.training.distillation_run import DistillationRun
 from mmdisco.training.distributed import Accelerated, Distributed
 from mmdisco.training.model_card import last_measure, read_log, write_card
 from mmdisco.training.stages import TrainingStages, build_trainer, new_network
@@ -83,6 +84,7 @@ class TrainingRun:
         network: The network before its first step.
         init_digest: Checksum of the weights it was loaded from; None where they are new.
         stages: The training loops.
+        distillation: Distillation of the result, if it is asked for.
     """
 
     config: TrainingConfig
@@ -91,6 +93,7 @@ class TrainingRun:
     network: AudioVideoDiscriminator
     init_digest: str | None
     stages: TrainingStages
+    distillation: DistillationRun | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -127,6 +130,8 @@ class TrainingRun:
             result = AudioVideoDiscriminator(network.config)
             result.load_state_dict(average.state_dict())
             self._finish(result)
+            if self.distillation is not None:
+                yield from self.distillation.steps(self.inputs, self.out)
         self.distributed.wait()
 
     def _expect_own(self) -> None:
@@ -185,6 +190,7 @@ def build(
     config: TrainingConfig,
     callbacks: Sequence[Callback] = (),
     pretraining_callbacks: Sequence[Callback] = (),
+    watch: Callable[[str, int, int], object] = lambda _part, _done, _total: None,
 ) -> TrainingRun:
     """Load and check everything a configuration names.
 
@@ -192,6 +198,7 @@ def build(
         config: Configuration of the training.
         callbacks: Callbacks beside those of the configuration.
         pretraining_callbacks: Callbacks of the contrastive pretraining.
+        watch: Called during the distillation with what is done, how much of it, and its total.
 
     Raises:
         UserError: A folder is not named, or a file is missing or does not fit.
@@ -242,7 +249,13 @@ def build(
     )
     if stages.pretrainer is not None:
         distributed.expect(stages.pretrainer.config.batch_size)
-    return TrainingRun(config, out, inputs, network, digest, stages)
+    distillation = None
+    if config.distill:
+        distillation = DistillationRun(
+            config, pair, model, sampling, trainer.batches, distributed.device, watch
+        )
+        distillation.expect(distributed.processes)
+    return TrainingRun(config, out, inputs, network, digest, stages, distillation)
 
 
 def _resolved(config: TrainingConfig, pair: JointSystem) -> TrainingConfig:

@@ -33,7 +33,8 @@ INTRODUCTION: Final = """\
 Written by `mmdisco experiments bench`: networks of the published sizes with random weights (the
 embedded pair with its own), parts of the very step that `mmdisco generate` takes. A pair named "as
 released" takes the step of the published code (`generate --as-released`), which evaluates the
-discriminator with the caption and without. The discriminator includes its gradient; what is left
+discriminator with the caption and without. The discriminator includes its gradient, or is the
+network that stands in its place where guidance is distilled (`--guidance distilled`); what is left
 over is the scheduler's, classifier-free guidance included. Where one gradient serves several steps
 (`--joint-every`), costs are of as many steps.
 
@@ -143,6 +144,7 @@ def _percent(share: float) -> str:
 
 
 EVERY: Final = ", a gradient for "
+DISTILLED: Final = ", distilled"
 
 
 def write_record(out: Path, pair: str, record: Mapping[str, Any]) -> None:
@@ -180,13 +182,13 @@ def pair_of(setting: BenchmarkConfig) -> BenchmarkPair:
 
 
 def title_of(setting: BenchmarkConfig) -> str:
-    """Return the heading of a record: the pair, and how many steps share a gradient."""
-    name = setting.title
+    """Return the heading of a record: the pair, how it is guided, and how many steps share that."""
+    name = setting.title if setting.guidance == "gradient" else f"{setting.title}{DISTILLED}"
     return name if setting.joint_every == 1 else f"{name}{EVERY}{setting.joint_every}"
 
 
 def _pair(title: str) -> str:
-    return title.partition(EVERY)[0]
+    return title.partition(EVERY)[0].removesuffix(DISTILLED)
 
 
 def expect_device(name: str) -> None:

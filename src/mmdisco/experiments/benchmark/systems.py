@@ -26,8 +26,13 @@ from mmdisco.adapters.videocrafter2.weights import Architecture
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels, JointModel
 from mmdisco.core.guidance import ConstantScale
-from mmdisco.core.log_ratio import ReuseEvery
+from mmdisco.core.log_ratio import GradientSource, ReuseEvery, backward_pass
 from mmdisco.core.schedulers import solver
+from mmdisco.discriminators.distilled import (
+    DistilledGradient,
+    DistilledGuidance,
+    DistilledNetwork,
+)
 from mmdisco.discriminators.official.config import (
     AUDIOLDM_ANIMATEDIFF_VGGSOUND,
     AUFFUSION_VIDEOCRAFTER2_VGGSOUND,
@@ -36,7 +41,7 @@ from mmdisco.discriminators.official.config import (
 )
 from mmdisco.discriminators.official.fusion import POSITIONS, SequenceFusionConfig
 from mmdisco.discriminators.official.network import ReleasedDiscriminator
-from mmdisco.discriminators.wrappers import OnDevice
+from mmdisco.discriminators.wrappers import OnDevice, ZeroLogit
 from mmdisco.errors import UserError
 from mmdisco.experiments.benchmark.base_models import (
     animatediff,
@@ -62,8 +67,9 @@ from mmdisco.generation.presets.mmdiffusion import OfficialMMDiffusion
 from mmdisco.generation.presets.official_release import JointInsideCFG
 from mmdisco.generation.presets.registry import system_of
 from mmdisco.generation.system import Requirements
-from mmdisco.training.config import DiscriminatorConfig
+from mmdisco.training.config import DiscriminatorConfig, DistillationConfig
 from mmdisco.training.discriminator_config import build_discriminator_config
+from mmdisco.training.distillation import new_distilled
 from mmdisco.training.run import new_network
 
 
@@ -73,7 +79,7 @@ class BenchmarkCase:
 
     Attributes:
         model: The base models.
-        networks: Networks by part; the discriminator among them.
+        networks: Networks by part; the discriminator, or what is distilled from it, among them.
         seconds: Length of the clips.
         prompt: Prompt of every clip.
         order: Combination of both kinds of guidance.
@@ -91,17 +97,18 @@ class BenchmarkCase:
 
     def generation(self, setting: BenchmarkConfig) -> GenerationRun:
         """Build the run of ``mmdisco generate``, with DDIM and a joint scale of 1."""
-        every = setting.joint_every
+        guiding: nn.Module = self.networks[DISCRIMINATOR]
+        source: GradientSource = backward_pass
+        if isinstance(guiding, DistilledNetwork):
+            guiding, source = ZeroLogit(), DistilledGradient(guiding)
         settings = SamplerConfig(
             self.steps,
             AV(solver("ddim"), solver("ddim")),
             self.cfg_scale,
             AV(ConstantScale(1.0), ConstantScale(1.0)),
-            reuse=ReuseEvery(every),
+            reuse=ReuseEvery(setting.joint_every, source),
         )
-        discriminator = OnDevice(
-            cast(Any, self.networks[DISCRIMINATOR]), torch.device(setting.device)
-        )
+        discriminator = OnDevice(cast(Any, guiding), torch.device(setting.device))
         task = JointGeneration()
         return GenerationRun(
             self.model, discriminator, settings, task, self.seconds, method=self.order
@@ -235,6 +242,10 @@ class Embedded(BenchmarkPair):
             VIDEO: cast(Any, model.video).denoiser.network,
             DISCRIMINATOR: system.discriminator(),
         }
+        if setting.guidance == "distilled":
+            own = system.weight_hashes()["discriminator"]
+            distilled = DistilledGuidance.load(system.distilled_folder(), own)
+            networks[DISCRIMINATOR] = distilled.network
         return BenchmarkCase(model, networks, SECONDS, "a red ball bouncing", cfg_scale=scale)
 
 
@@ -268,7 +279,11 @@ class NamedModels(BenchmarkPair):
         shape = build_discriminator_config(
             DiscriminatorConfig(), model.latent_shapes(seconds), texts, system.latent_rates()
         )
-        networks = {**_denoisers(model), DISCRIMINATOR: new_network(shape, setting.seed)}
+        guiding: nn.Module = new_network(shape, setting.seed)
+        if setting.guidance == "distilled":
+            new = new_distilled(DistillationConfig(), shape, setting.seed)
+            guiding = new.to(setting.device).eval().requires_grad_(False)  # noqa: FBT003
+        networks = {**_denoisers(model), DISCRIMINATOR: guiding}
         defaults = system.sampling()
         return BenchmarkCase(
             model, networks, seconds, "a drum", system.method, defaults.cfg_scale, defaults.steps
@@ -302,6 +317,9 @@ def _unet_of(model: Any) -> nn.Module:
 
 
 def _official(config: OfficialConfig, setting: BenchmarkConfig) -> ReleasedDiscriminator:
+    if setting.guidance == "distilled":
+        raise UserError("nothing is distilled from released discriminators: leave --guidance out")
+
     def make() -> ReleasedDiscriminator:
         return ReleasedDiscriminator(config)
 

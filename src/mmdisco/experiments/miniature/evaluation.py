@@ -19,6 +19,7 @@ from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.rng import derived_seed
+from mmdisco.discriminators.distilled import DistilledGradient, DistilledGuidance
 from mmdisco.evaluation.metrics.distances import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.evaluation.metrics.sounding_objects.agreement import (
@@ -88,6 +89,7 @@ class MiniatureRow:
         sampling: Settings; ``joint_scale`` is that of the row.
         discriminator: Name of the discriminator in the weights folder.
         candidates: Number made for each clip, of which the one with the largest logit is kept.
+        distilled: Whether the network that is distilled from it guides in its place.
     """
 
     name: str
@@ -95,6 +97,7 @@ class MiniatureRow:
     sampling: SamplingDefaults
     discriminator: str = "discriminator"
     candidates: int = 1
+    distilled: bool = False
 
 
 def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
@@ -191,6 +194,11 @@ class Bench:
         """Generate the clips of a row, batch by batch."""
         discriminator = self.folder.discriminator(row.discriminator)
         settings, task = row.sampling.settings, row.task
+        if row.distilled:
+            own = self.folder.weight_hashes()[row.discriminator]
+            network = DistilledGuidance.load(self.folder.distilled_folder(), own).network
+            reuse = replace(settings.reuse, source=DistilledGradient(network))
+            settings = replace(settings, reuse=reuse)
         yield from self.guided(discriminator, settings, task, seed, clips, row.candidates)
 
     def guided(

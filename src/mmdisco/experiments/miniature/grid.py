@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.core.av import AV
+from mmdisco.discriminators.distilled import read_distilled
 from mmdisco.errors import UserError
 from mmdisco.evaluation.extract import Watch, unwatched
 from mmdisco.evaluation.metrics.distances import FeatureStatistics
@@ -164,6 +165,9 @@ class KeptMiniatureCell(MeasuredCell):
         # scales of other rows; the scale of this one is its joint scale
         for unused in ("video_to_audio", "audio_to_video"):
             del record["sampling"][unused]
+        if record.pop("distilled"):
+            own = MiniatureSystem(self.weights).weight_hashes()[self.row.discriminator]
+            record["distilled"] = read_distilled(self.weights, own)["sha256"]
         return record
 
 

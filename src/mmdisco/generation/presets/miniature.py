@@ -138,6 +138,10 @@ class MiniatureSystem(JointSystem):
             notices += [f"negative prompt: {line}" for line in unlike]
         return notices
 
+    @override
+    def distilled_folder(self) -> Path:
+        return self.path
+
     def weight_hashes(self) -> Mapping[str, str]:
         """Return the SHA-256 of every file, from ``config.json``."""
         with understood(self.path / "config.json"):

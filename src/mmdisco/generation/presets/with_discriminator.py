@@ -110,6 +110,10 @@ class WithDiscriminator(JointSystem):
         """
         return self._discriminator
 
+    @override
+    def distilled_folder(self) -> Path:
+        return self.folder
+
     def weight_hashes(self) -> Mapping[str, str]:
         """Return the system's checksums, with the folder's in place of its discriminator's."""
         return {**self.pair.weight_hashes(), "discriminator": read_config(self.folder)["sha256"]}
