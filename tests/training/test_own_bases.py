@@ -106,6 +106,24 @@ def test_the_folder_is_a_preset_of_the_clips_form(pair):
     assert read_object(pair / "config.json")["words"] == ["a", "high", "low", "times", "tone"]
 
 
+def test_the_pair_goes_the_whole_way_to_joint_clips(pair, clips, tmp_path):
+    data, fakes, mine = (str(tmp_path / name) for name in ("data", "fakes", "mine"))
+    small = ("width=8", "depth=1", "channel_mult=[1]", "d_model=8", "num_layers=1")
+    sets = [part for one in small for part in ("--set", f"discriminator.{one}")]
+    sets += ["--steps", "2", "--batch-size", "2", "--cpu"]
+    captions = ["--captions", str(clips / "captions.csv"), "--validation", "0.3"]
+    for words in (
+        ["prepare", str(clips), "--preset", str(pair), *captions, "--out", data],
+        ["sample-fakes", data, "--out", fakes, "--steps", "2"],
+        ["train", "--data", data, "--fakes", fakes, "--out", mine, *sets],
+    ):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    (clip,) = generate("a low tone", preset=str(pair), discriminator=mine, steps=2)
+    (alone,) = generate("a low tone", preset=str(pair), no_joint_guidance=True, steps=2)
+    assert clip.video.frames.shape == alone.video.frames.shape == (4, 24, 40, 3)
+    assert not np.array_equal(clip.video.frames, alone.video.frames)
+
+
 def test_guidance_without_a_discriminator_is_refused(pair):
     with pytest.raises(UserError, match="no published discriminator: give --discriminator"):
         generate("a high tone", preset=str(pair), steps=2)
