@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from fit import progress
+from progress import progress
 from train_discriminator import TRAINING
 
 from mmdisco.core.log_ratio import backward_pass
