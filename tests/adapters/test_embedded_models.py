@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from closeness import assert_close, is_close
+from reconstruction import waves
 
 from mmdisco.adapters.miniature import FPS, SAMPLE_RATE, SECONDS
 from mmdisco.adapters.miniature.denoiser import LAYOUTS, ConvTransformer, DenoiserConfig
@@ -13,6 +14,12 @@ from mmdisco.core.noise import NoiseLevel
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.media.clip import Audio, Video
+from mmdisco.media.reconstruction import (
+    PictureReconstruction,
+    SoundReconstruction,
+    picture_remark,
+    sound_remark,
+)
 from mmdisco.media.sounding_objects.dataset import example
 
 
@@ -163,3 +170,17 @@ def test_what_is_seen_weighs_what_it_is_worth_as_evidence(generator):
     single, many, mean, means = early.square().mean((0, 2, 3)).unflatten(0, (4, 4)).mean(1)
     assert single < 0.6 * many
     assert mean < 0.6 * means
+
+
+def test_its_own_kind_of_clips_is_kept_and_other_pictures_and_sounds_are_not():
+    model = MiniatureSystem().model()
+    own, other = example(99, 0).clip, waves(0)
+    pictures = model.decode_video(model.encode_video([own.video, other.video]))
+    sounds = model.decode_audio(model.encode_audio([own.audio, other.audio]))
+    kept, lost = map(PictureReconstruction.of, (own.video, other.video), pictures)
+    assert not picture_remark(kept.variance)
+    assert picture_remark(lost.variance)
+    heard, unheard = map(SoundReconstruction.of, (own.audio, other.audio), sounds)
+    assert not sound_remark(heard.mel_distance)
+    assert heard.onset_f1 == 1
+    assert sound_remark(unheard.mel_distance)

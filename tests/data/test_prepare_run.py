@@ -60,7 +60,7 @@ def order(source, choice, encoder):
         listed = films / "captions.jsonl"
         captions = str(listed) if listed.is_file() else "none"
         usual = {"captions": captions, "validation": 0.3, "shard_size": 2, "batch": 2}
-        usual |= {"source": films, "out": out, "weights": choice.weights}
+        usual |= {"source": films, "out": out, "weights": choice.weights, "reconstructions": 2}
         return PrepareConfig(**usual | changes), encoder
 
     return order
@@ -78,6 +78,7 @@ def whole(source, choice, encoder, tmp_path_factory):
         shard_size=2,
         batch=2,
         weights=choice.weights,
+        reconstructions=2,
     )
     list(prepare(config, encoder))
     return out

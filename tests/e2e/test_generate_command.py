@@ -178,7 +178,7 @@ def test_sound_is_put_to_the_first_seconds_of_a_given_video(run, film, tmp_path)
     assert np.abs(made.video.frames - given.video.frames[:32]).mean() < 0.02
     # copied where no frame of the stretch rests on a later one, which is x264's to choose
     said = rf"mmdisco: {film}: 0 to 1\.6 s of 2 s are used, the picture (copied|encoded anew)\n"
-    assert re.fullmatch(said, done.err)
+    assert re.match(said, done.err)
     assert made.audio.seconds == made.video.seconds == Fraction(8, 5)
     assert not is_close(made.audio.waveform, given.audio.waveform[:25_600], rtol=0.1)
     record = json.loads((tmp_path / "clip.json").read_text())
@@ -212,7 +212,7 @@ def test_picture_of_a_stretch_from_a_key_frame_on_is_that_of_the_film_to_the_bit
     done = run("--video", film.name, "--start", 0.5, "--out", "o.mp4")
     assert done.status == 0
     said = "a:film.mp4: 0.5 to 2.1 s of 3 s are used, the picture copied"
-    assert done.err == f"mmdisco: {said}\n"
+    assert done.err.startswith(f"mmdisco: {said}\n")
     assert packets(tmp_path / "o.mp4") == packets(film)[10:42]
     made = read_clip(tmp_path / "o.mp4")
     np.testing.assert_array_equal(made.video.frames, read_video(film).frames[10:42])
@@ -224,7 +224,7 @@ def test_picture_of_a_stretch_from_a_key_frame_on_is_that_of_the_film_to_the_bit
 def test_picture_of_a_stretch_between_key_frames_is_encoded_anew(run, tmp_path):
     film = filmed(tmp_path / "film.mp4")
     done = run("--video", "film.mp4", "--start", 0.7, "--out", "o.mp4")
-    assert done.err.endswith("0.7 to 2.3 s of 3 s are used, the picture encoded anew\n")
+    assert "0.7 to 2.3 s of 3 s are used, the picture encoded anew\n" in done.err
     made, given = read_video(tmp_path / "o.mp4"), read_video(film)
     assert made.fps == 20
     assert_close(made.frames, given.frames[14:46], rtol=5 * SHADE, scale=1)
@@ -235,7 +235,10 @@ def test_sound_is_taken_from_the_start_that_is_asked_for(run, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(ramp, 16_000))
     done = run("--audio", "a.wav", "--start", 1.5, "--out", "o.mp4", "--wav")
     anew = "the sound encoded anew, mono at 16000 Hz"
-    assert done.err == f"mmdisco: a.wav: 1.5 to 3.1 s of 4 s are used, {anew}\n"
+    used, lost = done.err.splitlines()
+    assert used == f"mmdisco: a.wav: 1.5 to 3.1 s of 4 s are used, {anew}"
+    # the autoencoders of the tests are random
+    assert lost.startswith("mmdisco: a.wav: the models cannot know such sounds")
     kept = read_audio(tmp_path / "o.wav").waveform
     assert_close(kept, ramp[24_000:49_600], rtol=1.1 * SAMPLE, scale=1)
     assert json.loads((tmp_path / "o.json").read_text())["start"] == 1.5
@@ -251,7 +254,7 @@ def test_given_sound_keeps_its_channels_and_its_packets(run, tmp_path):
         container.mux(track.encode(block))
         container.mux(track.encode())
     done = run("--audio", "a.m4a", "--start", 0.7, "--out", "o.mp4")
-    assert done.err.endswith("0.7 to 2.3 s of 3 s are used, the sound copied\n")
+    assert "0.7 to 2.3 s of 3 s are used, the sound copied\n" in done.err
     with av.open(str(tmp_path / "a.m4a")) as source, av.open(str(tmp_path / "o.mp4")) as made:
         assert made.streams.audio[0].layout.name == "stereo"
         kept = [bytes(packet) for packet in made.demux(audio=0) if packet.size]

@@ -1,5 +1,6 @@
 """``mmdisco prepare`` and ``mmdisco inspect`` by their command lines."""
 
+import json
 import sys
 
 import pytest
@@ -86,6 +87,23 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
     assert "network.w: F32 [3]" in said
 
 
+def test_quiet_names_files_and_what_the_models_cannot_know_and_json_is_one_line(
+    run, film, tiny_pair, tmp_path
+):
+    out = tmp_path / "out"
+    words = ("prepare", film, "--out", out, "--weights", tiny_pair, "--reconstructions", 1)
+    status, said, err = run(*words, "--quiet")
+    assert status == 0
+    assert said.splitlines() == [str(out / "report.html"), str(out / "prepared.json")]
+    assert err.startswith("mmdisco: the models cannot know such pictures")
+    status, said, err = run(*words, "--json")
+    assert (status, said.count("\n")) == (0, 1)
+    record = json.loads(said)
+    assert record["kept"] == {"train": 5, "validation": 0}
+    assert record["reconstruction"]["clips"] == 1
+    assert record["report"] == str(out / "report.html")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -93,6 +111,7 @@ def test_other_things_are_inspected(run, film, tiny_pair, tmp_path):
         (["--layout", "clips"], "the layout clips wants a folder"),
         (["--validation", "1"], "validation 1.0: give at least 0 and less than 1"),
         (["--shard-size", "0"], "shard_size 0: give at least 1"),
+        (["--reconstructions", "-1"], "reconstructions -1: give 0 to 1000"),
         (["--group-by", "folder"], "the layout film groups films by itself"),
         (["--captions", "none.txt"], "must end in .jsonl or .csv"),
         (["--seconds", "3"], "clips of 3 s: the models know 1.6 s, and longer ones can only be"),

@@ -184,6 +184,17 @@ def test_picture_is_made_for_the_sound_as_it_was_given(film, tiny_pair):
     assert not is_close(made.video.frames, bases.video.frames, 1e-2, scale=1)
 
 
+def test_a_given_side_that_the_models_cannot_know_is_named_and_one_they_know_is_not(
+    film, tiny_pair
+):
+    with pytest.warns(UserWarning, match=r"film\.mp4: the models cannot know such pictures"):
+        generate(video=film, weights=tiny_pair, steps=1)
+    pair = MiniatureSystem()
+    for side in ("video", "audio"):
+        assert prepare(resolved(pair, **{side: film}), pair).remarks() == []
+    assert prepare(resolved(pair, prompt=PROMPT), pair).remarks() == []
+
+
 def test_prompt_counts_beside_a_given_file_and_may_be_left_out(film, tiny_pair):
     (without,) = generate(video=film, weights=tiny_pair)
     (with_prompt,) = generate(PROMPT, video=film, weights=tiny_pair)

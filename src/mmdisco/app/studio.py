@@ -131,6 +131,10 @@ class Studio:
         if recording is not None:
             prepared = replace(prepared, generation=recording.attach(prepared.generation))
         given = Given.of(resolved, system.form.seconds, ".mp4")
+        # the file lies in a folder of the page, which is nobody's business
+        remarks = [
+            line.replace(f"{resolved.given}", _name(resolved)) for line in prepared.remarks()
+        ]
         first = time.monotonic()
         yield Progress("sampling", 0, steps)
         z_0 = None
@@ -154,7 +158,7 @@ class Studio:
                 record[side] = Path(record[side]).name
         write_json(paths.record, record)
         told = [*filter(None, [given.used.replace(f"{resolved.given}", _name(resolved))]), *notices]
-        told += [str(one.message) for one in said]
+        told += remarks + [str(one.message) for one in said]
         yield MadeClip(paths, resolved, clip, logits, told, seconds)
 
 

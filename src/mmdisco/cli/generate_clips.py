@@ -52,8 +52,8 @@ def execute(
     for line in filter(None, dict.fromkeys((changes, *(one.used for one in given)))):
         say(line)
     alone = len(plan.jobs) + len(plan.refused) == 1
-    for job, _ in batches:
-        for line in job.notices:
+    for job, prepared in batches:
+        for line in (*job.notices, *prepared.remarks()):
             say(line if len(plan.jobs) == 1 else f"{job.name}: {line}")
     spent.load = spent.lap()
     for (job, prepared), environment, taken in zip(batches, around, given, strict=True):

@@ -53,6 +53,9 @@ class PrepareConfig(SystemConfig):
     """Clips of a shard; a stop loses one at most."""
     batch: Count = 8
     """Clips that are encoded at once."""
+    reconstructions: Annotated[int, Field(ge=0, le=1000)] = 16
+    """Clips that are decoded again to measure how much of them the models keep; 0 saves the time,
+    that of encoding two or three times as many."""
 
     @property
     def chosen_layout(self) -> str:
@@ -66,8 +69,9 @@ class PrepareConfig(SystemConfig):
 
     def arguments(self) -> dict[str, Any]:
         """Return what must not change between a run and its resumption, for JSON."""
-        own = [name for name in type(self).model_fields if name not in SystemConfig.model_fields]
-        values = {name: getattr(self, name) for name in own if name != "out"}
+        free = {*SystemConfig.model_fields, "out", "reconstructions"}
+        own = [name for name in type(self).model_fields if name not in free]
+        values = {name: getattr(self, name) for name in own}
         return {
             **{k: float(one) if isinstance(one, Fraction) else one for k, one in values.items()},
             "source": str(self.source.absolute()),

@@ -95,6 +95,8 @@ def generate(
     for line in check(resolved, system):
         warnings.warn(line, stacklevel=2)
     prepared = prepare(resolved, system)
+    for line in prepared.remarks():
+        warnings.warn(line, stacklevel=2)
     return prepared.select(prepared.sample(callback_on_step_end)).clips()
 
 
@@ -105,10 +107,26 @@ class PreparedGeneration:
     Attributes:
         config: The request.
         generation: Models, settings and the given modality.
+        lossy: Whether the models have autoencoders, which keep a part of the given modality.
     """
 
     config: GenerateConfig
     generation: "GenerationRun"
+    lossy: bool = True
+
+    def remarks(self) -> list[str]:
+        """Measure, by decoding it again, how much of the given modality the models keep.
+
+        Returns:
+            A line if that is too little; none without a given modality.
+        """
+        if self.config.given is None or not self.lossy:
+            return []
+        try:
+            line = self.generation.task.remark(self.generation.model)
+        except UserError as error:  # the run itself does not decode the given modality
+            line = f"how much of it the models keep is not known: {error}"
+        return [f"{self.config.given}: {line}"] if line else []
 
     def run(self) -> "Generator[AV[Tensor], AV[Tensor] | None]":
         """Sample, and yield the latents after each step; latents sent in answer replace them."""
@@ -207,7 +225,7 @@ def prepare(config: GenerateConfig, system: JointSystem) -> PreparedGeneration:
         negative=config.negatives,
         method=_method(config, system),
     )
-    return PreparedGeneration(config, generation)
+    return PreparedGeneration(config, generation, system.lossy)
 
 
 def _method(config: GenerateConfig, system: JointSystem) -> "GuidanceOrder":

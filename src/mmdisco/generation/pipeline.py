@@ -129,6 +129,10 @@ class Task(ABC):
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
         """Replace the given modality's noise in ``z_T`` by its clean latent."""
 
+    def remark(self, model: JointModel) -> str:
+        """Say that the model keeps little of the given modality; "" where it keeps enough."""
+        return ""
+
     @abstractmethod
     def take(self, rows: Sequence[int]) -> "Task":
         """Return the task of some samples of the batch."""
@@ -179,6 +183,14 @@ class VideoToAudio(Task):
         return AV(z_T.audio, model.encode_video(self.seen))
 
     @override
+    def remark(self, model: JointModel) -> str:
+        from mmdisco.media.reconstruction import PictureReconstruction, picture_remark
+
+        with torch.no_grad():
+            (decoded,) = model.decode_video(model.encode_video(self.seen[:1]))
+        return picture_remark(PictureReconstruction.of(self.seen[0], decoded).variance)
+
+    @override
     def take(self, rows: Sequence[int]) -> Task:
         return VideoToAudio([self.seen[row] for row in rows], [self.shown[row] for row in rows])
 
@@ -207,6 +219,14 @@ class AudioToVideo(Task):
     def begin(self, model: JointModel, z_T: AV[Tensor]) -> AV[Tensor]:
         """Place the clean sound latent beside the noise of the video."""
         return AV(model.encode_audio(self.heard), z_T.video)
+
+    @override
+    def remark(self, model: JointModel) -> str:
+        from mmdisco.media.reconstruction import SoundReconstruction, sound_remark
+
+        with torch.no_grad():
+            (decoded,) = model.decode_audio(model.encode_audio(self.heard[:1]))
+        return sound_remark(SoundReconstruction.of(self.heard[0], decoded).mel_distance)
 
     @override
     def take(self, rows: Sequence[int]) -> Task:

@@ -118,6 +118,19 @@ class JointSystem(ABC):
         return self.independent
 
     @property
+    def lossy(self) -> bool:
+        """Whether autoencoders stand between clips and latents, which keep a part of a clip."""
+        return True
+
+    def known_words(self, prompt: str) -> tuple[int, int] | None:
+        """Count the words of a prompt that say something to the models, and all that would.
+
+        Returns:
+            Both numbers; None where any text is read.
+        """
+        return None
+
+    @property
     @abstractmethod
     def form(self) -> ClipSpec:
         """Format of the clips."""

@@ -82,6 +82,11 @@ class Vocabulary:
         """Return the words of a prompt, each with the known words it stands for."""
         return list(self._read(words_of(prompt)))
 
+    def counted(self, prompt: str) -> tuple[int, int]:
+        """Count the words of a prompt that are known, and all that carry meaning or would."""
+        read = [word for word in self.read(prompt) if word.counts]
+        return sum(bool(word.known) for word in read), len(read)
+
     def unknown(self, prompt: str) -> list[Unknown]:
         """Return the words of ``prompt`` that have no meaning for the pair.
 
@@ -111,11 +116,9 @@ class Vocabulary:
         corrected = {word.text: " ".join(word.known) for word in read if word.corrected}
         lines = [f"{text!r} is read as {known!r}" for text, known in corrected.items()]
         if strange:
-            known = sum(bool(word.known) for word in read)
-            half = 2 * known <= len(read)
-            share = (
-                f"of {prompt!r} only {known} of {len(read)} words say anything; " if half else ""
-            )
+            known, count = self.counted(prompt)
+            half = 2 * known <= count
+            share = f"of {prompt!r} only {known} of {count} words say anything; " if half else ""
             named = ", ".join(map(str, strange))
             lines.append(f"{share}ignored, for this pair does not know: {named}")
         return lines

@@ -1,13 +1,16 @@
 """Filtering and encoding of clips by the models of a system, shard by shard.
 
 ``ShardEncoder`` computes latents and caption embeddings; ``BlockEncoder`` decodes, filters and
-encodes one shard, independently of all others; ``thumbnail`` makes a small preview of a clip.
+encodes one shard, independently of all others, and decodes some of its latents again; ``thumbnail``
+makes a small preview of a clip.
 """
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +22,7 @@ from mmdisco.core.av import AV, each
 from mmdisco.core.denoiser import Conditioning, JointModel
 from mmdisco.core.pairs import Pairs
 from mmdisco.data.prepare.plan import ClipGroup, ShardPlan
+from mmdisco.data.prepare.reconstruction import measured
 from mmdisco.errors import UserError
 from mmdisco.generation.pipeline import encode_captions
 from mmdisco.generation.system import JointSystem, Requirements
@@ -115,12 +119,28 @@ class ShardEncoder:
         """Return a line for every part of a caption that the system ignores or replaces."""
         return self._read(caption)[1]
 
+    def known_words(self, caption: str) -> tuple[int, int] | None:
+        """Count the words of a caption that the system knows, as ``JointSystem.known_words``."""
+        return self._pair.known_words(caption)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether latents keep less than the whole clip."""
+        return self._pair.lossy
+
     def latents(self, clips: Sequence[AudioVideo]) -> AV[Tensor]:
         """Encode clips of the format to clean latents, batch first, float32, on the CPU."""
         with torch.no_grad():
             audio = self._loaded.encode_audio([clip.audio for clip in clips])
             video = self._loaded.encode_video([clip.video for clip in clips])
         return AV(audio.float().cpu(), video.float().cpu())
+
+    def decode(self, latents: AV[Tensor]) -> AudioVideo:
+        """Decode the latents of one clip, without the batch."""
+        with torch.no_grad():
+            (audio,) = self._loaded.decode_audio(latents.audio[None])
+            (video,) = self._loaded.decode_video(latents.video[None])
+        return AudioVideo(audio, video)
 
     def pairs(self, latents: Sequence[AV[Tensor]], captions: AV[Sequence[str]]) -> Pairs:
         """Stack latents of single clips, and encode each distinct caption of either side once."""
@@ -203,13 +223,26 @@ class BlockEncoder:
         self._batch = batch
         self._audio_track = audio_track
 
-    def make(self, block: ShardPlan) -> tuple[Pairs | None, list[dict[str, Any]]]:
-        """Return the pairs of all usable clips, None without any, and a record of every clip."""
+    def make(
+        self, block: ShardPlan, places: Mapping[int, bool] = MappingProxyType({})
+    ) -> tuple[Pairs | None, list[dict[str, Any]]]:
+        """Encode the clips of a shard.
+
+        Args:
+            block: The shard.
+            places: Positions of the clips to decode again, and whether the report plays them; in
+                place of one that is dropped, the next one is.
+
+        Returns:
+            The pairs of all usable clips, None without any, and a record of every clip.
+        """
         records: list[dict[str, Any]] = []
         latents: list[AV[Tensor]] = []
-        waiting: list[tuple[dict[str, Any], AudioVideo]] = []
+        waiting: list[_Waiting] = []
+        due: list[bool] = []
         for clip_group, start, found in decode_clips(block, self._encoder.form, self._audio_track):
             record = self._record(clip_group, start)
+            due += [places[len(records)]] if len(records) in places else []
             records.append(record)
             if isinstance(found, SkipReason):
                 _skip(record, found)
@@ -222,7 +255,7 @@ class BlockEncoder:
                 if len(alike) <= _SHOWN:
                     record["thumbnail"] = thumbnail(found)
                 continue
-            waiting.append((record, found))
+            waiting.append(_Waiting(record, found, due.pop(0) if due else None))
             if (len(records) - 1) % -(-len(block) // _SHOWN) == 0:
                 record["thumbnail"] = thumbnail(found)
             if len(waiting) == self._batch:
@@ -251,16 +284,34 @@ class BlockEncoder:
             **heard,
         }
 
-    def _encoded(self, waiting: list[tuple[dict[str, Any], AudioVideo]]) -> list[AV[Tensor]]:
-        both = self._encoder.latents([clip for _, clip in waiting])
+    def _encoded(self, waiting: "list[_Waiting]") -> list[AV[Tensor]]:
+        both = self._encoder.latents([one.clip for one in waiting])
         found: list[AV[Tensor]] = []
-        for row, (record, _) in enumerate(waiting):
+        for row, item in enumerate(waiting):
             one = both.map(lambda latent, row=row: latent[row])
             if all(bool(torch.isfinite(side).all()) for side in (one.audio, one.video)):
                 found.append(one)
+                if item.played is not None:
+                    item.record["reconstruction"] = self._reconstructed(item, one)
             else:
-                _skip(record, SkipReason("not finite", "the models make no numbers of it"))
+                _skip(item.record, SkipReason("not finite", "the models make no numbers of it"))
         return found
+
+    def _reconstructed(self, item: "_Waiting", latents: AV[Tensor]) -> dict[str, Any]:
+        try:
+            decoded = self._encoder.decode(latents)
+            return measured(item.clip, decoded, played=bool(item.played))
+        except UserError as error:  # of clips that are encoded already, a decoder takes nothing
+            return {"failed": str(error)}
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Clip to encode; ``played`` is None unless it is decoded again."""
+
+    record: dict[str, Any]
+    clip: AudioVideo
+    played: bool | None
 
 
 def decode_clips(

@@ -34,6 +34,7 @@ class ClipGroup:
         bytes: Size of the file, to notice another file of the same name.
         starts: Start of each clip in seconds.
         audio_caption: Caption of their sound, where it is another.
+        lasts: Length of the file in seconds; 0 is unknown.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ClipGroup:
     bytes: int
     starts: tuple[Fraction, ...]
     audio_caption: str | None = None
+    lasts: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,7 @@ def _group_of(
         info.bytes,
         tuple(starts),
         item.audio_caption,
+        round(float(info.seconds), 3),
     )
 
 

@@ -5,7 +5,7 @@ are verified by checksum and left alone, so the same settings give the same file
 was stopped, and only what was lost is made again.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,11 @@ from mmdisco.data.config import PrepareConfig
 from mmdisco.data.pair_store import PairStore
 from mmdisco.data.prepare.encode import BlockEncoder, ShardEncoder
 from mmdisco.data.prepare.layouts import source_of
+from mmdisco.data.prepare.page import write_page
 from mmdisco.data.prepare.plan import PreparePlan, ShardOutcome, ShardPlan
 from mmdisco.data.prepare.planning import make_plan
-from mmdisco.data.prepare.report import report, write_page
+from mmdisco.data.prepare.reconstruction import reconstructed_places
+from mmdisco.data.prepare.report import report
 from mmdisco.data.prepare.sources import SPLITS, Source
 from mmdisco.errors import UserError
 from mmdisco.generation.presets.registry import system_of
@@ -83,7 +85,7 @@ def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Itera
     plan = yield from _planned(config, source, encoder.form, about)
     blocks = plan.blocks(config.shard_size)
     total, done = sum(map(len, blocks)), 0
-    work = _Work(config, encoder)
+    work = _Work(config, encoder, blocks)
     outcomes: list[ShardOutcome] = []
     for block in blocks:
         yield Step(block.runs[0].clip_group.name, done, total, work.damage_of(block))
@@ -96,8 +98,12 @@ def prepare(config: PrepareConfig, encoder: ShardEncoder | None = None) -> Itera
 class _Work:
     """Processing of shards in order, each at the next index of its split's store."""
 
-    def __init__(self, config: PrepareConfig, encoder: ShardEncoder) -> None:
+    def __init__(
+        self, config: PrepareConfig, encoder: ShardEncoder, blocks: Sequence[ShardPlan]
+    ) -> None:
         self._folder = config.out / "blocks"
+        count = config.reconstructions if encoder.lossy else 0
+        self._places = reconstructed_places(list(map(len, blocks)), count)
         self._maker = BlockEncoder(encoder, config.batch, config.audio_track)
         self._stores: dict[str, PairStore] = {
             split: PairStore.restored(config.out / split, KIND) for split in SPLITS
@@ -126,7 +132,7 @@ class _Work:
 
     def _made(self, block: ShardPlan, before: ShardOutcome | None) -> ShardOutcome:
         shard = self._next[block.split]
-        pairs, clips = self._maker.make(block)
+        pairs, clips = self._maker.make(block, self._places[block.number])
         if before is not None and (len(pairs) if pairs else 0) != len(before.kept):
             raise UserError(
                 f"shard {before.shard} of {block.split} is damaged and its videos are not what "
@@ -196,7 +202,7 @@ def _finish(
             listed = (*_LISTED, *(key for key in _HEARD if key in clip))
             lines.append(json_text({**place, **where, **{key: clip[key] for key in listed}}))
             index[outcome.split] += 1
-    summary = report(plan, outcomes, encoder.notices)
+    summary = report(plan, outcomes, encoder)
     write_json(out / "report.json", summary)
     write_page(out / "report.html", summary, outcomes)
     if not lines:

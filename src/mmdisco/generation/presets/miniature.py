@@ -71,7 +71,7 @@ class MiniatureSystem(JointSystem):
         """Text encoder with the pair's vocabulary."""
         from mmdisco.adapters.miniature.model import TextEncoder
 
-        return self.load("text_encoder", lambda: TextEncoder(self._words))
+        return self.load("text_encoder", lambda: TextEncoder(self.vocabulary.words))
 
     @property
     @override
@@ -112,10 +112,9 @@ class MiniatureSystem(JointSystem):
             return JointOutsideCFG()
         from mmdisco.generation.windows import InWindows, overlapping_windows
 
-        long, short = (
-            self.model().latent_shapes(float(one)) for one in (self.form.seconds, self.window)
-        )
-        steps = [shapes.map(lambda shape: shape[1]) for shapes in (long, short)]
+        lengths = self.form.seconds, self.window
+        both = [self.model().latent_shapes(float(seconds)) for seconds in lengths]
+        steps = [shapes.map(lambda shape: shape[1]) for shapes in both]
         return InWindows(JointOutsideCFG(), overlapping_windows(*steps), ONE_SCENE_BELOW)
 
     def expect(self, demand: Requirements) -> list[str]:
@@ -126,7 +125,7 @@ class MiniatureSystem(JointSystem):
         """
         if "discriminator" not in self.config:
             expect_own_discriminator(str(self.path), demand)
-        vocabulary, notices = Vocabulary(tuple(self.config["words"])), list[str]()
+        vocabulary, notices = self.vocabulary, list[str]()
         # an empty prompt, which a given file allows, holds no unknown word
         if demand.prompt.strip():
             notices += vocabulary.notices(demand.prompt)
@@ -141,6 +140,16 @@ class MiniatureSystem(JointSystem):
     @override
     def distilled_folder(self) -> Path:
         return self.path
+
+    @override
+    def known_words(self, prompt: str) -> tuple[int, int] | None:
+        return self.vocabulary.counted(prompt)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words that the pair knows."""
+        with understood(self.path / "config.json"):
+            return Vocabulary(tuple(str(word) for word in self.config["words"]))
 
     def weight_hashes(self) -> Mapping[str, str]:
         """Return the SHA-256 of every file, from ``config.json``."""
@@ -268,11 +277,6 @@ class MiniatureSystem(JointSystem):
 
         made = self.load(f"{side}_denoiser", lambda: ConvTransformer(config))
         return VelocityDenoiser(made, schedule)
-
-    @property
-    def _words(self) -> list[str]:
-        with understood(self.path / "config.json"):
-            return [str(word) for word in self.config["words"]]
 
 
 def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:

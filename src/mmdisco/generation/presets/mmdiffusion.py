@@ -198,6 +198,11 @@ class MMDiffusionSystem(PretrainedSystem):
         return False
 
     @property
+    def lossy(self) -> bool:
+        """Whether latents keep less than a clip: no, they are its pixels and samples."""
+        return False
+
+    @property
     def form(self) -> ClipSpec:
         """Format of the clips before upscaling."""
         return self._preset.form

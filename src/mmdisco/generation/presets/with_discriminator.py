@@ -52,6 +52,15 @@ class WithDiscriminator(JointSystem):
     def two_levels(self) -> bool:
         return self.pair.two_levels
 
+    @property
+    @override
+    def lossy(self) -> bool:
+        return self.pair.lossy
+
+    @override
+    def known_words(self, prompt: str) -> tuple[int, int] | None:
+        return self.pair.known_words(prompt)
+
     @override
     def outline(self) -> "WithDiscriminator":
         return replace(self, pair=self.pair.outline())
