@@ -21,7 +21,7 @@ SAMPLING: dict[str, Any] = {
     "scheduler": "sde-dpm++2m",
     "cfg_scale": [1.5, 1.5],
     "joint_scale": [2.0, 6.0],
-    "video_to_audio": 16.0,
+    "video_to_audio": 10.0,
     "audio_to_video": 7.0,
     # ln SNR; of twenty steps the first two and the last lie outside, where the gradient tells
     # nothing yet or changes nothing that is seen or heard

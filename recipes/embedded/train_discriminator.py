@@ -19,6 +19,7 @@ from mmdisco.media.sounding_objects.dataset import caption_of
 from mmdisco.training.config import (
     ContrastiveConfig,
     DiscriminatorConfig,
+    LossConfig,
     NegativesConfig,
     NoiseLevelConfig,
     PretrainingConfig,
@@ -34,12 +35,18 @@ TRAINING: Final = TrainingConfig(
     discriminator=DiscriminatorConfig(fusion="attention+correlation"),
     levels=NoiseLevelConfig(independent=0.35, one_sided=0.3),
     negatives=NegativesConfig(recombine=True, shuffled_fraction=0.5),
+    # as a third term it keeps what the pretraining found of colour and size
+    loss=LossConfig(contrastive=10),
     contrastive=ContrastiveConfig(power=1.3),
     contrastive_pretraining=PretrainingConfig(steps=8000, warmup_steps=100),
     # cache_period: noised batches of real pairs, each of which the base models are run on once
-    training=TrainerConfig(steps=1000, learning_rate=1e-3, caption_dropout=0.0, cache_period=1600),
+    training=TrainerConfig(steps=2200, learning_rate=1e-3, caption_dropout=0.0, cache_period=1600),
 )
-ADDITIVE: Final = {"discriminator.fusion": "additive", "contrastive_pretraining.steps": 0}
+ADDITIVE: Final = {
+    "discriminator.fusion": "additive",
+    "contrastive_pretraining.steps": 0,
+    "loss.contrastive": 0.0,
+}
 TRAININGS: Final = {"discriminator": TRAINING, "additive": TRAINING.updated(ADDITIVE)}
 CONFIGS: Final = {name: architecture(one.discriminator) for name, one in TRAININGS.items()}
 

@@ -28,6 +28,12 @@ def lines_of(path):
     return Path(path).read_text().splitlines()
 
 
+def loss_falls():
+    log = [json.loads(line) for line in lines_of("trained/training/log.jsonl")]
+    losses = [line["discrimination"] for line in log if "discrimination" in line]
+    assert mean(losses[-4:]) < 0.9 * mean(losses[:4])
+
+
 @pytest.fixture
 def steps(mmdisco, stock_pipelines, tmp_path, monkeypatch):
     """Run commands one after the other in an empty folder; each must succeed."""
@@ -81,9 +87,7 @@ def test_clips_become_a_discriminator_that_guides_the_pair(
     sets = [word for one in SMALL for word in ("--set", one)]
     few = ("--steps", 16, "--batch-size", 4, "--learning-rate", 0.01, "--cpu")
     steps("train", "--data", "data", "--fakes", "fakes", "--out", "trained", *few, *sets)
-    log = [json.loads(line) for line in lines_of("trained/training/log.jsonl")]
-    losses = [line["discrimination"] for line in log if "discrimination" in line]
-    assert mean(losses[-4:]) < 0.9 * mean(losses[:4])
+    loss_falls()
     assert "--video-model" in (tmp_path / "trained" / "README.md").read_text()
 
     clip = ("generate", "a square", "PAIR", "--frames", FRAMES, *size, "--steps", 2)
@@ -119,14 +123,18 @@ def test_a_pipeline_of_video_with_sound_goes_the_same_way(
     for seed in range(4):
         moving(tmp_path / "clips" / f"{seed}.mp4", seed)
     named, size = ("--joint-model", stock_pipelines["ltx-2"]), ("--size", "32x32")
-    layout = ("--validation", "0.3", "--clips-per-file", 1)
+    layout = ("--validation", "0.7", "--clips-per-file", 1)
     steps("prepare", "clips", "--out", "data", *named, "--seconds", 5 / 24, *size, *layout)
     assert read_object(tmp_path / "data" / "prepared.json")["models"].keys() == {"joint"}
     steps("sample-fakes", "data", "--out", "fakes", "--steps", 2)
     sets = [word for one in SMALL for word in ("--set", one)]
-    few = ("--steps", 2, "--batch-size", 2, "--cpu")
+    few = ("--steps", 16, "--batch-size", 4, "--learning-rate", 0.01, "--cpu")
     steps("train", "--data", "data", "--fakes", "fakes", "--out", "trained", *few, *sets)
+    loss_falls()
     assert "--joint-model" in (tmp_path / "trained" / "README.md").read_text()
+    held_out = ("--data", "data", "--fakes", "fakes", "--pairs", 2, "--levels", 2)
+    steps("diagnose", "trained", *held_out, "--out", "told")
+    assert read_object(tmp_path / "told" / "diagnostics.json")
 
     clip = ("generate", "--no-prompt", *named, "--frames", 5, *size, "--steps", 2)
     steps(*clip, "--discriminator", "trained", "--out", "joint.mp4")
