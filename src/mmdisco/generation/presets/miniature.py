@@ -289,8 +289,8 @@ def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
         audio_to_video=float(record["audio_to_video"]),
         joint_min_logsnr=record["joint_min_logsnr"],
         joint_max_logsnr=record["joint_max_logsnr"],
-        few_steps=record["few_steps"],
-        few_steps_scheduler=record["few_steps_scheduler"],
+        few_steps=record.get("few_steps", 0),
+        few_steps_scheduler=record.get("few_steps_scheduler", ""),
     )
 
 
