@@ -28,6 +28,8 @@ SAMPLING: dict[str, Any] = {
     # nothing yet or changes nothing that is seen or heard
     "joint_min_logsnr": -7.0,
     "joint_max_logsnr": 3.0,
+    "few_steps": 12,
+    "few_steps_scale": 0.6,
 }
 NETWORKS = (
     "text_encoder",

@@ -12,16 +12,27 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 CLIPS = 3
 
 
-def test_few_steps_take_the_scheduler_that_is_their_default(tiny_pair):
+def test_rows_of_few_steps_have_their_defaults(tiny_pair):
     defaults = MiniatureSystem(tiny_pair).sampling()
     found = {row.name: row for row in rows(defaults)}
     for steps in (8, 4):
         row = found[f"joint, {steps} steps"]
         assert row.sampling.steps == steps
-        assert row.sampling.scheduler == defaults.scheduler_of(steps)
-        assert row.sampling.joint_scale == defaults.joint_scale
+        assert row.sampling == defaults.in_steps(steps)
     one_sided = found["video to audio, 8 steps"]
-    assert one_sided.sampling.joint_scale == AV(defaults.video_to_audio, 0.0)
+    assert one_sided.sampling.joint_scale == AV(defaults.in_steps(8).video_to_audio, 0.0)
+
+
+def test_few_steps_have_a_scheduler_and_scales_of_their_own(tiny_pair):
+    own = {"few_steps": 8, "few_steps_scheduler": "ddpm", "few_steps_scale": 0.5}
+    defaults = replace(MiniatureSystem(tiny_pair).sampling(), **own)
+    few, many = defaults.in_steps(8), defaults.in_steps(9)
+    assert (few.steps, few.scheduler) == (8, "ddpm")
+    assert few.joint_scale == defaults.joint_scale.map(lambda scale: 0.5 * scale)
+    assert few.audio_to_video == 0.5 * defaults.audio_to_video
+    assert few.in_steps(8) == few
+    assert (many.steps, many.scheduler) == (9, defaults.scheduler)
+    assert many.joint_scale == defaults.joint_scale
 
 
 def test_of_the_candidates_of_each_clip_the_one_with_the_largest_logit_is_kept(

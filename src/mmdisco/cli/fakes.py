@@ -104,10 +104,9 @@ def _sampling(config: "FakesConfig", usual: "SamplingDefaults") -> "SamplingDefa
     from mmdisco.core.av import AV
 
     scale = config.cfg_scale
-    steps = config.steps or usual.steps
+    usual = usual.in_steps(config.steps or usual.steps)
     return replace(
         usual,
-        steps=steps,
-        scheduler=config.scheduler or usual.scheduler_of(steps),
+        scheduler=config.scheduler or usual.scheduler,
         cfg_scale=usual.cfg_scale if scale is None else AV(scale, scale),
     )

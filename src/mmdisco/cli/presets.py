@@ -105,7 +105,10 @@ def _settings(preset: "Preset") -> str:
     prompts, joint = sampling.cfg_scale, sampling.joint_scale
     steps = f"{sampling.steps} steps of {sampling.scheduler}"
     if sampling.few_steps:
-        steps += f" (up to {sampling.few_steps}: {sampling.few_steps_scheduler})"
+        few = sampling.in_steps(sampling.few_steps)
+        steps += (
+            f" (up to {few.steps}: {few.scheduler}, joint scales × {sampling.few_steps_scale:g})"
+        )
     return (
         f"{clips}\n{steps}\n"
         f"prompt {prompts.audio:g}, {prompts.video:g}; joint {joint.audio:g}, {joint.video:g}"

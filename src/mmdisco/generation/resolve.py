@@ -23,7 +23,8 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     Raises:
         UserError: Nothing is asked for, an option has no effect, or the scheduler is unknown.
     """
-    defaults = system.sampling()
+    usual = system.sampling()
+    defaults = usual.in_steps(config.steps or usual.steps)
     asks_for_any = config.no_prompt or config.given is not None or not system.prompted
     if not asks_for_any and not any(one.strip() for one in _texts(config.captions)):
         raise UserError('the prompt is empty: describe a clip, as in "a red ball bouncing"')
@@ -31,11 +32,10 @@ def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
     cfg_scale = _cfg_scale(config, defaults, made)
     joint_scale = _joint_scale(config, defaults, made)
     guided = bool(joint_scale.audio or joint_scale.video)
-    steps = config.steps or defaults.steps
-    scheduler = config.scheduler or defaults.scheduler_of(steps)
+    scheduler = config.scheduler or defaults.scheduler
     return config.updated(
         {
-            "steps": steps,
+            "steps": defaults.steps,
             "scheduler": None if config.as_released else scheduler,
             "cfg_scale": None,
             "cfg_scale_audio": cfg_scale.audio,

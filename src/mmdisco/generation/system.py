@@ -7,7 +7,7 @@ Imports no networks: a system loads them when it is asked to.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,10 +39,10 @@ class SamplingDefaults:
         joint_max_logsnr: Highest ln(α²/σ²) with joint guidance, if it has an end.
         joint_every: Number n of guided evaluations per run of the discriminator: the first of
             every n evaluates it, the others reuse its gradient.
-        few_steps: Largest number of steps at which ``few_steps_scheduler`` is the default: a
-            multistep scheduler extrapolates the gradient of joint guidance, which turns too fast
-            for large steps.
-        few_steps_scheduler: A name of ``mmdisco.core.schedulers``.
+        few_steps: Largest number of steps at which the next two hold: large steps follow a gradient
+            that turns as fast as that of joint guidance less far.
+        few_steps_scheduler: A name of ``mmdisco.core.schedulers``; "" is ``scheduler``.
+        few_steps_scale: Factor of every joint scale.
     """
 
     steps: int
@@ -56,10 +56,22 @@ class SamplingDefaults:
     joint_every: int = 1
     few_steps: int = 0
     few_steps_scheduler: str = ""
+    few_steps_scale: float = 1.0
 
-    def scheduler_of(self, steps: int) -> str:
-        """Return the default scheduler for a number of steps."""
-        return self.few_steps_scheduler if steps <= self.few_steps else self.scheduler
+    def in_steps(self, steps: int) -> "SamplingDefaults":
+        """Return the defaults for a number of steps."""
+        if steps > self.few_steps:
+            return replace(self, steps=steps)
+        factor = self.few_steps_scale
+        return replace(
+            self,
+            steps=steps,
+            scheduler=self.few_steps_scheduler or self.scheduler,
+            joint_scale=self.joint_scale.map(lambda scale: factor * scale),
+            video_to_audio=factor * self.video_to_audio,
+            audio_to_video=factor * self.audio_to_video,
+            few_steps=0,
+        )
 
     @property
     def settings(self) -> "SamplerConfig":

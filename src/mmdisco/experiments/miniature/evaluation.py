@@ -124,10 +124,8 @@ def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
 
 
 def _in_steps(row: MiniatureRow, steps: int) -> MiniatureRow:
-    """Return the row with fewer steps of the scheduler that is the default for them."""
-    scheduler = row.sampling.scheduler_of(steps)
-    sampling = replace(row.sampling, steps=steps, scheduler=scheduler)
-    return replace(row, name=f"{row.name}, {steps} steps", sampling=sampling)
+    """Return the row with the defaults for fewer steps."""
+    return replace(row, name=f"{row.name}, {steps} steps", sampling=row.sampling.in_steps(steps))
 
 
 def held_out(index: int) -> Example:

@@ -162,8 +162,9 @@ class KeptMiniatureCell(MeasuredCell):
         if self.row is None:
             return REAL
         record: dict[str, Any] = {**asdict(self.row), "task": self.row.task.__name__}
-        # scales of other rows; the scale of this one is its joint scale
-        for unused in ("video_to_audio", "audio_to_video"):
+        # of other rows and other numbers of steps; the scale of this one is its joint scale
+        few = ("few_steps", "few_steps_scheduler", "few_steps_scale")
+        for unused in ("video_to_audio", "audio_to_video", *few):
             del record["sampling"][unused]
         if record.pop("distilled"):
             own = MiniatureSystem(self.weights).weight_hashes()[self.row.discriminator]

@@ -48,8 +48,7 @@ else:
 
 MOST_FPS: Final = 1000
 ONE_SCENE_BELOW: Final = -2.0
-"""``WindowedDenoiser.one_scene_below``: the place of things and the background are decided there,
-and movements are not."""
+"""``WindowedDenoiser.one_scene_below``: places and background are decided there, not movements."""
 
 
 @dataclass(frozen=True)
@@ -289,8 +288,9 @@ def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
         audio_to_video=float(record["audio_to_video"]),
         joint_min_logsnr=record["joint_min_logsnr"],
         joint_max_logsnr=record["joint_max_logsnr"],
-        few_steps=record.get("few_steps", 0),
-        few_steps_scheduler=record.get("few_steps_scheduler", ""),
+        few_steps=int(record.get("few_steps", 0)),
+        few_steps_scheduler=str(record.get("few_steps_scheduler", "")),
+        few_steps_scale=float(record.get("few_steps_scale", 1.0)),
     )
 
 
