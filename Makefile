@@ -18,7 +18,8 @@ app: $(VENV)/.installed-app
 
 test: $(VENV)/.installed-dev lint house
 	@echo "--- tests"
-	$(BIN)/python -m pytest -n 2
+# two processes with a thread each: threads of both would wait for each other
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2
 
 docs: $(VENV)/.installed-docs
 	@echo "--- building the documentation site"
