@@ -177,7 +177,6 @@ def written(made: Sequence[Unchosen], sheets: int) -> str:
     lines = [
         f"# {len(made)} clips that nobody chose",
         INTRODUCTION,
-        "",
         *(f"- [Film of all clips: {way}]({film(way)})" for way in WAYS),
         "",
         markdown_table(["", *COLUMNS], rows),

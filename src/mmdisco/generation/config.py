@@ -341,10 +341,8 @@ class GenerateConfig(SystemConfig):
     @property
     def seeds(self) -> list[int]:
         """Seed of every candidate, sample by sample; the first is the sample's own."""
-        from mmdisco.core.rng import derived_seed
-
         return [
-            derived_seed(self.seed + sample, candidate) if candidate else self.seed + sample
+            candidate_seed(self.seed + sample, candidate)
             for sample in range(self.samples)
             for candidate in range(self.candidates)
         ]
@@ -390,3 +388,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value.resolve())
     return list(value) if isinstance(value, tuple) else value
+
+
+def candidate_seed(seed: int, candidate: int) -> int:
+    """Return the seed of a candidate of a clip; the first has the clip's own."""
+    from mmdisco.core.rng import derived_seed
+
+    return derived_seed(seed, candidate) if candidate else seed

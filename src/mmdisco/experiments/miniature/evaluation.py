@@ -18,7 +18,6 @@ from mmdisco.adapters.miniature import SECONDS
 from mmdisco.core.av import AV
 from mmdisco.core.denoiser import IndependentModels
 from mmdisco.core.discriminator import Discriminator
-from mmdisco.core.rng import derived_seed
 from mmdisco.discriminators.distilled import DistilledGradient, DistilledGuidance
 from mmdisco.evaluation.metrics.distances import FeatureStatistics, frechet_distance
 from mmdisco.evaluation.metrics.result import UNGUIDED
@@ -36,6 +35,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     audio_features,
     video_features,
 )
+from mmdisco.generation.config import candidate_seed
 from mmdisco.generation.pipeline import (
     AudioToVideo,
     GenerationRun,
@@ -223,11 +223,11 @@ class Bench:
             captions = [one.caption.text for one in wanted]
             run = GenerationRun(self.model, discriminator, settings, task(wanted), SECONDS)
             own = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
-            made = [
-                deque(run.run(captions, seeds), maxlen=1).pop()
-                for seeds in (_seeds_of_candidate(own, one) for one in range(candidates))
-            ]
-            yield run.clips(_best(made, [run.logits(captions, one) for one in made]))
+            seeds = ([candidate_seed(seed, one) for seed in own] for one in range(candidates))
+            made = [deque(run.run(captions, one), maxlen=1).pop() for one in seeds]
+            if candidates > 1:
+                made = [_best(made, [run.logits(captions, one) for one in made])]
+            yield run.clips(made[0])
 
     def reconstructed(self, clips: int) -> Iterator[list[AudioVideo]]:
         """Pass held-out clips through both autoencoders."""
@@ -258,10 +258,6 @@ class Bench:
             audio_features(audio, [clip.audio for clip in clips]),
             video_features(video, [clip.video for clip in clips]),
         )
-
-
-def _seeds_of_candidate(own: Sequence[int], candidate: int) -> list[int]:
-    return [derived_seed(seed, candidate) if candidate else seed for seed in own]
 
 
 def _best(made: Sequence[AV[Tensor]], logits: Sequence[Tensor]) -> AV[Tensor]:
