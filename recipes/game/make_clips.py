@@ -11,8 +11,11 @@ import csv
 import json
 import math
 import multiprocessing
+import random
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,15 +25,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from play import EVERY, FPS, RATE, TICS, Event, Recording, play
-from scenarios import SCENARIOS, Scenario
+from scenarios import BY_NAME, SCENARIOS, Scenario
 
 from mmdisco.io.files import read_json, replacing, write_json, write_text
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.write import write_clip
 
-SECONDS: Final = Fraction(12, 7)  # 60 tics: 30 pictures, 37,800 samples
+SECONDS: Final = Fraction(12, 7)  # 60 tics: 20 pictures, 37,800 samples
+CRASHES: Final = 20  # of the game, before it is given up
 SESSION: Final = 60.0  # seconds that one seed is played for
-SIZE: Final = (96, 72)  # width and height that clips are kept at
+CROP: Final = (8, 0, 152, 120)  # of 160x120: what has the proportions of a clip
+SIZE: Final = (96, 80)  # width and height that clips are kept at, multiples of 16
 FIRST_SEED: Final = {"train": 0, "validation": 1_000_000, "held_out": 2_000_000}
 DOES: Final = {
     "shot": "fires",
@@ -53,13 +58,16 @@ class Session:
         """Beginning of the names of its clips."""
         return f"{self.scenario.name}-{self.seed:07d}"
 
+    def table(self, out: Path) -> Path:
+        """Return the file that lists its clips, written when they are whole."""
+        return out / self.part / "sessions" / f"{self.name}.json"
+
 
 @dataclass(frozen=True)
 class Clip:
     """A clip as the tables name it."""
 
     path: str
-    caption: str
     scenario: str
     events: tuple[Event, ...]
 
@@ -74,13 +82,32 @@ def main() -> None:
     options = parser.parse_args()
     hours = {"train": options.hours, "validation": options.validation}
     todo = list(sessions(hours | {"held_out": options.validation}))
-    work = [(options.out, session) for session in todo]
-    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for done, _ in enumerate(pool.imap_unordered(make, work), 1):
-            if done % 20 == 0 or done == len(todo):
-                sys.stderr.write(f"{done} of {len(todo)} minutes of play\n")
+    make_all(options.out, todo, options.jobs)
     for part in FIRST_SEED:
         write_tables(options.out / part, [one for one in todo if one.part == part])
+
+
+def make_all(out: Path, todo: list[Session], jobs: int) -> None:
+    """Make the clips of all sessions; what a crash of the game took with it is played again.
+
+    Raises:
+        SystemExit: The game crashed too often.
+    """
+    context = multiprocessing.get_context("spawn")
+    for _ in range(CRASHES):
+        left = [one for one in todo if not one.table(out).exists()]
+        try:
+            with ProcessPoolExecutor(jobs, context) as pool:
+                played = [pool.submit(make, out, session) for session in left]
+                for done, one in enumerate(as_completed(played), len(todo) - len(left) + 1):
+                    one.result()
+                    if done % 20 == 0 or done == len(todo):
+                        sys.stderr.write(f"{done} of {len(todo)} minutes of play\n")
+        except BrokenProcessPool:
+            sys.stderr.write("the game ended its process: playing what is left again\n")
+        else:
+            return
+    raise SystemExit(f"the game crashed {CRASHES} times: is libopenal1 installed?")
 
 
 def sessions(hours: dict[str, float]) -> Iterator[Session]:
@@ -93,14 +120,19 @@ def sessions(hours: dict[str, float]) -> Iterator[Session]:
                 yield Session(part, scenario, FIRST_SEED[part] + index)
 
 
-def caption(scenario: Scenario, events: tuple[Event, ...]) -> str:
-    """Describe a clip: the weapon, what happens, the place."""
-    kinds = [kind for kind in DOES if any(event.kind == kind for event in events)]
+def caption(path: str, scenario: Scenario, kinds: set[str]) -> str:
+    """Describe a clip: the weapon, what happens, the place.
+
+    Every other caption, by the name of the clip, does not tell what happens: two models that are
+    given it alone have to agree on that by themselves.
+    """
+    who = scenario.weapon or "walking"
+    if random.Random(path).random() < 0.5:
+        return f"{who}, {scenario.where}"
+    said = [does for kind, does in DOES.items() if kind in kinds]
     if scenario.weapon is None:
-        said = [DOES[kind] for kind in kinds] or ["nothing happens"]
-        return f"walking, {', '.join(said)}, {scenario.where}"
-    said = [DOES[kind] for kind in kinds] or ["waits"]
-    return f"{scenario.weapon} {', '.join(said)}, {scenario.where}"
+        return f"walking, {', '.join(said or ['nothing happens'])}, {scenario.where}"
+    return f"{who} {', '.join(said or ['waits'])}, {scenario.where}"
 
 
 def cut(recording: Recording) -> Iterator[tuple[AudioVideo, tuple[Event, ...]]]:
@@ -124,41 +156,36 @@ def cut(recording: Recording) -> Iterator[tuple[AudioVideo, tuple[Event, ...]]]:
 
 
 def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(picture).resize(SIZE, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(picture).resize(SIZE, Image.Resampling.BOX, CROP))
 
 
-def make(work: tuple[Path, Session]) -> None:
+def make(out: Path, session: Session) -> None:
     """Play one session and write its clips, then the list of them."""
-    out, session = work
-    folder = out / session.part
-    table = folder / "sessions" / f"{session.name}.json"
-    if table.exists():
-        return
+    folder, table = out / session.part, session.table(out)
     table.parent.mkdir(parents=True, exist_ok=True)
     clips: list[Clip] = []
     for recording in play(session.scenario, session.seed, SESSION):
         for clip, events in cut(recording):
             name = f"{session.name}-{len(clips):02d}.mp4"
             write_clip(folder / name, clip)
-            clips.append(
-                Clip(name, caption(session.scenario, events), session.scenario.name, events)
-            )
+            clips.append(Clip(name, session.scenario.name, events))
     # written after the clips, so that those it lists are whole
     write_json(table, [asdict(one) for one in clips])
 
 
 def write_tables(folder: Path, own: list[Session]) -> None:
     """Write captions.csv for ``mmdisco prepare``, and events.jsonl, the game's own record."""
-    rows = [
-        row for session in own for row in read_json(folder / "sessions" / f"{session.name}.json")
-    ]
+    rows = [row for session in own for row in read_json(session.table(folder.parent))]
     with (
         replacing(folder / "captions.csv") as temporary,
         temporary.open("w", newline="") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("path", "caption"))
-        table.writerows((row["path"], row["caption"]) for row in rows)
+        for row in rows:
+            kinds = {event["kind"] for event in row["events"]}
+            said = caption(row["path"], BY_NAME[row["scenario"]], kinds)
+            table.writerow((row["path"], said))
     write_text(folder / "events.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 

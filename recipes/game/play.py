@@ -1,6 +1,6 @@
 """Plays a scenario and records picture, sound and what happens.
 
-The game runs at 35 tics a second; a picture is taken every second tic, the sound of all of them.
+The game runs at 35 tics a second; a picture is taken every third tic, the sound of all of them.
 What happens is read from the game itself: a shot where ammunition falls, a burst where a rocket
 stops, a pick-up where health rises, a hurt where it falls.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scenarios import Scenario
 
 TICS: Final = 35  # a second
-EVERY: Final = 2  # tics between pictures
+EVERY: Final = 3  # tics between pictures
 FPS: Final = Fraction(TICS, EVERY)
 RATE: Final = 22_050
 DECISION: Final = (4, 14)  # tics until the player decides again, at least and at most
@@ -137,8 +137,8 @@ def _recording(tics: list[_Tic]) -> Recording:
 
 
 def _game(scenario: Scenario, seed: int) -> Any:
-    # the game is an extra, and the rest of the recipe does without
-    import vizdoom
+    # the game is an extra, and neither the rest of the recipe nor type checks need it
+    import vizdoom  # pyright: ignore[reportMissingImports]
 
     game: Any = vizdoom.DoomGame()
     folder = Path(vizdoom.scenarios_path)
