@@ -31,16 +31,10 @@ from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
 from mmdisco.io.shapes import PerSample
 from mmdisco.training.batches import Batches
-from mmdisco.training.checkpoint import (
-    EMA,
-    TrainingCheckpoint,
-    grouped,
-    load_weights,
-    optimizer_tensors,
-    restore_optimizer,
-)
+from mmdisco.training.checkpoint import TrainingCheckpoint
 from mmdisco.training.config import DistillationConfig, TrainingConfig
 from mmdisco.training.guided_states import GuidanceStates
+from mmdisco.training.optimized import OptimizedNetwork
 
 SIZING: Final = 16
 """Batches whose products decide the sizes that the network is scaled by."""
@@ -168,23 +162,21 @@ class Distillation:
         kept = TrainingCheckpoint.load(checkpoint) if checkpoint.exists() else None
         if kept is None:
             network.sizes.copy_(self._sizes(real, fake))
-        else:
-            _expect_own(kept, settings, checkpoint)
-            load_weights(network, kept.group("network"), checkpoint)
-        average = EMA(network, config.ema_decay)
         optimizer = AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        training = OptimizedNetwork(network, optimizer, config.ema_decay)
         agreement, lines, start = Agreement(), list[str](), 0
+        average = training.average.network
         if kept is not None:
-            load_weights(average.network, kept.group("average"), checkpoint)
+            _expect_own(kept, settings, checkpoint)
+            training.restore(kept, checkpoint)
             with understood(checkpoint):
-                restore_optimizer(optimizer, kept.group("optimizer"))
                 agreement.sums = kept.group("agreement")["sums"]
             start = kept.step
             lines = _lines_until(log, start)
         if start == config.steps:
-            yield average.network
+            yield average
         for step in range(start, config.steps):
             states = self.batch(step, real, fake)
             losses, found = distillation_loss(network, states)
@@ -196,11 +188,7 @@ class Distillation:
                 )
             optimizer.zero_grad()
             loss.backward()
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate(step)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
-            optimizer.step()
-            average.update(network, step)
+            training.update(step, config.rate(step), config.max_grad_norm)
             agreement.add(found, states)
             done = step + 1
             if done % config.log_every == 0:
@@ -208,15 +196,10 @@ class Distillation:
                 lines.append(json.dumps(line))
                 agreement = Agreement()
             if done % config.checkpoint_every == 0 or done == config.steps:
-                tensors = (
-                    grouped("network", network.state_dict())
-                    | grouped("average", average.network.state_dict())
-                    | grouped("optimizer", optimizer_tensors(optimizer))
-                    | {"agreement.sums": agreement.sums}
-                )
+                tensors = training.tensors() | {"agreement.sums": agreement.sums}
                 write_text(log, "".join(f"{one}\n" for one in lines))
                 TrainingCheckpoint(done, settings, tensors).save(checkpoint)
-            yield average.network
+            yield average
 
     def batch(self, step: int, real: PairSource, fake: PairSource) -> GuidanceStates:
         """Return the states of a step, from (seed, step) alone."""

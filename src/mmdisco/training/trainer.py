@@ -27,18 +27,11 @@ from mmdisco.core.pairs import PairSource
 from mmdisco.errors import UserError
 from mmdisco.io.files import MOST_LIST_BYTES, parse_json, read_text, understood, write_text
 from mmdisco.training.batches import Batches, rows_of
-from mmdisco.training.checkpoint import (
-    EMA,
-    LossAverages,
-    TrainingCheckpoint,
-    grouped,
-    load_weights,
-    optimizer_tensors,
-    restore_optimizer,
-)
+from mmdisco.training.checkpoint import LossAverages, TrainingCheckpoint, grouped
 from mmdisco.training.config import TrainerConfig
 from mmdisco.training.contrastive import ContrastiveTerm
 from mmdisco.training.distributed import Distributed, SingleProcess
+from mmdisco.training.optimized import OptimizedNetwork
 
 
 class Callback(ABC):
@@ -81,15 +74,15 @@ class TrainerState:
     def __post_init__(self) -> None:
         config = self.trainer.config
         self.network.train()
-        self.average = EMA(self.network, config.ema_decay)
-        self.wrapped = self.trainer.distributed.wrap(self.network)
-        self.wrapped_average = self.trainer.distributed.wrap(self.average.network)
-        self.optimizer = AdamW(
+        optimizer = AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self.optimized = OptimizedNetwork(self.network, optimizer, config.ema_decay)
+        self.wrapped = self.trainer.distributed.wrap(self.network)
+        self.wrapped_average = self.trainer.distributed.wrap(self.optimized.average.network)
         self.settings = config.tree() | self.trainer.loss.settings()
         if self.trainer.contrastive is not None:
             self.settings |= self.trainer.contrastive.settings()
@@ -113,16 +106,14 @@ class TrainerState:
 
     def _restore(self) -> int:
         kept = TrainingCheckpoint.load(self.checkpoint)
-        load_weights(self.network, kept.group("network"), self.checkpoint)
-        load_weights(self.average.network, kept.group("average"), self.checkpoint)
         for name, value in self.settings.items():
             if kept.settings.get(name) != value:
                 raise UserError(
                     f"{self.checkpoint} was trained with {name} {kept.settings.get(name)}, this "
                     f"run asks for {value}: give the same settings or another folder"
                 )
+        self.optimized.restore(kept, self.checkpoint)
         with understood(self.checkpoint):
-            restore_optimizer(self.optimizer, kept.group("optimizer"))
             self.trainer.levels.time.restore(kept.group("time"))
             self.averages.restore(kept.group("losses"))
         if self.log.exists():
@@ -138,9 +129,7 @@ class TrainerState:
         if not self.trainer.distributed.main:
             return
         tensors = (
-            grouped("network", self.network.state_dict())
-            | grouped("average", self.average.network.state_dict())
-            | grouped("optimizer", optimizer_tensors(self.optimizer))
+            self.optimized.tensors()
             | grouped("time", self.trainer.levels.time.state())
             | grouped("losses", self.averages.state())
         )
@@ -159,7 +148,7 @@ class TrainerState:
         with record_function(DATA):
             draw, noised_real = self.trainer.batches.real(step, real)
             noised_fake = self.trainer.batches.fake(step, fake, draw.levels)
-        self.optimizer.zero_grad()
+        self.optimized.optimizer.zero_grad()
         with record_function(NETWORKS):
             losses = self._differentiate(self.trainer.loss, draw, noised_real, noised_fake)
             if self.trainer.contrastive is not None:
@@ -167,13 +156,9 @@ class TrainerState:
         per_sample = self.trainer.loss.total(losses)
         self._expect_finite((draw.weight.to(per_sample.dtype) * per_sample).mean(), step)
         with record_function(OPTIMISER):
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.rate(step)
             gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
             self.trainer.distributed.all_reduce(gradients)
-            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-            self.optimizer.step()
-            self.average.update(self.network, step)
+            norm = self.optimized.update(step, config.rate(step), config.max_grad_norm)
         self.trainer.levels.time.observe(draw.u, per_sample)
         self.averages.add(draw.levels, losses, norm.cpu())
 
@@ -299,14 +284,14 @@ class Trainer:
         run = TrainerState(self, self.distributed.to_device(discriminator), run_dir)
         start = run.resume()
         if start == config.steps:
-            yield run.average.network
+            yield run.optimized.average.network
         for step in range(start, config.steps):
             run.update(step, real, fake)
             done = step + 1
             run.log_step(done)
             if done % config.checkpoint_every == 0 or done == config.steps:
                 run.save(done)
-            yield run.average.network
+            yield run.optimized.average.network
 
     @property
     def batches(self) -> Batches:

@@ -16,14 +16,8 @@ from torch.optim import AdamW
 from mmdisco.core.rng import seeded_generator
 from mmdisco.errors import UserError
 from mmdisco.training.bases.config import FitConfig
-from mmdisco.training.checkpoint import (
-    EMA,
-    TrainingCheckpoint,
-    grouped,
-    load_weights,
-    optimizer_tensors,
-    restore_optimizer,
-)
+from mmdisco.training.checkpoint import TrainingCheckpoint
+from mmdisco.training.optimized import OptimizedNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[int, Generator], Tensor]
@@ -64,7 +58,7 @@ class FitRun:
         Raises:
             UserError: The checkpoint is damaged or of other settings.
         """
-        config, average = self.config, EMA(network, self.config.ema)
+        config = self.config
         optimizer = AdamW(
             network.parameters(),
             lr=config.learning_rate,
@@ -72,42 +66,32 @@ class FitRun:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        start = self._restore(network, average.network, optimizer)
+        training = OptimizedNetwork(network, optimizer, config.ema)
+        start, average = self._restore(training), training.average.network
         network.train()
         losses: deque[float] = deque(maxlen=_LAST)
         for step in range(start, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate(step)
             optimizer.zero_grad()
             loss = loss_of(step, seeded_generator(self.seed, step))
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), NORM)
-            optimizer.step()
-            average.update(network, step)
+            training.update(step, config.rate(step), NORM)
             losses.append(loss.item())
             done = step + 1
             if done % config.checkpoint_every == 0 or done == config.steps:
-                tensors = (
-                    grouped("network", network.state_dict())
-                    | grouped("average", average.network.state_dict())
-                    | grouped("optimizer", optimizer_tensors(optimizer))
-                )
-                TrainingCheckpoint(done, self._settings, tensors).save(self.path)
-            self.watch(done, sum(losses) / len(losses), average.network)
-        return average.network.eval()
+                TrainingCheckpoint(done, self._settings, training.tensors()).save(self.path)
+            self.watch(done, sum(losses) / len(losses), average)
+        return average.eval()
 
     @property
     def _settings(self) -> dict[str, object]:
         return {**self.config.tree(), "seed": self.seed}
 
-    def _restore(self, network: nn.Module, average: nn.Module, optimizer: AdamW) -> int:
+    def _restore(self, training: OptimizedNetwork[Network]) -> int:
         """Load the checkpoint, if there is one; return the number of updates done."""
         if not self.path.exists():
             return 0
         kept = TrainingCheckpoint.load(self.path)
         if kept.settings != self._settings:
             raise UserError(f"{self.path} was trained with {kept.settings}: give another folder")
-        load_weights(network, kept.group("network"), self.path)
-        load_weights(average, kept.group("average"), self.path)
-        restore_optimizer(optimizer, kept.group("optimizer"))
+        training.restore(kept, self.path)
         return kept.step
