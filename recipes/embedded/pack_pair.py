@@ -13,21 +13,15 @@ from mmdisco.adapters.miniature import FPS
 from mmdisco.io.files import read_tensors
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import vocabulary
+from mmdisco.training.bases.pair import SAMPLING as USUAL
 from mmdisco.training.bases.pair import pack
 
 # what generation begins with: the best that sweep.py has found so far
 SAMPLING: dict[str, Any] = {
-    "steps": 20,
-    # a first-order solver with fresh noise bears scales at which multistep ones come apart
-    "scheduler": "euler-ancestral",
-    "cfg_scale": [1.5, 1.5],
+    **USUAL,
     "joint_scale": [3.0, 10.0],
     "video_to_audio": 20.0,
     "audio_to_video": 12.0,
-    # ln SNR; of twenty steps the first two and the last lie outside, where the gradient tells
-    # nothing yet or changes nothing that is seen or heard
-    "joint_min_logsnr": -7.0,
-    "joint_max_logsnr": 3.0,
     "few_steps": 12,
     "few_steps_scale": 0.6,
 }

@@ -11,16 +11,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.adapters.miniature.autoencoder import build_autoencoder
 from mmdisco.cli.app import app
 from mmdisco.errors import UserError
 from mmdisco.generation.generate import generate
-from mmdisco.io.files import read_object
+from mmdisco.io.files import read_object, sha256
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.write import write_clip
 from mmdisco.training.bases.autoencoders import WhiteLatents
 from mmdisco.training.bases.config import BasesConfig, FitConfig
 from mmdisco.training.bases.fit import FitRun
+from mmdisco.training.bases.run import SIDES
 from mmdisco.training.bases.text import vocabulary_of
 
 SHORT = ("steps=2", "batch_size=2", "warmup_steps=1", "checkpoint_every=1")
@@ -118,8 +120,8 @@ def test_the_pair_goes_the_whole_way_to_joint_clips(pair, clips, tmp_path):
         ["train", "--data", data, "--fakes", fakes, "--out", mine, *sets],
     ):
         CliRunner().invoke(app, words, catch_exceptions=False)
-    (clip,) = generate("a low tone", preset=str(pair), discriminator=mine, steps=2)
-    (alone,) = generate("a low tone", preset=str(pair), no_joint_guidance=True, steps=2)
+    (clip,) = generate("a low tone", preset=str(pair), discriminator=mine, steps=6)
+    (alone,) = generate("a low tone", preset=str(pair), no_joint_guidance=True, steps=6)
     assert clip.video.frames.shape == alone.video.frames.shape == (4, 24, 40, 3)
     assert not np.array_equal(clip.video.frames, alone.video.frames)
 
@@ -141,6 +143,34 @@ def test_pictures_and_card_say_what_was_learnt(pair):
     card = (pair / "README.md").read_text()
     assert "3 clips to train on, 1 held out" in card
     assert "Known words: a, high, low, times, tone." in card
+
+
+def test_tasks_side_by_side_make_the_same_as_one_after_the_other(pair, clips, monkeypatch):
+    def each(work, tasks, jobs, begin, **_):
+        """Do in this process what workers do, which a test of them shows."""
+        begin()
+        yield from ((task, work(task)) for task in tasks)
+
+    monkeypatch.setattr("mmdisco.training.bases.side_by_side.each", each)
+    work, names = pair / "training", [f"{side}_autoencoder" for side in SIDES]
+    files = [work / f"{name}.safetensors" for name in names]
+    sums, spent = [sha256(path) for path in files], read_object(work / "durations.json")
+    for path in (*files, pair / "README.md"):
+        path.unlink()
+    CliRunner().invoke(app, [*command(clips, pair), "--jobs", "2"], catch_exceptions=False)
+    assert [sha256(path) for path in files] == sums
+    now = read_object(work / "durations.json")
+    assert now.keys() == spent.keys()
+    assert all(now[f"{side} autoencoder"] > spent[f"{side} autoencoder"] for side in SIDES)
+
+
+def test_sampling_begins_as_that_of_the_embedded_pair_without_its_scales(pair):
+    own, embedded = (read_object(one / "config.json")["sampling"] for one in (pair, PACKAGED))
+    scales = {"joint_scale", "video_to_audio", "audio_to_video", "few_steps", "few_steps_scale"}
+    assert own == {
+        **{name: value for name, value in embedded.items() if name not in scales},
+        **{"joint_scale": [1.0, 1.0], "video_to_audio": 1.0, "audio_to_video": 1.0},
+    }
 
 
 def test_a_mistaken_source_leaves_nothing_behind(clips, tmp_path):

@@ -35,6 +35,15 @@ def _print_defaults(wanted: bool) -> bool:
 @options_of("mmdisco.training.bases.config:BasesConfig", without=NETWORKS)
 def bases(
     threads: Threads = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=2,
+            help="Processes: 2 train the two autoencoders side by side, then the two denoisers, "
+            "each with --threads threads.",
+        ),
+    ] = 1,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,12 +76,16 @@ def bases(
     kept = f"everything up to the last checkpoint is kept in {config.out}: {GO_ON}"
     with running(kept, threads) as run:
         run.work_in(config.out)
-        for line in execute(config):
+        for line in execute(config, jobs):
             typer.echo(line)
 
 
-def execute(config: "BasesConfig") -> Iterator[str]:
+def execute(config: "BasesConfig", jobs: int = 1) -> Iterator[str]:
     """Train, with a progress bar.
+
+    Args:
+        config: The configuration.
+        jobs: Number of processes.
 
     Yields:
         The folder, then its model card.
@@ -87,6 +100,6 @@ def execute(config: "BasesConfig") -> Iterator[str]:
         sys.stderr.write(f"mmdisco: {line}\n")
 
     with progress("looking at files") as shown:
-        card = BasesRun(config, shown.update, notify).make()
+        card = BasesRun(config, shown.update, notify, jobs).make()
     yield str(config.out)
     yield str(card)

@@ -25,11 +25,13 @@ def each(
     begin: Callable[[], object] | None = None,
     *,
     threads: int = 1,
+    together: bool = False,
 ) -> Iterator[tuple[Task, Result]]:
     """Run ``work`` for every task in worker processes.
 
-    After an error, running tasks are finished and waiting ones are dropped. Where this process
-    is stopped or killed, its workers end at once.
+    After an error, running tasks are finished and waiting ones are dropped; all end at once where
+    none is of use without the others. Where this process is stopped or killed, its workers end at
+    once.
 
     Args:
         work: A function importable by its name, as everything sent must be.
@@ -37,6 +39,7 @@ def each(
         jobs: Maximal number of processes.
         begin: Called once in every process before its first task.
         threads: CPU threads of each process.
+        together: Whether an error in one task ends the others at once.
 
     Yields:
         Tasks with their results, as they finish.
@@ -61,6 +64,8 @@ def each(
             "a worker process was killed, perhaps for want of memory: give fewer --jobs"
         ) from error
     except Exception:
+        if together:
+            end_workers()
         pool.shutdown(cancel_futures=True)
         raise
     except BaseException:

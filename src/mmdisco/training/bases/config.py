@@ -149,4 +149,7 @@ class BasesConfig(Settings):
 
     def arguments(self) -> dict[str, Any]:
         """Return what must not change between a run and its resumption, for JSON."""
-        return {**self.tree(), "source": str(self.source.absolute()), "out": None}
+        tree = self.tree()
+        if Path(self.captions).suffix:  # a file
+            tree["captions"] = str(Path(self.captions).absolute())
+        return {**tree, "source": str(self.source.absolute()), "out": None}

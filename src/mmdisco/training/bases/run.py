@@ -8,9 +8,10 @@ Everything on the way lies in ``training`` below the folder; a finished network 
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from mmdisco.io.files import (
     write_json,
     write_tensors,
 )
+from mmdisco.io.locking import alone
 from mmdisco.media.clip import AudioVideo
 from mmdisco.training.bases.autoencoders import CODES, train_autoencoder
 from mmdisco.training.bases.card import write_bases_card
@@ -54,11 +56,12 @@ from mmdisco.training.bases.pair import (
     spectrogram_axes,
 )
 from mmdisco.training.bases.samples import SampleSheets, draw_reconstructions
+from mmdisco.training.bases.side_by_side import Show, side_by_side
 from mmdisco.training.bases.text import train_text_encoder, vocabulary_of, words_said
 
 Network = TypeVar("Network", bound=nn.Module)
-Show = Callable[[str, int, int | None, str], object]
-"""Called with an activity, how much of it is done, out of how much, and a remark."""
+Part = Literal["autoencoder", "denoiser"]
+"""Network that each modality has of its own."""
 
 SIDES: Final = ("video", "audio")
 POOL_BYTES: Final = 600_000_000
@@ -74,10 +77,15 @@ class BasesRun:
         config: The configuration.
         show: Shows progress.
         notify: Is called with each line for the user.
+        jobs: Number of processes: the networks of the two modalities are trained one after the
+            other, or side by side.
     """
 
-    def __init__(self, config: BasesConfig, show: Show, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: BasesConfig, show: Show, notify: Callable[[str], None], jobs: int = 1
+    ) -> None:
         self._config = config
+        self._jobs = jobs
         self._show = show
         self._notify = notify
         self._work = config.out / "training"
@@ -97,20 +105,34 @@ class BasesRun:
             return card
         with self._timed("text encoder"):
             text = self._text()
-        for side in SIDES:
-            with self._timed(f"{side} autoencoder"):
-                self._autoencoder(side)
+        self._train_both("autoencoder")
         vars(self).pop("_pools", None)  # frees what takes the most memory
         with self._timed("latents"):
             system = self._encoders(text)
             clips = self._clips(system)
-        for side in SIDES:
-            with self._timed(f"{side} denoiser"):
-                self._denoiser(side, system, clips)
+        self._train_both("denoiser")
         self._pack(out, text, [self._kept(f"{side}_denoiser") for side in SIDES])
         self._sheets(MiniatureSystem(out), clips).draw(out / "samples" / "clips.png")
         write_bases_card(card, self._config, clips, text.vocabulary.words, self._durations)
         return card
+
+    def train(self, part: Part, side: str) -> None:
+        """Train one network, begun or resumed; all stages before it must be done."""
+        with self._timed(f"{side} {part}"):
+            if part == "autoencoder":
+                self._autoencoder(side)
+            else:
+                system = MiniatureSystem(self._work / "encoders")
+                self._denoiser(side, system, PreparedFolder(self._preparation.out))
+
+    def _train_both(self, part: Part) -> None:
+        missing = [side for side in SIDES if not self._is_kept(f"{side}_{part}")]
+        if min(self._jobs, len(missing)) > 1:
+            tasks = [SideTraining(self._config, part, side) for side in missing]
+            side_by_side(train_side, tasks, self._show)
+        else:
+            for side in missing:
+                self.train(part, side)
 
     def _expect_own(self) -> None:
         """Refuse to resume under other settings, or to replace another pair."""
@@ -291,15 +313,37 @@ class BasesRun:
         try:
             yield
         finally:
-            seconds = self._durations
-            seconds[stage] = seconds.get(stage, 0.0) + time.process_time() - began
+            spent = time.process_time() - began
             if self._settings.exists():
-                write_json(self._work / "durations.json", seconds)
+                with alone(self._work / "durations.lock"):  # another process may add to it too
+                    seconds = self._durations
+                    seconds[stage] = seconds.get(stage, 0.0) + spent
+                    write_json(self._work / "durations.json", seconds)
 
     @property
     def _durations(self) -> dict[str, Any]:
         path = self._work / "durations.json"
         return read_object(path) if path.exists() else {}
+
+
+@dataclass(frozen=True)
+class SideTraining:
+    """Training of one network in a process of its own.
+
+    Attributes:
+        config: The configuration of the pair.
+        part: What it is.
+        side: Its modality.
+    """
+
+    config: BasesConfig
+    part: Part
+    side: str
+
+
+def train_side(task: SideTraining, show: Show) -> None:
+    """Train the network of a task."""
+    BasesRun(task.config, show, lambda line: None).train(task.part, task.side)
 
 
 @contextmanager
