@@ -2,12 +2,15 @@
 
 The game runs at 35 tics a second; a picture is taken every third tic, the sound of all of them.
 What happens is read from the game itself: a shot where ammunition falls, a burst where a rocket
-stops, a pick-up where health rises, a hurt where it falls.
+stops, a pick-up where health rises, a hurt where it falls. A scenario that fills ammunition up all
+the time has a pistol, whose shots follow from when it is ready and from the button.
 """
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,6 +23,10 @@ EVERY: Final = 3  # tics between pictures
 FPS: Final = Fraction(TICS, EVERY)
 RATE: Final = 22_050
 DECISION: Final = (4, 14)  # tics until the player decides again, at least and at most
+RAISED: Final = 4  # tics from a pistol that is no longer ready to its shot
+ASKED: Final = 9  # tics from a shot until the button makes it fire on
+FIRED_ON: Final = 14  # tics from a shot to the next, if it does
+LOWERED: Final = 15  # tics from a shot until a pistol is ready, if it does not
 WARM_UP: Final = 14  # tics: the weapon is raised, and nothing is heard
 
 Kind = Literal["shot", "burst", "pickup", "hurt"]
@@ -79,6 +86,8 @@ class _Tic:
     sound: npt.NDArray[np.int16]
     ammunition: float
     health: float
+    ready: bool
+    attack: bool
     flying: int
 
 
@@ -95,19 +104,25 @@ def _episode(game: Any, scenario: Scenario, rng: random.Random, most: int) -> li
             pressed = [action.get(button.name, False) for button in buttons]
             until = tic + rng.randint(*DECISION)
         if tic >= WARM_UP:
-            tics.append(_tic(state))
+            tics.append(_tic(state, attack="ATTACK" in _names(buttons, pressed)))
         game.make_action(pressed, 1)
     return tics
 
 
-def _tic(state: Any) -> _Tic:
-    ammunition, health = state.game_variables
+def _names(buttons: Any, pressed: Sequence[bool]) -> set[str]:
+    return {button.name for button, own in zip(buttons, pressed, strict=True) if own}
+
+
+def _tic(state: Any, *, attack: bool) -> _Tic:
+    ammunition, health, ready = state.game_variables
     rockets = [one for one in state.objects if one.name.endswith("Rocket")]
     return _Tic(
         picture=state.screen_buffer.copy(),
         sound=state.audio_buffer.copy(),
         ammunition=float(ammunition),
         health=float(health),
+        ready=bool(ready),
+        attack=attack,
         # one that has burst stays for a while, and stands still
         flying=sum(abs(one.velocity_x) + abs(one.velocity_y) > 0 for one in rockets),
     )
@@ -115,10 +130,10 @@ def _tic(state: Any) -> _Tic:
 
 def _recording(tics: list[_Tic]) -> Recording:
     events: list[Event] = []
-    rockets = any(one.flying for one in tics)
+    rockets, shots = any(one.flying for one in tics), set(_shots(tics))
     for index in range(1, len(tics)):
         before, now = tics[index - 1], tics[index]
-        fired = now.ammunition < before.ammunition
+        fired = index in shots
         kinds: dict[Kind, bool] = {
             "shot": fired,
             "burst": now.flying < before.flying + (fired and rockets),
@@ -134,6 +149,36 @@ def _recording(tics: list[_Tic]) -> Recording:
         sound=np.concatenate(sounds) if sounds else np.empty((0, 2), np.int16),
         events=tuple(events),
     )
+
+
+def _shots(tics: Sequence[_Tic]) -> Iterator[int]:
+    left = [one.ammunition for one in tics]
+    if any(now > before for before, now in pairwise(left)):
+        yield from pistol_shots([one.ready for one in tics], [one.attack for one in tics])
+        return
+    for index, (before, now) in enumerate(pairwise(left), 1):
+        if now < before:
+            yield index
+
+
+def pistol_shots(ready: Sequence[bool], attack: Sequence[bool]) -> Iterator[int]:
+    """Yield tics at which a pistol fires.
+
+    Args:
+        ready: Whether it is ready, at each tic.
+        attack: Whether the button is pressed, from that tic to the next.
+    """
+    last, fires = len(ready) - 1, -1
+    for tic in range(1, len(ready)):
+        if ready[tic - 1] and not ready[tic]:
+            fires = tic + RAISED
+        if tic != fires:
+            continue
+        yield tic
+        if attack[min(tic + ASKED, last)]:
+            fires = tic + FIRED_ON
+        elif not ready[min(tic + LOWERED, last)]:
+            fires = tic + LOWERED + RAISED  # pressed just when it would have been ready
 
 
 def _game(scenario: Scenario, seed: int) -> Any:
@@ -154,8 +199,8 @@ def _game(scenario: Scenario, seed: int) -> Any:
     game.set_audio_sampling_rate(vizdoom.SamplingRate.SR_22050)
     game.set_audio_buffer_size(1)
     game.add_game_args("+snd_efx 0")  # OpenAL ends the process otherwise
-    watched = (vizdoom.GameVariable.SELECTED_WEAPON_AMMO, vizdoom.GameVariable.HEALTH)
-    game.set_available_game_variables(list(watched))
+    watched = ("SELECTED_WEAPON_AMMO", "HEALTH", "ATTACK_READY")
+    game.set_available_game_variables([getattr(vizdoom.GameVariable, one) for one in watched])
     game.set_episode_timeout(60 * TICS)
     game.set_seed(seed)
     game.init()

@@ -46,7 +46,7 @@ class Game:
 
     def get_state(self):
         return SimpleNamespace(
-            game_variables=(50 - (self.tic >= FIRED), 100),
+            game_variables=(50 - (self.tic >= FIRED), 100, True),
             objects=[],
             labels=[],
             screen_buffer=np.full((120, 160, 3), self.tic, np.uint8),
@@ -74,6 +74,18 @@ def test_a_shot_is_where_ammunition_falls(recipe):
     assert [(one.kind, one.second) for one in recording.events] == [("shot", (FIRED - 14) / 35)]
     assert len(recording.sound) == 630 * 120
     assert recording.frames.shape == (40, 120, 160, 3)
+
+
+def test_a_pistol_whose_ammunition_is_filled_up_fires_after_it_was_ready(recipe):
+    shots = {
+        (True, 21): [6],  # pressed once, and ready again fifteen tics after the shot
+        (True, 35): [6, 20],  # pressed on when it asks, nine tics after the shot
+        (False, 40): [6, 25],  # pressed again just when it would have been ready
+    }
+    for (on, until), wanted in shots.items():
+        ready = [True] * 2 + [False] * (until - 2) + [True] * 20
+        attack = [on and tic == 15 and len(wanted) == 2 for tic in range(len(ready))]
+        assert list(sys.modules["play"].pistol_shots(ready, attack)) == wanted
 
 
 def test_clips_and_tables_are_what_prepare_reads(recipe, tmp_path, monkeypatch):
