@@ -138,10 +138,16 @@ def test_a_clip_of_nothing_in_particular_is_asked_for_and_made_again(run, tmp_pa
 
 
 def test_the_record_of_a_chosen_clip_has_all_logits_and_makes_it_again(run, tmp_path):
-    done = run(PROMPT, "--candidates", "3", "--steps", "2", "--out", "clip.mp4")
+    smc = ("--candidates", 3, "--smc-every", 2, "--steps", 5, "--scheduler", "ddpm")
+    done = run(PROMPT, *smc, "--out", "clip.mp4", quiet=False)
     assert done.status == 0, done.err
+    assert "the best of 3 candidates, resampled every 2 steps" in done.err
     record = json.loads((tmp_path / "clip.json").read_text())
     assert record["candidates"] == len(record["candidate_logits"]) == 3
+    looks = record["effective_sample_sizes"]
+    assert [one["step"] for one in looks] == [2, 4]
+    assert all(1 <= one["size"] <= 3 for one in looks)
+    assert all(one["resampled"] == (one["size"] < 1.5) for one in looks)
     assert names(tmp_path) == [f"clip.{end}" for end in ("json", "mp4", "png")]
     assert run("--from-metadata", "clip.json", "--out", "again.mp4").status == 0
     assert same(tmp_path / "clip.mp4", tmp_path / "again.mp4")

@@ -73,6 +73,9 @@ class AlwaysDrawsRun(SolverState):
     def copy(self):
         return AlwaysDrawsRun(self.run.copy(), self.levels)
 
+    def take(self, rows):
+        return AlwaysDrawsRun(self.run.take(rows), self.levels)
+
 
 class Replayed(Denoiser):
     """A base model that says what was recorded of it, in turn."""

@@ -23,6 +23,7 @@ LABELS: Final = {
     "joint_scale_video": "Joint scale of the picture",
     "cfg_scale_audio": "Prompt scale of the sound",
     "cfg_scale_video": "Prompt scale of the picture",
+    "smc_every": "Steps from one resampling of the candidates to the next",
 }
 TWO_MODELS: Final = "two models"
 """Choice of the menu that is no preset."""

@@ -86,7 +86,7 @@ def request_of(
 def unguided(config: GenerateConfig) -> GenerateConfig:
     """Return the request of the same clip without joint guidance, from the same noise."""
     left = [name for name in type(config).model_fields if name.startswith("joint_")]
-    left.append("guidance")
+    left += ["guidance", "smc_every"]
     return config.updated({**dict.fromkeys(left), "no_joint_guidance": True, "candidates": 1})
 
 

@@ -20,6 +20,7 @@ from mmdisco.media.clip import AudioVideo
 
 if TYPE_CHECKING:
     from mmdisco.app.inside import GradientRecording
+    from mmdisco.generation.particles import EffectiveSampleSize
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class Studio:
         first = time.monotonic()
         yield Progress("sampling", 0, steps)
         z_0 = None
-        for done, latents in enumerate(prepared.run(), start=1):
+        sizes: list[EffectiveSampleSize] = []
+        for done, latents in enumerate(prepared.run(sizes.append), start=1):
             z_0 = latents
             left = (time.monotonic() - first) / done * (steps - done)
             yield Progress("sampling", done, steps, left)
@@ -152,7 +154,8 @@ class Studio:
         given.write(clip, paths, title_of(resolved))
         logits = None if selection.logits is None else selection.logits[0]
         seconds = time.monotonic() - begin
-        record = ClipMetadata(resolved, 0, environment, logits).to_record(seconds)
+        looks = [one.of_clip(0) for one in sizes]
+        record = ClipMetadata(resolved, 0, environment, logits, looks).to_record(seconds)
         for side in ("video", "audio"):
             if side in record:  # its place on this machine is soon empty, and nobody's business
                 record[side] = Path(record[side]).name

@@ -2,9 +2,8 @@
 
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmdisco.cli.generate_plan import (
     GenerationJob,
@@ -22,6 +21,9 @@ from mmdisco.generation.generate import PreparedGeneration, prepare
 from mmdisco.generation.metadata import ClipMetadata, Environment, Given, title_of
 from mmdisco.io.files import write_json
 from mmdisco.media.clip import AudioVideo
+
+if TYPE_CHECKING:
+    from mmdisco.generation.particles import EffectiveSampleSize
 
 ANEW_ALL: Final = "the same command makes all of them again"
 
@@ -58,7 +60,7 @@ def execute(
     spent.load = spent.lap()
     for (job, prepared), environment, taken in zip(batches, around, given, strict=True):
         try:
-            made, logits = _sampled(prepared, spent, quiet=quiet)
+            made, logits, sizes = _sampled(prepared, spent, quiet=quiet)
         except UserError as error:
             if alone:
                 raise
@@ -70,7 +72,8 @@ def execute(
         for sample, outputs in job.outputs.items():
             taken.write(made[sample], outputs, title_of(job.config))
             chosen = None if logits is None else logits[sample]
-            metadata = ClipMetadata(job.config, sample, environment, chosen)
+            looks = [one.of_clip(sample) for one in sizes]
+            metadata = ClipMetadata(job.config, sample, environment, chosen, looks)
             write_json(outputs.record, metadata.to_record(seconds))
             whole += 1
             spent.finish += spent.lap()
@@ -115,13 +118,28 @@ def _hush_libraries() -> None:
 
 def _sampled(
     prepared: PreparedGeneration, spent: Durations, *, quiet: bool
-) -> tuple[list[AudioVideo], list[list[float]] | None]:
-    """Sample and decode; return the clips, and the logits of the candidates of each."""
+) -> tuple[list[AudioVideo], list[list[float]] | None, "list[EffectiveSampleSize]"]:
+    """Sample and decode; return the clips, and logits and effective sizes of their candidates."""
+    sizes: list[EffectiveSampleSize] = []
+    count, steps = prepared.config.candidates, prepared.generation.settings.steps
     with warnings.catch_warnings():
         warnings.showwarning = say
         with progress("sampling", quiet=quiet) as shown:
-            steps = shown.track(prepared.run(), "sampling", prepared.generation.settings.steps)
-            z_0 = deque(steps, maxlen=1).pop()
+            shown.update("sampling", 0, steps)
+            z_0 = None
+            for done, latents in enumerate(prepared.run(sizes.append), start=1):
+                z_0 = latents
+                shown.update("sampling", done, steps, _effective(sizes[-1:], count))
+            assert z_0 is not None  # there is at least one step
             spent.steps += spent.lap()
             selection = prepared.select(z_0)
-            return selection.clips(), selection.logits
+            return selection.clips(), selection.logits, sizes
+
+
+def _effective(last: "list[EffectiveSampleSize]", count: int) -> str:
+    """Say how many candidates count, from the clip with the fewest to the one with the most."""
+    if not last:
+        return ""
+    [look] = last
+    ends = dict.fromkeys(f"{one:.1f}" for one in (min(look.sizes), max(look.sizes)))
+    return f"effective sample size {' to '.join(ends)} of {count}"

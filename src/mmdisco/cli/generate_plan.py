@@ -158,6 +158,8 @@ class GenerationPlan:
             parts.insert(1, f"{'sound' if config.video else 'video'} for {config.given.name}")
         if config.candidates > 1:
             parts.append(f"the best of {config.candidates} candidates")
+        if config.smc_every is not None:
+            parts.append(f"resampled every {counted(config.smc_every, 'step')}")
         pair = (
             f"{config.title} with {config.discriminator}" if config.discriminator else config.title
         )

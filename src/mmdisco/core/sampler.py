@@ -14,7 +14,7 @@ from mmdisco.core.coupling import CleanAudio, CleanVideo, LevelCoupling
 from mmdisco.core.denoiser import Conditioning, JointDenoiser
 from mmdisco.core.noise import NoiseLevel, broadcast_like, interpolate
 from mmdisco.core.rng import NoiseSource, randn_tensor
-from mmdisco.core.schedulers import NoOpSolver, Solver
+from mmdisco.core.schedulers import NoOpSolver, Solver, adds_noise
 from mmdisco.errors import UserError
 from mmdisco.io.shapes import Latent, Table
 
@@ -59,6 +59,20 @@ def _at_least_one(steps: int) -> int:
     return steps
 
 
+class Resampling(ABC):
+    """Choice of the samples of a batch that go on after a step, as the particles of one run do."""
+
+    @abstractmethod
+    def rows(self, step: int, z_t: AV[Tensor], level: AV[NoiseLevel]) -> list[int] | None:
+        """Return the positions of as many samples, some of them repeated; ``None`` keeps all.
+
+        Args:
+            step: The step, from 0; never the last one.
+            z_t: Latents after the step.
+            level: Their levels.
+        """
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Coupling, steps along it and a scheduler per modality.
@@ -100,6 +114,7 @@ class Sampler:
         z_T: AV[Tensor],
         cond: AV[Conditioning],
         noise: NoiseSource,
+        resampling: Resampling | None = None,
     ) -> Steps[AV[Tensor], AV[Tensor] | None]:
         """Run the steps of the coupling, from the most noise to the least.
 
@@ -107,13 +122,20 @@ class Sampler:
             denoiser: Predicts the noise of both modalities.
             z_T: Noise, as ``initial`` returns it; the clean latent for a given side.
             cond: Captions, one per sample.
-            noise: Generators of the noise that schedulers and resampling add.
+            noise: Generators of the noise that schedulers and resampling add. They stay where they
+                are when samples are chosen, so that copies part.
+            resampling: Chooses samples after each step but the last.
+
+        Raises:
+            UserError: Samples are to be chosen, and no solver adds noise.
 
         Yields:
             Both latents after each step, in the units of their schedules; the last ones are clean.
             Latents that are sent in answer replace them.
         """
         levels = self.levels()
+        if resampling is not None:
+            _expect_noise(each(adds_noise, self.solvers, levels))
         runs = each(lambda solver, own: solver.begin(own), self.solvers, levels)
         batch_size = len(z_T.audio)
         z: AV[Tensor] = z_T
@@ -136,6 +158,12 @@ class Sampler:
                     )
                     if remaining:
                         z = each(_noise_back, z, there, here, noise.generators)
+            chosen = None
+            if resampling is not None and index + 1 < self.steps:
+                chosen = resampling.rows(index, z, there)
+            if chosen is not None:
+                z = z.map(lambda x, rows=chosen: x[rows])
+                runs = runs.map(lambda run, rows=chosen: run.take(rows))
             z = (yield z) or z
 
     def sample(
@@ -153,6 +181,13 @@ class Sampler:
         if self.resamples < 0:
             raise UserError(f"{self.resamples} resamples: ask for 0 or more")
         return self.path.levels(self.grid.stops(self.path, self.steps))
+
+
+def _expect_noise(added: AV[bool]) -> None:
+    if not (added.audio or added.video):
+        raise UserError(
+            "copies of a sample stay equal where no noise is added: choose a solver that adds some"
+        )
 
 
 def _noise_back(

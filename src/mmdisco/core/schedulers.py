@@ -15,7 +15,7 @@ Independent of models.
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -67,6 +67,14 @@ class SolverState(ABC):
     def copy(self) -> "SolverState":
         """Return a copy of the present state, so that a step can be repeated."""
 
+    @abstractmethod
+    def take(self, rows: Sequence[int]) -> "SolverState":
+        """Return the state in which a run of some samples of the batch alone would be.
+
+        Args:
+            rows: Positions of the samples; one may be there several times.
+        """
+
 
 class Solver(ABC):
     """Scheduler of one modality: immutable, begins any number of runs."""
@@ -90,6 +98,10 @@ class NoOpSolver(Solver, SolverState):
 
     @override
     def copy(self) -> SolverState:
+        return self
+
+    @override
+    def take(self, rows: Sequence[int]) -> SolverState:
         return self
 
 
@@ -185,8 +197,10 @@ class _SchedulerRun(SolverState):
         self._scales = scales
         self._convert = convert
         self._options = options
+        self._shape: torch.Size | None = None  # of the latents, once there are some
 
     def step(self, index: int, x_t: Latent, eps: Latent, noise: list[Generator]) -> Latent:
+        self._shape = x_t.shape
         state = x_t * self._scales[index]
         output = self._convert(index, eps, state)
         options: dict[str, Any] = dict(self._options)
@@ -202,6 +216,22 @@ class _SchedulerRun(SolverState):
         return _SchedulerRun(
             copy.deepcopy(self._scheduler), self._scales, self._convert, self._options
         )
+
+    def take(self, rows: Sequence[int]) -> SolverState:
+        scheduler = copy.copy(self._scheduler)
+        for name, value in vars(self._scheduler).items():
+            vars(scheduler)[name] = _taken(value, self._shape, list(rows))
+        taken = _SchedulerRun(scheduler, self._scales, self._convert, self._options)
+        if self._shape is not None:
+            taken._shape = torch.Size([len(rows), *self._shape[1:]])
+        return taken
+
+
+def _taken(value: Any, shape: torch.Size | None, rows: list[int]) -> Any:
+    """Return some samples of what a scheduler holds: its history has the shape of the latents."""
+    if isinstance(value, list):
+        return [_taken(one, shape, rows) for one in value]
+    return value[rows] if isinstance(value, Tensor) and value.shape == shape else value
 
 
 def _no_conversion(index: int, eps: Tensor, state: Tensor) -> Tensor:
@@ -254,6 +284,14 @@ def _expect_one_step_a_level(scheduler: Any, levels: NoiseLevel) -> None:
             f"{type(scheduler).__name__} evaluates {len(scheduler.timesteps)} times in a run of "
             f"{len(levels.sigma)} steps: choose a scheduler with one evaluation a step"
         )
+
+
+def adds_noise(solver: Solver, levels: NoiseLevel) -> bool:
+    """Return whether a run over ``levels`` adds noise, without which equal samples stay equal."""
+    x = torch.zeros(1, 1)
+    draws = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    first, second = (solver.begin(levels).step(0, x, x, [draw]) for draw in draws)
+    return not torch.equal(first, second)
 
 
 def _draws_noise(scheduler: Any) -> bool:

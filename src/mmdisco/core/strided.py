@@ -5,6 +5,7 @@ Where the timesteps are spaced by T // N ("leading") that is the next one; where
 ("trailing" spacing of an N that does not divide T) it is a neighbour of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,6 @@ class _StridedRun(SolverState):
 
     def copy(self) -> SolverState:
         return self  # a step has no state
+
+    def take(self, rows: Sequence[int]) -> SolverState:
+        return self

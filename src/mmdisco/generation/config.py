@@ -46,11 +46,17 @@ class ForCFG:
     keyword: str | None = None
 
 
+_AS_RELEASED: Final = {
+    "scheduler": "brings its own scheduler",
+    "guidance": "takes the gradient",
+    "joint_every": "evaluates the discriminator at every step",
+    "smc_every": "resamples nothing",
+}
+
 SAMPLING: Final = Panel("Sampling")
 CLIPS: Final = Panel("Clips")
 MODELS: Final = Panel("Models")
 RELEASE: Final = Panel("Reproduction")
-
 
 Scale = Annotated[float | None, SAMPLING]
 SchedulerName = Literal[
@@ -212,9 +218,11 @@ class GenerateConfig(SystemConfig):
     candidates: Annotated[int, Field(ge=1, le=64), SAMPLING] = 1
     """Clips that are sampled for each one that is kept, the one whose sound and picture belong
     together most by the discriminator's logit. Costs so many times the sampling."""
+    smc_every: Annotated[int | None, Field(ge=1, le=1000), SAMPLING] = None
+    """Resample the candidates of a clip after every so many steps, by sequential Monte Carlo with
+    the growth of that logit: those that agree go on, several times, in the place of others."""
     video: Path | None = None
-    """Video to make sound for, used up to the length of a clip; the last frame of a shorter one is
-    held."""
+    """Video to make sound for, up to the length of a clip; a shorter one holds its last frame."""
     audio: Path | None = None
     """Sound to make a video for, used up to the length of a clip; a shorter one is padded with
     silence."""
@@ -308,14 +316,9 @@ class GenerateConfig(SystemConfig):
                 "a joint model reads one prompt: leave --audio-prompt and --audio-negative-prompt "
                 "out"
             )
-        if self.as_released and self.scheduler is not None:
-            raise UserError("--as-released brings its own scheduler: leave --scheduler out")
-        if self.as_released and self.guidance is not None:
-            raise UserError("--as-released takes the gradient: leave --guidance out")
-        if self.as_released and self.joint_every is not None:
-            raise UserError(
-                "--as-released evaluates the discriminator at every step: leave --joint-every out"
-            )
+        for name, reason in _AS_RELEASED.items():
+            if self.as_released and getattr(self, name) is not None:
+                raise UserError(f"--as-released {reason}: leave --{name.replace('_', '-')} out")
 
     @property
     def caption(self) -> str:

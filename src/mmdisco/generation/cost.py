@@ -47,7 +47,8 @@ class NetworkCost:
         kind: Class of the network.
         parameters: Number of parameters.
         weights: Bytes of the weights.
-        passes: Passes of a run. The discriminator's are forward and backward.
+        passes: Passes of a run. The discriminator's are forward and backward where it guides, and
+            forward alone where it ranks or resamples candidates.
         batch: Most samples of a pass, which classifier-free guidance doubles in most pipelines.
         operations: Floating-point operations of a run; an addition and a multiplication are two.
         activations: Most bytes at a time beside the weights.
@@ -241,9 +242,11 @@ class CountingDiscriminator(Discriminator):
 
     @override
     def forward(self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]) -> Logit:
-        key = (z_t.audio.shape, z_t.video.shape)
+        differentiated = torch.is_grad_enabled()
+        key = (z_t.audio.shape, z_t.video.shape, differentiated)
         if key not in self._seen:
-            self._seen[key] = gradient_cost(self._network[0], z_t, level, text)
+            count = gradient_cost if differentiated else pass_cost
+            self._seen[key] = count(self._network[0], z_t, level, text)
         self.passes.add(*self._seen[key], len(z_t.audio))
         return 0 * (z_t.audio.flatten(1).sum(1) + z_t.video.flatten(1).sum(1))
 
@@ -270,10 +273,7 @@ class CountingGradient:
         """Count a pass, and return zeros."""
         key = (z_t.audio.shape, z_t.video.shape)
         if key not in self._seen:
-            count = MetaCount(self._network.parameters())
-            with count, torch.no_grad():
-                self._network(z_t.map(_to_meta), level, text.map(_to_meta))
-            self._seen[key] = count.operations, count.peak
+            self._seen[key] = pass_cost(self._network, z_t, level, text)
         self.passes.add(*self._seen[key], len(z_t.audio))
         return LogRatio(z_t.audio.new_zeros(len(z_t.audio)), z_t.map(torch.zeros_like))
 
@@ -293,6 +293,23 @@ def gradient_cost(
     there, embedded = (tree_map_only(Tensor, _to_meta, one) for one in (_pair(z_t), _pair(text)))
     with count:
         log_ratio_gradient(lambda z: network(z, level, AV(*embedded)), AV(*there))
+    return count.operations, count.peak
+
+
+def pass_cost(
+    network: Any, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor]
+) -> tuple[int, int]:
+    """Count the same for one forward pass, which keeps nothing for a gradient.
+
+    Args:
+        network: A network whose weights are on the meta device.
+        z_t: Latents, for their shapes.
+        level: Their noise levels.
+        text: Pooled captions.
+    """
+    count = MetaCount(network.parameters())
+    with count, torch.no_grad():
+        network(z_t.map(_to_meta), level, text.map(_to_meta))
     return count.operations, count.peak
 
 

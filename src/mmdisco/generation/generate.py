@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmdisco.core.discriminator import Discriminator
+    from mmdisco.generation.particles import EffectiveSampleSize
     from mmdisco.generation.pipeline import GenerationRun, GuidanceOrder, SamplerConfig, Task
 
 
@@ -128,9 +129,19 @@ class PreparedGeneration:
             line = f"how much of it the models keep is not known: {error}"
         return [f"{self.config.given}: {line}"] if line else []
 
-    def run(self) -> "Generator[AV[Tensor], AV[Tensor] | None]":
-        """Sample, and yield the latents after each step; latents sent in answer replace them."""
-        return self.generation.run(self._prompts, self.config.seeds)
+    def run(
+        self, watch: "Callable[[EffectiveSampleSize], object] | None" = None
+    ) -> "Generator[AV[Tensor], AV[Tensor] | None]":
+        """Sample, and yield the latents after each step; latents sent in answer replace them.
+
+        Args:
+            watch: Called with the effective sample sizes of candidates that are resampled.
+        """
+        generation, smc = self.generation, self.generation.settings.smc
+        if watch is not None and smc is not None:
+            settings = replace(generation.settings, smc=replace(smc, watch=watch))
+            generation = replace(generation, settings=settings)
+        return generation.run(self._prompts, self.config.seeds)
 
     def sample(self, callback_on_step_end: StepCallback | None = None) -> "AV[Tensor]":
         """Sample, and return the final latents.
@@ -163,10 +174,8 @@ class PreparedGeneration:
         count = self.config.candidates
         if count == 1:
             return Selection(self.generation, z_0)
-        logits = self.generation.logits(self._prompts, z_0).unflatten(0, (-1, count))
-        best = [sample * count + int(row) for sample, row in enumerate(logits.argmax(1))]
-        generation = replace(self.generation, task=self.generation.task.take(best))
-        return Selection(generation, z_0.map(lambda one: one[best]), logits.tolist())
+        generation, kept, logits = self.generation.best(self._prompts, z_0, count)
+        return Selection(generation, kept, logits.tolist())
 
     @property
     def _prompts(self) -> AV[list[str]]:
@@ -266,6 +275,10 @@ def sampler_config(config: GenerateConfig, system: JointSystem) -> "SamplerConfi
         joint_every=config.joint_every or 1,
     )
     settings = replace(chosen.settings, classifier_free=cfg, resamples=config.resample)
+    if config.smc_every is not None:
+        from mmdisco.generation.particles import SequentialMonteCarlo
+
+        settings = replace(settings, smc=SequentialMonteCarlo(config.candidates, config.smc_every))
     if config.guidance != "distilled":
         return settings
     from mmdisco.discriminators.distilled import DistilledGradient, DistilledGuidance

@@ -33,6 +33,8 @@ BESIDE: Final = ("made_by", "sample", "environment", "took_seconds")
 """Keys of a record beside those of its request."""
 LOGITS: Final = "candidate_logits"
 """Key of a clip that was chosen among candidates."""
+SIZES: Final = "effective_sample_sizes"
+"""Key of a clip whose candidates were resampled on the way."""
 SHOWN_SIDE: Final = 256  # pixels; smaller pictures are magnified up to it
 DRAWN_SIDE: Final = 64
 LONGEST_TITLE: Final = 100
@@ -191,12 +193,14 @@ class ClipMetadata:
         sample: Index in the batch of the sample that the record describes, from 0.
         environment: Environment in which the clip was made.
         logits: The discriminator's logit of every candidate, the largest of which is the clip's.
+        sizes: Effective sample size of the candidates at each look, with its step.
     """
 
     config: GenerateConfig
     sample: int
     environment: Environment
     logits: Sequence[float] | None = None
+    sizes: Sequence[Mapping[str, Any]] = ()
 
     def changes(self, now: Environment) -> str | None:
         """Describe in one line what differs from when the clip was made; None if nothing does.
@@ -228,7 +232,11 @@ class ClipMetadata:
 
     def to_record(self, took_seconds: float) -> dict[str, Any]:
         """Return the record for JSON, with the duration of the whole batch."""
-        chosen = {} if self.logits is None else {LOGITS: [round(one, 4) for one in self.logits]}
+        chosen: dict[str, Any] = {}
+        if self.logits is not None:
+            chosen[LOGITS] = [round(one, 4) for one in self.logits]
+        if self.sizes:
+            chosen[SIZES] = [dict(one) for one in self.sizes]
         return {
             "made_by": MAKER,
             **self.config.to_record(),
@@ -264,7 +272,8 @@ def read_record(path: Path, weights: Path | None = None) -> ClipMetadata:
     try:
         if values.get("made_by") != MAKER:
             raise UserError(f"made_by {values.get('made_by')!r}")
-        options = {name: one for name, one in values.items() if name not in (*BESIDE, LOGITS)}
+        beside = (*BESIDE, LOGITS, SIZES)
+        options = {name: one for name, one in values.items() if name not in beside}
         config = GenerateConfig(**options, weights=weights)
         _expect_whole(config, values)
         environment = Environment.of_tree({**values["environment"]}, "environment")

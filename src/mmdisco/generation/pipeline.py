@@ -7,7 +7,8 @@ is given. Writes no files and shows no progress; the caller iterates over its st
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from mmdisco.core.schedulers import Solver
 from mmdisco.errors import UserError
 from mmdisco.media.clip import Audio, AudioVideo, Video, cut_audio, cut_video
 
+if TYPE_CHECKING:
+    from mmdisco.generation.particles import SequentialMonteCarlo
+
 PromptGuidance = Callable[[JointDenoiser, AV[Conditioning], AV[float]], JointDenoiser]
 """Adds classifier-free guidance to a denoiser, from the encoded negative prompt and w."""
 
@@ -43,6 +47,10 @@ class SamplerConfig:
         classifier_free: Adds classifier-free guidance to a denoiser.
         resamples: Number of times that each step is repeated from latents noised back by one step.
         reuse: Policy that decides at which evaluations the discriminator is run.
+        smc: Resampling of the candidates of each clip on the way, if there is any.
+
+    Raises:
+        UserError: Gradients are to be reused by candidates that were resampled since.
     """
 
     steps: int
@@ -53,6 +61,14 @@ class SamplerConfig:
     classifier_free: PromptGuidance = ClassifierFreeGuidance
     resamples: int = 0
     reuse: ReuseEvery = field(default_factory=ReuseEvery)
+    smc: "SequentialMonteCarlo | None" = None
+
+    def __post_init__(self) -> None:
+        if self.smc is not None and self.reuse.every > 1:
+            raise UserError(
+                "a gradient that is reused belongs to candidates that may be gone: compute it at "
+                "every step, or resample none"
+            )
 
 
 class GuidanceOrder(ABC):
@@ -285,7 +301,12 @@ class GenerationRun:
         shapes = self.model.latent_shapes(self.seconds)
         z_T = self.sampler.initial(noise, shapes.map(lambda one: torch.Size([len(seeds), *one])))
         cond = encode_captions(self.model, each_side)
-        return self.sampler.run(self.denoiser(), self.task.begin(self.model, z_T), cond, noise)
+        resampling = None
+        if self.settings.smc is not None:
+            ranking = self.method.ranking(self.discriminator)
+            resampling = self.settings.smc.begin(ranking, cond.map(lambda one: one.pooled), seeds)
+        z_T = self.task.begin(self.model, z_T)
+        return self.sampler.run(self.denoiser(), z_T, cond, noise, resampling)
 
     @property
     def sampler(self) -> Sampler:
@@ -303,6 +324,27 @@ class GenerationRun:
         text = encode_captions(self.model, _of_both(prompts)).map(lambda one: one.pooled)
         with torch.no_grad():
             return self.method.ranking(self.discriminator)(z_0, AV(clean, clean), text)
+
+    def best(
+        self,
+        prompts: Sequence[str] | AV[Sequence[str]],
+        z_0: AV[Tensor],
+        candidates: int,
+    ) -> tuple["GenerationRun", AV[Tensor], Tensor]:
+        """Keep of the candidates of each clip the one with the largest logit.
+
+        Args:
+            prompts: As in ``run``.
+            z_0: Final latents of ``run``, the candidates of a clip side by side.
+            candidates: Number of candidates of each clip.
+
+        Returns:
+            The run of the clips that are kept, their latents, and all logits, (clips, candidates).
+        """
+        logits = self.logits(prompts, z_0).unflatten(0, (-1, candidates))
+        rows = [clip * candidates + int(row) for clip, row in enumerate(logits.argmax(1))]
+        run = replace(self, task=self.task.take(rows))
+        return run, z_0.map(lambda one: one[rows]), logits
 
     def clips(self, z_0: AV[Tensor]) -> list[AudioVideo]:
         """Decode the final latents of ``run``."""

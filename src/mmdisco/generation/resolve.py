@@ -7,7 +7,7 @@ without effect are left open in it, so that it is valid itself and may be writte
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from mmdisco.core.av import AV, each
 from mmdisco.errors import UserError
@@ -15,6 +15,8 @@ from mmdisco.generation.config import CFG, GenerateConfig
 from mmdisco.generation.system import JointSystem, Requirements, SamplingDefaults
 
 Sides = AV[float | None]
+
+_FEWEST: Final = 3  # candidates that can be resampled: an effective sample size is 1 at least
 
 
 def resolve(config: GenerateConfig, system: JointSystem) -> GenerateConfig:
@@ -73,6 +75,8 @@ def check(config: GenerateConfig, system: JointSystem) -> list[str]:
         config.negative_prompt,
         config.candidates > 1,
     )
+    if config.smc_every is not None:
+        _expect_resampling(config)
     lines = system.expect(demand)
     if config.guidance == "distilled":
         from mmdisco.discriminators.distilled import read_distilled
@@ -82,6 +86,37 @@ def check(config: GenerateConfig, system: JointSystem) -> list[str]:
         other = replace(demand, prompt=config.captions.audio, negative=negatives.audio)
         lines += [line for line in system.expect(other) if line not in lines]
     return lines
+
+
+def _expect_resampling(config: GenerateConfig) -> None:
+    """Refuse resampling of candidates without effect, or of gradients that others left.
+
+    Raises:
+        UserError: It is.
+    """
+    from mmdisco.core.noise import linear
+    from mmdisco.core.schedulers import adds_noise, solver
+
+    if config.candidates < _FEWEST:
+        raise UserError(
+            f"--smc-every resamples where fewer than half of the candidates count, never one of "
+            f"{config.candidates}: ask for --candidates {_FEWEST} or more"
+        )
+    steps, every = config.steps or 0, config.smc_every or 0
+    if every >= steps:
+        raise UserError(
+            f"--smc-every {every} has no effect in {steps} steps: ask for fewer, or leave it out"
+        )
+    if (config.joint_every or 1) > 1:
+        raise UserError(
+            f"--joint-every {config.joint_every} reuses gradients of candidates that are gone: "
+            "leave it or --smc-every out"
+        )
+    if not adds_noise(solver(config.scheduler or ""), linear().levels().take([999, 500])):
+        raise UserError(
+            f"{config.scheduler} adds no noise, so that copies of a candidate stay equal: ask for "
+            "--scheduler euler-ancestral, ddpm or sde-dpm++2m, or leave --smc-every out"
+        )
 
 
 def _cfg_scale(config: GenerateConfig, defaults: SamplingDefaults, made: AV[bool]) -> Sides:

@@ -14,6 +14,7 @@ levels of the run like any other, so every step of the run is one evaluation. Kn
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,6 +106,13 @@ class _Run(SolverState):
         forked = copy.copy(self)
         forked.seen = [*self.seen]
         return forked
+
+    @override
+    def take(self, rows: Sequence[int]) -> SolverState:
+        taken, chosen = copy.copy(self), list(rows)
+        taken.x = None if self.x is None else self.x[chosen]
+        taken.seen = [one[chosen] for one in self.seen]
+        return taken
 
     def _at(self, index: int, x: Latent) -> Latent:
         start, here, there = self.stops[self.start], self.stops[index], self.stops[index + 1]

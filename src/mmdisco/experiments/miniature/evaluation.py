@@ -36,6 +36,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     video_features,
 )
 from mmdisco.generation.config import candidate_seed
+from mmdisco.generation.particles import SequentialMonteCarlo
 from mmdisco.generation.pipeline import (
     AudioToVideo,
     GenerationRun,
@@ -55,6 +56,7 @@ CLIPS_PER_CAPTION: Final = 8
 BATCH: Final = 32
 REFERENCE_CLIPS: Final = 2048
 FEW_STEPS: Final = (8, 4)
+SMC_EVERY: Final = 4  # steps
 
 
 TaskOf = Callable[[Sequence[Example]], Task]
@@ -90,6 +92,7 @@ class MiniatureRow:
         discriminator: Name of the discriminator in the weights folder.
         candidates: Number made for each clip, of which the one with the largest logit is kept.
         distilled: Whether the network that is distilled from it guides in its place.
+        smc_every: Steps from one resampling of the candidates to the next; 0 is none.
     """
 
     name: str
@@ -98,6 +101,7 @@ class MiniatureRow:
     discriminator: str = "discriminator"
     candidates: int = 1
     distilled: bool = False
+    smc_every: int = 0
 
 
 def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
@@ -113,6 +117,7 @@ def rows(sampling: SamplingDefaults) -> list[MiniatureRow]:
         joint,
         MiniatureRow("joint, additive control", joint_generation, sampling, "additive"),
         replace(joint, name="joint, best of 4", candidates=4),
+        replace(joint, name="joint, resampled 4", candidates=4, smc_every=SMC_EVERY),
         *(_in_steps(joint, steps) for steps in FEW_STEPS),
         MiniatureRow(f"video to audio, {UNGUIDED}", video_to_audio, unguided),
         sound,
@@ -197,6 +202,9 @@ class Bench:
             network = DistilledGuidance.load(self.folder.distilled_folder(), own).network
             reuse = replace(settings.reuse, source=DistilledGradient(network))
             settings = replace(settings, reuse=reuse)
+        if row.smc_every:
+            smc = SequentialMonteCarlo(row.candidates, row.smc_every)
+            settings = replace(settings, smc=smc)
         yield from self.guided(discriminator, settings, task, seed, clips, row.candidates)
 
     def guided(
@@ -217,12 +225,22 @@ class Bench:
             seed: Seed of the sampling noise.
             clips: Number of clips.
             candidates: Number made for each clip, of which the one with the largest logit is kept.
+                Those that are resampled on the way are made in one batch.
         """
-        for start in range(0, clips, BATCH):
-            wanted = [held_out(index) for index in range(start, min(start + BATCH, clips))]
-            captions = [one.caption.text for one in wanted]
-            run = GenerationRun(self.model, discriminator, settings, task(wanted), SECONDS)
+        together = 1 if settings.smc is None else candidates
+        batch = max(1, BATCH // together)
+        for start in range(0, clips, batch):
+            wanted = [held_out(index) for index in range(start, min(start + batch, clips))]
+            captions = [one.caption.text for one in wanted for _ in range(together)]
+            given = task([one for one in wanted for _ in range(together)])
+            run = GenerationRun(self.model, discriminator, settings, given, SECONDS)
             own = [seed * 1_000_000 + start + offset for offset in range(len(wanted))]
+            if settings.smc is not None:
+                every = [candidate_seed(one, each) for one in own for each in range(candidates)]
+                z_0 = deque(run.run(captions, every), maxlen=1).pop()
+                kept, best, _ = run.best(captions, z_0, candidates)
+                yield kept.clips(best)
+                continue
             seeds = ([candidate_seed(seed, one) for seed in own] for one in range(candidates))
             made = [deque(run.run(captions, one), maxlen=1).pop() for one in seeds]
             if candidates > 1:

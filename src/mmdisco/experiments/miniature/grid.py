@@ -166,6 +166,8 @@ class KeptMiniatureCell(MeasuredCell):
         few = ("few_steps", "few_steps_scheduler", "few_steps_scale")
         for unused in ("video_to_audio", "audio_to_video", *few):
             del record["sampling"][unused]
+        if not record["smc_every"]:
+            del record["smc_every"]
         if record.pop("distilled"):
             own = MiniatureSystem(self.weights).weight_hashes()[self.row.discriminator]
             record["distilled"] = read_distilled(self.weights, own)["sha256"]
