@@ -107,10 +107,13 @@ def scores(readings: Sequence[Reading], name: str) -> np.ndarray:
 
 
 def means(readings: Sequence[Reading], logits: Sequence[float]) -> dict[str, float]:
-    """Return the mean of each score, and of the logit of the clips."""
-    found = {title: float(np.nanmean(scores(readings, name))) for name, title in TOLD.items()}
-    rounded = {title: round(value, 3) for title, value in found.items()}
-    return {**rounded, "logit": round(float(np.mean(logits)), 2)}
+    """Return the mean of each score, where clips have one, and of the logit of the clips."""
+    found: dict[str, float] = {}
+    for name, title in TOLD.items():
+        own = scores(readings, name)
+        if not np.isnan(own).all():
+            found[title] = round(float(np.nanmean(own)), 3)
+    return {**found, "logit": round(float(np.mean(logits)), 2)}
 
 
 def differences(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str, list[float]]:
@@ -119,6 +122,8 @@ def differences(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str
     for name, title in TOLD.items():
         apart = scores(first, name) - scores(second, name)
         apart = apart[~np.isnan(apart)]
+        if not len(apart):
+            continue
         drawn = apart[rng.integers(0, len(apart), (DRAWS, len(apart)))].mean(1)
         ends = np.quantile(drawn, (0.025, 0.975))
         found[title] = [round(float(one), 3) for one in (apart.mean(), *ends)]
@@ -140,9 +145,11 @@ def by_step(looks: Sequence[EffectiveSampleSize]) -> dict[int, dict[str, float]]
 def page(record: dict[str, Any]) -> str:
     """Return the page of a record."""
     ways, apart = record["ways"], record["resampled − best of N"]
-    header = ["", *TOLD.values(), "logit"]
-    rows = [[name, *(f"{one[key]:.2f}" for key in header[1:])] for name, one in ways.items()]
-    last = ["{:+.2f} ({:+.2f} to {:+.2f})".format(*apart[key]) for key in TOLD.values()]
+    titles = [title for title in TOLD.values() if title in apart]
+    rows = [
+        [name, *(f"{one[key]:.2f}" for key in (*titles, "logit"))] for name, one in ways.items()
+    ]
+    last = ["{:+.2f} ({:+.2f} to {:+.2f})".format(*apart[title]) for title in titles]
     rows.append(["resampled − best", *last, "–"])
     looks = [
         [f"{step}", f"{one['mean']:.2f}", f"{100 * one['share of clips resampled']:.0f} %"]
@@ -151,19 +158,24 @@ def page(record: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {one}" for name, one in record["versions"].items())
     return f"""# Candidates that are resampled on the way
 
-{record["clips"]} held-out captions, seed {record["seed"]}, {record["steps"]} steps of
-{record["scheduler"]}, every clip from the same noise: the first candidate alone, the best by the
-logit at the end, and candidates that are resampled every {record["resampled every"]} steps where
-fewer than half of them count ([the mathematics](../method.md#candidates-resampled-on-the-way)).
-Read from pixels and waveforms, which know nothing of the logit; the last column is the ranker's
-own. The last row has differences of clips of the same noise, with 95 % bootstrap intervals over
-clips.
+{record["clips"]} clips of held-out captions (eight of each), seed {record["seed"]},
+{record["steps"]} steps of {record["scheduler"]}, every clip from the same noise: the first
+candidate alone, the best by the logit at the end, and candidates that are resampled every
+{record["resampled every"]} steps where fewer than half of them count
+([the mathematics](../method.md#candidates-resampled-on-the-way)). Read from pixels and waveforms,
+which know nothing of the logit; the last column is the ranker's own. The last row has differences
+of clips of the same noise, with 95 % bootstrap intervals over clips; of so few clips they are too
+narrow where none or only one differs.
 
-{markdown_table(header, rows)}
+{markdown_table(["", *titles, "logit"], rows)}
 
 Effective sample size after so many steps, over all clips:
 
 {markdown_table(["step", "mean", "clips resampled"], looks)}
+
+Resampling makes as many candidates in as many steps as the best of N, and costs a forward pass of
+the discriminator for each look beside. Rows of the same names in the table of
+`mmdisco experiments miniature` hold either against the recombined clips.
 
 Written by `python benchmarks/resampling.py --clips {record["clips"]}` ({told}).
 """
