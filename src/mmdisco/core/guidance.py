@@ -123,7 +123,8 @@ class ClassifierFreeGuidance(JointDenoiser):
         """Return the extrapolated noise; one plain evaluation where both weights are 1."""
         if self.scale == AV(1.0, 1.0):
             return self.denoiser.predict_noise(z_t, level, cond)
-        null = self.null.map(lambda one: _repeat(one, len(z_t.audio)))
+        repeated = torch.zeros(len(z_t.audio), dtype=torch.long)
+        null = self.null.map(lambda one: one.take(repeated))
         if self.batched:
             both = self.denoiser.predict_noise(
                 z_t.map(_twice),
@@ -165,11 +166,4 @@ def _beside(cond: Conditioning, null: Conditioning) -> Conditioning:
     embeds = zip(cond.embeds, null.embeds, strict=True)
     return Conditioning(
         torch.cat([cond.pooled, null.pooled]), tuple(torch.cat(both) for both in embeds)
-    )
-
-
-def _repeat(cond: Conditioning, batch_size: int) -> Conditioning:
-    return Conditioning(
-        cond.pooled.expand(batch_size, -1),
-        tuple(one.expand(batch_size, *one.shape[1:]) for one in cond.embeds),
     )

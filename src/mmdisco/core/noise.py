@@ -59,15 +59,6 @@ class NoiseLevel:
         """√(α² + σ²): 1 for VP."""
         return torch.hypot(self.alpha, self.sigma)
 
-    def wiener_gain(self, agreeing: int) -> PerSample:
-        """Return √(k / (k + σ²/α²)) in [0, 1] for k values that agree.
-
-        In VP units x_t times this, for k = 1, is the best linear estimate of a clean latent of
-        unit variance. A network whose layers normalise their input mistakes noise for signal
-        where there is no signal; scaled by this gain, pure noise does not reach it.
-        """
-        return (agreeing / (agreeing + (self.sigma / self.alpha).square())).sqrt()
-
     def add_noise(self, x_0: Latent, eps: Latent) -> Latent:
         """Apply the forward process x_t = α x_0 + σ ε."""
         return broadcast_like(self.alpha, x_0) * x_0 + broadcast_like(self.sigma, x_0) * eps

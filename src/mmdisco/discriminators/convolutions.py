@@ -16,6 +16,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from mmdisco.core.noise import NoiseLevel, broadcast_like
+from mmdisco.discriminators.embeddings import wiener_gain
 from mmdisco.errors import UserError
 from mmdisco.io.bounds import check_sizes
 from mmdisco.io.shapes import Latent
@@ -186,6 +187,23 @@ class AsItIs(Stem):
         return x
 
 
+def beside_mean(x: Tensor, level: NoiseLevel) -> Tensor:
+    """Concatenate a latent in VP units and its mean over all steps, each scaled by its gain.
+
+    Args:
+        x: Latent, (b, c, time, …).
+        level: Its noise level, to which the mean is rescaled.
+
+    Returns:
+        (b, 2 c, time, …).
+    """
+    mean = x.mean(2, keepdim=True) * math.sqrt(x.shape[2])
+    own_gain, mean_gain = (wiener_gain(level, AGREEING * steps) for steps in (1, x.shape[2]))
+    return torch.cat(
+        [broadcast_like(own_gain, x) * x, (broadcast_like(mean_gain, x) * mean).expand_as(x)], 1
+    )
+
+
 class FlattenStem(Stem):
     """Two 3 × 3 convolutions, the second strided, concatenated to the latent.
 
@@ -193,7 +211,7 @@ class FlattenStem(Stem):
     spectrogram in time and mel, where time keeps its steps. Every step also gets the mean of all
     steps, scaled to the same noise: timbre and colour stay constant through a clip, and stand out
     of the mean while every single step is still noise. All inputs are scaled by their
-    ``NoiseLevel.wiener_gain``.
+    ``wiener_gain``.
     """
 
     def __init__(self, channels: int, space: tuple[int, ...]) -> None:
@@ -216,12 +234,7 @@ class FlattenStem(Stem):
                 f"latent of {tuple(x.shape[3:])} in space: this discriminator reads {self.space}"
             )
         batch, steps = x.shape[0], x.shape[2]
-        mean = x.mean(2, keepdim=True) * math.sqrt(steps)
-        own_worth, mean_worth = (level.wiener_gain(AGREEING * frames) for frames in (1, steps))
-        x = torch.cat(
-            [broadcast_like(own_worth, x) * x, (broadcast_like(mean_worth, x) * mean).expand_as(x)],
-            1,
-        )
+        x = beside_mean(x, level)
         by_step = x.transpose(1, 2)
         by_frame = len(self.space) > 1
         images = by_step.flatten(0, 1) if by_frame else x

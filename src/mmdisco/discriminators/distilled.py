@@ -20,7 +20,7 @@ from mmdisco.core.av import AV, each
 from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.log_ratio import LogRatio
 from mmdisco.core.noise import NoiseLevel, broadcast_like, interpolate
-from mmdisco.discriminators.convolutions import AGREEING, FlatLatents, Latents
+from mmdisco.discriminators.convolutions import FlatLatents, Latents, beside_mean
 from mmdisco.discriminators.embeddings import LevelEmbedding, Rotary, times_of
 from mmdisco.discriminators.fusion import AdaLayerNorm, TimeFusionConfig, TransformerLayer
 from mmdisco.discriminators.two_tower import AudioVideoConfig, text_embedding
@@ -203,15 +203,9 @@ class PatchCodec(nn.Module):
         """Map a latent in VP units to hidden values of its patches, (b, steps, places, hidden).
 
         Beside its own values a patch has the mean of all steps, as in ``FlattenStem``; both are
-        scaled by their ``NoiseLevel.wiener_gain``.
+        scaled by their ``wiener_gain``.
         """
-        mean = x.mean(2, keepdim=True) * math.sqrt(x.shape[2])
-        own_gain, mean_gain = (level.wiener_gain(AGREEING * one) for one in (1, x.shape[2]))
-        both = [
-            broadcast_like(own_gain, x) * x,
-            (broadcast_like(mean_gain, x) * mean).expand_as(x),
-        ]
-        patches = cut(torch.cat(both, 1), self.patch)
+        patches = cut(beside_mean(x, level), self.patch)
         shift = self.shift(functional.silu(condition))
         return functional.silu(self.into(patches) + shift[:, None, None])
 

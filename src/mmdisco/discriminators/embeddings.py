@@ -1,4 +1,4 @@
-"""Embeddings: noise levels as sinusoids of an angle, times as rotations, captions as means.
+"""Embeddings: noise levels as sinusoids and as gains, times as rotations, captions as means.
 
 Independent of latents and convolutions.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
-from mmdisco.io.shapes import Seconds, Text, Vector
+from mmdisco.io.shapes import PerSample, Seconds, Text, Vector
 
 FEATURES_PER_LEVEL = 64
 SHORTEST_PERIOD = 0.1
@@ -35,6 +35,16 @@ def level_features(level: NoiseLevel, dim: int) -> Vector:
     frequencies = torch.logspace(0, 3, dim // 2, dtype=angle.dtype, device=angle.device)
     phase = angle[:, None] * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def wiener_gain(level: NoiseLevel, agreeing: int) -> PerSample:
+    """Return √(k / (k + σ²/α²)) in [0, 1] for k values that agree.
+
+    In VP units x_t times this, for k = 1, is the best linear estimate of a clean latent of unit
+    variance. A network whose layers normalise their input mistakes noise for signal where there is
+    no signal; scaled by this gain, pure noise does not reach it.
+    """
+    return (agreeing / (agreeing + (level.sigma / level.alpha).square())).sqrt()
 
 
 class LevelEmbedding(nn.Module):

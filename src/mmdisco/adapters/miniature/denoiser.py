@@ -22,6 +22,7 @@ from typing_extensions import override
 from mmdisco.core.denoiser import Conditioning, Denoiser
 from mmdisco.core.noise import NoiseLevel, NoiseSchedule, broadcast_like
 from mmdisco.core.parameterization import VPrediction
+from mmdisco.discriminators.embeddings import wiener_gain
 from mmdisco.io.bounds import check_sizes
 from mmdisco.io.shapes import Latent, PerSample, Text, Tokens, Vector
 
@@ -136,7 +137,7 @@ class PatchifyFrames(Patchify):
         own = level.to_vp(x_t)
         mean = (own.mean(2, keepdim=True) * math.sqrt(self.steps)).expand_as(own)
         seen = [
-            broadcast_like(level.wiener_gain(frames * number), own) * one
+            broadcast_like(wiener_gain(level, frames * number), own) * one
             for frames, one in ((1, own), (self.steps, mean))
             for number in self.agreeing
         ]
