@@ -2,7 +2,7 @@ import pytest
 import torch
 from closeness import assert_close, is_close
 
-from mmdisco.core.av import AV
+from mmdisco.core.av import AV, each
 from mmdisco.core.coupling import SameTimestep
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import NoiseLevel, linear, variance_exploding
@@ -83,6 +83,17 @@ def test_pairs_do_not_see_one_another(network, generator):
         text.map(lambda t: t[:1]),
     )
     assert_close(alone, network(z, level, text)[:1])
+
+
+def test_every_sound_of_a_group_meets_every_video(network, generator):
+    z, text = (AV(*torch.randn(2, 6, width, generator=generator)) for width in (2, 3))
+    level = SameTimestep(AV(linear(), linear())).levels(torch.full((6,), 0.4).double())
+    found = network.pairwise_logits(z, level, text, 3)
+    assert found.shape == (2, 1, 3, 3)
+    chosen = AV(torch.tensor([3, 5]), torch.tensor([4, 3]))  # of the second group
+    two = level.map(lambda one: one.take([0, 1]))
+    pairs, told = (each(lambda x, row: x[row], one, chosen) for one in (z, text))
+    assert_close(torch.stack([found[1, 0, 0, 1], found[1, 0, 2, 0]]), network(pairs, two, told))
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"layers": 0}, {"dimensions": -1}], ids=str)

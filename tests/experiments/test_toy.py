@@ -1,3 +1,4 @@
+import itertools
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,14 @@ from mmdisco.experiments.toy.problems import (
     problem,
 )
 from mmdisco.experiments.toy.report import table, with_gap
-from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe, run_cell, train_denoiser
+from mmdisco.experiments.toy.run import (
+    CONTRASTIVE,
+    KeptToyCell,
+    ToyCell,
+    ToyRecipe,
+    run_cell,
+    train_denoiser,
+)
 from mmdisco.experiments.toy.studies import STUDIES
 
 PATH = SameTimestep(AV(linear(), linear()))
@@ -168,6 +176,15 @@ def test_every_setting_of_a_recipe_changes_the_outcome(change, tmp_path):
         for name, recipe in (("usual", usual), ("other", usual.updated(change)))
     )
     assert not torch.equal(one, two)
+
+
+def test_the_third_term_changes_the_outcome_by_its_weight(tmp_path):
+    recipe = ToyRecipe().updated({"training.steps": 5, "width": 16, "samples": 200})
+    outcomes = [
+        run_cell(ToyCell("mixture", "ind", loss, 0, recipe), tmp_path / loss)[1]
+        for loss in ("both", *CONTRASTIVE)
+    ]
+    assert not any(torch.equal(one, two) for one, two in itertools.combinations(outcomes, 2))
 
 
 def test_trained_bases_make_their_own_fakes(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from mmdisco.core.coupling import SameLogSNR, SameTimestep
 from mmdisco.core.denoiser import Conditioning, IndependentDenoisers
 from mmdisco.core.guidance import ConstantScale, JointGuidance
 from mmdisco.core.log_ratio import log_ratio_gradient
+from mmdisco.core.losses import NoisedPairs
 from mmdisco.core.noise import (
     NoiseLevel,
     broadcast_like,
@@ -18,13 +19,20 @@ from mmdisco.core.noise import (
     scaled_linear,
     variance_exploding,
 )
+from mmdisco.core.pairs import Pairs
 from mmdisco.core.parameterization import CleanSample, Epsilon, FlowVelocity, VPrediction
+from mmdisco.core.rng import NoiseSource
+from mmdisco.core.sampler import LogSNRSpacing, Sampler
+from mmdisco.core.schedulers import solver
+from mmdisco.discriminators.correlation import PairwiseDiscriminator
+from mmdisco.discriminators.mlp import VectorDiscriminator
 from mmdisco.experiments.toy.problems import (
     ExactLogRatio,
     JointMixtureDenoiser,
     MixtureDenoiser,
     problem,
 )
+from mmdisco.training.contrastive import ContrastiveLoss
 
 SCHEDULES = {
     "linear": linear(),
@@ -170,3 +178,54 @@ def test_index_path_pairs_equal_shares_of_tables_of_any_length():
     levels = SameTimestep(AV(linear(1000), linear(100))).levels(torch.tensor([0.0, 1 / 3, 1.0]))
     assert_close(levels.audio.t, torch.tensor([0.0, 333.0, 999.0]).double(), rtol=1e-6)
     assert_close(levels.video.t, torch.tensor([0.0, 33.0, 99.0]).double(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler-ancestral", "dpm++2m", "sde-dpm++2m"])
+@pytest.mark.parametrize("setting", ["ind", "ood"])
+def test_exact_ratio_gives_the_samples_of_the_joint_in_few_steps(name, setting):
+    goal, base, ratio = oracle("mixture", setting)
+    guided = JointGuidance(base, ratio, AV(ConstantScale(), ConstantScale()))
+    path = SameTimestep(AV(linear(), linear()))
+    sampler = Sampler(path, AV(solver(name), solver(name)), 6, LogSNRSpacing())
+
+    def samples(denoiser):
+        noise = NoiseSource.from_seeds([0])
+        z_T = sampler.initial(noise, AV(torch.Size([64, 1]), torch.Size([64, 1])))
+        return sampler.sample(denoiser, z_T.map(torch.Tensor.double), none(64), noise)
+
+    got, want = samples(guided), samples(JointMixtureDenoiser(goal.joint))
+    # the tables of diffusers' schedulers are in single precision, the same for both
+    assert_close(got.audio, want.audio, rtol=1e-9)
+    assert_close(got.video, want.video, rtol=1e-9)
+
+
+class EveryPair(PairwiseDiscriminator):
+    """A multiple of the exact log ratio, of every pair of a group."""
+
+    def __init__(self, ratio, scale):
+        super().__init__()
+        self.ratio, self.scale = ratio, scale
+
+    def forward(self, z_t, level, text):
+        return self.scale * self.ratio(z_t, level, text)
+
+    pairwise_logits = VectorDiscriminator.pairwise_logits
+
+
+@pytest.mark.parametrize("setting", ["ind", "ood"])
+def test_contrast_is_least_at_the_exact_ratio_of_shuffled_pairs(setting, generator):
+    goal, base, ratio = oracle("mixture", setting)
+    u = torch.rand(100, generator=generator, dtype=torch.float64).repeat_interleave(8)
+    levels = SameTimestep(AV(linear(), linear())).levels(u)
+    z_0 = goal.split(goal.joint.sample(800, generator))
+    eps = z_0.map(lambda x: torch.randn(x.shape, generator=generator, dtype=x.dtype))
+    real = NoisedPairs(Pairs(z_0, none(800)), eps, levels)
+
+    def contrast(scale):
+        network = EveryPair(ratio, scale)
+        loss = ContrastiveLoss(8, per_product_weight=0.0)
+        return float(loss.losses(network, base, real, real).discrimination.mean())
+
+    least = contrast(1.0) < min(contrast(0.5), contrast(1.5))
+    # out of distribution the ratio holds the marginals as well, which no shuffling reveals
+    assert least == (setting == "ind")

@@ -45,13 +45,14 @@ def execute(config: "ToyConfig") -> Iterator[str]:
     from mmdisco.cli.progress import progress
     from mmdisco.experiments.grid import run
     from mmdisco.experiments.toy import report
-    from mmdisco.experiments.toy.run import KeptToyCell
+    from mmdisco.experiments.toy.run import CONTRASTIVE, KeptToyCell
     from mmdisco.experiments.toy.studies import study
     from mmdisco.io.files import write_text
 
     folder, chosen = config.folder, study(config.study)
     cells = chosen.cells(config)
-    if config.denoising is not None and not any(cell.loss == "both" for cell in cells):
+    weighted = ("both", *CONTRASTIVE)
+    if config.denoising is not None and not any(cell.loss in weighted for cell in cells):
         raise UserError("--lambda has no effect without the loss both: leave it out")
     write_text(folder / ".gitignore", "cells/\nruns/\n")
     begin = time.monotonic()

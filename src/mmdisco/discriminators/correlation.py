@@ -36,7 +36,7 @@ class PairwiseDiscriminator(Discriminator):
     def pairwise_logits(
         self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
     ) -> Tensor:
-        """Return the dot-product logits of every sound of a group with every video of it.
+        """Return the logits of every sound of a group with every video of it.
 
         Args:
             z_t: As for ``forward``, group by group.
@@ -46,7 +46,7 @@ class PairwiseDiscriminator(Discriminator):
 
         Returns:
             (b / size, products, size, size), a row for each sound; the sum over products is a
-            logit.
+            logit: of the dot products alone where a network has them, else of the whole network.
 
         Raises:
             UserError: The discriminator has no dot products.

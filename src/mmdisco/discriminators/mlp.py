@@ -8,8 +8,8 @@ from torch.nn.functional import silu
 from typing_extensions import override
 
 from mmdisco.core.av import AV, each
-from mmdisco.core.discriminator import Discriminator
 from mmdisco.core.noise import NoiseLevel
+from mmdisco.discriminators.correlation import PairwiseDiscriminator
 from mmdisco.discriminators.embeddings import level_features
 from mmdisco.io.bounds import check_sizes
 from mmdisco.io.shapes import Latent, Logit
@@ -40,7 +40,7 @@ class VectorConfig:
         check_sizes(self)
 
 
-class VectorDiscriminator(Discriminator):
+class VectorDiscriminator(PairwiseDiscriminator):
     """Log ratio of pairs of vectors, (b, d) each.
 
     Both noise levels enter every layer. The last layer starts at zero, so training begins at
@@ -77,6 +77,19 @@ class VectorDiscriminator(Discriminator):
         for hidden, from_context in zip(self.hidden, self.context, strict=True):
             x = silu(hidden(x) + from_context(context))
         return self.last(x)[:, 0]
+
+    @override
+    def pairwise_logits(
+        self, z_t: AV[Tensor], level: AV[NoiseLevel], text: AV[Tensor], size: int
+    ) -> Tensor:
+        rows = torch.arange(len(z_t.audio)).unflatten(0, (-1, size))
+        pairs = AV(rows[:, :, None].expand(-1, -1, size), rows[:, None].expand(-1, size, -1))
+        chosen = pairs.map(torch.flatten)
+        z_t, text = (each(lambda x, own: x[own], one, chosen) for one in (z_t, text))
+        level = each(
+            lambda one, own: NoiseLevel(one.t[own], one.alpha[own], one.sigma[own]), level, chosen
+        )
+        return self(z_t, level, text).unflatten(0, (-1, 1, size, size))
 
     def _features(self, x_t: Latent, level: NoiseLevel) -> Tensor:
         x = level.to_vp(x_t)

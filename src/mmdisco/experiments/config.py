@@ -54,7 +54,8 @@ class ToyConfig(StudyConfig):
     settings: Annotated[tuple[str, ...], Named("--setting")] = ()
     """Only ind or ood; may be repeated."""
     losses: Annotated[tuple[str, ...], Named("--loss")] = ()
-    """Only disc, denoise or both; may be repeated."""
+    """Only disc, denoise, both, or contrast-1 or contrast-10 (both, and contrast of that weight);
+    may be repeated."""
     steps: int | None = None
     """Training steps."""
     width: int | None = None

@@ -202,7 +202,7 @@ class ContrastiveTerm:
     loss: ContrastiveLoss
     weight: float
     batches: Batches
-    groups: CaptionGroups
+    groups: PairSource
 
     def noised(self, step: int) -> tuple[NoiseLevelDraw, NoisedPairs]:
         """Draw the noised groups of a step, from a stream that neither real nor fake pairs use."""

@@ -23,7 +23,6 @@ from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscrim
 from mmdisco.training.batches import Batches
 from mmdisco.training.config import NoiseLevelConfig, TrainingConfig
 from mmdisco.training.contrastive import (
-    CaptionGroups,
     ContrastiveLoss,
     ContrastiveTerm,
     GroupedNoiseLevels,
@@ -45,11 +44,11 @@ class TrainingStages:
 
     config: TrainingConfig
     trainer: Trainer
-    make_groups: Callable[[], CaptionGroups]
+    make_groups: Callable[[], PairSource]
     callbacks: tuple[Callback, ...] = ()
 
     @cached_property
-    def groups(self) -> CaptionGroups:
+    def groups(self) -> PairSource:
         """Real pairs in groups of one meaning."""
         return self.make_groups()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmdisco.evaluation.metrics.result import gap_closed
 from mmdisco.experiments.toy.evaluation import EXTENT, total_variation
 from mmdisco.experiments.toy.problems import problem
-from mmdisco.experiments.toy.run import KeptToyCell, ToyCell, ToyRecipe
+from mmdisco.experiments.toy.run import CONTRASTIVE, LOSSES, KeptToyCell, ToyCell, ToyRecipe
 from mmdisco.io.files import read_tensors, replacing, write_json, write_text
 from mmdisco.io.reports import MeanStd, markdown_table, versions
 
@@ -122,6 +122,7 @@ CAPTIONS = {
     "disc": "cross-entropy",
     "denoise": "denoising",
     "both": "both losses",
+    **{name: f"and contrast, {weight:g}" for name, weight in CONTRASTIVE.items()},
 }
 SETTINGS = {"ind": "in distribution", "ood": "out of distribution"}
 
@@ -133,7 +134,7 @@ def draw_guidance(out: Path, cells: Sequence[ToyCell]) -> Path | None:
 
 def draw_losses(out: Path, cells: Sequence[ToyCell]) -> Path | None:
     """Plot the exact log ratio and the one learnt by each loss for each problem, IND and OOD."""
-    return _grid(out, cells, "losses.png", ("exact", "disc", "denoise", "both"))
+    return _grid(out, cells, "losses.png", ("exact", *LOSSES))
 
 
 def _grid(out: Path, cells: Sequence[ToyCell], name: str, losses: tuple[str, ...]) -> Path | None:

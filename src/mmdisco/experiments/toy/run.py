@@ -4,9 +4,10 @@ Its base models are exact, or small and trained: one MLP per modality that predi
 """
 
 import math
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -44,8 +45,14 @@ from mmdisco.io.files import write_tensors
 from mmdisco.io.settings import Settings
 from mmdisco.io.shapes import Latent
 from mmdisco.training.checkpoint import EMA
-from mmdisco.training.config import LossConfig, NoiseLevelConfig, TrainerConfig, TrainingConfig
-from mmdisco.training.stages import build_trainer
+from mmdisco.training.config import (
+    ContrastiveConfig,
+    LossConfig,
+    NoiseLevelConfig,
+    TrainerConfig,
+    TrainingConfig,
+)
+from mmdisco.training.stages import TrainingStages, build_trainer
 
 LEVEL_WIDTH = 32
 OCTAVES = 4
@@ -135,7 +142,10 @@ def _denoising_error(
 
 
 REFERENCES = ("unguided", "exact")
-LOSSES = ("disc", "denoise", "both")
+PAPER_LOSSES = ("disc", "denoise", "both")
+CONTRASTIVE: Final = {"contrast-1": 1.0, "contrast-10": 10.0}
+"""Weights of the contrastive loss beside ``both``."""
+LOSSES = (*PAPER_LOSSES, *CONTRASTIVE)
 FAKE_SHARD, FAKE_SHARDS = 5000, 4
 
 
@@ -155,7 +165,7 @@ class ToyRecipe(Settings):
     levels: NoiseLevelConfig = NoiseLevelConfig(power=1.5, independent=0.0, one_sided=0.0)
     """Distribution of the noise levels."""
     denoising: PositiveFloat = 10.0
-    """λ of the loss ``both``."""
+    """λ where cross-entropy stands beside it."""
     width: PositiveInt = 96
     """Width of the discriminator."""
     octaves: NonNegativeInt = 4
@@ -173,6 +183,10 @@ class ToyRecipe(Settings):
             "disc": LossConfig(discrimination=1.0, denoising=0.0),
             "denoise": LossConfig(discrimination=0.0, denoising=1.0),
             "both": LossConfig(discrimination=1.0, denoising=self.denoising),
+            **{
+                name: LossConfig(denoising=self.denoising, contrastive=weight)
+                for name, weight in CONTRASTIVE.items()
+            },
         }[loss]
 
 
@@ -271,13 +285,16 @@ def _discriminator(
         training=recipe.training.updated({"seed": cell.seed}),
         levels=recipe.levels,
         loss=recipe.loss_weights(cell.loss),
+        contrastive=ContrastiveConfig(power=recipe.levels.power),
     )
     trainer = build_trainer(config, base, path, AV(none, none))
     shape = VectorConfig(goal.width, width=recipe.width, octaves=recipe.octaves)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
         network = VectorDiscriminator(shape)
-    return trainer.fit(network, real, fake, run_dir)
+    # without captions any pairs are a group
+    stages = TrainingStages(config, trainer, lambda: real)
+    return deque(stages.train(network, real, fake, run_dir), maxlen=1).pop()
 
 
 KEPT_POINTS = 10_000

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mmdisco.errors import UserError
 from mmdisco.experiments.config import ToyConfig
 from mmdisco.experiments.toy.evaluation import ToyEvaluation
-from mmdisco.experiments.toy.run import LOSSES, REFERENCES, ToyCell, ToyRecipe
+from mmdisco.experiments.toy.run import CONTRASTIVE, PAPER_LOSSES, REFERENCES, ToyCell, ToyRecipe
 from mmdisco.training.config import NoiseLevelConfig, TrainerConfig
 
 PLANES = ("gaussian", "mixture", "8gaussians", "moons", "swissroll", "checkerboard")
@@ -27,7 +27,7 @@ class ToyStudy:
     recipe: ToyRecipe
     problems: tuple[str, ...]
     settings: tuple[str, ...] = ("ind", "ood")
-    losses: tuple[str, ...] = LOSSES
+    losses: tuple[str, ...] = PAPER_LOSSES
     references: tuple[str, ...] = REFERENCES
 
     def recipe_of(self, config: ToyConfig) -> ToyRecipe:
@@ -78,6 +78,14 @@ _SAMPLERS = (
     ToyEvaluation("flow-euler", 20, "log-snr"),
     ToyEvaluation("ddim", 50, resamples=1),
 )
+_FEW_STEPS = (
+    ToyEvaluation(),
+    *(
+        ToyEvaluation(scheduler, steps, "log-snr")
+        for steps in (8, 20)
+        for scheduler in ("ddim", "dpm++2m", "euler-ancestral", "sde-dpm++2m")
+    ),
+)
 
 
 def _steps(steps: int, learning_rate: float = 6e-3) -> TrainerConfig:
@@ -117,6 +125,19 @@ STUDIES: dict[str, ToyStudy] = {
         settings=("ind",),
         losses=("both",),
         references=("unguided",),
+    ),
+    "few-steps": ToyStudy(
+        "Solvers of first and second order in few steps",
+        ToyRecipe(training=_steps(1000), evaluations=_FEW_STEPS),
+        ("8gaussians",),
+        settings=("ind",),
+        losses=("both",),
+    ),
+    "contrast": ToyStudy(
+        "Contrast as a third term of the loss",
+        ToyRecipe(training=_steps(1000)),
+        ("8gaussians",),
+        losses=("both", *CONTRASTIVE),
     ),
     "vectors": ToyStudy(
         "Pairs of vectors in R⁸",
