@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from make_clips import DOES
-from records import WEAPONS, Event, EventKind
+from records import KINDS, WEAPONS, Event, EventKind
 
 from mmdisco.errors import UserError
 from mmdisco.evaluation.metrics.result import gap_closed
@@ -127,8 +127,8 @@ def named(caption: str) -> set[EventKind]:
     """Return the kinds of events that a caption says to happen."""
     weapon = next((kind for words, kind in WEAPONS.items() if caption.startswith(words)), None)
     said = {kind for kind, does in DOES.items() if f"{does}," in caption}
-    shot: set[EventKind] = {weapon} if weapon and "shot" in said else set()
-    return shot | {kind for kind in said if kind != "shot"}
+    fires = weapon if "shot" in said else None
+    return {kind for kind in KINDS if kind == fires or kind in said}
 
 
 def tells(caption: str) -> bool:

@@ -31,9 +31,8 @@ class SightNetwork(nn.Module):
             nn.Linear(48 * 5 * 6, WIDTH),
         )
         self.time = nn.ModuleList(nn.Conv1d(WIDTH, WIDTH, 5, 1, 2) for _ in range(2))
-        self.events = nn.Conv1d(WIDTH, EVENTS, 1)
+        self.events = _events()
         self.scenario = nn.Linear(WIDTH, scenarios)
-        nn.init.constant_(self.events.bias, RARE)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of events (b, t, kinds) and of scenarios by picture (b, t, scenarios)."""
@@ -61,8 +60,7 @@ class HearingNetwork(nn.Module):
             nn.GroupNorm(4, WIDTH),
         )
         self.time = nn.ModuleList(nn.Conv1d(WIDTH, WIDTH, 5, 1, 2) for _ in range(2))
-        self.events = nn.Conv1d(WIDTH, EVENTS, 1)
-        nn.init.constant_(self.events.bias, RARE)
+        self.events = _events()
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Return logits of events (b, t, kinds)."""
@@ -70,6 +68,12 @@ class HearingNetwork(nn.Module):
         for layer in self.time:
             moving = moving + layer(gelu(moving))
         return self.events(gelu(moving)).transpose(1, 2)
+
+
+def _events() -> nn.Conv1d:
+    layer = nn.Conv1d(WIDTH, EVENTS, 1)
+    layer.state_dict()["bias"].fill_(RARE)
+    return layer
 
 
 def softer_pictures(pictures: Tensor, generator: Generator) -> Tensor:

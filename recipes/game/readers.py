@@ -94,7 +94,7 @@ class Labelled:
         """Captions, as ``make_clips`` writes them."""
         found: list[str] = []
         for one in self.records:
-            kinds = {"shot" if each.kind in SHOTS else each.kind for each in one.events}
+            kinds: set[str] = {"shot" if each.kind in SHOTS else each.kind for each in one.events}
             found.append(caption(one.path.name, BY_NAME[one.scenario], kinds))
         return found
 
@@ -188,7 +188,9 @@ def lines(name: str, steps: int) -> Watch:
 
 def measured(readers: Readers, labelled: Labelled, seed: int) -> dict[str, Any]:
     """Measure readers on clips, on softer ones too, and the clips' own agreement."""
-    read = {side: {kind for kind in KINDS if readers.reads(side, kind)} for side in SIDES}
+    read: dict[Side, set[EventKind]] = {
+        side: {kind for kind in KINDS if readers.reads(side, kind)} for side in SIDES
+    }
     readings = readers.read_features(labelled.clips)
     softer = readers.read_features(softened(labelled.clips, seed))
     own = agreement(

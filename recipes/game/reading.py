@@ -88,21 +88,21 @@ class Readers:
             UserError: The file is missing or damaged.
         """
         path = folder / FILE
-        tensors, metadata = read_tensors(path), read_header(path).metadata
-        scenarios = tuple(json.loads(metadata["scenarios"]))
+        tensors, kept = read_tensors(path), json.loads(read_header(path).metadata["readers"])
+        scenarios = tuple(kept["scenarios"])
         sight, hearing = SightNetwork(len(scenarios)), HearingNetwork()
-        kept = TrainingCheckpoint(0, {}, tensors)
-        load_weights(sight, kept.group("sight"), path)
-        load_weights(hearing, kept.group("hearing"), path)
-        thresholds = json.loads(metadata["thresholds"])
-        return Readers(sight.eval(), hearing.eval(), scenarios, thresholds)
+        weights = TrainingCheckpoint(0, {}, tensors)
+        load_weights(sight, weights.group("sight"), path)
+        load_weights(hearing, weights.group("hearing"), path)
+        return Readers(sight.eval(), hearing.eval(), scenarios, kept["thresholds"])
 
     def save(self, folder: Path) -> None:
         """Write the file that ``load`` reads."""
         tensors = grouped("sight", self.sight.state_dict())
         tensors |= grouped("hearing", self.hearing.state_dict())
         kept = {"scenarios": list(self.scenarios), "thresholds": self.thresholds}
-        write_tensors(folder / FILE, tensors, {k: json.dumps(v) for k, v in kept.items()})
+        # one entry: safetensors writes several in any order, and the file would not be the same
+        write_tensors(folder / FILE, tensors, {"readers": json.dumps(kept)})
 
     @property
     def on_both_sides(self) -> tuple[EventKind, ...]:
@@ -153,9 +153,14 @@ class Readers:
     def _reading(
         self, seen: Sequence[Candidate], heard: Sequence[Candidate], scenario: str
     ) -> Reading:
-        sides = [self.chosen(*both) for both in zip(SIDES, (seen, heard), strict=True)]
-        events = [tuple(one.event for one in side) for side in sides]
-        return Reading(*events, *map(_clearest, sides), scenario)
+        sight, sound = self.chosen("seen", seen), self.chosen("heard", heard)
+        return Reading(
+            seen=tuple(one.event for one in sight),
+            heard=tuple(one.event for one in sound),
+            sight=_clearest(sight),
+            sound=_clearest(sound),
+            scenario=scenario,
+        )
 
 
 def peaks(chance: npt.NDArray[np.floating], side: Side) -> list[Candidate]:

@@ -129,10 +129,11 @@ def recognised(readings: Sequence[Reading], records: Sequence[Record]) -> dict[s
     """
     right: dict[str, list[bool]] = {"sound": [], "sight": [], "scenario": []}
     for reading, record in zip(readings, records, strict=True):
-        for name, side, one in (
+        classes: tuple[tuple[str, Side, EventKind | None], ...] = (
             ("sound", "heard", reading.sound),
             ("sight", "seen", reading.sight),
-        ):
+        )
+        for name, side, one in classes:
             happens = {event.kind for event in record.events}
             must = {event.kind for event in record.events if CAN_BE[side](event)}
             right[name].append(one in happens if one else not must)

@@ -35,7 +35,7 @@ MEL: Final = MelScale(
     sample_rate=RATE, hop=RATE * EVERY // TICS // COLUMNS, bins=64, highest=RATE / 2
 )
 LATE: Final = 4  # tics from a hurt to the groan
-SPEC: Final = ReadSpec(seconds=SECONDS, fps=FPS, size=SIZE[::-1], sample_rate=RATE)
+SPEC: Final = ReadSpec(seconds=SECONDS, fps=FPS, size=(SIZE[1], SIZE[0]), sample_rate=RATE)
 
 Bytes = npt.NDArray[np.uint8]
 
