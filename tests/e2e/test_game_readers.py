@@ -19,9 +19,9 @@ MODULES = (
     *("agreement", "make_clips", "networks", "play", "reading", "readers", "record_scores"),
     *("records", "scenarios"),
 )
-SESSIONS = {"train": 6, "validation": 1, "held_out": 1}
+SESSIONS = {"train": 4, "validation": 1, "held_out": 1}
 FPS = Fraction(35, 3)
-HEARING = FitConfig(steps=60, batch_size=12, warmup_steps=5, ema=0.9, checkpoint_every=50)
+HEARING = FitConfig(steps=50, batch_size=8, warmup_steps=5, ema=0.9, checkpoint_every=25)
 SIGHT = FitConfig(steps=4, batch_size=2, checkpoint_every=2)  # dear: it learns nothing in so few
 
 
@@ -54,7 +54,7 @@ def draw_sessions(recipe, folder: Path, out: Path) -> None:
         name = "defend_the_line" if part == "held_out" else "basic"
         for seed in range(sessions):
             rows, clips = [], []
-            for index in range(12):
+            for index in range(10):
                 tics = sorted(rng.choice(range(4, 56, 10), rng.integers(0, 3), replace=False))
                 events = [{"kind": "shot", "second": round(tic / 35, 4)} for tic in tics]
                 path = f"{name}-{seed:07d}-{index:02d}.mp4"
