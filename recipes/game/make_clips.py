@@ -11,6 +11,7 @@ import csv
 import json
 import math
 import multiprocessing
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -93,11 +94,13 @@ def make_all(out: Path, todo: list[Session], jobs: int) -> None:
     Raises:
         SystemExit: The game crashed too often.
     """
-    context = multiprocessing.get_context("spawn")
+    context, out = multiprocessing.get_context("spawn"), out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
     for _ in range(CRASHES):
         left = [one for one in todo if not one.table(out).exists()]
         try:
-            with ProcessPoolExecutor(jobs, context) as pool:
+            # the game writes files of its own into the folder it is run in
+            with ProcessPoolExecutor(jobs, context, os.chdir, (out,)) as pool:
                 played = [pool.submit(make, out, session) for session in left]
                 for done, one in enumerate(as_completed(played), len(todo) - len(left) + 1):
                     one.result()

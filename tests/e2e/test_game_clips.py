@@ -138,7 +138,7 @@ def test_what_a_crash_took_with_it_is_played_again(recipe, tmp_path, monkeypatch
 
     played = []
     monkeypatch.setattr(recipe, "make", make)
-    monkeypatch.setattr(recipe, "ProcessPoolExecutor", lambda jobs, _: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(recipe, "ProcessPoolExecutor", lambda jobs, *_: ThreadPoolExecutor(jobs))
     scenario = recipe.BY_NAME["basic"]
     recipe.make_all(tmp_path, [recipe.Session("train", scenario, seed) for seed in range(3)], 1)
     assert sorted(played) == [0, 1, 2]
