@@ -53,6 +53,7 @@ def test_clips_are_made_and_measured_when_asked_for(
         ("scales", {}, "give --discriminator FOLDER"),
         ("scales", {"discriminator": "x"}, "give --clips"),
         ("loss", {"clips": 1}, "at least 2"),
+        ("contrast", {}, "many clips of one caption"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(study, more, said, prepared, made, tiny_pair, tmp_path):

@@ -26,7 +26,7 @@ USUAL = Baseline(
     USUAL_TRAINING,
     VariantSampling(SamplingDefaults(20, "ddim", AV(1.5, 1.5), AV(1.0, 1.0), 1.0, 1.0)),
 )
-TRAINING = {"central", "loss", "fusion", "size", "steps", "negatives", "levels"}
+TRAINING = {"central", "loss", "contrast", "fusion", "size", "steps", "negatives", "levels"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -79,6 +79,18 @@ def test_networks_without_pretraining_train_for_its_steps_besides():
         assert central[name].contrastive_pretraining.steps == 0
         steps = USUAL_TRAINING.training.steps + USUAL_TRAINING.contrastive_pretraining.steps
         assert central[name].training.steps == steps
+
+
+def test_contrast_is_left_out_where_there_are_no_inner_products():
+    found = [*STUDIES["central"].all_variants(USUAL), *STUDIES["fusion"].all_variants(USUAL)]
+    trainings = [variant.training for variant in found if variant.training is not None]
+    weights = {(one.discriminator.fusion, one.loss.contrastive) for one in trainings}
+    assert weights == {
+        ("attention+correlation", 10),
+        ("attention", 0),
+        ("pooled", 0),
+        ("additive", 0),
+    }
 
 
 def test_unknown_study_is_refused_with_the_known():

@@ -78,6 +78,7 @@ def _expect_effect(config: "AblateConfig", variants: "Sequence[Variant]") -> Non
     trained = {
         "--steps": config.steps,
         "--contrastive-steps": config.contrastive_steps,
+        "--contrastive": config.contrastive,
         "--pair-stores": config.pair_stores,
     }
     for name, value in trained.items():
@@ -87,6 +88,12 @@ def _expect_effect(config: "AblateConfig", variants: "Sequence[Variant]") -> Non
     if config.contrastive_steps is not None and "attention+correlation" not in fusions:
         raise UserError(
             "--contrastive-steps is of pretraining, which none of these variants has: leave it out"
+        )
+    if config.contrastive is not None and config.study == "contrast":
+        raise UserError("--contrastive has no effect: this study varies it itself: leave it out")
+    if config.contrastive and "attention+correlation" not in fusions:
+        raise UserError(
+            "--contrastive is of inner products, which none of these variants has: leave it out"
         )
     if config.discriminator is not None and not any(
         variant.training is None and variant.sampling.guided for variant in variants
@@ -129,13 +136,14 @@ def setting_of(config: "AblateConfig") -> "ExperimentSetting":
 
 
 def training_of(config: "AblateConfig", baseline: "TrainingConfig") -> "TrainingConfig":
-    """Return the training of the baseline with the lengths of a configuration."""
+    """Return the training of the baseline with the changes of a configuration."""
     training = small(baseline) if config.quick else baseline
-    lengths = {
+    changes = {
         "training.steps": config.steps,
         "contrastive_pretraining.steps": config.contrastive_steps,
+        "loss.contrastive": config.contrastive,
     }
-    return training.updated({key: value for key, value in lengths.items() if value is not None})
+    return training.updated({key: value for key, value in changes.items() if value is not None})
 
 
 def small(config: "TrainingConfig") -> "TrainingConfig":

@@ -102,8 +102,8 @@ class AblateConfig(StudyConfig):
     """Configuration of an ablation study."""
 
     study: Annotated[str, Positional()]
-    """central, loss, fusion, size, steps, negatives, levels (these train), scales, intervals,
-    reuse, samplers or resampling (these only sample)."""
+    """central, loss, contrast, fusion, size, steps, negatives, levels (these train), scales,
+    intervals, reuse, samplers or resampling (these only sample)."""
     out: Path = Path("ablations")
     """Folder of all studies, which share what is trained."""
     data: Path | None = None
@@ -123,6 +123,9 @@ class AblateConfig(StudyConfig):
     """Training steps of a variant; 600."""
     contrastive_steps: int | None = None
     """Steps of contrastive pretraining, of attention+correlation; 600, 0 is none."""
+    contrastive: float | None = None
+    """Weight of the contrastive loss throughout the training; 10 on embedded data, 0 leaves the two
+    losses of the paper."""
     variants: Annotated[tuple[str, ...], Named("--variant")] = ()
     """Only this one, beside the unguided baseline; may be repeated."""
 

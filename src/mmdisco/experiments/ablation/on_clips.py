@@ -65,6 +65,11 @@ class OnClips(ExperimentSetting):
             raise UserError("this study trains nothing: give --discriminator FOLDER")
         if sampled and not self.clips:
             raise UserError("this study compares clips: give --clips, at least 2")
+        if any(one.training is not None and one.training.loss.contrastive for one in variants):
+            raise UserError(
+                "contrast needs many clips of one caption, as the embedded data has: leave --data "
+                "and --fakes out, or --contrastive"
+            )
         if self.clips == 1 or self.clips < 0:
             raise UserError(f"{self.clips} clips of each variant: ask for 0, or at least 2")
         held = self._held()

@@ -37,7 +37,9 @@ from mmdisco.io.files import plain, read_json, sha256, write_json
 from mmdisco.io.locking import alone
 from mmdisco.media.sounding_objects.dataset import caption_of, example
 from mmdisco.training.config import (
+    ContrastiveConfig,
     DiscriminatorConfig,
+    LossConfig,
     NegativesConfig,
     NoiseLevelConfig,
     PretrainingConfig,
@@ -55,6 +57,8 @@ TRAINING: Final = TrainingConfig(
     discriminator=DiscriminatorConfig(fusion="attention+correlation"),
     levels=NoiseLevelConfig(independent=0.35, one_sided=0.3),
     negatives=NegativesConfig(recombine=True, shuffled_fraction=0.5),
+    loss=LossConfig(contrastive=10),
+    contrastive=ContrastiveConfig(power=1.3),
     training=TrainerConfig(
         steps=600,
         learning_rate=1e-3,

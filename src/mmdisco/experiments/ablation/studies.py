@@ -1,9 +1,9 @@
 """All studies by name: ablations of training, then of sampling.
 
 A central study tests the main claims with the fewest variants. Of the others, ``loss`` weighs
-cross-entropy and denoising, ``steps`` is the paper's Figure 5 at our sizes, ``resampling`` compares
-repeated steps with more steps at the same cost, and ``reuse`` runs the discriminator at every
-second or third evaluation.
+cross-entropy and denoising, ``contrast`` the third term beside them, ``steps`` is the paper's
+Figure 5 at our sizes, ``resampling`` compares repeated steps with more steps at the same cost, and
+``reuse`` runs the discriminator at every second or third evaluation.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,11 @@ from mmdisco.training.config import FusionName
 EVENTS: Final = "gap event_f1"
 """Metric that decides most claims: share of the gap to real clips in events that is closed."""
 
+MATERIAL: Final = "gap material"
+"""Share of the gap in material that is closed."""
+
 LAMBDAS: Final = (10.0, 100.0, 1000.0, 10_000.0)
+CONTRASTS: Final = (0.0, 1.0, 10.0, 30.0)
 WIDTHS: Final = (32, 64, 128, 256)
 DEPTHS: Final = (1, 2, 4)
 LENGTHS: Final = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
@@ -93,7 +97,12 @@ def _with_loss(baseline: Baseline, name: str, discrimination: float, denoising: 
 
 def _with_fusion(baseline: Baseline, name: str, fusion: FusionName, *, steps: int = 0) -> Variant:
     """Change the fusion of the baseline, with steps of contrastive pretraining."""
-    changes = {"discriminator.fusion": fusion, "contrastive_pretraining.steps": steps}
+    changes: dict[str, Any] = {
+        "discriminator.fusion": fusion,
+        "contrastive_pretraining.steps": steps,
+    }
+    if fusion != "attention+correlation":  # no inner products that could be contrasted
+        changes["loss.contrastive"] = 0.0
     return trained(baseline, name, changes)
 
 
@@ -116,6 +125,13 @@ def _losses(baseline: Baseline) -> list[Variant]:
         _with_loss(baseline, "cross-entropy", 1.0, 0.0),
         _with_loss(baseline, "denoising", 0.0, 1000.0),
         *(_with_loss(baseline, f"both, λ = {weight:g}", 1.0, weight) for weight in LAMBDAS),
+    ]
+
+
+def _contrasts(baseline: Baseline) -> list[Variant]:
+    return [
+        trained(baseline, f"weight {weight:g}", {"loss.contrastive": weight}, weight)
+        for weight in CONTRASTS
     ]
 
 
@@ -263,6 +279,15 @@ STUDIES: Final[dict[str, AblationStudy]] = {
             Greater("both beat cross-entropy", EVENTS, "both, λ = 1000", "cross-entropy"),
             Greater("both beat the denoising loss", EVENTS, "both, λ = 1000", "denoising"),
         ),
+    ),
+    "contrast": AblationStudy(
+        "Contrast as a third term",
+        _contrasts,
+        (
+            Greater("a third term improves material", MATERIAL, "weight 10", "weight 0"),
+            NotGreater("it costs no events", EVENTS, "weight 0", "weight 10"),
+        ),
+        axis="weight of the contrastive loss",
     ),
     "fusion": AblationStudy(
         "Fusion of both modalities",
