@@ -4,7 +4,7 @@ from typing import Final
 
 BASES: Final = (
     "mmdisco bases clips/train --captions clips/train/captions.csv --out pair --size 80x96 "
-    "--set fps=35/3 --seconds 1.714286 --sample-rate 22050 --set latent_channels=6 "
+    "--fps 35/3 --seconds 12/7 --sample-rate 22050 --set latent_channels=6 "
     "--set video_denoiser.steps=6000 --set audio_denoiser.steps=8000 --jobs 2"
 )
 PREPARE: Final = (

@@ -407,7 +407,7 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
         (["--preset", "tiny"], "the prompt is empty"),
         (["rain", "--preset", "tiny", "--size", "big"], "give HEIGHTxWIDTH"),
         (["rain", "--preset", "tiny", "--size", "16x23"], "takes multiples of 2"),
-        (["rain", "--preset", "tiny", "--seconds", "nan"], "seconds nan: give a finite number"),
+        (["rain", "--preset", "tiny", "--seconds", "nan"], "seconds 'nan' is no number"),
         (
             ["rain", "--preset", "tiny", "--seconds", "0.3"],
             "AnimateDiffPipeline makes clips of",

@@ -60,7 +60,7 @@ def clips(tmp_path_factory):
 
 def command(clips, out, *more):
     sets = [part for change in (*TINY, *more) for part in ("--set", change)]
-    form = ["--size", "24x40", "--fps", "5", "--seconds", "0.8", "--sample-rate", "8000"]
+    form = ["--size", "24x40", "--fps", "5", "--seconds", "4/5", "--sample-rate", "8000"]
     captions = ["--captions", str(clips / "captions.csv")]
     return ["bases", str(clips), "--out", str(out), *captions, *form, *sets]
 

@@ -65,6 +65,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             named.name if named else f"--{name.replace('_', '-')}",
             help=said,
             rich_help_panel=panel.title if panel else None,
+            metavar="NUMBER" if value_type(field.annotation) is Fraction else None,
             show_default=False if unset or field.is_required() else _shown(default),
         )
     return inspect.Parameter(
@@ -88,6 +89,4 @@ def _kind(annotation: Any) -> Any:
     kind = value_type(annotation)
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return list[_kind(get_args(kind)[0])]
-    if kind is Fraction:
-        return float
     return kind if kind in (bool, int, float, Path) else str
