@@ -12,14 +12,13 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from mmdisco.io.files import read_object, read_text, write_json, write_text
-from mmdisco.io.reports import markdown_table
+from mmdisco.io.reports import markdown_table, versions
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_clip
 from mmdisco.training.bases.config import BasesConfig
@@ -56,8 +55,7 @@ def main() -> None:
     for name, form in FORMS.items():
         with tempfile.TemporaryDirectory() as folder:
             record["forms"][name] = measured(Path(folder), form, options.clips, options.updates)
-    record |= {"python": platform.python_version(), "processor": platform.processor()}
-    record |= {one: version(one) for one in ("mmdisco", "torch")}
+    record |= {"processor": platform.processor(), **versions("mmdisco", "torch")}
     write_json(DOCS / "own_bases.json", record)
     page = DOCS / "own_bases.md"
     before, _, rest = read_text(page).partition(BEGIN)

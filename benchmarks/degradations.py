@@ -8,12 +8,10 @@ trained on; its reference is the rest of the film.
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +44,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
 from mmdisco.evaluation.metrics.sync.scorer import load_scorer
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import read_json, sha256, write_json, write_text
+from mmdisco.io.reports import versions
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.read import ReadSpec, read_clip
 from mmdisco.media.sounding_objects.dataset import example
@@ -320,8 +319,7 @@ def main() -> None:
         "seed": SEED,
         "film": sha256(options.film) if options.film else None,
         "extractors": {one.name: one.version for one in extractors()},
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("mmdisco", "numpy", "torch", "librosa")},
+        **versions("mmdisco", "numpy", "torch", "librosa"),
     }
     found = {}
     for name, pair in sets.items():

@@ -10,7 +10,6 @@ turns, since a machine's speed drifts, and the ratio is that of the medians.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from mmdisco.discriminators.convolutions import SpectrogramLatents, VideoLatents
 from mmdisco.discriminators.fusion import AdditiveFusionConfig, FusionConfig, TimeFusionConfig
 from mmdisco.discriminators.towers import ResBlock
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
+from mmdisco.io.reports import versions
 
 TIMESTEP = 500
 
@@ -128,8 +128,7 @@ def main() -> None:
             "pairs": options.pairs,
             "seed": options.seed,
             "threads": options.threads,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
+            **versions("torch"),
             "networks": rows,
         }
         options.out.write_text(json.dumps(record, indent=2) + "\n")

@@ -7,7 +7,6 @@ figures are medians and their ratio. Memory is the peak of a whole ``mmdisco gen
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -27,6 +25,7 @@ from mmdisco.evaluation.metrics.result import UNGUIDED
 from mmdisco.generation.pipeline import GenerationRun, JointGeneration
 from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.io.files import write_json
+from mmdisco.io.reports import versions
 
 PROMPT = "a red ball bouncing"
 OUT = Path(__file__).parents[1] / "docs" / "embedded" / "cost.json"
@@ -62,9 +61,7 @@ def main() -> None:
         "steps": settings.steps,
         "pairs": options.pairs,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "mmdisco": version("mmdisco"),
-        "torch": version("torch"),
+        **versions("mmdisco", "torch"),
         "median seconds": {name: round(value, 4) for name, value in medians.items()},
         "guidance adds": round(medians["joint guidance"] / medians[UNGUIDED] - 1, 3),
         "whole command": command(),

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from mmdisco.evaluation.registry import OFFLINE_METRICS
 from mmdisco.io.files import write_json
+from mmdisco.io.reports import versions
 from mmdisco.media.sounding_objects.dataset import example
 from mmdisco.media.write import write_clip
 
@@ -54,7 +54,7 @@ def main() -> None:
         "cpu seconds": round(spent.ru_utime + spent.ru_stime, 1),
         "cpu seconds for 1,000 clips": round((spent.ru_utime + spent.ru_stime) / total * 1000, 1),
         "peak memory of the largest process in GiB": round(spent.ru_maxrss / 2**20, 3),
-        **{one: version(one) for one in ("mmdisco", "torch", "librosa")},
+        **versions("mmdisco", "torch", "librosa"),
     }
     write_json(OUT, record)
     print(json.dumps(record, indent=1))

@@ -7,13 +7,11 @@ detector of seams is held against planted ones.
 """
 
 import argparse
-import platform
 import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from mmdisco.generation.presets.miniature import MiniatureSystem
 from mmdisco.generation.system import SamplingDefaults
 from mmdisco.generation.windows import overlapping_windows
 from mmdisco.io.files import write_json, write_text
+from mmdisco.io.reports import versions
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.plots import draw_clips
 from mmdisco.media.sounding_objects.dataset import caption_of
@@ -199,7 +198,7 @@ def measure(count: int, seconds: Fraction) -> tuple[dict[str, Any], AudioVideo]:
 def described(results: dict[str, Any]) -> str:
     """Write the page."""
     rows, found = results["rows"], results["seams"]
-    versions = ", ".join(f"{name} {one}" for name, one in results["versions"].items())
+    said = ", ".join(f"{name} {one}" for name, one in results["versions"].items())
     lines = [
         f"# Clips of {results['seconds']:g} s",
         "",
@@ -226,7 +225,7 @@ def described(results: dict[str, Any]) -> str:
         "",
         f"Mean ± standard error over {results['clips']} clips of held-out captions, seeds from "
         f"{results['seed']},",
-        f"{versions}.",
+        f"{said}.",
         "Given sides are those of the joint clips. Shuffled: the sound of the next clip.",
         "",
         "**Seams.** A seam is a change of the background's hue from frame to frame, or a fall of",
@@ -260,10 +259,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=Fraction, default=Fraction(10))
     options = parser.parse_args()
     results, first = measure(options.clips, options.seconds)
-    libraries = ("mmdisco", "torch", "diffusers", "numpy", "scipy")
-    results["versions"] = {"python": platform.python_version()} | {
-        name: version(name) for name in libraries
-    }
+    results["versions"] = versions("mmdisco", "torch", "diffusers", "numpy", "scipy")
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "results.json", results)
     write_text(options.out / "README.md", described(results))

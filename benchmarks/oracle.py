@@ -9,8 +9,6 @@ error enters.
 
 import argparse
 import itertools
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -41,6 +39,7 @@ from mmdisco.experiments.toy.problems import (
     three_gaussians,
 )
 from mmdisco.io.files import write_json, write_text
+from mmdisco.io.reports import markdown_table, versions
 
 SEED = 0
 LEVELS = 1000
@@ -109,19 +108,17 @@ def main() -> None:
             {"audio": audio, "video": video, "pairing": pairing, **errors, "ρ": correlation(path)}
         )
         print(rows[-1], flush=True)
-    versions = {name: version(name) for name in ("mmdisco", "torch", "diffusers")}
-    versions["python"] = platform.python_version()
-    write_json(out, {"seed": SEED, "levels": LEVELS, "versions": versions, "rows": rows})
-    head = list(rows[0])
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    for row in rows:
-        cells = [
+    made_with = versions("mmdisco", "torch", "diffusers")
+    write_json(out, {"seed": SEED, "levels": LEVELS, "versions": made_with, "rows": rows})
+    lines = [
+        [
             value if isinstance(value, str) else f"{value:.4f}" if name == "ρ" else f"{value:.0e}"
             for name, value in row.items()
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    said = ", ".join(f"{name} {value}" for name, value in versions.items())
-    table = "\n".join(lines)
+        for row in rows
+    ]
+    said = ", ".join(f"{name} {value}" for name, value in made_with.items())
+    table = markdown_table(list(rows[0]), lines)
     write_text(
         out.with_suffix(".md"),
         "# The method with the exact log ratio\n\n"
