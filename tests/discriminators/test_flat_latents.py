@@ -7,10 +7,12 @@ from closeness import assert_close, is_close
 from mmdisco.core.av import AV
 from mmdisco.core.log_ratio import log_ratio_gradient
 from mmdisco.core.noise import cosine
-from mmdisco.discriminators.convolutions import FlatLatents
+from mmdisco.discriminators.convolutions import FlatLatents, VideoLatents
 from mmdisco.discriminators.fusion import TimeFusionConfig
 from mmdisco.discriminators.two_tower import AudioVideoConfig, AudioVideoDiscriminator
 from mmdisco.errors import UserError
+from mmdisco.training.config import DiscriminatorConfig
+from mmdisco.training.discriminator_config import build_discriminator_config
 
 CONFIG = AudioVideoConfig(
     audio=FlatLatents(channels=2, rate=20.0, text_width=3, space=(4,)),
@@ -41,6 +43,20 @@ def _inputs(steps: int = 8) -> tuple[AV, AV, AV]:
     level = cosine().level(torch.tensor([100.0, 400.0, 800.0], dtype=torch.float64))
     text = AV(torch.randn(3, 3, generator=generator), torch.randn(3, 3, generator=generator))
     return z_t, AV(level, level), text
+
+
+@pytest.mark.parametrize(
+    ("video", "kind"),
+    [
+        ((6, 20, 10, 12), FlatLatents),
+        ((4, 16, 16, 16), FlatLatents),
+        ((4, 16, 32, 32), VideoLatents),
+    ],
+)
+def test_steps_of_up_to_1024_values_are_read_whole(video, kind):
+    shapes = AV(torch.Size((6, 40, 16)), torch.Size(video))
+    made = build_discriminator_config(DiscriminatorConfig(), shapes, AV(64, 64), AV(20.0, 10.0))
+    assert type(made.video) is kind
 
 
 @pytest.mark.parametrize("steps", [4, 8, 13])

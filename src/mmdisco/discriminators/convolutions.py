@@ -137,7 +137,7 @@ class WaveformLatents(StepLatents):
 class FlatLatents(StepLatents):
     """Small latents (b, c, time, *space) of fixed extent, each step read as one vector.
 
-    At a few hundred values per step, dense maps of all of them cost less than convolutions
+    At some hundreds of values per step, dense maps of all of them cost less than convolutions
     throughout, and position matters. Two convolutions come first: they recognise an object at
     any position.
 

@@ -24,7 +24,7 @@ from mmdisco.discriminators.two_tower import AudioVideoConfig
 from mmdisco.errors import UserError
 from mmdisco.training.config import DiscriminatorConfig
 
-SMALL: Final = 512  # values per step up to which a step is read as one vector
+SMALL: Final = 1024  # values per step up to which a step is read as one vector
 LARGE: Final = 2**15  # positions of a video from which memory decides
 SAMPLES: Final = 1000.0  # steps per second from which latents are waveform samples
 
