@@ -238,3 +238,12 @@ def test_words_are_those_that_a_prompt_can_be_read_in():
 def test_sizes_that_do_not_fit_together_are_refused(changed, said):
     with pytest.raises(UserError, match=said):
         BasesConfig.of_tree({"source": "clips", "out": "pair", **changed})
+
+
+def test_a_setting_of_a_network_leaves_its_others():
+    changed = {"audio_denoiser": {"steps": 3}, "video_autoencoder": {"steps": 5}}
+    usual = BasesConfig.of_tree({"source": "clips", "out": "pair"})
+    made = BasesConfig.of_tree({"source": "clips", "out": "pair", **changed})
+    assert made == usual.updated({"audio_denoiser.steps": 3, "video_autoencoder.steps": 5})
+    assert made.audio_denoiser.width == usual.audio_denoiser.width != 256
+    assert made.video_autoencoder.widths == (24, 48, 64)

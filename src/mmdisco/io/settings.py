@@ -111,7 +111,7 @@ class Settings(BaseModel):
 
     @classmethod
     def of_tree(cls: type[Config], tree: Mapping[Any, Any], source: str = "") -> Config:
-        """Validate a tree; what it lacks has its default.
+        """Validate a tree; what it lacks has its default, also within a section.
 
         Args:
             tree: Settings in JSON's types.
@@ -122,10 +122,16 @@ class Settings(BaseModel):
         """
         try:
             # as JSON: strict, and yet a list may become a tuple and a string a path
-            return cls.model_validate_json(json.dumps(_over({}, tree), default=str))
+            return cls.model_validate_json(json.dumps(_over(cls._sections(), tree), default=str))
         except ValidationError as error:
             said = _reason(cls, error)
             raise UserError(f"{source}: {said}" if source else said) from error
+
+    @classmethod
+    def _sections(cls) -> Tree:
+        """Return the default of every section, which may be another than that of its class."""
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return {name: one.tree() for name, one in defaults.items() if isinstance(one, Settings)}
 
     def updated(self: Config, values: Mapping[str, object]) -> Config:
         """Return a copy with other values, validated.
