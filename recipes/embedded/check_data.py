@@ -7,11 +7,9 @@ share each caption, so that sounds can be recombined within it.
 
 import argparse
 import json
-import platform
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from mmdisco.evaluation.metrics.sounding_objects.agreement import (
     same_caption_shuffle,
     shuffle,
 )
+from mmdisco.io.reports import versions
 from mmdisco.media.clip import Audio, AudioVideo, Video
 from mmdisco.media.mel import MelScale
 from mmdisco.media.plots import draw_clips
@@ -112,13 +111,11 @@ def measure(options: Options) -> tuple[dict[str, Any], dict[str, AudioVideo]]:
 
 def conditions(options: Options, making: float) -> dict[str, Any]:
     """What the figures depend on."""
-    packages = ("mmdisco", "numpy", "scipy", "torch", "pillow")
     return {
         "clips": options.clips,
         "seed": options.seed,
         "clips per caption": CLIPS_PER_CAPTION,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **versions("mmdisco", "numpy", "scipy", "torch", "pillow"),
         "milliseconds to make a clip": round(1000 * making, 2),
     }
 

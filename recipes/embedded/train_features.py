@@ -5,11 +5,9 @@ weights lies ``<modality>_features.json``, what a linear reading of the features
 """
 
 import argparse
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from mmdisco.evaluation.metrics.sounding_objects.feature_networks import (
     VideoFeatures,
 )
 from mmdisco.io.files import write_json, write_tensors
+from mmdisco.io.reports import versions
 from mmdisco.media.clip import AudioVideo
 from mmdisco.media.mel import MelScale
 from mmdisco.media.sounding_objects.dataset import example
@@ -193,8 +192,7 @@ def conditions(seed: int) -> dict[str, str | int]:
         "seed": seed,
         "clips": CLIPS,
         "held-out clips": HELD_OUT,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("mmdisco", "numpy", "torch")},
+        **versions("mmdisco", "numpy", "torch"),
     }
 
 
