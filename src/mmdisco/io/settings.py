@@ -370,9 +370,8 @@ def _constraints(annotation: Any) -> Iterator[object]:
 
 def _section(field: FieldInfo) -> type[Settings] | None:
     """Return the configuration that a field holds, where it may be null too."""
-    kind = field.annotation
-    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((one for one in kinds if isinstance(one, type) and issubclass(one, Settings)), None)
+    kind = value_type(field.annotation)
+    return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
 
 
 def _keys(model: type[Settings], prefix: str = "") -> Iterator[str]:
