@@ -58,7 +58,10 @@ class TextEncoder(nn.Module):
 
     def forward(self, prompts: Sequence[str]) -> Text:
         """Encode each prompt; the empty prompt has a vector too, the unconditional one."""
-        bags = self.bags(prompts)
+        return self.encode(self.bags(prompts))
+
+    def encode(self, bags: Tensor) -> Text:
+        """Encode prompts that are read already, as ``bags`` returns them."""
         hidden = functional.silu(self.first(bags))
         return functional.layer_norm(self.second(hidden), [TEXT_WIDTH])
 

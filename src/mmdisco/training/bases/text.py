@@ -45,11 +45,12 @@ def train_text_encoder(
         run: Settings, seed and checkpoint.
     """
     reader = CaptionReader(encoder, [int(one.max()) + 1 for one in answers])
+    bags = encoder.bags(captions)  # read once: that takes longer than the network
 
     def loss_of(step: int, generator: Generator) -> Tensor:
         del step
         chosen = torch.randint(len(captions), (run.config.batch_size,), generator=generator)
-        vectors = reader.encoder([captions[int(index)] for index in chosen])
+        vectors = reader.encoder.encode(bags[chosen])
         losses = [
             cross_entropy(head(vectors), answer[chosen])
             for head, answer in zip(reader.heads, answers, strict=True)
