@@ -42,10 +42,10 @@ from mmdisco.io.files import plain, read_object, write_json
 from mmdisco.io.reports import versions
 
 SWEPT: Final = 96  # clips of a cell that chooses scales
-JOINT: Final = (AV(1.0, 1.0), AV(3.0, 3.0), AV(3.0, 10.0), AV(6.0, 10.0))
+JOINT: Final = (AV(1.0, 1.0), AV(3.0, 3.0), AV(3.0, 10.0), AV(6.0, 10.0), AV(2.0, 10.0))
 TO_AUDIO: Final = (1.0, 6.0, 12.0, 20.0)
 TO_VIDEO: Final = (1.0, 6.0, 12.0)
-WORSE: Final = 1.1  # times the distance of the unguided baseline that a scale may cost
+WORSE: Final = 1.1  # times the distance of the unguided baseline that costs nothing
 COUNTED: Final = ("events", "class")  # of the agreement, for the choice of scales
 PARTS: Final = ("validation", "held_out")
 
@@ -182,8 +182,9 @@ def distances(cells: Sequence[ClipsCell]) -> dict[str, float]:
 def chosen_scales(study: Study) -> Scales:
     """Choose the joint scales by captions of training clips; ``scales.json``, made once.
 
-    Of each task the scale is taken that closes most of the gap to real clips, of those that cost
-    no more fidelity than ``WORSE`` allows; the smallest, where all do.
+    Of each task the scale is taken that closes most of the gap to real clips, less the share by
+    which its clips are farther from real ones than ``WORSE`` times the unguided baseline: a tenth
+    of the gap is worth a tenth of the distance.
     """
     kept = study.out / "scales.json"
     if not kept.exists():
@@ -216,19 +217,17 @@ def candidates(
 
 def best_of(cells: Sequence[ClipsCell], real: Mapping[str, Agreement]) -> AV[float]:
     """Return the best scale of a task's cells, the first of which is unguided."""
-    limit = {side: WORSE * one for side, one in distances(cells[:1]).items()}
+    unguided = distances(cells[:1])
 
     def worth(cell: ClipsCell) -> float:
         own = agreement_of([cell])
-        costs = distances([cell])
-        if any(costs[side] > most for side, most in limit.items()):
-            return -np.inf
         closed = float(np.mean([own[name].gap_closed(real[name])[0] for name in COUNTED]))
-        return closed if np.isfinite(closed) else -np.inf
+        ratios = [one / unguided[side] for side, one in distances([cell]).items()]
+        return np.nan_to_num(closed, nan=-np.inf) - max(0.0, max(ratios) - WORSE)
 
     guided = cells[1:]
     values = [worth(cell) for cell in guided]
-    best = guided[int(np.argmax(values))].row  # the first, if none is allowed
+    best = guided[int(np.argmax(values))].row
     assert isinstance(best, Row)
     return best.scale
 

@@ -77,12 +77,16 @@ def _events() -> nn.Conv1d:
 
 
 def softer_pictures(pictures: Tensor, generator: Generator) -> Tensor:
-    """Dim, tint, blur and roughen pictures (b, t, 3, height, width), each clip in its own way."""
+    """Mirror, dim, tint, blur and roughen pictures (b, t, 3, height, width).
+
+    Each clip in its own way; events and scenarios are the same in a mirror.
+    """
     clips, (height, width) = len(pictures), pictures.shape[-2:]
 
     def one(channels: int = 1) -> Tensor:
         return torch.rand(clips, 1, channels, 1, 1, generator=generator)
 
+    pictures = torch.where(one() < 0.5, pictures.flip(-1), pictures)
     half = avg_pool2d(pictures.flatten(0, 1), 2)
     blurred = interpolate(half, (height, width), mode="bilinear").view_as(pictures)
     found = torch.lerp(pictures, blurred, one() * (one() < 0.5))

@@ -6,6 +6,7 @@ yet leave it without.
 
 import argparse
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import commands
 import numpy as np
 from goals import goals_table
+from held_out import listed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -31,7 +33,7 @@ AGREEMENT: Final = ("events", "class", "kinds")
 COLOURS: Final = {ANY: "#1f6fb2", ALIKE: "#c4572c"}
 PARTS: Final = {"validation": "Other seeds", "held_out": "A scenario that was held out whole"}
 SHEET: Final = 16  # clips, for somebody to name their scenarios
-SHOWN: Final = 2  # captions of the picture of clips
+SHOWN: Final = 3  # captions of the picture of clips, and of those to be played
 DASH: Final = "–"
 
 
@@ -101,7 +103,7 @@ def figures_text(out: Path, folder: Path) -> str:
         draw_curve(folder / "curve.png", sizes)
         parts += ["### How many hours of clips", curve_table(sizes)]
         parts.append("![Ranking by hours of clips](game/curve.png)")
-    parts += ["### Clips", "![Clips](game/clips.png)"]
+    parts += ["### Clips", "![Clips](game/clips.png)", heard(out, folder)]
     parts.append(
         f"{SHEET} clips of the unguided baseline, drawn at random, for somebody to name their "
         "scenarios:\n\n![Clips](game/scenarios.png)\n\n"
@@ -251,13 +253,37 @@ def shown(out: Path) -> dict[str, Any]:
     """Return clips of the same captions: real, unguided and joint, of the same noise, by title."""
     folders = {"real": "real clips", UNGUIDED: UNGUIDED, "joint": "joint"}
     places = {title: cells_of(out, name) for title, name in folders.items()}
-    names = sorted(path.name for path in places["joint"].glob("*.mp4"))
-    chosen = random.Random(0).sample(names, min(SHOWN, len(names)))
     return {
         f"{title}, {Path(name).stem.rsplit('-', 2)[0]}": read_clip(place / name)
-        for name in chosen
+        for name in chosen_names(out)
         for title, place in places.items()
     }
+
+
+def heard(out: Path, folder: Path) -> str:
+    """Copy the generated ones of the clips shown into ``folder``; return links to play them."""
+    lines: list[str] = []
+    for place, name in enumerate(chosen_names(out)):
+        links: list[str] = []
+        for title, row in (("alone", UNGUIDED), ("together", "joint")):
+            copy = folder / f"clip-{place}-{title}.mp4"
+            with replacing(copy) as beside:
+                shutil.copyfile(cells_of(out, row) / name, beside)
+            links.append(f"[{title}](game/{copy.name})")
+        lines.append(f"- “{caption_of(out, name)}”: {', '.join(links)}")
+    return "\n".join(["To be played, of the same noise each:", "", *lines])
+
+
+def caption_of(out: Path, name: str) -> str:
+    """Return the caption of a clip of other seeds."""
+    clips = listed(out / "clips" / "validation")
+    return next(one.caption for one in clips if one.path.name == name)
+
+
+def chosen_names(out: Path) -> list[str]:
+    """Return the names of the clips that are shown, drawn at random."""
+    names = sorted(path.name for path in cells_of(out, "joint").glob("*.mp4"))
+    return random.Random(0).sample(names, min(SHOWN, len(names)))
 
 
 def draw_sheet(path: Path, out: Path) -> list[str]:

@@ -50,9 +50,11 @@ from mmdisco.io.reports import versions
 from mmdisco.training.bases.config import FitConfig
 from mmdisco.training.bases.fit import FitRun, Watch
 
-SIGHT: Final = FitConfig(steps=700, batch_size=16, warmup_steps=50, ema=0.99, checkpoint_every=100)
+SIGHT: Final = FitConfig(
+    steps=4000, batch_size=16, warmup_steps=50, ema=0.995, checkpoint_every=250
+)
 HEARING: Final = FitConfig(
-    steps=1500, batch_size=32, warmup_steps=50, ema=0.99, checkpoint_every=250
+    steps=3000, batch_size=32, warmup_steps=50, ema=0.995, checkpoint_every=250
 )
 SCENARIO_WEIGHT: Final = 0.05  # beside the loss of events, which is a mean over few that happen
 TUNING: Final = 6  # one of so many sessions chooses thresholds
@@ -104,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train readers of the game's clips.")
     parser.add_argument("--clips", type=Path, default=Path("runs/game/clips"))
     parser.add_argument("--out", type=Path, default=Path("runs/game/readers"))
-    parser.add_argument("--train", type=int, default=2000, help="clips to train on")
+    parser.add_argument("--train", type=int, default=8000, help="clips to train on")
     parser.add_argument("--measure", type=int, default=600, help="clips to measure on, each part")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -134,7 +134,7 @@ def test_the_scale_that_closes_most_of_the_gap_is_chosen_unless_clips_suffer(rec
         write(study.cell("train", name), 1.0)
     joint = measure.candidates(study, "joint", cells.jointly, measure.JOINT)
     for cell, agree, distance in zip(
-        joint, (0, 0.2, 0.6, 0.4, 0.9), (1, 1, 1.05, 1, 2), strict=True
+        joint, (0, 0.2, 0.6, 0.4, 0.9, 0.3), (1, 1, 1.05, 1, 2, 1), strict=True
     ):
         write(cell, agree, distance)
     for name, task, scales in (
@@ -220,6 +220,20 @@ def test_commands_run_two_at_once_and_those_that_were_done_not_again(recipe, tmp
     assert sorted(read_json(work.out / "done.json")) == words[:2]
 
 
+def test_what_ships_makes_the_clips_of_the_run_at_its_chosen_scales(recipe, run):
+    scales = {"joint": {"audio": 3.0, "video": 10.0}, "to_audio": 6.0, "to_video": 1.0}
+    write_json(run / "evaluation" / "scales.json", scales)
+    recipe("ship").ship(run, run / "shipped")
+    shipped, trained = MiniatureSystem(run / "shipped"), MiniatureSystem(run / "pair")
+    assert shipped.sampling().joint_scale == AV(3.0, 10.0)
+    assert (shipped.sampling().video_to_audio, shipped.sampling().audio_to_video) == (6.0, 1.0)
+    own = PretrainedDiscriminator.load(run / "discriminator").network.state_dict()
+    for name, one in shipped.discriminator().state_dict().items():
+        assert torch.equal(one, own[name].half().float())
+    assert shipped.text().state_dict().keys() == trained.text().state_dict().keys()
+    assert "Freedoom" in (run / "shipped" / "README.md").read_text()
+
+
 def test_the_page_is_the_recipes_with_figures_between_its_marks(recipe, run, monkeypatch):
     page = recipe("page")
     monkeypatch.setattr(page, "SHOWN", 1)
@@ -263,6 +277,8 @@ def test_the_page_is_the_recipes_with_figures_between_its_marks(recipe, run, mon
     assert "| latents | 2.00 |" in text
     assert "| joint, gap closed, events | ≥ 0.6 | 0.625 | yes |" in text
     assert "| video to audio, gap closed, class | ≥ 0.75 | – | – |" in text
-    for name in ("ranking", "curve", "clips", "scenarios"):
-        assert f"game/{name}.png" in text
-        assert (run / "docs" / "game" / f"{name}.png").exists()
+    pictures = [f"{name}.png" for name in ("ranking", "curve", "clips", "scenarios")]
+    for name in (*pictures, "clip-0-alone.mp4", "clip-0-together.mp4"):
+        assert f"game/{name}" in text
+        assert (run / "docs" / "game" / name).exists()
+    assert "“a " in text

@@ -1,12 +1,14 @@
 """The weights inside the package: they load, repeat themselves, and know what belongs together."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 from closeness import assert_close
 
 from mmdisco import generate
-from mmdisco.adapters.miniature import PACKAGED
+from mmdisco.adapters.miniature import GAME_WEIGHTS, PACKAGED
 from mmdisco.core.av import AV
 from mmdisco.core.noise import NoiseLevel
 from mmdisco.experiments.miniature.evaluation import held_out
@@ -74,5 +76,16 @@ def test_additive_control_cannot_know(held):
     assert_close(*sums, rtol=1e-4, scale=true.double().abs().sum())
 
 
-def test_package_stays_small():
-    assert sum(path.stat().st_size for path in PACKAGED.iterdir()) < 20 * MEGABYTE
+def test_the_games_pair_makes_clips_of_its_own_form_and_its_discriminator_has_a_say():
+    asked = {"preset": "game", "steps": 4, "seed": 1}
+    (clip,) = generate("a pistol fires, a round arena", **asked)
+    (alone,) = generate("a pistol fires, a round arena", no_joint_guidance=True, **asked)
+    assert clip.video.frames.shape == alone.video.frames.shape == (20, 80, 96, 3)
+    assert (clip.audio.sample_rate, clip.video.fps) == (22_050, Fraction(35, 3))
+    assert np.abs(clip.audio.waveform - alone.audio.waveform).max() > 1e-3
+    assert np.abs(clip.video.frames - alone.video.frames).max() > 0.02
+
+
+@pytest.mark.parametrize("folder", [PACKAGED, GAME_WEIGHTS])
+def test_package_stays_small(folder):
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20 * MEGABYTE

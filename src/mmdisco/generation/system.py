@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmdisco.core.av import AV
 from mmdisco.errors import UserError
@@ -57,6 +57,27 @@ class SamplingDefaults:
     few_steps: int = 0
     few_steps_scheduler: str = ""
     few_steps_scale: float = 1.0
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "SamplingDefaults":
+        """Read the settings of a pair's ``config.json``.
+
+        Raises:
+            KeyError, TypeError, ValueError: They are not whole, or no numbers.
+        """
+        return SamplingDefaults(
+            steps=record["steps"],
+            scheduler=record["scheduler"],
+            cfg_scale=AV(*map(float, record["cfg_scale"])),
+            joint_scale=AV(*map(float, record["joint_scale"])),
+            video_to_audio=float(record["video_to_audio"]),
+            audio_to_video=float(record["audio_to_video"]),
+            joint_min_logsnr=record["joint_min_logsnr"],
+            joint_max_logsnr=record["joint_max_logsnr"],
+            few_steps=int(record.get("few_steps", 0)),
+            few_steps_scheduler=str(record.get("few_steps_scheduler", "")),
+            few_steps_scale=float(record.get("few_steps_scale", 1.0)),
+        )
 
     def in_steps(self, steps: int) -> "SamplingDefaults":
         """Return the defaults for a number of steps."""

@@ -1,4 +1,4 @@
-"""The miniature pairs: the one that ships with the package, its format and place, and others."""
+"""The miniature pairs: those that come with the package, and the format of the first."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,6 +12,8 @@ FPS: Final = Fraction(10)
 SAMPLE_RATE: Final = 16_000
 FORM: Final = ClipSpec(16 / FPS, FPS, (64, 64), SAMPLE_RATE)
 PACKAGED: Final = Path(__file__).parent / "weights"
+GAME_WEIGHTS: Final = Path(__file__).parent / "game"
+"""The pair that ``recipes/game`` makes."""
 
 # Pixels of a 2 × 2 square become channels before an autoencoder's first convolution: the layers at
 # full resolution would cost more than all the others together.

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from typing_extensions import override
 
-from mmdisco.adapters.miniature import PACKAGED, side_factor
+from mmdisco.adapters.miniature import GAME_WEIGHTS, PACKAGED, side_factor
 from mmdisco.adapters.miniature.vocabulary import Vocabulary
-from mmdisco.core.av import AV
 from mmdisco.errors import UserError
 from mmdisco.generation.config import PRESET, SystemConfig
 from mmdisco.generation.presets.registry import CheckpointRef, Preset
@@ -220,7 +219,7 @@ class MiniatureSystem(JointSystem):
     def sampling(self) -> SamplingDefaults:
         """Return the settings of ``config.json``."""
         try:
-            return _sampling(self.config["sampling"])
+            return SamplingDefaults.from_record(self.config["sampling"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{self.path / 'config.json'} says nothing of how to sample: choose another folder"
@@ -278,22 +277,6 @@ class MiniatureSystem(JointSystem):
         return VelocityDenoiser(made, schedule)
 
 
-def _sampling(record: Mapping[str, Any]) -> SamplingDefaults:
-    return SamplingDefaults(
-        steps=record["steps"],
-        scheduler=record["scheduler"],
-        cfg_scale=AV(*map(float, record["cfg_scale"])),
-        joint_scale=AV(*map(float, record["joint_scale"])),
-        video_to_audio=float(record["video_to_audio"]),
-        audio_to_video=float(record["audio_to_video"]),
-        joint_min_logsnr=record["joint_min_logsnr"],
-        joint_max_logsnr=record["joint_max_logsnr"],
-        few_steps=int(record.get("few_steps", 0)),
-        few_steps_scheduler=str(record.get("few_steps_scheduler", "")),
-        few_steps_scale=float(record.get("few_steps_scale", 1.0)),
-    )
-
-
 _NETWORKS: Final = (
     "text_encoder",
     "audio_autoencoder",
@@ -306,22 +289,26 @@ _CONFIGURED: Final = {*_NETWORKS[1:], "fps", "mel", "words", "sampling", "sha256
 
 @dataclass(frozen=True)
 class MiniaturePreset(Preset):
-    """Miniature models in a folder; the packaged ones know balls, drums, lamps and bells.
+    """Miniature models in a folder: a pair that comes with the package, or the user's own.
 
     Attributes:
         path: The folder.
+        packaged: Name of a pair that comes with the package.
+        knows: What such a pair knows, for listings.
     """
 
-    path: Path = PACKAGED
+    path: Path
+    packaged: str = ""
+    knows: str = ""
 
     @property
     @override
     def name(self) -> str:
-        return PRESET if self.path == PACKAGED else str(self.path)
+        return self.packaged or str(self.path)
 
     @property
     def components(self) -> tuple[CheckpointRef, ...]:
-        """Empty: all weights come with the package, or lie in the folder."""
+        """One without files: all weights come with the package, or lie in the folder."""
         return (CheckpointRef("all", "the package", (), 0.1, "Apache-2.0", "", on_hub=False),)
 
     @property
@@ -337,7 +324,7 @@ class MiniaturePreset(Preset):
     @property
     @override
     def remark(self) -> str:
-        return "knows bouncing balls, drums, lamps and bells" if self.path == PACKAGED else ""
+        return self.knows
 
     def sampling(self) -> SamplingDefaults:
         """Return the settings stored with the weights.
@@ -353,7 +340,7 @@ class MiniaturePreset(Preset):
 
     def present(self, options: SystemConfig) -> tuple[bool, ...]:
         """Check the files of the folder; that of other weights has no effect."""
-        wanted = (*_NETWORKS, "discriminator") if self.path == PACKAGED else _NETWORKS
+        wanted = (*_NETWORKS, "discriminator") if self.packaged else _NETWORKS
         return (all((self.path / f"{name}.safetensors").is_file() for name in wanted),)
 
     def pair(self, options: SystemConfig) -> JointSystem:
@@ -384,7 +371,10 @@ class MiniaturePreset(Preset):
         return replace(folder, seconds=frames / form.fps)
 
 
-EMBEDDED: Final = MiniaturePreset()
+EMBEDDED: Final = MiniaturePreset(PACKAGED, PRESET, "knows bouncing balls, drums, lamps and bells")
+GAME: Final = MiniaturePreset(
+    GAME_WEIGHTS, "game", "knows a pistol, a rocket launcher and medikits in five places of a game"
+)
 
 
 def folder_of(path: Path) -> MiniatureSystem:

@@ -208,6 +208,7 @@ _HERE: Final = __name__.rpartition(".")[0]
 
 PRESETS: Final[dict[str, str]] = {
     PRESET: f"{_HERE}.miniature:EMBEDDED",
+    "game": f"{_HERE}.miniature:GAME",
     "audioldm-animatediff": f"{_HERE}.text_pairs:AUDIOLDM_ANIMATEDIFF",
     "auffusion-videocrafter2": f"{_HERE}.text_pairs:AUFFUSION_VIDEOCRAFTER2",
     "mmdiffusion-landscape": f"{_HERE}.mmdiffusion:LANDSCAPE",
