@@ -403,7 +403,10 @@ def test_prompts_come_from_arguments_and_files(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["rain", "--preset", "huge"], "unknown preset 'huge': choose one of embedded, game, audioldm"),
+        (
+            ["rain", "--preset", "huge"],
+            "unknown preset 'huge': choose one of embedded, game, audioldm",
+        ),
         (["--preset", "tiny"], "the prompt is empty"),
         (["rain", "--preset", "tiny", "--size", "big"], "give HEIGHTxWIDTH"),
         (["rain", "--preset", "tiny", "--size", "16x23"], "takes multiples of 2"),
