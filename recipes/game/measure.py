@@ -223,7 +223,8 @@ def best_of(cells: Sequence[ClipsCell], real: Mapping[str, Agreement]) -> AV[flo
         own = agreement_of([cell])
         closed = float(np.mean([own[name].gap_closed(real[name])[0] for name in COUNTED]))
         ratios = [one / unguided[side] for side, one in distances([cell]).items()]
-        return np.nan_to_num(closed, nan=-np.inf) - max(0.0, max(ratios) - WORSE)
+        excess = max([WORSE, *ratios]) - WORSE
+        return closed - excess if np.isfinite(closed) else -np.inf
 
     guided = cells[1:]
     values = [worth(cell) for cell in guided]

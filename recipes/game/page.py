@@ -85,7 +85,7 @@ def figures_text(out: Path, folder: Path) -> str:
     scales = figures["scales"]
     joint = scales["joint"]
     parts = [
-        f"{figures['clips']} clips a row and seed, seeds {_listed(figures['seeds'])}; ± is the "
+        f"{figures['clips']} clips a row and seed, {_seeds(figures['seeds'])}; ± is the "
         "standard error of a bootstrap over clips, and a gap with one above a half, where real and "
         "recombined clips hardly differ, is left out. Joint scales: "
         f"{joint['audio']:g} of the sound and {joint['video']:g} of the video together, "
@@ -316,8 +316,8 @@ def _number(value: float | None) -> str:
     return DASH if value is None else f"{value:.3f}"
 
 
-def _listed(seeds: list[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _seeds(seeds: list[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def _versions(figures: Mapping[str, Any]) -> str:

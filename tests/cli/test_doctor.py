@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmdisco.cli import doctor, main
+from mmdisco.generation.presets.miniature import MiniaturePreset
 
 
 @pytest.fixture
@@ -51,6 +52,20 @@ def test_a_codec_that_lacks_and_a_disk_without_room_are_named(mmdisco, monkeypat
     assert (
         "things are wrong: current folder, weights, temporary files, writing, generate" in done.err
     )
+
+
+def test_weights_of_the_package_that_lack_are_its_fault_and_those_of_the_hub_are_none(
+    mmdisco, monkeypatch
+):
+    monkeypatch.setattr(MiniaturePreset, "present", lambda self, options: (self.name != "game",))
+    done = mmdisco("--json")
+    found = {one["name"]: one for one in json.loads(done.out)}
+    assert done.status == 2
+    assert found["game"]["value"] == "lacks all"
+    assert found["game"]["fault"] == "install mmdisco again"
+    assert not found["embedded"]["fault"]
+    assert found["stableaudio-wan21"]["value"] == "lacks audio, video"
+    assert not found["stableaudio-wan21"]["fault"]
 
 
 def test_no_path_names_the_user(monkeypatch, tmp_path):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from mmdisco.adapters.miniature import PACKAGED
 from mmdisco.adapters.miniature.autoencoder import build_autoencoder
+from mmdisco.adapters.miniature.model import TextEncoder
 from mmdisco.cli.app import app
 from mmdisco.errors import UserError
 from mmdisco.generation.generate import generate
@@ -23,7 +24,7 @@ from mmdisco.training.bases.autoencoders import WhiteLatents
 from mmdisco.training.bases.config import BasesConfig, FitConfig
 from mmdisco.training.bases.fit import FitRun
 from mmdisco.training.bases.run import SIDES
-from mmdisco.training.bases.text import vocabulary_of
+from mmdisco.training.bases.text import train_text_encoder, vocabulary_of, words_said
 
 SHORT = ("steps=2", "batch_size=2", "warmup_steps=1", "checkpoint_every=1")
 STAGES = ("text", "audio_autoencoder", "video_autoencoder", "audio_denoiser", "video_denoiser")
@@ -182,6 +183,26 @@ def test_a_mistaken_source_leaves_nothing_behind(clips, tmp_path):
 def test_another_setting_in_the_same_folder_is_refused(pair, clips):
     made = CliRunner().invoke(app, command(clips, pair, "seed=1"))
     assert "was made with seed 0, not 1" in str(made.exception)
+
+
+def test_captions_are_read_once_and_vectors_come_to_tell_their_words(tmp_path, monkeypatch):
+    captions = ["", "a red ball", "a green ball", "a bell"]
+    read = []
+    bags = TextEncoder.bags
+    monkeypatch.setattr(
+        TextEncoder, "bags", lambda self, texts: read.append(texts) or bags(self, texts)
+    )
+    torch.manual_seed(0)
+    encoder = TextEncoder(("ball", "bell", "green", "red"))
+    answers = words_said(encoder, captions)
+    read.clear()
+    config = FitConfig(steps=20, batch_size=16, warmup_steps=1)
+    losses = []
+    run = FitRun(config, 0, tmp_path / "text", lambda done, loss, average: losses.append(loss))
+    trained = train_text_encoder(encoder, captions, answers, run)
+    assert read == [captions]
+    assert losses[-1] < losses[0]
+    assert torch.equal(trained(captions), trained.encode(bags(trained, captions)))
 
 
 def test_an_interrupted_fit_equals_an_uninterrupted_one(tmp_path):

@@ -172,7 +172,7 @@ def _memory() -> float | None:
 
 
 def _presets() -> Iterator[Finding]:
-    from mmdisco.generation.config import PRESET, SystemConfig
+    from mmdisco.generation.config import SystemConfig
     from mmdisco.generation.presets.registry import PRESETS, preset
 
     for name in PRESETS:
@@ -182,7 +182,8 @@ def _presets() -> Iterator[Finding]:
             part.role for part, is_here in zip(found.components, here, strict=True) if not is_here
         ]
         value = f"lacks {', '.join(lacking)}" if lacking else "complete"
-        fault = "install mmdisco again" if lacking and name == PRESET else ""
+        packaged = not any(part.parts for part in found.components)
+        fault = "install mmdisco again" if lacking and packaged else ""
         yield Finding("presets", name, value, fault)
 
 
